@@ -1,0 +1,182 @@
+"""From the blocks of a space to its configurations: lists that are crossed, tables that vary together, samplers.
+
+A block is one ``[[configurations]]`` of a spec::
+
+    [[configurations]]
+    optimizer = [{name = "SGD", lr = [0.01, 0.1], momentum = 0.9}, {name = "Adam", lr = 0.001}]
+    scheduler = [{name = "none"}, {name = "StepLR", step_size = "0.3 epochs"}]
+
+Every list is crossed with every other one; the keys of one table vary together. ``{logspace = [1e-3, 1], n = 4}``
+is a list, too. ``{loguniform = [a, b]}``, ``{uniform = [a, b]}`` and ``{choice = [...]}`` are drawn jointly,
+``samples`` times with ``sample_seed``, and each draw is crossed with the lists.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from search_spaces.canonical import canonical_value
+from search_spaces.configuration import NO_SCHEDULER, Configuration
+from search_spaces.errors import SpecError
+
+BLOCK_KEYS = ("optimizer", "scheduler", "warmup", "samples", "sample_seed")
+LIST_VALUED = frozenset({"betas", "milestones", "etas", "step_sizes"})
+"""Parameters whose value is itself a list: one list is one value, a list of lists is crossed."""
+
+SAMPLERS: dict[str, Callable[[random.Random, Sequence[Any]], Any]] = {
+    "loguniform": lambda rng, bounds: _digits(math.exp(rng.uniform(math.log(bounds[0]), math.log(bounds[1]))), 4),
+    "uniform": lambda rng, bounds: _digits(rng.uniform(bounds[0], bounds[1]), 4),
+    "choice": lambda rng, options: options[rng.randrange(len(options))],
+}
+MOST_CONFIGURATIONS = 100_000
+LARGEST_BOUND = 1e300
+"""Nearer to the largest float than this, a point of a logspace could round to infinity."""
+
+
+def expand(blocks: Sequence[Mapping[str, Any]], where: str) -> list[Configuration]:
+    """Return the configurations of all blocks in order, each once.
+
+    Args:
+        blocks: the ``[[configurations]]`` of a spec.
+        where: the spec's name, which leads every error.
+
+    Raises:
+        SpecError: a key that no block has, a list that is empty, a sampler that cannot be drawn.
+    """
+    if not blocks:
+        raise SpecError(f"{where}: configurations", "there is none", "add a [[configurations]] block with an optimizer")
+    found: dict[str, Configuration] = {}
+    for i, block in enumerate(blocks):
+        for configuration in _expand_block(block, f"{where}: configurations[{i}]"):
+            found.setdefault(configuration.key, configuration)
+            if len(found) > MOST_CONFIGURATIONS:
+                raise SpecError(f"{where}: configurations[{i}]", f"more than {MOST_CONFIGURATIONS} configurations")
+    return list(found.values())
+
+
+def _expand_block(block: Mapping[str, Any], where: str) -> Iterator[Configuration]:
+    for key in block:
+        if key not in BLOCK_KEYS:
+            raise SpecError(f"{where}.{key}", "unknown key", f"valid: {', '.join(BLOCK_KEYS)}")
+    if "optimizer" not in block:
+        raise SpecError(f"{where}.optimizer", "missing", 'say optimizer = {name = "SGD", lr = 0.1}')
+    samples, seed = block.get("samples", 1), block.get("sample_seed", 0)
+    if not isinstance(samples, int) or isinstance(samples, bool) or not 1 <= samples <= MOST_CONFIGURATIONS:
+        raise SpecError(f"{where}.samples", f"{samples!r}", "a whole number of draws, at least 1")
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise SpecError(f"{where}.sample_seed", f"{seed!r}", "a whole number")
+    optimizers = _tables(block["optimizer"], f"{where}.optimizer")
+    schedulers = _tables(block.get("scheduler", NO_SCHEDULER), f"{where}.scheduler")
+    warmups = _options("warmup", block.get("warmup", 0), f"{where}.warmup")
+    drawn = any(_is_sampler(value) for table in optimizers + schedulers for value in table.values())
+    if "samples" in block and not drawn:
+        raise SpecError(f"{where}.samples", "nothing in the block is sampled", "add a sampler, or leave `samples` out")
+    for draw in range(samples):
+        for optimizer, scheduler, warmup in itertools.product(optimizers, schedulers, warmups):
+            if isinstance(warmup, bool) or not isinstance(warmup, int | float) or not 0 <= warmup < math.inf:
+                raise SpecError(f"{where}.warmup", f"{warmup!r}", "a number of epochs, 0 or more")
+            rng = random.Random(f"{seed}/{draw}")
+            yield from (
+                Configuration.from_dict({"optimizer": o, "scheduler": s, "warmup": warmup})
+                for o in _grid(_draw(optimizer, rng, f"{where}.optimizer"), f"{where}.optimizer")
+                for s in _grid(_draw(scheduler, rng, f"{where}.scheduler"), f"{where}.scheduler")
+            )
+
+
+def _tables(value: Any, where: str) -> list[dict[str, Any]]:
+    """Return ``value`` (a name, a table, or a list of them) as a list of tables that each have a name."""
+    tables = []
+    for i, item in enumerate(value if isinstance(value, list) else [value]):
+        table = {"name": item} if isinstance(item, str) else item
+        if not isinstance(table, Mapping) or not isinstance(table.get("name"), str | list):
+            raise SpecError(
+                f"{where}[{i}]" if isinstance(value, list) else where,
+                f"{item!r} has no name",
+                'say {name = "SGD", lr = 0.1}',
+            )
+        tables.append(dict(table))
+    if not tables:
+        raise SpecError(where, "the list is empty", "name at least one")
+    return tables
+
+
+def _is_sampler(value: Any) -> bool:
+    return isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in SAMPLERS
+
+
+def _draw(table: Mapping[str, Any], rng: random.Random, where: str) -> dict[str, Any]:
+    """Return ``table`` with every sampler in it replaced by one draw."""
+    drawn = {}
+    for key, value in table.items():
+        if _is_sampler(value):
+            kind, bounds = next(iter(value.items()))
+            _check_bounds(kind, bounds, f"{where}.{key}")
+            drawn[key] = SAMPLERS[kind](rng, bounds)
+            if isinstance(drawn[key], list):
+                drawn[key] = [drawn[key]]  # a drawn list is one value, not a list to be crossed
+        else:
+            drawn[key] = value
+    return drawn
+
+
+def _grid(table: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
+    """Yield ``table`` once for every combination of the lists in it."""
+    options = [_options(key, value, f"{where}.{key}") for key, value in table.items()]
+    for values in itertools.product(*options):
+        one = dict(zip(table, values, strict=True))
+        if not isinstance(one["name"], str):
+            raise SpecError(f"{where}.name", f"{one['name']!r} is no name")
+        yield one
+
+
+def _options(key: str, value: Any, where: str) -> list[Any]:
+    """Return the values that ``key`` takes: the items of a list, the points of a logspace, or the one value."""
+    if isinstance(value, Mapping):
+        if set(value) != {"logspace", "n"}:
+            raise SpecError(
+                where,
+                f"{dict(value)!r} is no axis",
+                f"valid: a list, {{logspace = [low, high], n = 4}}, {', '.join(SAMPLERS)}",
+            )
+        return _logspace(value["logspace"], value["n"], where)
+    if not isinstance(value, list | tuple):
+        options = [value]
+    elif key in LIST_VALUED or (value and all(isinstance(item, list | tuple) for item in value)):
+        options = list(value) if value and all(isinstance(item, list | tuple) for item in value) else [value]
+    else:
+        options = list(value)
+    if not options:
+        raise SpecError(where, "the list is empty", "give at least one value")
+    return [canonical_value(option, where) for option in options]
+
+
+def _logspace(bounds: Any, n: Any, where: str) -> list[float]:
+    _check_bounds("loguniform", bounds, where)
+    if not isinstance(n, int) or isinstance(n, bool) or not 2 <= n <= MOST_CONFIGURATIONS:
+        raise SpecError(f"{where}.n", f"{n!r}", "a whole number of points, at least 2")
+    low, high = math.log10(bounds[0]), math.log10(bounds[1])
+    return [_digits(10 ** (low + (high - low) * i / (n - 1)), 3) for i in range(n)]
+
+
+def _check_bounds(kind: str, bounds: Any, where: str) -> None:
+    if kind == "choice":
+        if not isinstance(bounds, list) or not bounds:
+            raise SpecError(f"{where}.choice", f"{bounds!r}", "a list of at least one value")
+        return
+    numbers = (
+        isinstance(bounds, list)
+        and len(bounds) == 2
+        and all(isinstance(b, int | float) and not isinstance(b, bool) and abs(b) < LARGEST_BOUND for b in bounds)
+    )
+    if not numbers or bounds[0] >= bounds[1] or (kind == "loguniform" and bounds[0] <= 0):
+        above = "0 < " if kind == "loguniform" else ""
+        raise SpecError(where, f"{bounds!r} are no bounds", f"two numbers, {above}low < high")
+
+
+def _digits(value: float, digits: int) -> float:
+    """Round to significant digits, so that a value prints, reads back and hashes the same."""
+    return float(f"{value:.{digits}g}")

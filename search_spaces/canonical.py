@@ -1,0 +1,47 @@
+"""One spelling for a value, so that its hash names it on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from search_spaces.errors import SpecError
+
+WHOLE_LIMIT = 2**63
+"""Whole numbers of TOML, SQLite and pandas lie in -2⁶³ … 2⁶³-1; a float beyond stays a float."""
+
+
+def canonical_value(value: Any, where: str) -> Any:
+    """Return ``value`` in its one spelling: integral floats as ints, tuples as lists, keys as strings.
+
+    Raises:
+        SpecError: NaN, infinity, a whole number beyond 64 bits, or a type that neither TOML nor JSON knows.
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        if not -WHOLE_LIMIT <= value < WHOLE_LIMIT:
+            raise SpecError(where, "a whole number beyond 64 bits", "write it with an exponent, as in 1e30")
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise SpecError(where, f"{value} is not a finite number")
+        return int(value) if value.is_integer() and -WHOLE_LIMIT <= value < WHOLE_LIMIT else value
+    if isinstance(value, list | tuple):
+        return [canonical_value(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        return {str(key): canonical_value(item, f"{where}.{key}") for key, item in value.items()}
+    raise SpecError(where, f"{value!r} is a {type(value).__name__}", "numbers, strings, booleans and lists are allowed")
+
+
+def canonical_json(value: Any) -> str:
+    """Return ``value`` as JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(canonical_value(value, "value"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def content_hash(value: Any, length: int = 16) -> str:
+    """Return the first ``length`` hex digits of the SHA-256 of the canonical JSON of ``value``."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]

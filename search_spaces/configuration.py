@@ -1,0 +1,88 @@
+"""One choice of optimizer, its hyperparameters, and learning-rate scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from search_spaces.canonical import canonical_json, canonical_value, content_hash
+from search_spaces.expressions import Quantities, evaluate
+
+NO_SCHEDULER = "none"
+
+
+@dataclass(frozen=True, eq=False)
+class Configuration:
+    """A configuration; equal ones have the same canonical JSON.
+
+    Names are PyTorch's class names (``SGD``, ``CosineAnnealingLR``), ``none`` for a constant rate, or
+    ``module:Class`` for a third party's. ``warmup`` is in epochs. Parameters may hold expressions
+    (``"0.3 epochs"``) until :meth:`resolved` has replaced them by numbers.
+    """
+
+    optimizer: str
+    optimizer_params: Mapping[str, Any] = field(default_factory=dict)
+    scheduler: str = NO_SCHEDULER
+    scheduler_params: Mapping[str, Any] = field(default_factory=dict)
+    warmup: float = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a nested table, as a spec holds it."""
+        table = {
+            "optimizer": {"name": self.optimizer, **self.optimizer_params},
+            "scheduler": {"name": self.scheduler, **self.scheduler_params},
+            "warmup": self.warmup,
+        }
+        return dict(canonical_value(table, "configuration"))
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Configuration:
+        """Read what :meth:`to_dict` wrote."""
+        optimizer = dict(table["optimizer"])
+        scheduler = dict(table.get("scheduler", {"name": NO_SCHEDULER}))
+        return cls(optimizer.pop("name"), optimizer, scheduler.pop("name"), scheduler, table.get("warmup", 0))
+
+    @cached_property
+    def key(self) -> str:
+        """The canonical JSON: the identity of the configuration."""
+        return canonical_json(self.to_dict())
+
+    @cached_property
+    def configuration_id(self) -> str:
+        """Ten hex digits that name the configuration, the same for all its seeds."""
+        return content_hash(self.to_dict(), 10)
+
+    def columns(self) -> dict[str, Any]:
+        """Return one flat column a key: ``optimizer``, ``optimizer.lr``, …, ``scheduler.T_max``, ``warmup``."""
+        flat: dict[str, Any] = {"optimizer": self.optimizer}
+        flat |= {f"optimizer.{key}": value for key, value in self.optimizer_params.items()}
+        flat["scheduler"] = self.scheduler
+        flat |= {f"scheduler.{key}": value for key, value in self.scheduler_params.items()}
+        flat["warmup"] = self.warmup
+        return flat
+
+    def resolved(self, epochs: int, steps_per_epoch: int, where: str) -> Configuration:
+        """Replace every expression by its number; what remains after the warm-up counts as the schedule's length.
+
+        Raises:
+            SpecError: an expression that cannot be read; ``where`` leads its line.
+        """
+        lr = self.optimizer_params.get("lr")
+        warmup_steps = round(self.warmup * steps_per_epoch)
+        quantities = Quantities(
+            epochs=max(epochs - self.warmup, 1),
+            steps=max(epochs * steps_per_epoch - warmup_steps, 1),
+            lr=float(lr) if isinstance(lr, int | float) else None,
+        )
+        params = {
+            key: evaluate(value, quantities, f"{where}.scheduler.{key}") for key, value in self.scheduler_params.items()
+        }
+        return replace(self, scheduler_params=params)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Configuration) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
