@@ -1,0 +1,33 @@
+"""What every test may lean on: the real data set, where this machine has it, and a cache that is not the user's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One cache for the session: nothing is written to a home folder, and real images are decoded once."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LENET_SWEEP_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def cifar100_dir() -> Path:
+    """The real CIFAR-100 in Parquet: ``$CIFAR100_DIR``, else ``../shared/data/cifar100`` beside the repository."""
+    if named := os.environ.get("CIFAR100_DIR"):
+        if not Path(named).is_dir():
+            pytest.fail(f"CIFAR100_DIR={named} is no folder; unset it, or name the folder of the Parquet files")
+        return Path(named)
+    beside = REPOSITORY.parent / "shared" / "data" / "cifar100"
+    if not beside.is_dir():
+        pytest.skip("needs the real CIFAR-100 in Parquet; set CIFAR100_DIR to its folder")
+    return beside

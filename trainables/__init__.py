@@ -1,0 +1,1 @@
+"""HOW a pack learns: data, LeNet-5, optimizers, schedulers, the loop, checkpoints, and the Ray Tune adapter."""

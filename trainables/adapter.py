@@ -1,0 +1,94 @@
+"""The one file that knows Ray Tune: a class trainable that trains one pack, an epoch a step."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from search_spaces import Run
+from trainables.checkpoint import Checkpoints
+from trainables.dataset import DataSet
+from trainables.devices import deterministic, device_name, library_versions, training_device
+from trainables.loop import Assignment, Report, train
+
+
+def trial_config(assignment: Assignment, *, checkpoints: Path, threads: int, gpu: bool) -> dict[str, str]:
+    """Return a trial's config: one JSON text, which Tune need not walk through for search spaces."""
+    return {
+        "pack": json.dumps(
+            {
+                "pack_id": assignment.pack_id,
+                "runs": [run.to_dict() for run in assignment.runs],
+                "epochs": assignment.epochs,
+                "test_epochs": sorted(assignment.test_epochs),
+                "checkpoints": str(checkpoints),
+                "threads": threads,
+                "gpu": gpu,
+            }
+        )
+    }
+
+
+class PackTrainable(tune.Trainable):
+    """Trains one pack. Its process is reused for the next one; its checkpoints are ours, not Tune's."""
+
+    def setup(self, config: dict[str, Any], data: DataSet | None = None) -> None:
+        """Begin, or go on from the newest valid checkpoint: a retry, another node and another driver all come here."""
+        assert data is not None
+        self._data = data
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next pack in the same process."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: Mapping[str, str]) -> None:
+        job = json.loads(config["pack"])
+        torch.set_num_threads(job["threads"])
+        device = training_device(job["gpu"])
+        deterministic(device)
+        assignment = Assignment(
+            job["pack_id"], [Run.from_dict(run) for run in job["runs"]], job["epochs"], frozenset(job["test_epochs"])
+        )
+        attempt = _attempt(assignment.pack_id, assignment.runs, device, job["threads"])
+        self._reports: Iterator[Report] = train(
+            assignment, self._data, device, attempt, Checkpoints(Path(job["checkpoints"]))
+        )
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch; the result is the :class:`Report`, as a dict."""
+        return asdict(next(self._reports))
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the pack has written its own."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: ``setup`` has read it."""
+
+
+def _attempt(pack_id: str, runs: Sequence[Run], device: torch.device, threads: int) -> dict[str, Any]:
+    """Say where and with what this attempt runs: all that the promise of equal bits depends on."""
+    return {
+        "attempt_id": uuid.uuid4().hex,
+        "pack_id": pack_id,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "device": device_name(device),
+        "gpus": ",".join(map(str, ray.get_gpu_ids())),
+        "threads": threads,
+        "members": [run.run_id for run in runs],
+        "versions": library_versions(),
+        "started": time.time(),
+    }
