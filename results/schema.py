@@ -1,0 +1,163 @@
+"""What the ledger holds: its tables, and the records that fill them.
+
+History of ``SCHEMA_VERSION`` (SQLite's ``user_version``; ``meta`` repeats it for whoever reads by hand):
+
+1   the first: ``meta``, ``runs``, ``packs``, ``epochs``, ``attempts``, and the view ``run_statuses``.
+
+To change the schema: raise ``SCHEMA_VERSION``, tell it here, change ``CREATE`` for new ledgers, and put under the
+version that is left the statements that bring an old ledger up to date into ``MIGRATIONS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SCHEMA_VERSION = 1
+
+APPLICATION_ID = 0x4C4E5357
+"""``LNSW``, in the header of every ledger: it tells a ledger from another program's SQLite file."""
+
+CREATE: tuple[str, ...] = (
+    """
+    CREATE TABLE meta (
+        key   TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE runs (
+        run_id           TEXT PRIMARY KEY,
+        ordinal          INTEGER NOT NULL,  -- of the configuration, in the order of first planning
+        configuration_id TEXT NOT NULL,
+        configuration    TEXT NOT NULL,     -- canonical JSON
+        seed             INTEGER NOT NULL,
+        protocol         TEXT NOT NULL,     -- canonical JSON
+        data_fingerprint TEXT NOT NULL,
+        data_name        TEXT NOT NULL,
+        synthetic        INTEGER NOT NULL,  -- 0 or 1
+        training_version INTEGER NOT NULL,
+        target_epochs    INTEGER NOT NULL,  -- as asked for last
+        planned          INTEGER NOT NULL,  -- 1 if the present spec asks for this run
+        state            TEXT NOT NULL DEFAULT 'pending'
+                         CHECK (state IN ('pending', 'running', 'failed', 'interrupted')),  -- as last heard
+        diverged_epoch   INTEGER,           -- the epoch whose loss was not finite
+        error            TEXT,              -- the last line of the last failure
+        pack_id          TEXT,
+        attempts         INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE packs (
+        pack_id TEXT PRIMARY KEY,
+        members TEXT NOT NULL,   -- run ids, a JSON list in the order of the stack
+        begun   INTEGER NOT NULL -- 1 for the first pack that was begun, and so on
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE attempts (
+        attempt_id TEXT PRIMARY KEY,
+        pack_id    TEXT NOT NULL,
+        host       TEXT NOT NULL,
+        pid        INTEGER NOT NULL,
+        device     TEXT NOT NULL,
+        gpus       TEXT NOT NULL,  -- the ids that Ray gave it, with commas; empty for none
+        threads    INTEGER NOT NULL,
+        pack_size  INTEGER NOT NULL,
+        members    TEXT NOT NULL,  -- run ids, a JSON list in the order of the pack
+        versions   TEXT NOT NULL,  -- library to version, a JSON object
+        started    REAL NOT NULL,  -- Unix time
+        ended      REAL,           -- Unix time; NULL where nobody saw the end
+        outcome    TEXT,           -- NULL while it lives
+        error      TEXT
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE epochs (
+        run_id        TEXT NOT NULL REFERENCES runs,
+        epoch         INTEGER NOT NULL,  -- from 1
+        train_loss    REAL,              -- NULL where it was not finite, or not measured
+        train_acc     REAL,              -- percent, as all accuracies
+        val_loss      REAL,
+        val_acc       REAL,
+        test_loss     REAL,
+        test_acc      REAL,
+        lr            REAL,              -- mean over the epoch's steps
+        lr_first      REAL,
+        lr_last       REAL,
+        epoch_seconds REAL,              -- the pack's training, without evaluation
+        eval_seconds  REAL,
+        pack_size     INTEGER NOT NULL,
+        attempt_id    TEXT NOT NULL REFERENCES attempts,
+        PRIMARY KEY (run_id, epoch)
+    ) WITHOUT ROWID
+    """,
+    # The one definition of a run's status. A diverged run may have rows after its divergence, so that comes first.
+    """
+    CREATE VIEW run_statuses AS
+    SELECT runs.*, CASE
+        WHEN diverged_epoch <= target_epochs THEN 'diverged'
+        WHEN EXISTS (SELECT 1 FROM epochs e WHERE e.run_id = runs.run_id AND e.epoch = runs.target_epochs) THEN 'done'
+        ELSE state END AS status
+    FROM runs
+    """,
+)
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {}
+"""Version → the statements that take a ledger of that version to the next one."""
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One epoch of one run, as measured; ``None`` is not measured.
+
+    Losses are means per image, accuracies are in percent. ``lr`` is the mean over the epoch's steps, ``lr_first`` and
+    ``lr_last`` are those of its first and last step. ``epoch_seconds`` is the wall time in which the whole pack
+    trained the epoch, ``eval_seconds`` what its evaluation took on top. ``attempt_id`` is the attempt that trained it,
+    which a later one may report out of a checkpoint.
+    """
+
+    run_id: str
+    epoch: int
+    train_loss: float | None
+    train_acc: float | None
+    val_loss: float | None
+    val_acc: float | None
+    test_loss: float | None
+    test_acc: float | None
+    lr: float | None
+    lr_first: float | None
+    lr_last: float | None
+    epoch_seconds: float
+    eval_seconds: float
+    pack_size: int
+    attempt_id: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One process that trains (or trained) a pack: where, with what, and how it ended.
+
+    ``members`` are the run ids in the order of the pack; ``started`` and ``ended`` are Unix times in seconds;
+    ``gpus`` are the ids of the GPUs that Ray gave it, with commas between them;
+    ``outcome`` is ``None`` while the attempt lives, then one word such as ``done``, ``failed``, ``interrupted``.
+    """
+
+    attempt_id: str
+    pack_id: str
+    host: str
+    pid: int
+    device: str
+    threads: int
+    members: tuple[str, ...]
+    versions: Mapping[str, str]
+    started: float
+    gpus: str = ""
+    ended: float | None = None
+    outcome: str | None = None
+    error: str | None = None
+
+    @property
+    def pack_size(self) -> int:
+        """How many runs the process trains together."""
+        return len(self.members)
