@@ -1,0 +1,1 @@
+"""RUN it: spec, planner, Ray runner, provenance and the command line."""

@@ -1,0 +1,209 @@
+"""The command line: it parses, calls one function, prints. torch and Ray are imported by the verbs that need them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from search_spaces.errors import SpecError
+from sweep.folder import DEFAULT_RUNS_DIR, SweepFolder
+
+app = typer.Typer(
+    name="sweep",
+    help="Compare optimizers, momentum variants and learning-rate schedulers on LeNet-5 and CIFAR-100.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+EXIT_FAILED = 1
+"""Some run failed."""
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The sweep's name, as `sweep status` lists it.")]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="The folder that holds the sweeps' folders.")]
+Data = Annotated[
+    str | None, typer.Option(help="cifar100, synthetic, or a folder with CIFAR-100 (Parquet or official archive).")
+]
+PackSize = Annotated[str | None, typer.Option("--pack", metavar="K|auto", help="Runs that one trial trains together.")]
+Cpus = Annotated[float | None, typer.Option(help="CPUs, and so threads, of a trial.")]
+Gpus = Annotated[float | None, typer.Option(help="GPUs of a trial; any fraction.")]
+Concurrent = Annotated[int | None, typer.Option(help="Most trials at a time; 0: as many as fit.")]
+Address = Annotated[str | None, typer.Option(help="local, or the address of a Ray cluster.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first failure; retry nothing.")]
+
+
+def _overrides(**given: Any) -> dict[str, Any]:
+    """Return the flags that were given, under the spec's own keys."""
+    keys = {
+        "pack": "resources.pack",
+        "cpus_per_trial": "resources.cpus_per_trial",
+        "gpus_per_trial": "resources.gpus_per_trial",
+        "max_concurrent": "resources.max_concurrent",
+        "address": "resources.address",
+    }
+    pack = given.get("pack")
+    if pack is not None and pack != "auto":
+        if not pack.isdecimal() or int(pack) < 1:
+            raise SpecError("--pack", f"{pack!r}", "a number of runs, or auto")
+        given["pack"] = int(pack)
+    return {keys.get(key, key): value for key, value in given.items() if value is not None}
+
+
+@app.command()
+def run(
+    source: Annotated[str, typer.Argument(metavar="SPACE|FILE.toml", help="A named space, or a spec of your own.")],
+    name: Annotated[str | None, typer.Option(help="Name of the sweep and its folder.")] = None,
+    data: Data = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs that each run is trained.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds: 0 … SEEDS-1.")] = None,
+    pack: PackSize = None,
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
+    max_concurrent: Concurrent = None,
+    address: Address = None,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
+    fail_fast: FailFast = False,
+) -> None:
+    """Train what the space asks for and the ledger does not have."""
+    from sweep.spec import read_spec
+
+    overrides = _overrides(
+        name=name, data=data, epochs=epochs, seeds=seeds, pack=pack, cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address,
+    )  # fmt: skip
+    _drive(read_spec(source, overrides), runs_dir, dry_run=dry_run, fail_fast=fail_fast)
+
+
+@app.command()
+def resume(
+    name: Name,
+    data: Data = None,
+    pack: PackSize = None,
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
+    max_concurrent: Concurrent = None,
+    address: Address = None,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    fail_fast: FailFast = False,
+) -> None:
+    """Go on with a sweep that was interrupted, or try again what failed."""
+    from sweep.driver import read_resolved
+
+    overrides = _overrides(
+        data=data, pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
+        max_concurrent=max_concurrent, address=address,
+    )  # fmt: skip
+    _drive(read_resolved(SweepFolder.existing(runs_dir, name), overrides), runs_dir, fail_fast=fail_fast)
+
+
+def _drive(spec: Any, runs_dir: Path, *, dry_run: bool = False, fail_fast: bool = False) -> None:
+    from sweep.driver import drive
+
+    again = f"sweep resume {spec.name}" + ("" if runs_dir == DEFAULT_RUNS_DIR else f" --runs-dir {runs_dir}")
+    try:
+        outcome = drive(spec, runs_dir, Console(), dry_run=dry_run, fail_fast=fail_fast)
+    except KeyboardInterrupt:
+        if SweepFolder(runs_dir, spec.name).ledger.exists():
+            typer.echo(f"interrupted; go on with: {again}", err=True)
+        raise
+    if outcome is None:
+        return
+    counts = ", ".join(
+        f"{outcome.count(word)} {word}"
+        for word in ("done", "diverged", "failed", "interrupted", "pending")
+        if outcome.count(word)
+    )
+    typer.echo(f"{counts}; tables: {_near(outcome.folder.tables)}")
+    if not outcome.all_done:
+        typer.echo(f"not all runs have a result; try again with: {again}", err=True)
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _near(path: Path) -> Path:
+    """Return ``path`` relative to where the user is, if it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+@app.command()
+def status(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One sweep; without it, all of them.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Say how a sweep stands, or all of them."""
+    from sweep.status import all_statuses, status_lines, sweep_status
+
+    found = [sweep_status(SweepFolder.existing(runs_dir, name))] if name else all_statuses(runs_dir)
+    if as_json:
+        typer.echo(json.dumps(found[0] if name else found, indent=2))
+        return
+    for one in found:
+        typer.echo("\n".join(status_lines(one)))
+    if not found:
+        typer.echo(f"no sweeps in {runs_dir}; begin one with: sweep run quickstart")
+
+
+@app.command()
+def logs(
+    name: Name,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of it.")],
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Print the log of the trial that trained a run."""
+    from sweep.status import run_log
+
+    typer.echo(run_log(SweepFolder.existing(runs_dir, name), run_id), nl=False)
+
+
+@app.command()
+def spaces(
+    space: Annotated[str | None, typer.Argument(metavar="[SPACE]", help="Print this one, ready to be edited.")] = None,
+) -> None:
+    """List the named spaces with their run counts, or print one."""
+    from search_spaces import space_names, space_text
+
+    if space:
+        typer.echo(space_text(space), nl=False)
+        return
+    from sweep.spec import read_spec
+
+    for name in space_names():
+        spec = read_spec(name)
+        configurations, seeds = len(spec.expanded()), len(spec.seed_list)
+        counts = f"{configurations * seeds:4d} runs ({configurations} configurations × {seeds} seeds)"
+        typer.echo(f"{name:15} {counts:41} {spec.epochs:3d} epochs  {spec.data:10} {spec.description}")
+
+
+@app.command(name="export")
+def export_command(
+    name: Name,
+    formats: Annotated[str, typer.Option("--format", help="csv, parquet, json; several with commas.")] = "csv",
+    out: Annotated[Path | None, typer.Option(help="Where to; the sweep's tables/ otherwise.")] = None,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Write the tables of a sweep, finished or not."""
+    from results.export import export
+
+    folder = SweepFolder.existing(runs_dir, name)
+    for path in export(folder.ledger, out or folder.tables, [word.strip() for word in formats.split(",")]):
+        typer.echo(_near(path))
+
+
+@app.command()
+def doctor(data: Data = None, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:
+    """Say in ten lines whether this machine can run a sweep."""
+    from sweep.doctor import examine
+
+    fine = True
+    for finding in examine(runs_dir, data or "synthetic"):
+        typer.echo(f"{'ok  ' if finding.fine else 'BAD '} {finding.what}: {finding.seen}")
+        fine = fine and finding.fine
+    if not fine:
+        raise typer.Exit(EXIT_FAILED)

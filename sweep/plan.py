@@ -1,0 +1,93 @@
+"""From a spec to what is left to train: runs, minus what the ledger has, in packs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from search_spaces import Configuration, Run
+from search_spaces.canonical import content_hash
+from search_spaces.errors import SpecError
+from sweep.spec import Spec
+
+AUTO_PACK = 4
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Runs that one trial trains together, in this order."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def pack_id(self) -> str:
+        """Hash of the members' ids: the same members give the same pack, and so the same checkpoints and bits."""
+        return content_hash([run.run_id for run in self.runs])
+
+    @property
+    def run_ids(self) -> list[str]:
+        """The members' ids."""
+        return [run.run_id for run in self.runs]
+
+
+def resolve_configurations(spec: Spec, steps_per_epoch: int) -> list[Configuration]:
+    """Return the spec's configurations complete: defaults filled in, schedules resolved, each tried on a tiny model.
+
+    Raises:
+        SpecError: a parameter that its optimizer or scheduler does not take; nothing has started by then.
+    """
+    from trainables.configurations import complete_configuration
+
+    complete: dict[str, Configuration] = {}
+    for i, configuration in enumerate(spec.expanded()):
+        if configuration.warmup >= spec.epochs:
+            raise SpecError(
+                f"{spec.name}: warmup", f"{configuration.warmup} of {spec.epochs} epochs", "leave some to the schedule"
+            )
+        where = f"{spec.name}: configuration {i + 1}"
+        found = complete_configuration(configuration, spec.epochs, steps_per_epoch, where)
+        complete.setdefault(found.key, found)
+    return list(complete.values())
+
+
+def make_runs(spec: Spec, configurations: Sequence[Configuration], data_fingerprint: str) -> list[Run]:
+    """Return every configuration under every seed."""
+    return [
+        Run(configuration, seed, spec.shared_protocol, data_fingerprint)
+        for configuration in configurations
+        for seed in spec.seed_list
+    ]
+
+
+def make_packs(
+    runs: Sequence[Run], finished: Collection[str], earlier: Mapping[str, Sequence[str]], size: int
+) -> list[Pack]:
+    """Return the packs that are left to train, larger ones first.
+
+    Args:
+        runs: every run that the sweep asks for.
+        finished: ids of those that are done or diverged.
+        earlier: pack id → members of the packs that were begun before, the latest first. One whose members are all
+            still asked for is taken up as it was, finished members included, because other company means other
+            rounding; of two that share a member, the first.
+        size: most runs in a pack. Runs of one seed share their batches, so they go together, in even sizes.
+    """
+    by_id = {run.run_id: run for run in runs}
+    packs: list[Pack] = []
+    taken: set[str] = set()
+    for members in earlier.values():
+        asked = all(member in by_id for member in members) and not set(finished).issuperset(members)
+        if asked and taken.isdisjoint(members):
+            packs.append(Pack(tuple(by_id[member] for member in members)))
+            taken.update(members)
+    placed = taken.union(finished)
+    by_seed: dict[int, list[Run]] = {}
+    for run in runs:
+        if run.run_id not in placed:
+            by_seed.setdefault(run.seed, []).append(run)
+    for group in by_seed.values():
+        count = -(-len(group) // size)
+        bounds = [round(i * len(group) / count) for i in range(count + 1)]
+        packs.extend(Pack(tuple(group[a:b])) for a, b in pairwise(bounds))
+    return sorted(packs, key=lambda pack: -len(pack.runs))

@@ -1,0 +1,110 @@
+"""What Tune's trials report, turned into ledger rows, logs and numbers for the screen."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from results.ledger import Attempt, EpochRow, Ledger
+from sweep.folder import SweepFolder
+from sweep.plan import Pack
+from sweep.progress import Progress
+
+LAST_LINES = 5
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Recorder(Callback):
+    """Writes every report into the ledger, one transaction each, and every trial's story into its log."""
+
+    def __init__(self, ledger: Ledger, folder: SweepFolder, packs: Mapping[str, Pack], progress: Progress) -> None:
+        self._ledger = ledger
+        self._folder = folder
+        self._packs = packs
+        self._progress = progress
+        self._pack_of_trial: dict[str, Pack] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restore that never happens here."""
+        return {}
+
+    def _pack(self, trial: Trial) -> Pack:
+        if trial.trial_id not in self._pack_of_trial:
+            self._pack_of_trial[trial.trial_id] = self._packs[json.loads(trial.config["pack"])["pack_id"]]
+        return self._pack_of_trial[trial.trial_id]
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial got its slot."""
+        pack = self._pack(trial)
+        self._ledger.start(pack.pack_id, pack.run_ids)
+        self._log(pack, f"starts with runs {' '.join(pack.run_ids)}")
+        self._progress.started(pack)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial finished an epoch, or told what its checkpoint holds."""
+        pack = self._pack(trial)
+        rows = [EpochRow(**row) for row in result["rows"]]
+        attempts = [Attempt(**{**attempt, "members": tuple(attempt["members"])}) for attempt in result["attempts"]]
+        self._ledger.record(attempts, rows, result["diverged"])
+        for row in rows:
+            self._log(
+                pack,
+                f"run {row.run_id} epoch {row.epoch}: train loss {row.train_loss:.4f}, validation loss "
+                f"{row.val_loss:.4f}, validation accuracy {row.val_acc:.2f} %, {row.epoch_seconds:.2f} s",
+            )
+        for run_id, epoch in result["diverged"].items():
+            self._log(pack, f"run {run_id} diverged in epoch {epoch}")
+        self._progress.reported(pack, rows, result["diverged"], fresh=result["fresh"], done=result["done"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial reached its last epoch."""
+        pack = self._pack(trial)
+        self._ledger.complete(pack.pack_id)
+        self._log(pack, "done")
+        self._progress.ended(pack)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial failed and will be tried again, from its last checkpoint."""
+        pack, error = self._pack(trial), _error_text(trial)
+        self._log(pack, f"failed, is tried again\n{error}")
+        self._progress.retried(pack, _last_line(error))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial failed for good: its runs are failed, the others go on."""
+        pack, error = self._pack(trial), _error_text(trial)
+        self._ledger.fail(pack.run_ids, error)
+        self._log(pack, f"failed for good\n{error}")
+        lines = [line for line in error.strip().splitlines() if line.strip()][-LAST_LINES:]
+        self._progress.failed(pack, lines, str(self._folder.pack_log(pack.pack_id)))
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Tune went once around its loop."""
+        self._progress.tick()
+
+    def _log(self, pack: Pack, text: str) -> None:
+        path = self._folder.pack_log(pack.pack_id)
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+
+def _error_text(trial: Trial) -> str:
+    """Return the traceback of the trial's last failure, from the file in which Tune collects them."""
+    path = trial.error_file
+    if path is None or not Path(path).exists():
+        return "the trial's process ended without a word"
+    last = Path(path).read_text(encoding="utf-8", errors="replace").rpartition("Failure # ")[2]
+    return _COLOURS.sub("", last.partition("\n")[2])
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

@@ -1,0 +1,77 @@
+"""How sweeps stand, read from their ledgers; nothing of a sweep is imported or run for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from results.frames import runs_frame
+from results.ledger import Ledger
+from search_spaces.errors import UnknownNameError
+from sweep.folder import SweepFolder, sweep_names
+
+STATES = ("done", "running", "pending", "interrupted", "diverged", "failed")
+
+
+def sweep_status(folder: SweepFolder) -> dict[str, Any]:
+    """Return a sweep's counts, the share of its epochs that is done, its best run, and its failures.
+
+    Raises:
+        LedgerError: a ledger that cannot be read.
+    """
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        runs = runs_frame(ledger)
+    best = runs.dropna(subset="best_val_acc").sort_values("best_val_acc", ascending=False, kind="stable").head(1)
+    behind = runs["epochs"].where(runs["status"] != "diverged", runs["target_epochs"]).sum()
+    return {
+        "name": folder.name,
+        "folder": str(folder.path),
+        "data": "" if runs.empty else str(runs["data"].iloc[0]),
+        "synthetic": bool(runs["synthetic"].any()),
+        "runs": len(runs),
+        **{state: int((runs["status"] == state).sum()) for state in STATES},
+        "epochs_done": int(runs["epochs"].sum()),
+        "epochs_share": float(behind / max(1, runs["target_epochs"].sum())),
+        "best_val_acc": None if best.empty else float(best["best_val_acc"].iloc[0]),
+        "best_run": None if best.empty else str(best["run_id"].iloc[0]),
+        "failures": [
+            {"run_id": str(run_id), "error": str(error)}
+            for run_id, error in runs.loc[runs["status"] == "failed", ["run_id", "error"]].itertuples(index=False)
+        ],
+    }
+
+
+def status_lines(status: dict[str, Any]) -> list[str]:
+    """Return ``status`` for a reader, a line a fact."""
+    counts = ", ".join(f"{status[state]} {state}" for state in STATES if status[state]) or "no runs"
+    lines = [f"{status['name']}: {counts} of {status['runs']} runs, {100 * status['epochs_share']:.0f} % of the epochs"]
+    lines.append(f"  data {status['data']}" + (" (made from a seed: not CIFAR-100)" if status["synthetic"] else ""))
+    if status["best_run"]:
+        lines.append(f"  best so far {status['best_val_acc']:.2f} % validation accuracy, run {status['best_run']}")
+    lines += [f"  failed: run {failure['run_id']}: {failure['error']}" for failure in status["failures"]]
+    if status["pending"] or status["interrupted"] or status["failed"]:
+        lines.append(f"  to go on: sweep resume {status['name']}")
+    return lines
+
+
+def all_statuses(runs_dir: Path) -> list[dict[str, Any]]:
+    """Return the status of every sweep in ``runs_dir``."""
+    return [sweep_status(SweepFolder(runs_dir, name)) for name in sweep_names(runs_dir)]
+
+
+def run_log(folder: SweepFolder, run: str) -> str:
+    """Return the log of the trial that trained ``run``, a run id or the beginning of one.
+
+    Raises:
+        UnknownNameError: no such run, or more than one that begins so; the line lists the candidates.
+    """
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        (answer,) = ledger.read("SELECT run_id, pack_id FROM runs ORDER BY ordinal, seed, run_id")
+    found = [(run_id, pack_id) for run_id, pack_id in answer.rows if run_id.startswith(run)]
+    if len(found) != 1 or not run:
+        raise UnknownNameError("run", run, [run_id for run_id, _ in (found or answer.rows)][:20])
+    run_id, pack_id = found[0]
+    path = folder.pack_log(pack_id) if pack_id else None
+    if path is None or not path.exists():
+        return f"run {run_id} has not been started yet\n"
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,28 @@
+"""Third-party optimizers that fail: always, or the first time only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class Broken(torch.optim.SGD):
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        super().__init__(params, lr=lr)
+
+    def step(self, closure: Any = None) -> None:
+        raise ArithmeticError("no such step")
+
+
+class BreaksOnce(torch.optim.SGD):
+    def __init__(self, params: Any, lr: float = 0.1, marker: str = "") -> None:
+        super().__init__(params, lr=lr)
+        self.marker = Path(marker)
+
+    def step(self, closure: Any = None) -> None:
+        if not self.marker.exists():
+            self.marker.touch()
+            raise ArithmeticError("the first time")
+        super().step()
