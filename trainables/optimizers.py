@@ -68,7 +68,11 @@ def build_optimizer(name: str, params: Mapping[str, Any], tensors: Iterable[Tens
     Raises:
         SpecError: what the class itself refuses, in its own words.
     """
-    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in params.items()}
+    # A canonical 0.0 is the integer 0, and Adam wants its betas to be floats.
+    arguments = {
+        key: tuple(None if item is None else float(item) for item in value) if isinstance(value, list) else value
+        for key, value in params.items()
+    }
     try:
         return optimizer_class(name, where)(tensors, **arguments)  # type: ignore[arg-type]  # each class has its own
     except (ValueError, TypeError, RuntimeError) as error:

@@ -98,7 +98,7 @@ def complete_scheduler(name: str, params: Mapping[str, Any], where: str) -> dict
     defaults = defaults_of(entry.factory, HIDDEN | entry.hidden) | dict(entry.defaults)
     if name == "LambdaLR":
         function = params.get("lr_lambda", "missing")
-        if function in LAMBDAS:
+        if isinstance(function, str) and function in LAMBDAS:
             defaults |= defaults_of(LAMBDAS[function], frozenset())
         elif not (isinstance(function, str) and ":" in function):
             raise UnknownNameError("lr_lambda", function, [*LAMBDAS, "module:function"], where)

@@ -61,6 +61,12 @@ def test_what_the_class_refuses_is_told_in_its_words() -> None:
         build_optimizer("SGD", full, [torch.nn.Parameter(torch.zeros(1))], "optimizer")
 
 
+def test_a_beta_of_zero_is_a_number_like_any_other() -> None:
+    full = complete_optimizer("Adam", {"betas": [0, 0.999]}, "optimizer")
+    optimizer = build_optimizer("Adam", full, [torch.nn.Parameter(torch.zeros(1))], "optimizer")
+    assert optimizer.defaults["betas"] == (0.0, 0.999)
+
+
 def test_an_unknown_optimizer_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown optimizer 'Adan' \(did you mean Adam\?\); valid: ASGD, "):
         optimizer_class("Adan", "optimizer")
