@@ -93,7 +93,7 @@ def complete_scheduler(name: str, params: Mapping[str, Any], where: str) -> dict
         SpecError: an unknown parameter, one of the wrong type, or milestones that do not rise.
     """
     if name == NO_SCHEDULER:
-        return complete(params, {}, where)
+        return complete(params, {}, where, expressions=True)
     entry = scheduler_entry(name, where)
     defaults = defaults_of(entry.factory, HIDDEN | entry.hidden) | dict(entry.defaults)
     if name == "LambdaLR":
@@ -102,7 +102,7 @@ def complete_scheduler(name: str, params: Mapping[str, Any], where: str) -> dict
             defaults |= defaults_of(LAMBDAS[function], frozenset())
         elif not (isinstance(function, str) and ":" in function):
             raise UnknownNameError("lr_lambda", function, [*LAMBDAS, "module:function"], where)
-    full = complete(params, defaults, where)
+    full = complete(params, defaults, where, expressions=True)
     for key, least in COUNTS.items():
         value = full.get(key)
         if value is not None and not is_expression(value) and (type(value) is not int or value < least):

@@ -20,8 +20,12 @@ def defaults_of(factory: Callable[..., Any], hidden: Set[str]) -> dict[str, Any]
     }
 
 
-def complete(given: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> dict[str, Any]:
+def complete(
+    given: Mapping[str, Any], defaults: Mapping[str, Any], where: str, *, expressions: bool = False
+) -> dict[str, Any]:
     """Return ``given`` with every other parameter at its default.
+
+    ``expressions`` tells whether a value may be a multiple of the sweep's length (``"0.3 epochs"``).
 
     Raises:
         SpecError: a parameter that is not in ``defaults`` (the line lists those that are, with their values),
@@ -31,7 +35,8 @@ def complete(given: Mapping[str, Any], defaults: Mapping[str, Any], where: str) 
         if name not in defaults:
             valid = ", ".join(f"{key} = {_shown(default)}" for key, default in sorted(defaults.items()))
             raise SpecError(f"{where}.{name}", "unknown parameter", f"valid: {valid}")
-        _check_type(value, defaults[name], f"{where}.{name}")
+        if not (expressions and is_expression(value)):
+            _check_type(value, defaults[name], f"{where}.{name}")
     full = {**defaults, **given}
     for name, value in full.items():
         if value is inspect.Parameter.empty:
@@ -64,7 +69,7 @@ def _shown(default: Any) -> str:
 
 def _check_type(value: Any, default: Any, where: str) -> None:
     """Refuse a value of another kind than the default's; None says nothing about the kind."""
-    if is_expression(value) or default is None or default is inspect.Parameter.empty or callable(default):
+    if default is None or default is inspect.Parameter.empty or callable(default):
         return
     if isinstance(default, bool):
         if not isinstance(value, bool):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from results import export as exporting
@@ -62,7 +62,6 @@ def test_parquet_keeps_the_types(ledger_path, tmp_path):
         pd.testing.assert_frame_equal(pd.read_parquet(epochs_file), epochs_frame(ledger))
 
 
-@settings(deadline=None)
 @given(values=any_floats)
 def test_csv_gives_back_every_float_exactly(tmp_path_factory, values):
     """Denormal or huge, to the bit."""
@@ -71,7 +70,6 @@ def test_csv_gives_back_every_float_exactly(tmp_path_factory, values):
     assert [float(text).hex() for text in READERS["csv"](path)["x"]] == [x.hex() for x in values]
 
 
-@settings(deadline=None)
 @given(values=any_floats)
 def test_json_gives_back_every_float_exactly(tmp_path_factory, values):
     """Denormal or huge, to the bit."""

@@ -150,7 +150,7 @@ def plainly(rows: list[EpochRow], target: int, diverged: int | None) -> dict[str
     return row
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     curves=st.lists(a_curve, min_size=4, max_size=4),
     target=st.integers(1, 5),

@@ -311,7 +311,7 @@ OPTIONAL = [
 NEARLY_VALID = st.builds(lambda place, value: with_one_value(*place, value), st.sampled_from(OPTIONAL), NESTED)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(table=SPECS | NEARLY_VALID)
 @example(table={"name": "a\nb", "configurations": [{"optimizer": {"name": "SGD", "lr": -1}}]})
 @example(table={"configurations": [{"optimizer": {"name": "SGD", "lr": 10**400}}]})

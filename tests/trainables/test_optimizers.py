@@ -45,6 +45,8 @@ def test_completed_parameters_are_the_classs_own_defaults(name: str) -> None:
         ("SGD", {"nesterov": 1}, "optimizer.nesterov: 1; true or false"),
         ("Adam", {"betas": 0.9}, "optimizer.betas: 0.9; 2 numbers in a list (default [0.9, 0.999])"),
         ("Adam", {"betas": [0.9]}, "optimizer.betas: [0.9]; 2 numbers in a list"),
+        ("SGD", {"lr": "0.1 lr"}, "optimizer.lr: '0.1 lr'; a number"),
+        ("Rprop", {"etas": ["0.5 epochs"]}, "optimizer.etas: ['0.5 epochs']; 2 numbers in a list"),
         ("SGD", {"foreach": True}, "optimizer.foreach: unknown parameter"),
     ],
 )
