@@ -1,0 +1,63 @@
+"""How sure a number is: a value with its 95 % interval and its n."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Floats = npt.NDArray[np.float64]
+
+CONFIDENCE = 0.95
+_UPPER_TAIL = (1 + CONFIDENCE) / 2  # the quantile that leaves 2.5 % above it
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number estimated from n values, in their unit, with its 95 % interval; NaN where n cannot tell."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def mean_t_interval(values: Floats) -> Estimate:
+    """Estimate the mean of normal ``values [n]``, in their unit: mean ± t(97.5 %, n − 1)·SD/√n (Student 1908).
+
+    The bounds are NaN for n < 2, the mean too for n = 0. Values that are all equal have an interval of no width.
+    """
+    n = len(values)
+    mean = float(np.mean(values)) if n else math.nan
+    if n < 2:
+        return Estimate(mean, math.nan, math.nan, n)
+    # Not stats.t.interval: its answer for a scale of 0 is NaN.
+    half_width = float(stats.t.ppf(_UPPER_TAIL, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return Estimate(mean, mean - half_width, mean + half_width, n)
+
+
+def sd_chi2_interval(values: Floats) -> Estimate:
+    """Estimate the standard deviation (ddof = 1) of normal ``values [n]``, in their unit.
+
+    From SD·√((n − 1)/χ²(97.5 %, n − 1)) to SD·√((n − 1)/χ²(2.5 %, n − 1)), as (n − 1)·SD²/σ² is χ²-distributed with
+    n − 1 degrees of freedom (Helmert 1876). Everything is NaN for n < 2.
+    """
+    n = len(values)
+    if n < 2:
+        return Estimate(math.nan, math.nan, math.nan, n)
+    sd = float(np.std(values, ddof=1))
+    low, high = (sd * math.sqrt((n - 1) / stats.chi2.ppf(q, n - 1)) for q in (_UPPER_TAIL, 1 - _UPPER_TAIL))
+    return Estimate(sd, low, high, n)
+
+
+def binomial_standard_error(accuracy_percent: float, images: int) -> float:
+    """Return the standard error in pp of an accuracy in percent: 100·√(p(1 − p)/images), p = accuracy/100.
+
+    It is what drawing other images of the same kind would change (the binomial distribution's SD), and no more: not
+    what another seed would.
+    """
+    p = accuracy_percent / 100
+    return 100 * math.sqrt(p * (1 - p) / images)
