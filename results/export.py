@@ -1,16 +1,20 @@
-"""The two tidy frames as files for other programs."""
+"""The tidy frames and the tables of a sweep as files."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from results.aside import replacing
 from results.frames import epochs_frame, runs_frame
 from results.ledger import Ledger
+from results.sweep_data import load_sweep
+from results.tables import make_tables
+from results.writers import TABLE_WRITERS
 from search_spaces.errors import SweepFolderError, UnknownNameError
 
 
@@ -32,45 +36,53 @@ def write_json(frame: pd.DataFrame, path: Path) -> None:
     path.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
-WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
+FRAME_WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
     "csv": write_csv,
     "parquet": write_parquet,
     "json": write_json,
 }
-"""Format, which is also the file's suffix → what writes a frame in it."""
+"""Format, which is also the file's suffix → what writes a frame in it; a frame is for programs, not for readers."""
 
 
-def export(ledger_path: Path, out: Path, formats: Sequence[str]) -> list[Path]:
-    """Write ``runs`` and ``epochs`` into the folder ``out``, once a format; return the files.
+def export(ledger_path: Path, out: Path, formats: Sequence[str], *, target: float | None = None) -> list[Path]:
+    """Write every table of the sweep, and the frames ``runs`` and ``epochs``, into ``out``; return the files.
 
     Each file is written aside and then renamed, so a reader sees the old one or the new one, whole.
 
+    Args:
+        ledger_path: the sweep's ledger; one that is still being written exports too, marked partial.
+        out: a folder, made where it is missing.
+        formats: of ``TABLE_WRITERS``; the frames are written in those that are in ``FRAME_WRITERS``, too.
+        target: validation accuracy in percent to reach, in place of the default.
+
     Raises:
-        UnknownNameError: a format that is not in ``WRITERS``; nothing has been written then.
+        UnknownNameError: a format that there is not; nothing has been written then.
         LedgerError: a ledger that cannot be read.
         SweepFolderError: a folder that cannot be written.
     """
     for name in formats:
-        if name not in WRITERS:
-            raise UnknownNameError("format", name, WRITERS)
-    with Ledger.open_read_only(ledger_path) as ledger:
-        frames = {"runs": runs_frame(ledger), "epochs": epochs_frame(ledger)}
+        if name not in TABLE_WRITERS:
+            raise UnknownNameError("format", name, TABLE_WRITERS)
+    tables = make_tables(load_sweep(ledger_path, target=target))
+    frames = {}
+    if set(formats) & set(FRAME_WRITERS):
+        with Ledger.open_read_only(ledger_path) as ledger:
+            frames = {"runs": runs_frame(ledger), "epochs": epochs_frame(ledger)}
+    written = []
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return [
-            _write_aside(frame, out / f"{noun}.{name}", WRITERS[name])
-            for name in dict.fromkeys(formats)
-            for noun, frame in frames.items()
-        ]
+        for name in dict.fromkeys(formats):
+            if name in FRAME_WRITERS:
+                for noun, frame in frames.items():
+                    written.append(_write(out / f"{noun}.{name}", partial(FRAME_WRITERS[name], frame)))
+            for noun, table in tables.items():
+                written.append(_write(out / f"{noun}.{name}", partial(TABLE_WRITERS[name], table)))
     except OSError as error:
         raise SweepFolderError(f"{out}: cannot be written ({error.strerror}); name another folder") from error
+    return written
 
 
-def _write_aside(frame: pd.DataFrame, path: Path, write: Callable[[pd.DataFrame, Path], None]) -> Path:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
-    try:
-        write(frame, aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+def _write(path: Path, write: Callable[[Path], None]) -> Path:
+    with replacing(path) as aside:
+        write(aside)
     return path

@@ -126,6 +126,7 @@ class Ledger:
             diverged: run id → the epoch (from 1) whose loss was not finite.
         """
         with self._transaction() as connection:
+            measured = list(rows)
             connection.executemany(
                 _insert("attempts", _ATTEMPT_COLUMNS) + " ON CONFLICT (attempt_id) DO NOTHING",
                 (_attempt_values(attempt) for attempt in attempts),
@@ -134,25 +135,37 @@ class Ledger:
                 "UPDATE runs SET state = 'running', error = NULL, pack_id = ? WHERE run_id = ?",
                 ((attempts[-1].pack_id, run_id) for run_id in attempts[-1].members),
             )
+            for row in measured:
+                if row.epoch == 1:
+                    _forget_other_packs(connection, row.run_id, attempts[-1].pack_id)
             connection.executemany(
                 _upsert("epochs", _EPOCH_COLUMNS, key="run_id, epoch"),
-                (_epoch_values(row) for row in rows),
+                (_epoch_values(row) for row in measured),
             )
             connection.executemany(
                 "UPDATE runs SET diverged_epoch = ? WHERE run_id = ?",
                 ((epoch, run_id) for run_id, epoch in diverged.items()),
             )
 
-    def start(self, pack_id: str, run_ids: Sequence[str]) -> None:
-        """Note that a pack begins to train these runs, in this order; it is one more attempt for each."""
+    def plan_packs(self, packs: Iterable[tuple[str, Sequence[str]]], size: str) -> None:
+        """Keep who goes with whom, pack id and run ids in the order of the stack, so that a resume packs the same.
+
+        ``size`` is the spec's ``pack`` that they were made by.
+        """
         with self._transaction() as connection:
-            connection.execute(
+            connection.executemany(
                 """
-                INSERT INTO packs (pack_id, members, begun) VALUES (?, ?, (SELECT COUNT(*) + 1 FROM packs))
-                ON CONFLICT (pack_id) DO NOTHING
+                INSERT INTO packs (pack_id, members, size, planned)
+                VALUES (?, ?, ?, (SELECT COALESCE(MAX(planned), 0) + 1 FROM packs))
+                ON CONFLICT (pack_id) DO UPDATE SET size = excluded.size
                 """,
-                (pack_id, json.dumps(run_ids)),
+                ((pack_id, json.dumps(run_ids), size) for pack_id, run_ids in packs),
             )
+
+    def start(self, pack_id: str, run_ids: Sequence[str]) -> None:
+        """Note that a pack begins to train these runs; it is one more attempt for each."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE packs SET begun = 1 WHERE pack_id = ?", (pack_id,))
             connection.executemany(
                 """
                 UPDATE runs SET state = 'running', error = NULL, pack_id = ?, attempts = attempts + 1 WHERE run_id = ?
@@ -166,6 +179,14 @@ class Ledger:
             connection.execute(
                 "UPDATE attempts SET outcome = 'done', ended = ? WHERE outcome IS NULL AND pack_id = ?",
                 (time.time(), pack_id),
+            )
+
+    def attempt_failed(self, pack_id: str, error: str) -> None:
+        """Note that an attempt at a pack failed and another one follows."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE attempts SET outcome = 'failed', ended = ?, error = ? WHERE outcome IS NULL AND pack_id = ?",
+                (time.time(), error, pack_id),
             )
 
     def fail(self, run_ids: Iterable[str], error: str) -> None:
@@ -221,10 +242,27 @@ class Ledger:
             ).fetchall()
         return {run_id for (run_id,) in found}.intersection(run_ids)
 
-    def packs(self) -> dict[str, list[str]]:
-        """Return the members, in their order, of every pack that was ever begun; the latest one first."""
-        (answer,) = self.read("SELECT pack_id, members FROM packs ORDER BY begun DESC")
-        return {pack_id: json.loads(members) for pack_id, members in answer.rows}
+    def packs(self, size: str) -> dict[str, list[str]]:
+        """Return the members, in their order, of every pack that was begun, or planned with this ``size``.
+
+        Those that were begun come first, of each kind the latest.
+        """
+        (answer,) = self.read("SELECT pack_id, members, size, begun FROM packs ORDER BY begun DESC, planned DESC")
+        return {
+            pack_id: json.loads(members)
+            for pack_id, members, planned_size, begun in answer.rows
+            if begun or planned_size == size
+        }
+
+    def best_val_acc(self) -> tuple[float, str] | None:
+        """Return the highest validation accuracy on record among the planned runs, in percent, and its run."""
+        (answer,) = self.read(
+            """
+            SELECT val_acc, run_id FROM epochs WHERE val_acc IS NOT NULL
+            AND run_id IN (SELECT run_id FROM runs WHERE planned) ORDER BY val_acc DESC, run_id LIMIT 1
+            """
+        )
+        return (answer.rows[0][0], answer.rows[0][1]) if answer.rows else None
 
     def protocol(self) -> dict[str, Any] | None:
         """Return the protocol of the planned runs, the data's fingerprint as ``data``; None where there are none."""
@@ -262,6 +300,14 @@ def _epoch_values(row: EpochRow) -> tuple[Any, ...]:
     run_id, epoch, *numbers, pack_size, attempt_id = _values_of(row)
     finite = (None if x is None or not math.isfinite(x) else float(x) for x in numbers)
     return run_id, int(epoch), *finite, pack_size, attempt_id
+
+
+def _forget_other_packs(connection: sqlite3.Connection, run_id: str, pack_id: str) -> None:
+    """Drop the rows of a run that starts over in another pack: other company, other rounding; the two do not mix."""
+    other = "SELECT 1 FROM epochs e JOIN attempts a USING (attempt_id) WHERE e.run_id = ? AND a.pack_id <> ?"
+    if connection.execute(f"{other} LIMIT 1", (run_id, pack_id)).fetchone():
+        connection.execute("DELETE FROM epochs WHERE run_id = ?", (run_id,))
+        connection.execute("UPDATE runs SET diverged_epoch = NULL WHERE run_id = ?", (run_id,))
 
 
 def _attempt_values(attempt: Attempt) -> list[Any]:

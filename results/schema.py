@@ -50,8 +50,10 @@ CREATE: tuple[str, ...] = (
     """
     CREATE TABLE packs (
         pack_id TEXT PRIMARY KEY,
-        members TEXT NOT NULL,   -- run ids, a JSON list in the order of the stack
-        begun   INTEGER NOT NULL -- 1 for the first pack that was begun, and so on
+        members TEXT NOT NULL,              -- run ids, a JSON list in the order of the stack
+        planned INTEGER NOT NULL,           -- 1 for the first pack that was planned, and so on
+        size    TEXT NOT NULL,              -- the spec's `pack`: a number, or auto
+        begun   INTEGER NOT NULL DEFAULT 0  -- 1 once a trial took it up
     ) WITHOUT ROWID
     """,
     """

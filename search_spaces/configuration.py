@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from search_spaces.canonical import canonical_json, canonical_value, content_hash
-from search_spaces.expressions import Quantities, evaluate
+from search_spaces.expressions import Quantities, evaluate, is_expression
 
 NO_SCHEDULER = "none"
 
@@ -27,6 +27,7 @@ class Configuration:
     scheduler: str = NO_SCHEDULER
     scheduler_params: Mapping[str, Any] = field(default_factory=dict)
     warmup: float = 0
+    follows_length: bool = False  # no part of the identity: whether its schedule was resolved from the sweep's epochs
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a nested table, as a spec holds it."""
@@ -79,7 +80,8 @@ class Configuration:
         params = {
             key: evaluate(value, quantities, f"{where}.scheduler.{key}") for key, value in self.scheduler_params.items()
         }
-        return replace(self, scheduler_params=params)
+        follows = any(is_expression(value) and "lr" not in str(value) for value in self.scheduler_params.values())
+        return replace(self, scheduler_params=params, follows_length=follows)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Configuration) and self.key == other.key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from search_spaces.errors import UserError
 
@@ -20,6 +21,7 @@ def main() -> None:
         0
     ]  # of click, or of the copy that newer versions of typer carry
 
+    sys.path.append(str(Path.cwd()))  # a `module:Class` of a spec may lie beside it, as with `python -m sweep`
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="sweep", standalone_mode=False)
     except UserError as error:

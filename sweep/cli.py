@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from search_spaces.errors import SpecError
-from sweep.folder import DEFAULT_RUNS_DIR, SweepFolder
+from sweep.folder import DEFAULT_RUNS_DIR, SweepFolder, resume_command
 
 app = typer.Typer(
     name="sweep",
@@ -34,6 +34,9 @@ Cpus = Annotated[float | None, typer.Option(help="CPUs, and so threads, of a tri
 Gpus = Annotated[float | None, typer.Option(help="GPUs of a trial; any fraction.")]
 Concurrent = Annotated[int | None, typer.Option(help="Most trials at a time; 0: as many as fit.")]
 Address = Annotated[str | None, typer.Option(help="local, or the address of a Ray cluster.")]
+Target = Annotated[
+    float | None, typer.Option(min=0, max=100, help="Validation accuracy in percent to reach; else 95 % of the best.")
+]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first failure; retry nothing.")]
 
 
@@ -105,7 +108,7 @@ def resume(
 def _drive(spec: Any, runs_dir: Path, *, dry_run: bool = False, fail_fast: bool = False) -> None:
     from sweep.driver import drive
 
-    again = f"sweep resume {spec.name}" + ("" if runs_dir == DEFAULT_RUNS_DIR else f" --runs-dir {runs_dir}")
+    again = resume_command(spec.name, runs_dir)
     try:
         outcome = drive(spec, runs_dir, Console(), dry_run=dry_run, fail_fast=fail_fast)
     except KeyboardInterrupt:
@@ -119,7 +122,10 @@ def _drive(spec: Any, runs_dir: Path, *, dry_run: bool = False, fail_fast: bool 
         for word in ("done", "diverged", "failed", "interrupted", "pending")
         if outcome.count(word)
     )
-    typer.echo(f"{counts}; tables: {_near(outcome.folder.tables)}")
+    typer.echo(counts)
+    for sentence in outcome.answer():
+        typer.echo(f"  {sentence}")
+    typer.echo(f"tables: {_near(outcome.folder.tables)}  report: {_near(outcome.folder.report)}")
     if not outcome.all_done:
         typer.echo(f"not all runs have a result; try again with: {again}", err=True)
         raise typer.Exit(EXIT_FAILED)
@@ -184,16 +190,55 @@ def spaces(
 @app.command(name="export")
 def export_command(
     name: Name,
-    formats: Annotated[str, typer.Option("--format", help="csv, parquet, json; several with commas.")] = "csv",
+    formats: Annotated[
+        str, typer.Option("--format", help="csv, md, tex, parquet, json, html; several with commas.")
+    ] = "csv",
     out: Annotated[Path | None, typer.Option(help="Where to; the sweep's tables/ otherwise.")] = None,
+    target: Target = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Write the tables of a sweep, finished or not."""
     from results.export import export
 
     folder = SweepFolder.existing(runs_dir, name)
-    for path in export(folder.ledger, out or folder.tables, [word.strip() for word in formats.split(",")]):
+    wanted = [word.strip() for word in formats.split(",")]
+    for path in export(folder.ledger, out or folder.tables, wanted, target=target):
         typer.echo(_near(path))
+
+
+@app.command()
+def report(
+    name: Name,
+    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    target: Target = None,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Make the figures and the one-page report of a sweep, finished or not."""
+    from sweep.reporting import make_report
+
+    page = make_report(SweepFolder.existing(runs_dir, name), target)
+    typer.echo(_near(page))
+    if open_it:
+        typer.launch(page.as_uri())
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A sweep.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one, under the same protocol.")],
+    file_format: Annotated[str, typer.Option("--format", help="md, csv, tex, json, html.")] = "md",
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Lay two sweeps side by side: same configurations, differences with intervals, what else differs."""
+    from results.compare_sweeps import compare_sweeps
+    from results.sweep_data import load_sweep
+    from results.writers import TEXTS
+    from search_spaces.errors import UnknownNameError
+
+    if file_format not in TEXTS:
+        raise UnknownNameError("format", file_format, TEXTS)
+    sweeps = [load_sweep(SweepFolder.existing(runs_dir, name).ledger, name) for name in (a, b)]
+    typer.echo("\n".join(TEXTS[file_format](table) for table in compare_sweeps(*sweeps)), nl=False)
 
 
 @app.command()
@@ -202,7 +247,7 @@ def doctor(data: Data = None, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:
     from sweep.doctor import examine
 
     fine = True
-    for finding in examine(runs_dir, data or "synthetic"):
+    for finding in examine(runs_dir, data):
         typer.echo(f"{'ok  ' if finding.fine else 'BAD '} {finding.what}: {finding.seen}")
         fine = fine and finding.fine
     if not fine:

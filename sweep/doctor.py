@@ -24,8 +24,8 @@ class Finding:
     seen: str
 
 
-def examine(runs_dir: Path, data: str) -> Iterator[Finding]:
-    """Yield a finding for everything that a sweep needs; none stops the others."""
+def examine(runs_dir: Path, data: str | None) -> Iterator[Finding]:
+    """Yield a finding for everything that a sweep needs; none stops the others. ``data`` is a source, or None."""
     checks: list[tuple[str, Callable[[], str]]] = [
         ("Python", _python),
         ("torch", _torch),
@@ -34,7 +34,7 @@ def examine(runs_dir: Path, data: str) -> Iterator[Finding]:
         ("processors", lambda: f"{os.cpu_count()} CPUs, {_gigabytes(_memory())} of memory"),
         ("GPU", _gpus),
         ("Ray", _ray),
-        (f"data {data}", lambda: _data(data)),
+        (f"data {data}" if data else "data", lambda: _data(data) if data else _cached_data()),
         ("disk", lambda: _disk(runs_dir)),
         ("sweep folder", lambda: _writable(runs_dir)),
     ]
@@ -101,6 +101,16 @@ def _data(source: str) -> str:
 
     data = load_data(source)
     return f"{len(data.train_labels):,} training, {len(data.val_labels):,} validation, {len(data.test_labels):,} test"
+
+
+def _cached_data() -> str:
+    """Without a source: is CIFAR-100 here already? Nothing is downloaded for the question."""
+    from trainables.data_cache import default_cache_dir
+    from trainables.dataset import OFFICIAL_KEY
+
+    cache = default_cache_dir()
+    found = "is here" if (cache / OFFICIAL_KEY).exists() else "is not here yet; the first sweep on it downloads it"
+    return f"synthetic is always here; cifar100 {found} ({cache}); look at a folder with --data FOLDER"
 
 
 def _disk(runs_dir: Path) -> str:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from results.export import export
 from results.ledger import Ledger
 from search_spaces import Run
-from search_spaces.errors import SpecError
+from search_spaces.errors import SpecError, UserError
 from search_spaces.labels import configuration_labels
 from sweep.folder import SweepFolder, write_aside
+from sweep.lock import driving
 from sweep.plan import AUTO_PACK, Pack, make_packs, make_runs, resolve_configurations
 from sweep.progress import Progress, duration
+from sweep.provenance import write_provenance
 from sweep.spec import Spec, parse_spec, spec_text
+
+if TYPE_CHECKING:
+    from trainables.dataset import DataSet
 
 SECONDS_PER_EXAMPLE = 7e-5
 """Training time of one image of one run on one CPU thread, in packs of four: only for `--dry-run`'s estimate."""
@@ -29,11 +35,18 @@ class Outcome:
     """How a sweep ended: the folder, and how many runs have each status."""
 
     folder: SweepFolder
-    statuses: Mapping[str, str] = field(default_factory=dict)
+    statuses: Mapping[str, str]
 
     def count(self, status: str) -> int:
         """Return how many runs have ``status``."""
         return sum(1 for found in self.statuses.values() if found == status)
+
+    def answer(self) -> list[str]:
+        """Return what the sweep says so far, in three sentences."""
+        from results.answer import answer
+        from results.sweep_data import load_sweep
+
+        return answer(load_sweep(self.folder.ledger, self.folder.name))
 
     @property
     def all_done(self) -> bool:
@@ -51,18 +64,19 @@ def read_resolved(folder: SweepFolder, overrides: Mapping[str, Any]) -> Spec:
         text = folder.spec.read_text(encoding="utf-8")
     except OSError as error:
         raise SpecError(str(folder.spec), f"cannot be read ({error.strerror})", "`sweep run` writes it anew") from error
-    return parse_spec(text, where=str(folder.spec), name=folder.name, overrides=overrides)
+    return parse_spec(text, where=str(folder.spec), name=folder.name, overrides={**overrides, "name": folder.name})
 
 
 def drive(
     spec: Spec, runs_dir: Path, console: Console, *, dry_run: bool = False, fail_fast: bool = False
 ) -> Outcome | None:
-    """Train what ``spec`` asks for and the ledger does not have; export the tables; None for a dry run.
+    """Train what ``spec`` asks for and the ledger does not have; make tables, figures and report; None for a dry run.
 
     Raises:
         UserError: anything in the spec, the data or the folder that cannot be; nothing has been trained then.
         KeyboardInterrupt: Ctrl-C; the ledger is consistent, and the same command goes on.
     """
+    from sweep.reporting import make_outputs
     from trainables.dataset import load_data
 
     folder = SweepFolder(runs_dir, spec.name)
@@ -71,68 +85,78 @@ def drive(
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     configurations = resolve_configurations(spec, steps_per_epoch)
     runs = make_runs(spec, configurations, data.fingerprint)
-    _check_same_protocol(folder, runs[0])
-    size = AUTO_PACK if spec.resources.pack == "auto" else spec.resources.pack
-
     if dry_run:
-        finished, earlier = _on_record(folder, runs, spec.epochs)
-        packs = make_packs(runs, finished, earlier, size)
-        _tell_plan(console, spec, runs, finished, packs, len(data.train_labels))
+        _tell_plan(console, spec, runs, folder, len(data.train_labels))
         return None
-
-    folder.create()
-    with Ledger.create_or_open(folder.ledger) as ledger:
-        ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)
-        write_aside(folder.spec, spec_text(spec, configurations))
-        ledger.interrupt()  # what an earlier driver left running runs no more
-        finished = ledger.finished([run.run_id for run in runs], spec.epochs)
-        packs = make_packs(runs, finished, ledger.packs(), size)
-        _tell_start(console, spec, runs, finished, packs, data.name, data.synthetic)
-        if packs:
-            labels = configuration_labels(configurations)
-            progress = Progress(
-                runs, ledger.statuses(), spec.epochs, ledger.epochs_recorded(),
-                {run.run_id: f"{labels[run.configuration.configuration_id]}, seed {run.seed}" for run in runs}, console,
-            )  # fmt: skip
-            _train(spec, packs, data, folder, ledger, progress, fail_fast)
+    with _created(folder), driving(folder.lock), Ledger.create_or_open(folder.ledger) as ledger:
+        _check_same_protocol(ledger, folder, runs[0])
+        packs, finished = _left_to_train(ledger, spec, runs)
+        _tell_start(console, spec, runs, finished, packs, data)
+        with ExitStack() as stack:
+            if packs:  # what the cluster cannot place is told before anything is written
+                resources = stack.enter_context(_cluster(spec))
+                write_provenance(folder, data, resources)
+            ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)
+            ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], str(spec.resources.pack))
+            write_aside(folder.spec, spec_text(spec, configurations))
+            ledger.interrupt()  # what an earlier driver left running runs no more
+            if packs:
+                _train(spec, runs, packs, data, folder, ledger, console, fail_fast)
         outcome = Outcome(folder, ledger.statuses())
-    export(folder.ledger, folder.tables, ["csv"])
+    make_outputs(folder)
     return outcome
 
 
-def _train(
-    spec: Spec, packs: Sequence[Pack], data: Any, folder: SweepFolder, ledger: Ledger, progress: Progress,
-    fail_fast: bool,
-) -> None:  # fmt: skip
-    from sweep.provenance import write_provenance
-    from sweep.runner import check_resources, ray_session, train_packs
-
+@contextmanager
+def _created(folder: SweepFolder) -> Iterator[None]:
+    """Make the folder; take it away again where it is new and a user's mistake ends the sweep before it is planned."""
+    new = not folder.path.exists()
+    folder.create()
     try:
-        with ray_session(spec.resources.address) as available:
-            check_resources(spec, available)
-            write_provenance(folder, data, available)
-            with progress:
-                train_packs(spec, packs, data, folder, ledger, progress, fail_fast=fail_fast)
+        yield
+    except UserError:
+        if new and not folder.spec.exists():
+            shutil.rmtree(folder.path)
+        raise
+
+
+@contextmanager
+def _cluster(spec: Spec) -> Iterator[dict[str, float]]:
+    from sweep.runner import check_resources, ray_session
+
+    with ray_session(spec.resources.address) as resources:
+        check_resources(spec)
+        yield resources
+
+
+def _train(
+    spec: Spec, runs: Sequence[Run], packs: Sequence[Pack], data: DataSet, folder: SweepFolder, ledger: Ledger,
+    console: Console, fail_fast: bool,
+) -> None:  # fmt: skip
+    from sweep.runner import train_packs
+
+    labels = configuration_labels(list(dict.fromkeys(run.configuration for run in runs)))
+    names = {run.run_id: f"{labels[run.configuration.configuration_id]}, seed {run.seed}" for run in runs}
+    progress = Progress(
+        runs, ledger.statuses(), spec.epochs, ledger.epochs_recorded(), names, console, best=ledger.best_val_acc()
+    )
+    try:
+        with progress:
+            train_packs(spec, packs, data, folder, ledger, progress, fail_fast=fail_fast)
     finally:
         ledger.interrupt()
 
 
-def _on_record(folder: SweepFolder, runs: Sequence[Run], epochs: int) -> tuple[set[str], dict[str, list[str]]]:
-    """Return the finished runs and the earlier packs, of a sweep that may not have begun."""
-    if not folder.ledger.exists():
-        return set(), {}
-    with Ledger.open_read_only(folder.ledger) as ledger:
-        return ledger.finished([run.run_id for run in runs], epochs), ledger.packs()
+def _left_to_train(ledger: Ledger, spec: Spec, runs: Sequence[Run]) -> tuple[list[Pack], set[str]]:
+    """Return the packs that are left, and the ids of the runs that are finished."""
+    finished = ledger.finished([run.run_id for run in runs], spec.epochs)
+    size = AUTO_PACK if spec.resources.pack == "auto" else spec.resources.pack
+    return make_packs(runs, finished, ledger.packs(str(spec.resources.pack)), size), finished
 
 
-def _check_same_protocol(folder: SweepFolder, run: Run) -> None:
+def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
     """Refuse to continue a sweep under another protocol or on other data: its rows would not compare."""
-    if not folder.ledger.exists():
-        return
-    with Ledger.open_read_only(folder.ledger) as ledger:
-        before = ledger.protocol()
-    if before is None:
-        return
+    before = ledger.protocol() or {}
     now = {**run.protocol.to_dict(), "data": run.data_fingerprint}
     for key, value in now.items():
         if before.get(key, value) != value:
@@ -142,9 +166,17 @@ def _check_same_protocol(folder: SweepFolder, run: Run) -> None:
             )  # fmt: skip
 
 
-def _tell_plan(
-    console: Console, spec: Spec, runs: Sequence[Run], finished: set[str], packs: Sequence[Pack], examples: int
-) -> None:
+def _tell_plan(console: Console, spec: Spec, runs: Sequence[Run], folder: SweepFolder, examples: int) -> None:
+    """Say what would be trained; the folder is only looked at."""
+    if folder.ledger.exists():
+        with Ledger.open_read_only(folder.ledger) as ledger:
+            _check_same_protocol(ledger, folder, runs[0])
+            packs, finished = _left_to_train(ledger, spec, runs)
+    else:
+        packs, finished = (
+            make_packs(runs, (), {}, AUTO_PACK if spec.resources.pack == "auto" else spec.resources.pack),
+            set(),
+        )
     todo = len(runs) - len(finished)
     one_run = spec.epochs * examples * SECONDS_PER_EXAMPLE
     hours = one_run * sum(len(pack.runs) for pack in packs) / 3600
@@ -164,11 +196,10 @@ def _tell_plan(
 
 
 def _tell_start(
-    console: Console, spec: Spec, runs: Sequence[Run], finished: set[str], packs: Sequence[Pack], data_name: str,
-    synthetic: bool,
+    console: Console, spec: Spec, runs: Sequence[Run], finished: set[str], packs: Sequence[Pack], data: DataSet,
 ) -> None:  # fmt: skip
-    made = " (made from a seed: not CIFAR-100)" if synthetic else ""
-    text = f"sweep {spec.name}: {len(runs)} runs, {spec.epochs} epochs, data {data_name}{made}; "
+    made = " (made from a seed: not CIFAR-100)" if data.synthetic else ""
+    text = f"sweep {spec.name}: {len(runs)} runs, {spec.epochs} epochs, data {data.name}{made}; "
     if packs:
         text += f"{len(finished)} done before, {len(runs) - len(finished)} to train in {len(packs)} packs"
     else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 
+from results.aside import replacing
 from search_spaces.errors import SpecError, SweepFolderError
 
 DEFAULT_RUNS_DIR = Path("runs")
@@ -24,13 +26,17 @@ class SweepFolder:
         if not _NAME.fullmatch(name):
             raise SpecError("name", f"{name!r} cannot name a folder", "use letters, digits, '.', '_' and '-'")
         self.name = name
+        self.runs_dir = runs_dir
         self.path = (runs_dir / name).absolute()
         self.spec = self.path / "sweep.toml"
         self.ledger = self.path / "ledger.sqlite"
+        self.lock = self.path / "lock"
         self.provenance = self.path / "provenance.json"
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"
         self.tables = self.path / "tables"
+        self.figures = self.path / "figures"
+        self.report = self.path / "report.html"
 
     @classmethod
     def existing(cls, runs_dir: Path, name: str) -> SweepFolder:
@@ -69,6 +75,12 @@ class SweepFolder:
         return self.logs / f"{pack_id}.log"
 
 
+def resume_command(name: str, runs_dir: Path) -> str:
+    """Return what a user types to go on with the sweep ``name``, quoted for a shell."""
+    place = [] if runs_dir == DEFAULT_RUNS_DIR else ["--runs-dir", str(runs_dir)]
+    return shlex.join(["sweep", "resume", name, *place])
+
+
 def sweep_names(runs_dir: Path) -> list[str]:
     """Return the names of the sweeps in ``runs_dir``, sorted."""
     names = (path.parent.name for path in runs_dir.glob("*/ledger.sqlite"))
@@ -77,9 +89,5 @@ def sweep_names(runs_dir: Path) -> list[str]:
 
 def write_aside(path: Path, text: str) -> None:
     """Write ``text`` beside ``path`` and rename it into place: a reader sees the old file or the new one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

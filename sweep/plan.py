@@ -71,7 +71,8 @@ def make_packs(
         earlier: pack id → members of the packs that were begun before, the latest first. One whose members are all
             still asked for is taken up as it was, finished members included, because other company means other
             rounding; of two that share a member, the first.
-        size: most runs in a pack. Runs of one seed share their batches, so they go together, in even sizes.
+        size: most runs in a pack. Runs of one seed share their batches, so they go together, in even sizes; apart from
+            them those whose schedule follows the sweep's length, since more epochs make other runs of these alone.
     """
     by_id = {run.run_id: run for run in runs}
     packs: list[Pack] = []
@@ -82,11 +83,11 @@ def make_packs(
             packs.append(Pack(tuple(by_id[member] for member in members)))
             taken.update(members)
     placed = taken.union(finished)
-    by_seed: dict[int, list[Run]] = {}
+    alike: dict[tuple[int, bool], list[Run]] = {}
     for run in runs:
         if run.run_id not in placed:
-            by_seed.setdefault(run.seed, []).append(run)
-    for group in by_seed.values():
+            alike.setdefault((run.seed, run.configuration.follows_length), []).append(run)
+    for group in alike.values():
         count = -(-len(group) // size)
         bounds = [round(i * len(group) / count) for i in range(count + 1)]
         packs.extend(Pack(tuple(group[a:b])) for a, b in pairwise(bounds))

@@ -42,8 +42,9 @@ class Progress:
         labels: Mapping[str, str],
         console: Console,
         clock: Callable[[], float] = time.monotonic,
+        best: tuple[float, str] | None = None,
     ) -> None:
-        """``epochs_done`` are those that the ledger has; ``labels`` name the runs for a reader."""
+        """``epochs_done`` and ``best`` are what the ledger has; ``labels`` name the runs for a reader."""
         self._statuses = {run.run_id: statuses.get(run.run_id, "pending") for run in runs}
         self._epochs = epochs
         self._epochs_done = dict(epochs_done)
@@ -54,7 +55,7 @@ class Progress:
         self._last_plain = self._began
         self._last_report = self._began
         self._trained = 0  # run-epochs trained since the start
-        self._best: tuple[float, str] | None = None
+        self._best = best  # validation accuracy in percent, and its run
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -96,9 +97,6 @@ class Progress:
                 if self._statuses[run_id] != "diverged":
                     self._statuses[run_id] = "done"
 
-    def ended(self, pack: Pack) -> None:
-        """Note that ``pack`` is complete."""
-
     def retried(self, pack: Pack, error: str) -> None:
         """Note that ``pack`` failed and is tried again."""
         self.say(f"pack {pack.pack_id} failed ({error}); it is tried again from its last checkpoint")
@@ -106,7 +104,8 @@ class Progress:
     def failed(self, pack: Pack, last_lines: Sequence[str], log: str) -> None:
         """Note that ``pack`` failed for good."""
         self._set(pack, "failed")
-        self.say(f"failed: {', '.join(self._labels[run_id] for run_id in pack.run_ids)}")
+        failed = [run_id for run_id in pack.run_ids if self._statuses[run_id] == "failed"]
+        self.say(f"failed: {', '.join(self._labels[run_id] for run_id in failed)}")
         for line in last_lines:
             self.say(f"  {line}")
         self.say(f"  the whole traceback: {log}")

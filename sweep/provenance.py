@@ -11,10 +11,13 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from search_spaces.errors import SweepFolderError
 from sweep.folder import SweepFolder, write_aside
-from trainables.dataset import DataSet
+
+if TYPE_CHECKING:
+    from trainables.dataset import DataSet
 
 PACKAGES = ("lenet-sweep", "torch", "torchvision", "numpy", "ray", "pandas", "scipy", "matplotlib", "pyarrow")
 
@@ -46,7 +49,10 @@ def write_provenance(folder: SweepFolder, data: DataSet, resources: dict[str, fl
     """Add this driver's session to ``provenance.json``: a list, the latest last."""
     sessions: list[dict[str, Any]] = []
     if folder.provenance.exists():
-        sessions = json.loads(folder.provenance.read_text(encoding="utf-8"))
+        try:
+            sessions = json.loads(folder.provenance.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SweepFolderError(f"{folder.provenance}: cannot be read ({error}); move it away") from error
     sessions.append(
         {
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -70,11 +70,11 @@ class Recorder(Callback):
         pack = self._pack(trial)
         self._ledger.complete(pack.pack_id)
         self._log(pack, "done")
-        self._progress.ended(pack)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed and will be tried again, from its last checkpoint."""
         pack, error = self._pack(trial), _error_text(trial)
+        self._ledger.attempt_failed(pack.pack_id, error)
         self._log(pack, f"failed, is tried again\n{error}")
         self._progress.retried(pack, _last_line(error))
 

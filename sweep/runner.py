@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from results.ledger import Ledger
-from search_spaces.errors import SpecError
+from search_spaces.errors import EnvironmentMismatchError, SpecError
 from sweep.folder import SweepFolder
 from sweep.plan import Pack
 from sweep.progress import Progress
@@ -48,22 +48,30 @@ def ray_session(address: str) -> Iterator[dict[str, float]]:
     if address == "local":
         options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
-        ray.init(address=address, **options)
+        try:
+            ray.init(address=address, **options)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            told = " ".join(str(error).split())[:200]
+            raise EnvironmentMismatchError(f"address {address!r}: no Ray cluster answers there ({told})") from error
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
 
 
-def check_resources(spec: Spec, available: dict[str, float]) -> None:
-    """Refuse what the cluster could never place.
+def check_resources(spec: Spec) -> None:
+    """Refuse what no node of the cluster could ever place.
 
     Raises:
         SpecError: more CPUs or GPUs a trial than any place has.
     """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for key, unit in (("cpus_per_trial", "CPU"), ("gpus_per_trial", "GPU")):
-        asked, there = getattr(spec.resources, key), available.get(unit, 0)
+        asked, there = getattr(spec.resources, key), max(node.get(unit, 0) for node in nodes)
         if asked > there:
-            raise SpecError(f"resources.{key}", f"asked {asked:g} {unit} a trial, the cluster has {there:g}")
+            where = "the cluster has" if len(nodes) == 1 else "its largest node has"
+            raise SpecError(f"resources.{key}", f"asked {asked:g} {unit} a trial, {where} {there:g}")
 
 
 def train_packs(

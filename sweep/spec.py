@@ -67,6 +67,12 @@ class Spec(_Table):
             raise ValueError("seeds: one stands twice")
         return self
 
+    @model_validator(mode="after")
+    def _test_epochs_come(self) -> Self:
+        if isinstance(self.test_epochs, list) and any(epoch > self.epochs for epoch in self.test_epochs):
+            raise ValueError(f"test_epochs: {max(self.test_epochs)} lies beyond the {self.epochs} epochs")
+        return self
+
     @property
     def seed_list(self) -> list[int]:
         """The seeds; a number n stands for 0 … n-1."""
@@ -184,6 +190,8 @@ def spec_text(spec: Spec, configurations: list[Configuration]) -> str:
     document.add(tomlkit.comment("As resolved by `sweep run`. To change the sweep, edit a copy and run that."))
     for key, value in spec.model_dump(exclude={"configurations", "seeds"}).items():
         document[key] = value
+    if Path(spec.data).is_dir():
+        document["data"] = str(Path(spec.data).resolve())  # a resume may come from another directory
     document["seeds"] = spec.seed_list
     blocks = tomlkit.aot()
     for configuration in configurations:

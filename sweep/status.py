@@ -7,8 +7,9 @@ from typing import Any
 
 from results.frames import runs_frame
 from results.ledger import Ledger
-from search_spaces.errors import UnknownNameError
-from sweep.folder import SweepFolder, sweep_names
+from search_spaces.errors import LedgerError, UnknownNameError
+from sweep.folder import SweepFolder, resume_command, sweep_names
+from sweep.lock import is_driven
 
 STATES = ("done", "running", "pending", "interrupted", "diverged", "failed")
 
@@ -21,6 +22,8 @@ def sweep_status(folder: SweepFolder) -> dict[str, Any]:
     """
     with Ledger.open_read_only(folder.ledger) as ledger:
         runs = runs_frame(ledger)
+    if not is_driven(folder.lock):  # whoever drove it died without a word
+        runs["status"] = runs["status"].replace("running", "interrupted")
     best = runs.dropna(subset="best_val_acc").sort_values("best_val_acc", ascending=False, kind="stable").head(1)
     behind = runs["epochs"].where(runs["status"] != "diverged", runs["target_epochs"]).sum()
     return {
@@ -34,6 +37,7 @@ def sweep_status(folder: SweepFolder) -> dict[str, Any]:
         "epochs_share": float(behind / max(1, runs["target_epochs"].sum())),
         "best_val_acc": None if best.empty else float(best["best_val_acc"].iloc[0]),
         "best_run": None if best.empty else str(best["run_id"].iloc[0]),
+        "resume": resume_command(folder.name, folder.runs_dir),
         "failures": [
             {"run_id": str(run_id), "error": str(error)}
             for run_id, error in runs.loc[runs["status"] == "failed", ["run_id", "error"]].itertuples(index=False)
@@ -43,6 +47,8 @@ def sweep_status(folder: SweepFolder) -> dict[str, Any]:
 
 def status_lines(status: dict[str, Any]) -> list[str]:
     """Return ``status`` for a reader, a line a fact."""
+    if "problem" in status:
+        return [f"{status['name']}: {status['problem']}"]
     counts = ", ".join(f"{status[state]} {state}" for state in STATES if status[state]) or "no runs"
     lines = [f"{status['name']}: {counts} of {status['runs']} runs, {100 * status['epochs_share']:.0f} % of the epochs"]
     lines.append(f"  data {status['data']}" + (" (made from a seed: not CIFAR-100)" if status["synthetic"] else ""))
@@ -50,13 +56,21 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         lines.append(f"  best so far {status['best_val_acc']:.2f} % validation accuracy, run {status['best_run']}")
     lines += [f"  failed: run {failure['run_id']}: {failure['error']}" for failure in status["failures"]]
     if status["pending"] or status["interrupted"] or status["failed"]:
-        lines.append(f"  to go on: sweep resume {status['name']}")
+        lines.append(f"  to go on: {status['resume']}")
     return lines
 
 
 def all_statuses(runs_dir: Path) -> list[dict[str, Any]]:
     """Return the status of every sweep in ``runs_dir``."""
-    return [sweep_status(SweepFolder(runs_dir, name)) for name in sweep_names(runs_dir)]
+    return [_status_or_error(SweepFolder(runs_dir, name)) for name in sweep_names(runs_dir)]
+
+
+def _status_or_error(folder: SweepFolder) -> dict[str, Any]:
+    """One sweep that cannot be read does not hide the others."""
+    try:
+        return sweep_status(folder)
+    except LedgerError as error:
+        return {"name": folder.name, "folder": str(folder.path), "problem": str(error)}
 
 
 def run_log(folder: SweepFolder, run: str) -> str:

@@ -74,3 +74,9 @@ def loaded_by(statement: str) -> set[str]:
 def test_importing_a_room_stays_light(statement: str, never: set[str]) -> None:
     """A table can be made without torch, and `sweep --help` waits for nothing."""
     assert not loaded_by(statement) & never
+
+
+def test_the_readmes_tree_names_every_module() -> None:
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The house")[2]
+    missing = [str(path.relative_to(ROOT)) for path in FILES if path.name != "__init__.py" and path.name not in tree]
+    assert not missing

@@ -27,7 +27,7 @@ OFFICIAL_KEY = "official-eb9058c3a382ffc7106e4002c42a8d85"
 class DataSet:
     """Images uint8 ``[N, 32, 32, 3]`` and labels int64 ``[N]`` in 0..99, each array contiguous.
 
-    ``fingerprint`` is the SHA-256 (hex) over pixels, labels, class names and split: two runs may be compared only
+    ``fingerprint`` is the SHA-256 (hex) over pixels, labels and split: two runs may be compared only
     if theirs are equal.
     """
 
@@ -77,7 +77,7 @@ def load_data(source: str, *, val_fraction: float = 0.1, cache_dir: Path | None 
         val_labels=images.train_labels[val_rows],
         test_images=np.array(images.test_images),  # a copy: a cache entry may be mapped from disk
         test_labels=np.array(images.test_labels),
-        fingerprint=hashlib.sha256(images.digest.encode() + split).hexdigest(),
+        fingerprint=hashlib.sha256(images.numbers_digest.encode() + split).hexdigest(),
         class_names=images.class_names,
     )
 

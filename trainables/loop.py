@@ -73,6 +73,8 @@ def train(
         while pack.step_in_epoch < batches.steps and pack.alive:
             began = clock()
             pack.train_step(batches.batch(epoch, pack.step_in_epoch))
+            if device.type == "cuda" and pack.step_in_epoch == batches.steps:
+                torch.cuda.synchronize(device)  # once an epoch: what was queued belongs to its training time
             pack.epoch_seconds += clock() - began
             if checkpoints and clock() - saved_at > CHECKPOINT_SECONDS:
                 checkpoints.save(pack.state_dict())

@@ -155,12 +155,23 @@ class Pack:
                 raise ValueError(f"the state is of run {saved['run_id']}, not of {member.run.run_id}")
             self.stack.load_member(k, saved["parameters"])
             member.schedule.load_state_dict(saved["schedule"])
-            member.optimizer.load_state_dict(saved["optimizer"])
+            _load_optimizer(member.optimizer, saved["optimizer"])
             member.rows = list(saved["rows"])
             member.diverged_epoch = saved["diverged_epoch"]
             member.rates = list(saved["rates"])
             self.loss_sum[k] = saved["loss_sum"]
             self.correct_sum[k] = saved["correct_sum"]
+
+
+def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+    """Load ``saved`` without a change of type: PyTorch would cast what an optimizer keeps in float32 (NAdam does)."""
+    optimizer.load_state_dict(dict(saved))
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, state in saved["state"].items():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and optimizer.state[parameters[index]][key].dtype != value.dtype:
+                present = optimizer.state[parameters[index]][key]
+                optimizer.state[parameters[index]][key] = value.clone().to(present.device)
 
 
 def _cross_entropy_sums(logits: Tensor, labels: Tensor) -> Tensor:

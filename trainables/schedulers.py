@@ -17,9 +17,11 @@ from trainables.signature import complete, defaults_of, import_named
 
 Stepped = Literal["batch", "epoch", "val_loss"]
 HIDDEN = frozenset({"optimizer", "last_epoch", "verbose"})
-COUNTS = {"step_size": 1, "total_iters": 1, "T_0": 1, "T_mult": 1, "step_size_up": 1, "step_size_down": 1,
+COUNTS = {"step_size": 1, "T_max": 1, "total_iters": 1, "T_0": 1, "T_mult": 1, "step_size_up": 1, "step_size_down": 1,
           "total_steps": 1, "total": 1, "patience": 0, "cooldown": 0}  # fmt: skip
 """Parameters that count epochs or batches, with the least that each may be."""
+EXPRESSIBLE = {*COUNTS, "milestones", "base_lr", "max_lr", "eta_min", "min_lr"}
+"""Parameters that may be multiples of the sweep's length or of the optimizer's rate."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,9 @@ def complete_scheduler(name: str, params: Mapping[str, Any], where: str) -> dict
         elif not (isinstance(function, str) and ":" in function):
             raise UnknownNameError("lr_lambda", function, [*LAMBDAS, "module:function"], where)
     full = complete(params, defaults, where, expressions=True)
+    for key, value in full.items():
+        if is_expression(value) and key not in EXPRESSIBLE:
+            raise SpecError(f"{where}.{key}", f"{value!r}", "a number; only counts and rates follow the sweep")
     for key, least in COUNTS.items():
         value = full.get(key)
         if value is not None and not is_expression(value) and (type(value) is not int or value < least):

@@ -127,7 +127,56 @@ def test_finished_counts_done_and_diverged_up_to_the_epoch_asked_for(ledger, run
     assert ledger.finished([late], 3) == set()
 
 
+# --- packs
+
+
+def test_a_begun_pack_comes_back_whatever_the_size_and_a_planned_one_for_its_own(ledger, runs):
+    """What was begun has rows and checkpoints that other company would not go on with."""
+    a, b, c, d = (run.run_id for run in runs)
+    ledger.plan_packs([("begun", [b, a]), ("waiting", [d, c])], "2")
+    assert ledger.packs("2") == {"begun": [b, a], "waiting": [d, c]}
+    assert ledger.packs("4") == ledger.packs("auto") == {}
+    ledger.start("begun", [b, a])
+    assert ledger.packs("2") == {"begun": [b, a], "waiting": [d, c]}
+    assert ledger.packs("4") == ledger.packs("auto") == {"begun": [b, a]}
+
+
+def test_packs_come_begun_ones_first_and_of_each_kind_the_latest(ledger, runs):
+    """So of two that share a member the one that holds its rows is taken up."""
+    ids = [run.run_id for run in runs]
+    for number, pack_id in enumerate(("p1", "p2", "p3", "p4")):
+        ledger.plan_packs([(pack_id, [ids[number]])], "1")
+    ledger.start("p1", ids[:1])
+    ledger.start("p2", ids[1:2])
+    assert list(ledger.packs("1")) == ["p2", "p1", "p4", "p3"]
+
+
+def test_a_pack_that_is_planned_again_keeps_its_members_and_that_it_was_begun(ledger, runs):
+    """And it goes with the size that was asked for last."""
+    ids = [run.run_id for run in runs]
+    ledger.plan_packs([("begun", ids[:2]), ("waiting", ids[2:])], "2")
+    ledger.start("begun", ids[:2])
+    ledger.plan_packs([("begun", ids[:2]), ("waiting", ids[2:])], "auto")
+    assert ledger.packs("auto") == {"begun": ids[:2], "waiting": ids[2:]}
+    assert ledger.packs("2") == {"begun": ids[:2]}
+
+
 # --- failures and interruptions
+
+
+def test_an_attempt_that_failed_stays_failed_when_the_next_one_completes(ledger, runs, attempt_of, row_of):
+    """The retry is another attempt at the same pack; an attempt at another pack lives on."""
+    ledger.record([attempt_of(runs[2:], "other", pack_id="pack-2")], [], {})
+    ledger.record([attempt_of(runs[:2])], [row_of(runs[0], 1)], {})
+    ledger.attempt_failed("pack-1", "Traceback\nOSError: no space")
+    ledger.record([attempt_of(runs[:2], "retry")], [row_of(runs[0], 2, attempt_id="retry")], {})
+    ledger.complete("pack-1")
+    (answer,) = ledger.read("SELECT attempt_id, outcome, error, ended IS NULL FROM attempts ORDER BY attempt_id")
+    assert answer.rows == [
+        ("attempt-1", "failed", "Traceback\nOSError: no space", 0),
+        ("other", None, None, 1),
+        ("retry", "done", None, 0),
+    ]
 
 
 def test_a_failure_spares_what_its_pack_had_finished(ledger, runs, attempt_of, row_of):
@@ -179,6 +228,41 @@ def test_the_same_report_twice_is_there_once(ledger, runs, attempt_of, row_of):
     ledger.record([attempt_of(runs, "attempt-2")], [replace(rows[0], val_acc=33.0)], {})
     assert len(rows_in(ledger)) == len(rows)
     assert (runs[0].run_id, 1, 33.0) in rows_in(ledger)
+
+
+def attempts_by_epoch(ledger: Ledger, run_id: str) -> list[tuple]:
+    (answer,) = ledger.read(f"SELECT epoch, attempt_id FROM epochs WHERE run_id = '{run_id}' ORDER BY epoch")
+    return answer.rows
+
+
+def test_a_run_that_starts_over_in_another_pack_drops_the_rows_of_the_old_one(ledger, runs, attempt_of, row_of):
+    """Other company is other rounding, and no curve is half of one and half of the other. Its companion keeps all."""
+    moved, stays = runs[:2]
+    rows = [row_of(run, epoch) for run in (moved, stays) for epoch in (1, 2)]
+    ledger.record([attempt_of([moved, stays])], rows, {moved.run_id: 3, stays.run_id: 3})
+    assert list(ledger.statuses().values())[:2] == ["diverged", "diverged"]
+    alone = attempt_of([moved], "attempt-2", pack_id="pack-2")
+    ledger.record([alone], [row_of(moved, 1, attempt_id="attempt-2")], {})
+    assert attempts_by_epoch(ledger, moved.run_id) == [(1, "attempt-2")]
+    assert attempts_by_epoch(ledger, stays.run_id) == [(1, "attempt-1"), (2, "attempt-1")]
+    assert list(ledger.statuses().values())[:2] == ["running", "diverged"]
+
+
+def test_a_run_that_diverges_in_its_new_pack_has_diverged_there(ledger, runs, attempt_of, row_of):
+    """The report that drops the old epoch brings the new one."""
+    ledger.record([attempt_of(runs[:2])], [row_of(runs[0], 1)], {runs[0].run_id: 2})
+    alone = attempt_of(runs[:1], "attempt-2", pack_id="pack-2")
+    ledger.record([alone], [row_of(runs[0], 1, attempt_id="attempt-2")], {runs[0].run_id: 3})
+    (answer,) = ledger.read(f"SELECT diverged_epoch FROM runs WHERE run_id = '{runs[0].run_id}'")
+    assert answer.rows == [(3,)]
+
+
+def test_a_run_that_starts_over_in_the_same_pack_keeps_its_rows(ledger, runs, attempt_of, row_of):
+    """The same company gives the same bits, epoch by epoch; only whose attempt it was is new."""
+    ledger.record([attempt_of(runs[:2])], [row_of(runs[0], epoch) for epoch in (1, 2)], {runs[0].run_id: 3})
+    ledger.record([attempt_of(runs[:2], "attempt-2")], [row_of(runs[0], 1, attempt_id="attempt-2")], {})
+    assert attempts_by_epoch(ledger, runs[0].run_id) == [(1, "attempt-2"), (2, "attempt-1")]
+    assert ledger.statuses()[runs[0].run_id] == "diverged"
 
 
 def test_what_is_not_finite_is_stored_as_null(ledger, runs, attempt_of, row_of):

@@ -14,13 +14,15 @@ from pathlib import Path
 import pytest
 
 from results.ledger import Ledger
+from results.sweep_data import load_sweep
+from results.tables import make_tables
 from search_spaces import space_names
 from sweep.folder import SweepFolder
 from tests.builders import attempt_of, row_of, two_by_two_runs
 
 ROOT = Path(__file__).parent.parent.parent
 DATA = "synthetic:n_train=1000,n_test=100"
-COMMANDS = ("run", "resume", "status", "logs", "spaces", "export", "doctor")
+COMMANDS = ("run", "resume", "status", "logs", "spaces", "export", "report", "compare", "doctor")
 PATIENCE_SECONDS = 120
 
 Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -103,16 +105,18 @@ def begun(tmp_path: Path) -> SweepFolder:
 def test_an_unknown_format_is_exit_two_before_anything_is_written(sweep: Sweep, begun: SweepFolder) -> None:
     found = sweep("export", "begun", "--format", "csv,xlsx")
     assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr == "sweep: unknown format 'xlsx'; valid: csv, json, parquet\n"
+    assert found.stderr == "sweep: unknown format 'xlsx'; valid: csv, html, json, md, parquet, tex\n"
     assert not begun.tables.exists()
 
 
 def test_the_tables_are_exported_in_the_formats_asked_for(sweep: Sweep, begun: SweepFolder) -> None:
     found = sweep("export", "begun", "--format", "csv, json")
     assert (found.returncode, found.stderr) == (0, "")
-    named = sorted(found.stdout.split())
-    assert named == [f"runs/begun/tables/{name}" for name in ("epochs.csv", "epochs.json", "runs.csv", "runs.json")]
-    assert sorted(path.name for path in begun.tables.iterdir()) == [Path(name).name for name in named]
+    nouns = ["epochs", "runs", *make_tables(load_sweep(begun.ledger))]
+    assert {"consolidated", "fairness"} < set(nouns)
+    written = sorted(f"{noun}.{suffix}" for noun in nouns for suffix in ("csv", "json"))
+    assert sorted(found.stdout.split()) == [f"runs/begun/tables/{name}" for name in written]
+    assert sorted(path.name for path in begun.tables.iterdir()) == written
 
 
 def test_the_status_is_for_readers_and_for_programs(sweep: Sweep, begun: SweepFolder) -> None:
@@ -208,7 +212,26 @@ def test_flags_stand_above_the_spec(sweep: Sweep) -> None:
     found = sweep("run", "quickstart", "--dry-run", *flags)
     lines = found.stdout.splitlines()
     assert lines[0] == f"sweep mine: 8 runs (8 configurations × 1 seeds), 2 epochs each, on {DATA}"
-    assert lines[1] == "the ledger has 0 of them, 8 are left, in 3 packs"
+    assert lines[1] == "the ledger has 0 of them, 8 are left, in 4 packs"
+    packs = [line.partition(": ")[2].split("; ") for line in lines[3:]]
+    assert [len(names) for names in packs] == [2, 2, 2, 2]
+    assert [{"Cosine" in name for name in names} for names in packs] == [{False}, {False}, {True}, {True}]
+
+
+def test_a_class_that_lies_beside_the_spec_is_found_by_the_console_script(tmp_path: Path, cache_folder: Path) -> None:
+    """Unlike ``python -m``, a console script begins without the working directory on its path."""
+    (tmp_path / "optimizer_of_mine.py").write_text("import torch\n\nclass Mine(torch.optim.SGD):\n    pass\n")
+    (tmp_path / "mine.toml").write_text(
+        f'data = "{DATA}"\nseeds = 1\n[[configurations]]\noptimizer = {{name = "optimizer_of_mine:Mine", lr = 0.25}}\n'
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    found = subprocess.run(
+        [Path(sys.executable).with_name("sweep"), "run", "mine.toml", "--dry-run"],
+        cwd=tmp_path, env=environment | {"LENET_SWEEP_CACHE": str(cache_folder)}, capture_output=True, text=True,
+        timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.splitlines()[-1].endswith(": Mine lr=0.25 seed 0")
 
 
 def test_a_dry_run_of_the_printed_space_is_the_dry_run_of_the_space(sweep: Sweep, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces.errors import SpecError, SweepFolderError
+from sweep.driver import read_resolved
 from sweep.folder import SweepFolder, sweep_names, write_aside
 
 
@@ -90,6 +91,24 @@ def test_a_folder_that_no_sweep_could_have_made_is_not_listed(tmp_path: Path) ->
     """A copy that somebody renamed must not keep `sweep status` from telling of the others."""
     begin(tmp_path, "good", "a copy of good", ".trash")
     assert sweep_names(tmp_path) == ["good"]
+
+
+def test_a_folder_that_was_renamed_is_gone_on_with_under_its_own_name(tmp_path: Path) -> None:
+    """Not the one that it was made as: `resume` would go on in another folder, or begin one."""
+    made = SweepFolder(tmp_path, "before")
+    made.create()
+    text = 'name = "before"\nepochs = 7\n[[configurations]]\noptimizer = "SGD"\n'
+    write_aside(made.spec, text)
+    made.path.rename(tmp_path / "after")
+    spec = read_resolved(SweepFolder(tmp_path, "after"), {"resources.pack": 3})
+    assert (spec.name, spec.epochs, spec.resources.pack) == ("after", 7, 3)
+
+
+def test_a_folder_without_its_spec_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        SpecError, match=r"s/sweep\.toml: cannot be read \(No such file or directory\); `sweep run` writes it anew$"
+    ):
+        read_resolved(SweepFolder(tmp_path, "s"), {})
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:

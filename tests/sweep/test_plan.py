@@ -191,3 +191,45 @@ def test_runs_are_every_configuration_under_every_seed() -> None:
     assert [(run.configuration, run.seed) for run in runs] == [(c, seed) for c in configurations for seed in (5, 2)]
     assert {run.data_fingerprint for run in runs} == {"d" * 16}
     assert {run.protocol for run in runs} == {Protocol()}
+
+
+LENGTHS = """
+seeds = 2
+[[configurations]]
+optimizer = {name = "SGD", lr = [0.1, 0.2, 0.3]}
+scheduler = [
+    {name = "CosineAnnealingLR"}, {name = "none"}, {name = "StepLR", step_size = ["0.5 epochs", 2]},
+    {name = "CyclicLR", cycle_momentum = false},
+]
+"""
+"""Three rates under two schedules that follow the sweep's length, the cosine and the first StepLR, and three others."""
+
+
+def runs_of_length(epochs: int) -> list[Run]:
+    found = spec(LENGTHS, epochs)
+    return make_runs(found, resolve_configurations(found, 10), "d" * 16)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 100])
+def test_runs_that_follow_the_length_share_no_pack_with_others(size: int) -> None:
+    """Told apart by what it is for: a run whose id is the same at 6 and at 8 epochs does not follow the length."""
+    runs = runs_of_length(8)
+    kept = set(ids(runs_of_length(6)))
+    packs = make_packs(runs, set(), {}, size)
+    assert sorted(run_id for pack in packs for run_id in pack.run_ids) == sorted(ids(runs))
+    assert [run.run_id in kept for run in runs].count(True) == 3 * 3 * 2
+    assert all(len({run_id in kept for run_id in pack.run_ids}) == 1 for pack in packs)
+    assert all(len({run.seed for run in pack.runs}) == 1 for pack in packs)
+
+
+def test_more_epochs_take_up_the_packs_of_what_does_not_follow_the_length() -> None:
+    """Same members, same order, same id: their checkpoints at epoch 3 go on to epoch 6."""
+    before = make_packs(runs_of_length(3), set(), {}, 4)
+    runs = runs_of_length(6)
+    after = make_packs(runs, set(), {pack.pack_id: pack.run_ids for pack in before}, 4)
+    constant = {run.run_id for run in runs if run.configuration.scheduler in ("none", "CyclicLR")}
+    kept = [pack for pack in before if constant.intersection(pack.run_ids)]
+    assert len(constant) == 2 * 3 * 2
+    assert constant <= {run_id for pack in kept for run_id in pack.run_ids}
+    assert [pack.run_ids for pack in after if constant.intersection(pack.run_ids)] == [pack.run_ids for pack in kept]
+    assert {run.run_id for pack in after for run in pack.runs} == set(ids(runs))

@@ -81,6 +81,13 @@ def frames(outcome: Outcome) -> tuple[pd.DataFrame, pd.DataFrame]:
         return runs_frame(ledger), epochs_frame(ledger)
 
 
+def attempts(outcome: Outcome) -> dict[tuple[str, int], str]:
+    """Run id and epoch → the attempt that trained it."""
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
+        (answer,) = ledger.read("SELECT run_id, epoch, attempt_id FROM epochs")
+    return {(run_id, epoch): attempt_id for run_id, epoch, attempt_id in answer.rows}
+
+
 def without_times(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns=[column for column in frame.columns if "seconds" in column])
 
@@ -110,7 +117,7 @@ def test_tune_gives_the_bits_of_the_loop_itself(ray: Any, tmp_path: Path) -> Non
 
     outcome, _ = run(spec(), tmp_path)
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
-        packs = ledger.packs()
+        packs = ledger.packs("2")
         (answer,) = ledger.read("SELECT run_id, configuration, seed, protocol, data_fingerprint FROM runs")
     import json
 
@@ -141,9 +148,13 @@ def test_tune_gives_the_bits_of_the_loop_itself(ray: Any, tmp_path: Path) -> Non
 
 
 def test_more_epochs_extend_what_does_not_depend_on_them(ray: Any, tmp_path: Path) -> None:
-    """Four constant-rate runs go on to epoch 3; the four cosine runs become others, and the old ones are kept."""
+    """Four constant-rate runs go on to epoch 3; the four cosine runs become others, and the old ones are kept.
+
+    Go on, and not start over: epochs 1 and 2 are still those that the first attempt trained.
+    """
     outcome, _ = run(spec(), tmp_path)
     before = frames(outcome)[1]
+    trained_by = attempts(outcome)
     outcome, _ = run(spec(epochs=3), tmp_path)
     runs, _ = frames(outcome)
     assert len(runs) == 8
@@ -151,6 +162,10 @@ def test_more_epochs_extend_what_does_not_depend_on_them(ray: Any, tmp_path: Pat
     kept = before[before["scheduler"] == "none"]["run_id"].unique()
     assert set(kept) < set(runs["run_id"])
     assert len(set(before["run_id"]) & set(runs["run_id"])) == len(kept) == 4
+    now_by = attempts(outcome)
+    assert {key: now_by[key] for key in trained_by} == trained_by
+    for run_id in kept:
+        assert now_by[run_id, 1] == now_by[run_id, 2] != now_by[run_id, 3]
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         assert ledger.read("SELECT COUNT(*) FROM runs")[0].rows == [(12,)]
 

@@ -147,6 +147,22 @@ scheduler = {name = "MultiStepLR", milestones = [["0.5 epochs", "0.8 epochs"], [
     )
 
 
+def written_data(data: str) -> str:
+    """What the resolved text says of ``data``."""
+    spec = parse(BLOCK, data=data)
+    return str(tomllib.loads(spec_text(spec, spec.expanded()))["data"])
+
+
+def test_a_folder_of_data_is_written_as_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resume from another directory finds the same data; what is no folder stays as it is."""
+    (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for data in ("images", "./images", str(tmp_path / "images")):
+        assert written_data(data) == str(tmp_path / "images")
+    for data in ("cifar100", "synthetic:n_train=1000,n_test=100,seed=0", "nowhere"):
+        assert written_data(data) == data
+
+
 SLIPS = [
     ("epoch = 3", "my.toml: epoch: unknown key; valid: configurations, data, description, epochs, name, protocol"),
     ("int = 3", "my.toml: int: unknown key; valid: configurations, data"),
@@ -169,6 +185,8 @@ SLIPS = [
     ('seeds = [1, "a"]', "my.toml: seeds.1: 'a'; should be a valid integer"),
     ('test_epochs = "first"', "my.toml: test_epochs: 'first'; should be 'last' or 'all', or a valid list"),
     ("test_epochs = [0]", "my.toml: test_epochs.0: 0; should be greater than or equal to 1"),
+    ("test_epochs = [1, 51, 99]", "my.toml: test_epochs: 99 lies beyond the 50 epochs"),
+    ("epochs = 3\ntest_epochs = [4]", "my.toml: test_epochs: 4 lies beyond the 3 epochs"),
     ("protocol = 3", "my.toml: protocol: 3; should be a valid dictionary"),
     ("protocol = {dropout = 1}", "my.toml: protocol.dropout: 1; should be less than 1"),
     ("protocol = {dropout = nan}", "my.toml: protocol.dropout: nan; should be less than 1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from results.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import UnknownNameError
 from sweep.folder import SweepFolder
+from sweep.lock import driving
 from sweep.status import STATES, all_statuses, run_log, status_lines, sweep_status
 from tests.builders import attempt_of, row_of, two_by_two_runs
 
@@ -80,7 +82,8 @@ def test_the_status_is_json_of_plain_values(mixed: SweepFolder) -> None:
     assert json.loads(json.dumps(status, allow_nan=False)) == status
     assert {key: type(value) for key, value in status.items()} == {
         "name": str, "folder": str, "data": str, "synthetic": bool, "runs": int, **dict.fromkeys(STATES, int),
-        "epochs_done": int, "epochs_share": float, "best_val_acc": float, "best_run": str, "failures": list,
+        "epochs_done": int, "epochs_share": float, "best_val_acc": float, "best_run": str, "resume": str,
+        "failures": list,
     }  # fmt: skip
     assert (status["name"], status["folder"], status["data"]) == ("mixed", str(mixed.path), "cifar100")
 
@@ -94,7 +97,7 @@ def test_a_sweep_that_is_only_planned_has_no_best_run(tmp_path: Path, runs: list
     assert status_lines(status) == [
         "fresh: 4 pending of 4 runs, 0 % of the epochs",
         "  data synthetic (made from a seed: not CIFAR-100)",
-        "  to go on: sweep resume fresh",
+        f"  to go on: sweep resume fresh --runs-dir {tmp_path}",
     ]
 
 
@@ -108,12 +111,38 @@ def test_a_ledger_without_runs_can_be_told_of(tmp_path: Path) -> None:
 
 def test_running_and_interrupted_are_told_apart(tmp_path: Path, runs: list[Run]) -> None:
     folder, ledger = begin(tmp_path, "going", runs)
-    with ledger:
+    with ledger, driving(folder.lock):
         ledger.start("pack-1", [run.run_id for run in runs[:3]])
         assert (sweep_status(folder)["running"], sweep_status(folder)["pending"]) == (3, 1)  # while the writer writes
         ledger.interrupt()
+        status = sweep_status(folder)
+    assert (status["running"], status["interrupted"], status["pending"]) == (0, 3, 1)
+
+
+def test_what_nobody_drives_any_more_is_interrupted_and_can_be_gone_on_with(tmp_path: Path, runs: list[Run]) -> None:
+    """Its driver died without a word: the ledger still says running, the lock is free."""
+    folder, ledger = begin(tmp_path, "left", runs)
+    with ledger:
+        with driving(folder.lock):
+            ledger.start("pack-1", [run.run_id for run in runs[:3]])
+        assert list(ledger.statuses().values()) == ["running"] * 3 + ["pending"]
     status = sweep_status(folder)
     assert (status["running"], status["interrupted"], status["pending"]) == (0, 3, 1)
+    assert status_lines(status)[-1] == f"  to go on: {status['resume']}"
+
+
+def test_the_command_that_goes_on_is_what_a_shell_takes(
+    tmp_path: Path, runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The usual folder is left out; another one is quoted, so that its blank does not part it."""
+    monkeypatch.chdir(tmp_path)
+    commands = []
+    for runs_dir in (Path("runs"), Path("my runs")):
+        folder, ledger = begin(runs_dir, "s", runs)
+        ledger.close()
+        commands.append(sweep_status(folder)["resume"])
+    assert commands[0] == "sweep resume s"
+    assert shlex.split(commands[1]) == ["sweep", "resume", "s", "--runs-dir", "my runs"]
 
 
 def test_the_lines_for_a_reader_hold_counts_best_failures_and_what_goes_on(mixed: SweepFolder, runs: list[Run]) -> None:
@@ -122,7 +151,7 @@ def test_the_lines_for_a_reader_hold_counts_best_failures_and_what_goes_on(mixed
         "  data cifar100",
         f"  best so far 31.50 % validation accuracy, run {runs[0].run_id}",
         f"  failed: run {runs[2].run_id}: ValueError: [red] no",
-        "  to go on: sweep resume mixed",
+        f"  to go on: sweep resume mixed --runs-dir {mixed.runs_dir}",
     ]
 
 

@@ -143,6 +143,15 @@ def test_the_same_pixels_have_one_fingerprint_and_others_another(tmp_path: Path,
     assert len({plain, pixel, label}) == 3
 
 
+def test_the_names_of_the_classes_are_no_part_of_the_fingerprint(parquet: Path, images: LabelledImages) -> None:
+    """Runs on the hub's layout compare with those on a folder that has ``labels.json`` beside it, cached or not."""
+    named = load_data(str(parquet))
+    (parquet / "labels.json").unlink()
+    unnamed = load_data(str(parquet))
+    assert (named.class_names[7], unnamed.class_names[7]) == ("name 7", "class 07")
+    assert named.fingerprint == unnamed.fingerprint == load_data(str(parquet)).fingerprint
+
+
 # --- the split
 
 

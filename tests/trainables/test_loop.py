@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F
 
 from search_spaces import TRAINING_VERSION, Protocol, Run
-from tests.trainables.training import CPU, FLOAT64, make_run
+from tests.trainables.training import CPU, FLOAT32, FLOAT64, make_run
 from trainables import augment, loop
 from trainables.batches import Batches
 from trainables.checkpoint import Checkpoints
 from trainables.dataset import DataSet
 from trainables.lenet import LeNet5
 from trainables.loop import Assignment, Report, train
+from trainables.optimizers import OPTIMIZERS
 from trainables.pack import Pack
 
 ATTEMPT = {"attempt_id": "a"}
@@ -60,23 +61,41 @@ def mixed_runs() -> list[Run]:
     ]
 
 
+def cut_and_resumed(
+    assignment: Assignment, steps: int, data: DataSet, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[Report]:
+    """Train with a checkpoint at every step, cut after ``steps``, and go on in what might be another process."""
+    checkpoints = Checkpoints(folder)
+    reports = []
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+        cut_after(steps, patch)
+        with pytest.raises(Cut):
+            for report in train(assignment, data, CPU, ATTEMPT, checkpoints):
+                reports.append(report)
+    return [*reports, *train(assignment, data, CPU, ATTEMPT, checkpoints)]
+
+
 @pytest.mark.parametrize("steps", [0, 4, 10, 17, 29])
 def test_a_pack_that_was_cut_anywhere_ends_with_the_same_bits(
     steps: int, data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A checkpoint at every step, the process gone after some of them; 10 steps an epoch, 3 epochs."""
-    runs = mixed_runs()
-    whole = list(train(assign(runs), data, CPU, ATTEMPT))
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
-    checkpoints = Checkpoints(tmp_path)
-    reports = []
-    with monkeypatch.context() as patch:
-        cut_after(steps, patch)
-        with pytest.raises(Cut):
-            for report in train(assign(runs), data, CPU, ATTEMPT, checkpoints):
-                reports.append(report)
-    reports += train(assign(runs), data, CPU, ATTEMPT, checkpoints)
-    assert rows_of(reports) == rows_of(whole)
+    """10 steps an epoch, 3 epochs."""
+    assignment = assign(mixed_runs())
+    whole = list(train(assignment, data, CPU, ATTEMPT))
+    assert rows_of(cut_and_resumed(assignment, steps, data, tmp_path, monkeypatch)) == rows_of(whole)
+
+
+@pytest.mark.parametrize("protocol", [FLOAT32, FLOAT64], ids=lambda protocol: protocol.dtype)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_goes_on_from_a_checkpoint_with_the_same_bits(
+    optimizer: str, protocol: Protocol, data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut in the middle of the first of two epochs. NAdam's product of momenta is float32 beside float64 weights."""
+    assignment = assign([make_run(optimizer, protocol=protocol, lr=0.003)], epochs=2)
+    whole = rows_of(list(train(assignment, data, CPU, ATTEMPT)))
+    assert [row["epoch"] for row in whole] == [1, 2]
+    assert rows_of(cut_and_resumed(assignment, 5, data, tmp_path, monkeypatch)) == whole
 
 
 def test_the_first_report_after_a_restart_carries_what_the_checkpoint_holds(data: DataSet, tmp_path: Path) -> None:

@@ -154,6 +154,17 @@ def test_expressions_follow_the_length_of_the_sweep(
         ({}, "none", {"gamma": 1}, "scheduler.gamma: unknown parameter"),
         ({}, "CosineLR", {}, "scheduler: unknown scheduler 'CosineLR'"),
         ({}, "CosineAnnealingLR", {"T_max": "half"}, "scheduler.T_max: 'half'; a number"),
+        ({}, "CosineAnnealingLR", {"T_max": 0}, "scheduler.T_max: 0; a whole number, at least 1"),
+        ({}, "OneCycleLR", {"total_steps": 3}, 'scheduler.total_steps: 3, the sweep takes 30; say "steps"'),
+        ({}, "OneCycleLR", {"max_lr": -1}, "scheduler.max_lr: -1; a rate above 0"),
+        ({}, "CyclicLR", {"base_lr": 0.5, "max_lr": 0.1}, "scheduler.max_lr: 0.1; a rate above base_lr 0.5"),
+        ({}, "CyclicLR", {"base_lr": -0.5}, "scheduler CyclicLR: comes to a learning rate of -0.5; 0 or more"),
+        ({}, "ExponentialLR", {"gamma": "3 epochs"}, "scheduler.gamma: '3 epochs'; a number"),
+        ({}, "ExponentialLR", {"gamma": 1e300}, "scheduler ExponentialLR: breaks off: value cannot be converted"),
+        ({}, "StepLR", {"step_size": 2, "gamma": -1}, "scheduler StepLR: comes to a learning rate of -0.4; 0 or more"),
+        ({}, "LambdaLR", {"lr_lambda": "inverse_time", "decay": -1}, "scheduler LambdaLR: breaks off: float division"),
+        ({}, "LambdaLR", {"lr_lambda": "inverse_time", "decay": -2}, "scheduler LambdaLR: comes to a learning rate of"),
+        ({}, "CosineAnnealingLR", {"eta_min": -1}, "scheduler CosineAnnealingLR: comes to a learning rate of -0.3;"),
     ],
 )
 def test_a_schedule_that_cannot_be_is_refused_with_key_and_value(
@@ -165,6 +176,34 @@ def test_a_schedule_that_cannot_be_is_refused_with_key_and_value(
     assert told in str(error.value)
     assert str(error.value).startswith("spec.toml")
     assert "\n" not in str(error.value)
+
+
+def down_to_zero(epoch: int) -> float:
+    """Reaches 0 in the last epoch; would be below it in the next one, which is never trained."""
+    return 1 - epoch / (EPOCHS - 1)
+
+
+@pytest.mark.parametrize("warmup", [0, 0.5, 1])
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("OneCycleLR", {"anneal_strategy": "linear"}),
+        ("OneCycleLR", {"three_phase": True}),
+        ("CyclicLR", {"base_lr": 0.0, "max_lr": 0.1}),
+        ("LambdaLR", {"lr_lambda": "tests.trainables.test_schedulers:down_to_zero"}),
+        ("LambdaLR", {"lr_lambda": "polynomial"}),
+        ("PolynomialLR", {"power": 2.0}),
+        ("CosineAnnealingLR", {"T_max": 1}),
+        ("CosineAnnealingLR", {"T_max": 3, "eta_min": 0.01}),
+        ("CosineAnnealingWarmRestarts", {"T_0": 1}),
+        ("ReduceLROnPlateau", {"patience": 0, "min_lr": 0.01}),
+        ("StepLR", {"step_size": 100}),
+    ],
+)
+def test_a_schedule_whose_rates_are_all_usable_is_taken(name: str, params: dict[str, Any], warmup: float) -> None:
+    """Also where PyTorch would go below 0 one step past the end: OneCycleLR does, on its straight line."""
+    used = rates(name, resolved(name, warmup, **params), round(warmup * STEPS))
+    assert min(used) >= 0
 
 
 def test_a_function_of_ones_own_is_taken_by_its_path() -> None:
