@@ -118,14 +118,12 @@ def verdict(comparison: Comparison, adjusted_p: float, family: int = 1, alpha: f
     """Say what the first one of a comparison is, given its p-value adjusted for a family of that size.
 
     ``better`` or ``worse`` for adjusted_p ≤ alpha by the sign of the mean difference, ``no difference shown`` above,
-    and ``n too small to reject`` where no data whatever could have been rejected: below 6 pairs, 2^(1−n) > 0.05
+    and ``n too small to reject`` where n pairs alone could not have been rejected: below 6 pairs, 2^(1−n) > 0.05
     (Fisher 1935, § 21), and in a family of m where m·2^(1−n) > 0.05 (Holm 1979).
     """
-    if comparison.n < fewest_pairs(family, alpha):
-        return "n too small to reject"
-    if adjusted_p > alpha:
-        return "no difference shown"
-    return "better" if comparison.difference.value > 0 else "worse"
+    if comparison.n >= FEWEST_PAIRS and adjusted_p <= alpha:
+        return "better" if comparison.difference.value > 0 else "worse"
+    return "n too small to reject" if comparison.n < fewest_pairs(family, alpha) else "no difference shown"
 
 
 def _distance(differences: Floats, axis: int) -> Floats:

@@ -155,7 +155,7 @@ class SweepData:
 
     def caveats(self) -> list[str]:
         """Return what every table of this sweep must say under it."""
-        if not self.configurations:
+        if not self.epochs:  # every planned run has some
             return ["Empty: no run is planned."]
         notes = []
         if self.synthetic:

@@ -13,6 +13,7 @@ from search_spaces.errors import SpecError
 from trainables.optimizers import build_optimizer, complete_optimizer
 from trainables.schedulers import Schedule, complete_scheduler
 
+LARGEST_RATE = torch.finfo(torch.float32).max
 MOST_TRIED = 500
 """Epochs (or batches) for which a schedule is tried out before the sweep starts."""
 
@@ -60,12 +61,11 @@ def _try_out(schedule: Schedule, full: Configuration, epochs: int, steps: int, w
         if params["max_lr"] <= params.get("base_lr", 0):
             raise SpecError(f"{where}.max_lr", f"{params['max_lr']}", f"a rate above {lowest}")
     length = steps if schedule.stepped == "batch" else epochs - math.ceil(full.warmup)
-    schedule.batches = schedule.warmup_steps  # the warm-up is ours, and is behind it
+    schedule.end_warm_up()  # it is ours, and needs no trying
     for _ in range(min(length, MOST_TRIED)):
-        if not 0 <= schedule.lr < math.inf:  # looked at before it is used: the one after the last step never is
+        if not 0 <= schedule.lr <= LARGEST_RATE:  # looked at before it is used: the one after the last step never is
             raise SpecError(f"{where} {full.scheduler}", f"comes to a learning rate of {schedule.lr:g}", "0 or more")
         try:
-            schedule.optimizer.step()
             schedule.after_batch()
             schedule.after_epoch(1.0)
         except (ArithmeticError, ValueError, TypeError, RuntimeError) as error:

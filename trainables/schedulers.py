@@ -175,6 +175,11 @@ class Schedule:
         self.full_rates = [group["lr"] for group in optimizer.param_groups]
         self._warm_up()
 
+    def end_warm_up(self) -> None:
+        """Go to where the warm-up is over and PyTorch's scheduler has its first rate."""
+        self.batches = self.warmup_steps
+        self._warm_up()
+
     @property
     def lr(self) -> float:
         """The rate that the next batch will use."""

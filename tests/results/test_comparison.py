@@ -183,6 +183,7 @@ def test_what_could_never_be_rejected_is_no_verdict():
     comparison = Comparison(Estimate(1.0, 0.5, 1.5, 6), "paired t", 1.0, 2**-5, 2**-5, 6)
     assert verdict(comparison, 3 * 2**-5, family=3) == "n too small to reject"
     assert verdict(replace(comparison, n=7), 3 * 2**-6, family=3) == "better"
+    assert verdict(comparison, 0.04, family=3) == "better"  # after another one with more pairs was rejected first
 
 
 def test_a_verdict_needs_six_pairs_and_an_adjusted_p():

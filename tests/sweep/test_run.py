@@ -106,7 +106,10 @@ def test_a_sweep_trains_every_run_once_and_then_nothing(ray: Any, tmp_path: Path
     again, said = run(spec(), tmp_path)
     assert "nothing to train" in said
     pd.testing.assert_frame_equal(frames(again)[1], epochs)
-    assert sorted(path.name for path in outcome.folder.tables.iterdir()) == ["epochs.csv", "runs.csv"]
+    written = {path.name for path in outcome.folder.tables.iterdir()}
+    assert {"runs.csv", "epochs.csv", "convergence.csv", "convergence.md", "fairness.md"} <= written
+    assert "Adam lr=0.003" in outcome.folder.report.read_text()
+    assert (outcome.folder.figures / "validation_accuracy.png").stat().st_size > 10_000
     exported = pd.read_csv(outcome.folder.tables / "epochs.csv")
     assert list(exported["val_loss"]) == list(epochs["val_loss"])
 
