@@ -27,8 +27,8 @@ def answer(sweep: SweepData) -> list[str]:
     best = sweep.best
     if best is None:
         return ["No run has a result yet, so there is no answer."]
-    if all(at_chance(group.final).all() for group in sweep.counted):
-        return [_winner(sweep, best), "Nothing has learned: every run ended at chance.", _caveat(sweep)]
+    if at_chance(best.final).all():
+        return [_winner(sweep, best), "All of its runs ended at chance: nothing has been learned yet.", _caveat(sweep)]
     others = [group for group in sweep.counted if group is not best]
     if not others:
         return [_winner(sweep, best), "There is no other configuration to compare it with.", _caveat(sweep)]

@@ -14,6 +14,7 @@ from results.figures import FIGURES, save_figures
 from results.report import ReportFigure, report_html
 from results.sweep_data import load_sweep
 from results.tables import make_tables
+from results.writers import TABLE_WRITERS
 from search_spaces.errors import SweepFolderError
 from sweep.folder import SweepFolder, resume_command
 
@@ -51,8 +52,12 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
 
 
 def make_outputs(folder: SweepFolder) -> Path:
-    """Write what a sweep ends with: the tables as CSV and Markdown, the figures and the page; return the page."""
-    export(folder.ledger, folder.tables, ["csv", "md"])
+    """Write what a sweep ends with: the tables as CSV and Markdown, the figures and the page; return the page.
+
+    A format that was exported there before is written anew, too: no file of an older state stays beside the new ones.
+    """
+    before = {path.suffix.removeprefix(".") for path in folder.tables.glob("consolidated.*")}
+    export(folder.ledger, folder.tables, ["csv", "md", *sorted(before & set(TABLE_WRITERS) - {"csv", "md"})])
     return make_report(folder)
 
 

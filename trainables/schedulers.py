@@ -99,7 +99,9 @@ def complete_scheduler(name: str, params: Mapping[str, Any], where: str) -> dict
     entry = scheduler_entry(name, where)
     defaults = defaults_of(entry.factory, HIDDEN | entry.hidden) | dict(entry.defaults)
     if name == "LambdaLR":
-        function = params.get("lr_lambda", "missing")
+        function = params.get("lr_lambda")
+        if function is None:
+            raise SpecError(f"{where}.lr_lambda", "missing", f"valid: {', '.join(LAMBDAS)}, module:function")
         if isinstance(function, str) and function in LAMBDAS:
             defaults |= defaults_of(LAMBDAS[function], frozenset())
         elif not (isinstance(function, str) and ":" in function):

@@ -134,8 +134,14 @@ def test_at_chance_nothing_has_won(tmp_path):
     """A dead network and a diverged one."""
     curves = {MOMENTUM: finals(1.2, 1.1), ADAM: finals(30, 30)}
     sentences = answer(sweep_of(tmp_path, curves, diverged={(ADAM, 0): 3, (ADAM, 1): 1}))
-    assert sentences[1] == "Nothing has learned: every run ended at chance."
+    assert sentences[1] == "All of its runs ended at chance: nothing has been learned yet."
     assert len(sentences) == 3
+
+
+def test_a_best_one_at_chance_is_no_winner(tmp_path):
+    """Another configuration has one run above chance, and a lower mean."""
+    sentences = answer(sweep_of(tmp_path, {MOMENTUM: finals(1.9, 1.9), ADAM: finals(2.4, 1.0)}))
+    assert sentences[1] == "All of its runs ended at chance: nothing has been learned yet."
 
 
 def test_one_configuration_is_compared_with_nothing(tmp_path):
