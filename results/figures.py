@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -13,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from results import figure_tables as made_for_figures
+from results.aside import replacing
 from results.curve_drawings import draw_curves, draw_learning_rates, draw_profile, draw_train_and_test
 from results.drawings import (
     ROW_INCHES,
@@ -201,9 +201,7 @@ def save_figures(
 
 
 def _save(figure: Figure, path: Path, suffix: str) -> Path:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     dateless = {"Date": None} if suffix == "svg" else {"Software": None}
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(RC), replacing(path) as aside:
         figure.savefig(aside, format=suffix, dpi=PNG_DPI, metadata=dateless)
-    aside.replace(path)
     return path
