@@ -33,10 +33,14 @@ class SweepFolder:
         self.lock = self.path / "lock"
         self.provenance = self.path / "provenance.json"
         self.checkpoints = self.path / "checkpoints"
+        self.weights = self.path / "weights"
+        self.analyses = self.path / "analyses"
         self.logs = self.path / "logs"
         self.tables = self.path / "tables"
         self.figures = self.path / "figures"
         self.report = self.path / "report.html"
+        self.article = self.path / "article.md"
+        self.article_page = self.path / "article.html"
 
     @classmethod
     def existing(cls, runs_dir: Path, name: str) -> SweepFolder:

@@ -95,6 +95,8 @@ def train_packs(
             checkpoints=folder.pack_checkpoints(pack.pack_id),
             threads=max(1, int(resources.cpus_per_trial)),
             gpu=resources.gpus_per_trial > 0,
+            weights=folder.weights,
+            save_weights_every=spec.save_weights_every,
         )
         for pack in packs
     ]

@@ -21,9 +21,12 @@ from trainables.checkpoint import Checkpoints
 from trainables.dataset import DataSet
 from trainables.devices import deterministic, device_name, library_versions, training_device
 from trainables.loop import Assignment, Report, train
+from trainables.saved_weights import SavedWeights
 
 
-def trial_config(assignment: Assignment, *, checkpoints: Path, threads: int, gpu: bool) -> dict[str, str]:
+def trial_config(
+    assignment: Assignment, *, checkpoints: Path, threads: int, gpu: bool, weights: Path, save_weights_every: int = 0
+) -> dict[str, str]:
     """Return a trial's config: one JSON text, which Tune need not walk through for search spaces."""
     return {
         "pack": json.dumps(
@@ -35,6 +38,8 @@ def trial_config(assignment: Assignment, *, checkpoints: Path, threads: int, gpu
                 "checkpoints": str(checkpoints),
                 "threads": threads,
                 "gpu": gpu,
+                "weights": str(weights),
+                "save_weights_every": save_weights_every,
             }
         )
     }
@@ -63,9 +68,11 @@ class PackTrainable(tune.Trainable):
             job["pack_id"], [Run.from_dict(run) for run in job["runs"]], job["epochs"], frozenset(job["test_epochs"])
         )
         attempt = _attempt(assignment.pack_id, assignment.runs, device, job["threads"])
+        every = job["save_weights_every"]
         self._reports: Iterator[Report] = train(
-            assignment, self._data, device, attempt, Checkpoints(Path(job["checkpoints"]))
-        )
+            assignment, self._data, device, attempt, Checkpoints(Path(job["checkpoints"])),
+            weights=SavedWeights(Path(job["weights"]), every) if every else None,
+        )  # fmt: skip
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; the result is the :class:`Report`, as a dict."""

@@ -14,8 +14,16 @@ from trainables.batches import Batches, Split
 from trainables.checkpoint import Checkpoints
 from trainables.dataset import DataSet
 from trainables.pack import Pack
+from trainables.saved_weights import SavedWeights
 
 CHECKPOINT_SECONDS = 30.0
+
+BeforeStep = Callable[[Pack, Batches], None]
+"""Called before every optimizer step, when the step's gradients are complete; may end the training."""
+
+
+class EndTraining(Exception):  # noqa: N818  a request, not an error
+    """Raised by a :data:`BeforeStep` callback: the step under way is not taken, and no other one."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +55,12 @@ class Report:
 def train(
     assignment: Assignment, data: DataSet, device: torch.device, attempt: Mapping[str, Any],
     checkpoints: Checkpoints | None = None, clock: Callable[[], float] = time.perf_counter,
+    before_step: BeforeStep | None = None, weights: SavedWeights | None = None,
 ) -> Iterator[Report]:  # fmt: skip
     """Train a pack and yield a report after every epoch; the first one carries all rows that a checkpoint held.
 
     ``attempt`` says who trains (its ``attempt_id`` stands in every row) and is handed on with the rows.
+    ``weights`` keeps the weights along the way; ``before_step`` may look at every step's gradients.
     The test split is touched after the epochs in ``assignment.test_epochs`` and at no other time.
 
     Raises:
@@ -67,12 +77,18 @@ def train(
         yield _report(pack, assignment, since=0, fresh=False)
     val = Split.of(data.val_images, data.val_labels, device)
     test = Split.of(data.test_images, data.test_labels, device)
+    before = None if before_step is None else lambda pack: before_step(pack, batches)
+    if weights and pack.epoch == pack.step_in_epoch == 0:
+        weights.save(pack, assignment.epochs)
 
     while pack.epoch < assignment.epochs and pack.alive:
         epoch, saved_at = pack.epoch + 1, clock()
         while pack.step_in_epoch < batches.steps and pack.alive:
             began = clock()
-            pack.train_step(batches.batch(epoch, pack.step_in_epoch))
+            try:
+                pack.train_step(batches.batch(epoch, pack.step_in_epoch), before)
+            except EndTraining:
+                return
             if device.type == "cuda" and pack.step_in_epoch == batches.steps:
                 torch.cuda.synchronize(device)  # once an epoch: what was queued belongs to its training time
             pack.epoch_seconds += clock() - began
@@ -80,6 +96,8 @@ def train(
                 checkpoints.save(pack.state_dict())
                 saved_at = clock()
         _close_epoch(pack, batches.examples, val, test if epoch in assignment.test_epochs else None, clock)
+        if weights:
+            weights.save(pack, assignment.epochs)
         if checkpoints:
             checkpoints.save(pack.state_dict())
         yield _report(pack, assignment, since=pack.epoch - 1, fresh=True)

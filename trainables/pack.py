@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,8 +72,29 @@ class Pack:
         """The members that have not diverged."""
         return [member for member in self.members if member.diverged_epoch is None]
 
-    def train_step(self, batch: Batch) -> None:
-        """Take one optimizer step of every member that has not diverged on ``batch``."""
+    def train_step(self, batch: Batch, before_step: Callable[[Pack], None] | None = None) -> None:
+        """Take one optimizer step of every member that has not diverged on ``batch``.
+
+        ``before_step`` is called once the batch's gradients are complete, just before the optimizers use them.
+        """
+        losses = self.backward(batch)
+        self.loss_sum += losses
+        if self.device.type == "cpu":  # elsewhere a look at every step would stall the device; `freeze` at its end does
+            self.freeze_non_finite(losses)
+        if before_step is not None:
+            before_step(self)
+        for member in self.alive:
+            member.rates.append(member.schedule.lr)
+            member.optimizer.step()
+            member.schedule.after_batch()
+        if not self._views_checked:
+            for k, run in enumerate(self.runs):
+                self.stack.check_views(k, run.configuration.optimizer)
+            self._views_checked = True
+        self.step_in_epoch += 1
+
+    def backward(self, batch: Batch) -> Tensor:
+        """Leave the gradients of the mean loss over ``batch`` in the stack; return the summed losses ``[K]``."""
         B = batch.labels.shape[1]
         self.stack.zero_grad()
         losses = torch.zeros_like(self.loss_sum)
@@ -84,18 +105,7 @@ class Pack:
             (loss.sum() / B).backward()
             losses += loss.detach()
             self.correct_sum += _correct(logits, part.labels)
-        self.loss_sum += losses
-        if self.device.type == "cpu":  # elsewhere a look at every step would stall the device; `freeze` at its end does
-            self.freeze_non_finite(losses)
-        for member in self.alive:
-            member.rates.append(member.schedule.lr)
-            member.optimizer.step()
-            member.schedule.after_batch()
-        if not self._views_checked:
-            for k, run in enumerate(self.runs):
-                self.stack.check_views(k, run.configuration.optimizer)
-            self._views_checked = True
-        self.step_in_epoch += 1
+        return losses
 
     def _logits(self, batch: Batch) -> Tensor:
         images = augment.normalise(batch.images, self.dtype)
