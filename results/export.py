@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
@@ -13,9 +13,12 @@ from results.aside import replacing
 from results.frames import epochs_frame, runs_frame
 from results.ledger import Ledger
 from results.sweep_data import load_sweep
+from results.table import Table
 from results.tables import make_tables
 from results.writers import TABLE_WRITERS
 from search_spaces.errors import SweepFolderError, UnknownNameError
+
+T = TypeVar("T")
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
@@ -60,29 +63,46 @@ def export(ledger_path: Path, out: Path, formats: Sequence[str], *, target: floa
         LedgerError: a ledger that cannot be read.
         SweepFolderError: a folder that cannot be written.
     """
-    for name in formats:
-        if name not in TABLE_WRITERS:
-            raise UnknownNameError("format", name, TABLE_WRITERS)
+    _check_formats(formats)
     tables = make_tables(load_sweep(ledger_path, target=target))
     frames = {}
     if set(formats) & set(FRAME_WRITERS):
         with Ledger.open_read_only(ledger_path) as ledger:
             frames = {"runs": runs_frame(ledger), "epochs": epochs_frame(ledger)}
+    written = _write_all(out, formats, FRAME_WRITERS, frames)
+    return [*written, *write_tables(tables, out, formats)]
+
+
+def write_tables(tables: Mapping[str, Table], out: Path, formats: Sequence[str]) -> list[Path]:
+    """Write every table under its name in every format; return the files.
+
+    Raises:
+        UnknownNameError: a format that is not in ``TABLE_WRITERS``; nothing has been written then.
+        SweepFolderError: a folder that cannot be written.
+    """
+    _check_formats(formats)
+    return _write_all(out, formats, TABLE_WRITERS, tables)
+
+
+def _check_formats(formats: Sequence[str]) -> None:
+    for name in formats:
+        if name not in TABLE_WRITERS:
+            raise UnknownNameError("format", name, TABLE_WRITERS)
+
+
+def _write_all(
+    out: Path, formats: Sequence[str], writers: Mapping[str, Callable[[T, Path], None]], content: Mapping[str, T]
+) -> list[Path]:
+    """Write each of ``content`` in each of the formats that there is a writer for."""
     written = []
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in dict.fromkeys(formats):
-            if name in FRAME_WRITERS:
-                for noun, frame in frames.items():
-                    written.append(_write(out / f"{noun}.{name}", partial(FRAME_WRITERS[name], frame)))
-            for noun, table in tables.items():
-                written.append(_write(out / f"{noun}.{name}", partial(TABLE_WRITERS[name], table)))
+            for noun, one in content.items() if name in writers else ():
+                path = out / f"{noun}.{name}"
+                with replacing(path) as aside:
+                    writers[name](one, aside)
+                written.append(path)
     except OSError as error:
         raise SweepFolderError(f"{out}: cannot be written ({error.strerror}); name another folder") from error
     return written
-
-
-def _write(path: Path, write: Callable[[Path], None]) -> Path:
-    with replacing(path) as aside:
-        write(aside)
-    return path

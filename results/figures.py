@@ -179,7 +179,13 @@ def save_figures(
     formats: Sequence[str] = FORMATS,
     tables: Mapping[str, Table] | None = None,
 ) -> list[Path]:
-    """Write every figure of the sweep, once a format; return the files. The same data gives the same bytes.
+    """Write every figure of the sweep; see :func:`write_figures`."""
+    _check_formats(formats)
+    return write_figures(make_figures(sweep, tables), folder, formats)
+
+
+def write_figures(figures: Mapping[str, Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write every figure under its name, once a format; return the files. The same data gives the same bytes.
 
     Each file is written aside and then renamed, so a reader sees the old one or the new one, whole.
 
@@ -187,10 +193,7 @@ def save_figures(
         UnknownNameError: a format that is not in ``FORMATS``; nothing has been written then.
         SweepFolderError: a folder that cannot be written.
     """
-    for suffix in formats:
-        if suffix not in FORMATS:
-            raise UnknownNameError("format", suffix, FORMATS)
-    figures = make_figures(sweep, tables)
+    _check_formats(formats)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [
@@ -198,6 +201,12 @@ def save_figures(
         ]
     except OSError as error:
         raise SweepFolderError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def _check_formats(formats: Sequence[str]) -> None:
+    for suffix in formats:
+        if suffix not in FORMATS:
+            raise UnknownNameError("format", suffix, FORMATS)
 
 
 def _save(figure: Figure, path: Path, suffix: str) -> Path:
