@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from search_spaces import Run
 from trainables.batches import Batches, Split
@@ -56,11 +57,13 @@ def train(
     assignment: Assignment, data: DataSet, device: torch.device, attempt: Mapping[str, Any],
     checkpoints: Checkpoints | None = None, clock: Callable[[], float] = time.perf_counter,
     before_step: BeforeStep | None = None, weights: SavedWeights | None = None,
+    start: Sequence[Mapping[str, Tensor]] | None = None,
 ) -> Iterator[Report]:  # fmt: skip
     """Train a pack and yield a report after every epoch; the first one carries all rows that a checkpoint held.
 
     ``attempt`` says who trains (its ``attempt_id`` stands in every row) and is handed on with the rows.
     ``weights`` keeps the weights along the way; ``before_step`` may look at every step's gradients.
+    ``start`` holds weights for every run, which are copied; without it each starts from its seed's own.
     The test split is touched after the epochs in ``assignment.test_epochs`` and at no other time.
 
     Raises:
@@ -69,6 +72,8 @@ def train(
     """
     batches = Batches(data, assignment.seeds, assignment.runs[0].protocol, device)
     pack = Pack(assignment.runs, batches.steps, device)
+    for k, parameters in enumerate(start or ()):
+        pack.stack.load_member(k, parameters)
     state = checkpoints.newest() if checkpoints else None
     if state is not None:
         pack.load_state_dict(state)

@@ -57,6 +57,7 @@ class Pack:
         self.members = [self._member(k, run, steps_per_epoch) for k, run in enumerate(runs)]
         self.loss_sum = torch.zeros(len(runs), dtype=torch.float64, device=device)
         self.correct_sum = torch.zeros(len(runs), dtype=torch.int64, device=device)
+        self.step_losses = torch.zeros_like(self.loss_sum)  # [K], of the step under way: means over its batch
         self.attempts: list[dict[str, Any]] = []  # who trained it so far, the present one last
         self._views_checked = False
 
@@ -79,6 +80,7 @@ class Pack:
         """
         losses = self.backward(batch)
         self.loss_sum += losses
+        self.step_losses = losses / batch.labels.shape[1]
         if self.device.type == "cpu":  # elsewhere a look at every step would stall the device; `freeze` at its end does
             self.freeze_non_finite(losses)
         if before_step is not None:
@@ -119,18 +121,9 @@ class Pack:
             if member.diverged_epoch is None and not math.isfinite(loss):
                 member.diverged_epoch = self.epoch + 1
 
-    @torch.no_grad()
     def evaluate(self, split: Split) -> tuple[Tensor, Tensor]:
         """Return mean loss ``[K]`` and accuracy ``[K]`` in percent on ``split``, without dropout or augmentation."""
-        loss = torch.zeros_like(self.loss_sum)
-        correct = torch.zeros_like(self.correct_sum)
-        for start in range(0, len(split.labels), EVALUATION_BATCH):
-            images = augment.normalise(split.images[start : start + EVALUATION_BATCH], self.dtype)
-            labels = split.labels[None, start : start + EVALUATION_BATCH]
-            logits = stacked_logits(self.stack.stacked, images)
-            loss += _cross_entropy_sums(logits, labels)
-            correct += _correct(logits, labels)
-        return loss / len(split.labels), 100.0 * correct.double() / len(split.labels)
+        return evaluate(self.stack.stacked, split)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that training needs to go on, member by member, as tensors and plain values."""
@@ -171,6 +164,24 @@ class Pack:
             member.rates = list(saved["rates"])
             self.loss_sum[k] = saved["loss_sum"]
             self.correct_sum[k] = saved["correct_sum"]
+
+
+@torch.no_grad()
+def evaluate(parameters: Mapping[str, Tensor], split: Split) -> tuple[Tensor, Tensor]:
+    """Return mean loss ``[K]`` and accuracy ``[K]`` in percent of K models on ``split``, in evaluation mode.
+
+    ``parameters`` are as :data:`trainables.lenet.SHAPES`, each with a leading ``[K]``.
+    """
+    stacked = parameters["conv1.weight"]
+    loss = torch.zeros(len(stacked), dtype=torch.float64, device=stacked.device)
+    correct = torch.zeros(len(stacked), dtype=torch.int64, device=stacked.device)
+    for start in range(0, len(split.labels), EVALUATION_BATCH):
+        images = augment.normalise(split.images[start : start + EVALUATION_BATCH], stacked.dtype)
+        labels = split.labels[None, start : start + EVALUATION_BATCH]
+        logits = stacked_logits(parameters, images)
+        loss += _cross_entropy_sums(logits, labels)
+        correct += _correct(logits, labels)
+    return loss / len(split.labels), 100.0 * correct.double() / len(split.labels)
 
 
 def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,11 @@ from trainables.pack import Pack
 class SavedWeights:
     """The weights of a sweep's runs at their start, after every ``every`` epochs, and at their end."""
 
-    def __init__(self, folder: Path, every: int = 1) -> None:
+    def __init__(self, folder: Path, every: int = 1, wanted: Collection[str] | None = None) -> None:
+        """``wanted`` are the ids of the runs whose weights are kept; all of the pack's without it."""
         self.folder = folder
         self.every = every
+        self.wanted = wanted
 
     def _file(self, run_id: str, epoch: int) -> Path:
         return self.folder / run_id / f"epoch{epoch:06d}.npy"
@@ -34,7 +36,7 @@ class SavedWeights:
         if pack.epoch % self.every and pack.epoch != last_epoch:
             return
         for k, member in enumerate(pack.members):
-            if member.diverged_epoch is None:
+            if member.diverged_epoch is None and (self.wanted is None or member.run.run_id in self.wanted):
                 path = self._file(member.run.run_id, pack.epoch)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 aside = path.with_suffix(f".{os.getpid()}.tmp")
