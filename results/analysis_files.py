@@ -20,6 +20,9 @@ from search_spaces.errors import LedgerError
 KEY = b"lenet_sweep"
 VERSION = 1
 
+SYNTHETIC_NOTE = "Synthetic data, made from a seed: these numbers say nothing about CIFAR-100."
+"""What every table and figure of an analysis of made data says."""
+
 Array = npt.NDArray[Any]
 
 

@@ -47,7 +47,10 @@ FRAME_WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
 """Format, which is also the file's suffix → what writes a frame in it; a frame is for programs, not for readers."""
 
 
-def export(ledger_path: Path, out: Path, formats: Sequence[str], *, target: float | None = None) -> list[Path]:
+def export(
+    ledger_path: Path, out: Path, formats: Sequence[str], *, target: float | None = None,
+    more: Mapping[str, Table] | None = None,
+) -> list[Path]:  # fmt: skip
     """Write every table of the sweep, and the frames ``runs`` and ``epochs``, into ``out``; return the files.
 
     Each file is written aside and then renamed, so a reader sees the old one or the new one, whole.
@@ -57,6 +60,7 @@ def export(ledger_path: Path, out: Path, formats: Sequence[str], *, target: floa
         out: a folder, made where it is missing.
         formats: of ``TABLE_WRITERS``; the frames are written in those that are in ``FRAME_WRITERS``, too.
         target: validation accuracy in percent to reach, in place of the default.
+        more: tables by name that go with them: those of the analyses.
 
     Raises:
         UnknownNameError: a format that there is not; nothing has been written then.
@@ -64,7 +68,7 @@ def export(ledger_path: Path, out: Path, formats: Sequence[str], *, target: floa
         SweepFolderError: a folder that cannot be written.
     """
     _check_formats(formats)
-    tables = make_tables(load_sweep(ledger_path, target=target))
+    tables = {**make_tables(load_sweep(ledger_path, target=target)), **(more or {})}
     frames = {}
     if set(formats) & set(FRAME_WRITERS):
         with Ledger.open_read_only(ledger_path) as ledger:

@@ -20,6 +20,7 @@ ACCURACIES = ("train_acc", "val_acc", "test_acc")
 QUANTITIES = {
     "train_loss": "Training loss",
     "val_loss": "Validation loss",
+    "test_loss": "Test loss",
     "train_acc": "Training accuracy",
     "val_acc": "Validation accuracy",
     "test_acc": "Test accuracy",

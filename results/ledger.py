@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, Self
 from results.ledger_file import open_for_reading, open_for_writing, transaction
 from results.schema import Attempt, EpochRow
 from search_spaces.canonical import canonical_json
-from search_spaces.run import TRAINING_VERSION, Run
+from search_spaces.configuration import Configuration
+from search_spaces.run import TRAINING_VERSION, Protocol, Run
 
 __all__ = ["Answer", "Attempt", "EpochRow", "Ledger"]
 
@@ -253,6 +254,50 @@ class Ledger:
             for pack_id, members, planned_size, begun in answer.rows
             if begun or planned_size == size
         }
+
+    def run(self, run_id: str) -> Run:
+        """Return the run of this id.
+
+        Raises:
+            KeyError: the ledger has none.
+        """
+        with self._transaction("BEGIN") as connection:
+            found = connection.execute(
+                "SELECT configuration, seed, protocol, data_fingerprint FROM runs WHERE run_id = ?", (run_id,)
+            ).fetchone()
+        if found is None:
+            raise KeyError(run_id)
+        configuration, seed, protocol, fingerprint = found
+        return Run(
+            Configuration.from_dict(json.loads(configuration)), seed, Protocol.from_dict(json.loads(protocol)),
+            fingerprint,
+        )  # fmt: skip
+
+    def pack_of(self, run_id: str) -> tuple[str, list[str], int] | None:
+        """Return the pack that trained a run: its id, its members in their order, its threads; None before its start.
+
+        An attempt that reported is believed; where none did, the pack that was begun last, on one thread.
+        """
+        with self._transaction("BEGIN") as connection:
+            found = (
+                connection.execute(
+                    """
+                SELECT a.pack_id, a.members, a.threads FROM epochs e JOIN attempts a USING (attempt_id)
+                WHERE e.run_id = :run ORDER BY e.epoch DESC LIMIT 1
+                """,
+                    {"run": run_id},
+                ).fetchone()
+                or connection.execute(
+                    "SELECT p.pack_id, p.members, 1 FROM runs r JOIN packs p USING (pack_id) WHERE r.run_id = :run",
+                    {"run": run_id},
+                ).fetchone()
+            )
+        return (found[0], json.loads(found[1]), found[2]) if found else None
+
+    def train_losses(self, run_id: str) -> dict[int, float | None]:
+        """Return a run's training loss by epoch."""
+        with self._transaction("BEGIN") as connection:
+            return dict(connection.execute("SELECT epoch, train_loss FROM epochs WHERE run_id = ?", (run_id,)))
 
     def best_val_acc(self) -> tuple[float, str] | None:
         """Return the highest validation accuracy on record among the planned runs, in percent, and its run."""

@@ -7,11 +7,10 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 from xml.etree import ElementTree
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from results.fairness import LOOK
@@ -73,10 +72,10 @@ def report_html(
     """
     names = sorted((name for name in tables if name != LINT_TABLE), key=lambda name: name != FIRST_TABLE)
     lint = tables.get(LINT_TABLE)
-    return _template().render(
+    return page_template("report.html.j2").render(
         name=sweep.name,
         question=question,
-        asked=_asked(sweep),
+        asked=asked_facts(sweep),
         answer=answer,
         caveats=sweep.caveats(),
         tables=_placed("table", ((name, tables[name].caption, _table_view(tables[name])) for name in names)),
@@ -90,7 +89,7 @@ def report_html(
         lint=_Section("lint-table", "Fairness lint", lint.caption, _table_view(lint)) if lint else None,
         look=LOOK,
         to_look_at=sum(row.values.get("finding") == LOOK for row in lint.rows) if lint else 0,
-        trained=_trained(sweep),
+        trained=trained_facts(sweep),
         starts=[{_heading(key): plain_text(key, value) for key, value in start.items()} for start in provenance],
         commands=commands,
         spec_text=spec_text,
@@ -147,10 +146,12 @@ def plain_text(key: str, value: Any) -> str:
     return str(value)
 
 
-def _template() -> Any:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = resources.files("results").joinpath("templates", "report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source)
+def page_template(name: str) -> Template:
+    """Return the template of an HTML page; whatever is filled in is escaped."""
+    loader = PackageLoader("results", "templates")
+    return Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).get_template(name)
 
 
 def _placed(kind: str, items: Iterable[tuple[str, str, Any]]) -> list[_Section]:
@@ -204,7 +205,7 @@ def _is_numeric(rows: Sequence[Row], column: Column) -> bool:
     )
 
 
-def _asked(sweep: SweepData) -> dict[str, str]:
+def asked_facts(sweep: SweepData) -> dict[str, str]:
     """Return the sweep's size and data in a few words each."""
     runs = sum(len(group.run_ids) for group in sweep.configurations)
     seeds = {seed for group in sweep.configurations for seed in group.seeds}
@@ -221,7 +222,7 @@ def _asked(sweep: SweepData) -> dict[str, str]:
     }
 
 
-def _trained(sweep: SweepData) -> dict[str, str]:
+def trained_facts(sweep: SweepData) -> dict[str, str]:
     """Return under which conditions the runs were trained, as the ledger has it."""
     protocol = {key: value for key, value in sweep.protocol.items() if key != "data"}
     return {

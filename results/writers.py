@@ -32,8 +32,8 @@ def as_csv(table: Table) -> str:
 
 def as_markdown(table: Table) -> str:
     """A pipe table whose columns are aligned in the source, too; text to the left, numbers to the right."""
-    cells = [[_markdown(column.title) for column in table.columns]]
-    cells += [[_markdown(text) for text in row] for row in table.text()]
+    cells = [[escape_markdown(column.title) for column in table.columns]]
+    cells += [[escape_markdown(text) for text in row] for row in table.text()]
     widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(table.columns))]
     right = _numeric_columns(table)
     rule = ["-" * (width - 1) + ":" if numeric else "-" * width for width, numeric in zip(widths, right, strict=True)]
@@ -42,8 +42,8 @@ def as_markdown(table: Table) -> str:
         for row in cells
     ]
     lines = ["| " + " | ".join(row) + " |" for row in (padded[0], rule, *padded[1:])]
-    notes = [f"- {_markdown(note)}" for note in table.notes]
-    return "\n".join([f"**{_markdown(table.caption)}**", "", *lines, "", *notes]).rstrip() + "\n"
+    notes = [f"- {escape_markdown(note)}" for note in table.notes]
+    return "\n".join([f"**{escape_markdown(table.caption)}**", "", *lines, "", *notes]).rstrip() + "\n"
 
 
 def as_latex(table: Table) -> str:
@@ -135,7 +135,8 @@ def _numeric_columns(table: Table) -> list[bool]:
     ]
 
 
-def _markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Return ``text`` as one line of Markdown that reads as it stands."""
     for sign in ("\\", "|", "*", "_", "`", "<"):
         text = text.replace(sign, f"\\{sign}")
     return text.replace("\n", " ")
