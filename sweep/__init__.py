@@ -1,1 +1,21 @@
-"""RUN it: spec, planner, Ray runner, provenance and the command line."""
+"""RUN it: spec, planner, Ray runner, provenance and the command line; and the same from Python.
+
+``import sweep`` offers what stands in ``__all__``; see :mod:`sweep.api`. Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweep.api import Analysis, Sweep, activations, gradients, load, lr_range, run, trajectory
+
+__all__ = ["Analysis", "Sweep", "activations", "gradients", "load", "lr_range", "run", "trajectory"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'sweep' has no attribute {name!r}")
+    from sweep import api
+
+    return getattr(api, name)

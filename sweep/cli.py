@@ -10,7 +10,9 @@ import typer
 from rich.console import Console
 
 from search_spaces.errors import SpecError
+from sweep.analysis_verbs import register
 from sweep.folder import DEFAULT_RUNS_DIR, SweepFolder, resume_command
+from sweep.options import EXIT_FAILED, Data, Name, RunsDir, near
 
 app = typer.Typer(
     name="sweep",
@@ -21,14 +23,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-EXIT_FAILED = 1
-"""Some run failed."""
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The sweep's name, as `sweep status` lists it.")]
-RunsDir = Annotated[Path, typer.Option("--runs-dir", help="The folder that holds the sweeps' folders.")]
-Data = Annotated[
-    str | None, typer.Option(help="cifar100, synthetic, or a folder with CIFAR-100 (Parquet or official archive).")
-]
 PackSize = Annotated[str | None, typer.Option("--pack", metavar="K|auto", help="Runs that one trial trains together.")]
 Cpus = Annotated[float | None, typer.Option(help="CPUs, and so threads, of a trial.")]
 Gpus = Annotated[float | None, typer.Option(help="GPUs of a trial; any fraction.")]
@@ -125,16 +119,10 @@ def _drive(spec: Any, runs_dir: Path, *, dry_run: bool = False, fail_fast: bool 
     typer.echo(counts)
     for sentence in outcome.answer():
         typer.echo(f"  {sentence}")
-    typer.echo(f"tables: {_near(outcome.folder.tables)}  report: {_near(outcome.folder.report)}")
+    typer.echo(f"tables: {near(outcome.folder.tables)}  report: {near(outcome.folder.report)}")
     if not outcome.all_done:
         typer.echo(f"not all runs have a result; try again with: {again}", err=True)
         raise typer.Exit(EXIT_FAILED)
-
-
-def _near(path: Path) -> Path:
-    """Return ``path`` relative to where the user is, if it lies below."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 @app.command()
@@ -198,12 +186,14 @@ def export_command(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Write the tables of a sweep, finished or not."""
+    from results.analyses import load_analyses
     from results.export import export
 
     folder = SweepFolder.existing(runs_dir, name)
     wanted = [word.strip() for word in formats.split(",")]
-    for path in export(folder.ledger, out or folder.tables, wanted, target=target):
-        typer.echo(_near(path))
+    more = load_analyses(folder.analyses).tables()
+    for path in export(folder.ledger, out or folder.tables, wanted, target=target, more=more):
+        typer.echo(near(path))
 
 
 @app.command()
@@ -217,7 +207,7 @@ def report(
     from sweep.reporting import make_report
 
     page = make_report(SweepFolder.existing(runs_dir, name), target)
-    typer.echo(_near(page))
+    typer.echo(near(page))
     if open_it:
         typer.launch(page.as_uri())
 
@@ -252,3 +242,6 @@ def doctor(data: Data = None, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:
         fine = fine and finding.fine
     if not fine:
         raise typer.Exit(EXIT_FAILED)
+
+
+register(app)

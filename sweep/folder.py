@@ -74,6 +74,10 @@ class SweepFolder:
         """Return the folder of one pack's checkpoints."""
         return self.checkpoints / pack_id
 
+    def analysis(self, kind: str, stem: str) -> Path:
+        """Return the file of one analysis: ``gradients``, ``lr-range``, ``trajectory`` or ``activations``."""
+        return self.analyses / kind / f"{stem}.parquet"
+
     def pack_log(self, pack_id: str) -> Path:
         """Return the log of one pack's trial."""
         return self.logs / f"{pack_id}.log"

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from results.analyses import Analyses, article_name, is_of_an_analysis, load_analyses
 from results.answer import answer, question
-from results.aside import replacing
-from results.export import export
-from results.figures import FIGURES, save_figures
+from results.article import ArticleFigure, article_html, article_markdown
+from results.export import export, write_tables
+from results.figures import FIGURES, save_figures, write_figures
 from results.report import ReportFigure, report_html
+from results.study_figures import STUDY_FIGURES, study_figures
 from results.sweep_data import load_sweep
 from results.tables import make_tables
 from results.writers import TABLE_WRITERS
 from search_spaces.errors import SweepFolderError
-from sweep.folder import SweepFolder, resume_command
+from sweep.folder import SweepFolder, resume_command, write_aside
 
 
 def make_report(folder: SweepFolder, target: float | None = None) -> Path:
@@ -27,28 +30,26 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
         target: validation accuracy in percent to reach, in place of the default.
 
     Raises:
-        LedgerError: a ledger that cannot be read.
+        LedgerError: a ledger or an analysis that cannot be read.
         SweepFolderError: a folder that cannot be written.
     """
     sweep = load_sweep(folder.ledger, folder.name, target)
     tables = make_tables(sweep)
+    save_figures(sweep, folder.figures, tables=tables)
+    analyses = _analysis_figures(folder)
+    captions = {name: spec.caption for name, spec in FIGURES.items()} | analyses.captions()
     figures = {
-        path.stem: ReportFigure(path.stem, FIGURES[path.stem].caption, path.read_text(encoding="utf-8"))
-        for path in save_figures(sweep, folder.figures, tables=tables)
-        if path.suffix == ".svg"
+        name: ReportFigure(name, caption, _svg(folder, name))
+        for name, caption in captions.items()
+        if (folder.figures / f"{name}.svg").exists()
     }
     page = report_html(
-        sweep, tables, figures,
+        sweep, {**tables, **analyses.tables()}, figures,
         question=question(sweep), answer=answer(sweep), provenance=_sessions(folder),
         commands=[*_commands(folder), resume_command(folder.name, folder.runs_dir)],
         spec_text=folder.spec.read_text(encoding="utf-8") if folder.spec.exists() else "",
     )  # fmt: skip
-    try:
-        with replacing(folder.report) as aside:
-            aside.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise SweepFolderError(f"{folder.report}: cannot be written ({error.strerror})") from error
-    return folder.report
+    return _written(folder.report, page)
 
 
 def make_outputs(folder: SweepFolder) -> Path:
@@ -56,9 +57,84 @@ def make_outputs(folder: SweepFolder) -> Path:
 
     A format that was exported there before is written anew, too: no file of an older state stays beside the new ones.
     """
-    before = {path.suffix.removeprefix(".") for path in folder.tables.glob("consolidated.*")}
-    export(folder.ledger, folder.tables, ["csv", "md", *sorted(before & set(TABLE_WRITERS) - {"csv", "md"})])
+    export(folder.ledger, folder.tables, _formats(folder), more=load_analyses(folder.analyses).tables())
     return make_report(folder)
+
+
+def make_analysis_outputs(folder: SweepFolder) -> Analyses:
+    """Write tables and figures of all that the folder's analyses captured; return it.
+
+    Raises:
+        LedgerError: an analysis that cannot be read.
+        SweepFolderError: a folder that cannot be written.
+    """
+    analyses = _analysis_figures(folder)
+    tables = analyses.tables()
+    _drop_old(folder.tables, tables)
+    write_tables(tables, folder.tables, _formats(folder))
+    return analyses
+
+
+def make_article(folder: SweepFolder) -> Path:
+    """Write every figure of the study, ``article.md`` and ``article.html``, and all other outputs; return the page.
+
+    Raises:
+        LedgerError: a ledger or an analysis that cannot be read.
+        SweepFolderError: a folder that cannot be written.
+    """
+    make_outputs(folder)
+    sweep = load_sweep(folder.ledger, folder.name)
+    analyses = load_analyses(folder.analyses)
+    drawn = study_figures(sweep)
+    write_figures(drawn, folder.figures)
+    captions = {name: STUDY_FIGURES[name].caption for name in drawn} | analyses.captions()
+    figures = {
+        article_name(name, analyses): ArticleFigure(
+            name, caption, _svg(folder, name), f"{folder.figures.name}/{name}.png"
+        )
+        for name, caption in captions.items()
+    }
+    sentences = {"answer": " ".join(answer(sweep)), "ewma_meaning": " ".join(analyses.sentences())}
+    sessions = _sessions(folder)
+    text = article_markdown(
+        sweep, {**make_tables(sweep), **analyses.tables()}, figures, sentences=sentences,
+        commands=_commands(folder), versions=sessions[-1].get("versions", {}) if sessions else {},
+    )  # fmt: skip
+    _written(folder.article, text)
+    return _written(folder.article_page, article_html(text, figures, f"{folder.name}: the article"))
+
+
+def _analysis_figures(folder: SweepFolder) -> Analyses:
+    """Draw what the folder's analyses captured; a figure that went by another name before goes."""
+    analyses = load_analyses(folder.analyses)
+    figures = analyses.figures()
+    _drop_old(folder.figures, figures)
+    if figures:
+        write_figures(figures, folder.figures)
+    return analyses
+
+
+def _drop_old(folder: Path, names: Collection[str]) -> None:
+    for path in folder.glob("*.*"):
+        if is_of_an_analysis(path.stem) and path.stem not in names:
+            path.unlink(missing_ok=True)
+
+
+def _formats(folder: SweepFolder) -> list[str]:
+    before = {path.suffix.removeprefix(".") for path in folder.tables.glob("consolidated.*")}
+    return ["csv", "md", *sorted(before & set(TABLE_WRITERS) - {"csv", "md"})]
+
+
+def _svg(folder: SweepFolder, name: str) -> str:
+    return (folder.figures / f"{name}.svg").read_text(encoding="utf-8")
+
+
+def _written(path: Path, text: str) -> Path:
+    try:
+        write_aside(path, text)
+    except OSError as error:
+        raise SweepFolderError(f"{path}: cannot be written ({error.strerror})") from error
+    return path
 
 
 def _sessions(folder: SweepFolder) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tomllib
 from collections.abc import Mapping
@@ -133,6 +134,12 @@ def parse_spec(text: str, *, where: str, name: str, overrides: Mapping[str, Any]
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a ValueError: TOML's own, or a number of thousands of digits
         raise SpecError(where, f"is no TOML ({error})") from error
+    return spec_of(table, where=where, name=name, overrides=overrides)
+
+
+def spec_of(table: dict[str, Any], *, where: str, name: str, overrides: Mapping[str, Any] | None = None) -> Spec:
+    """Return the spec that a parsed TOML table stands for; arguments and errors as in :func:`parse_spec`."""
+    table = copy.deepcopy(table)
     table.setdefault("name", name)
     for key, value in (overrides or {}).items():
         section, _, leaf = key.rpartition(".")

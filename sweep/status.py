@@ -73,19 +73,30 @@ def _status_or_error(folder: SweepFolder) -> dict[str, Any]:
         return {"name": folder.name, "folder": str(folder.path), "problem": str(error)}
 
 
-def run_log(folder: SweepFolder, run: str) -> str:
-    """Return the log of the trial that trained ``run``, a run id or the beginning of one.
+def find_run(ledger: Ledger, run: str) -> str:
+    """Return the id of the run that ``run``, an id or the beginning of one, names.
 
     Raises:
         UnknownNameError: no such run, or more than one that begins so; the line lists the candidates.
     """
-    with Ledger.open_read_only(folder.ledger) as ledger:
-        (answer,) = ledger.read("SELECT run_id, pack_id FROM runs ORDER BY ordinal, seed, run_id")
-    found = [(run_id, pack_id) for run_id, pack_id in answer.rows if run_id.startswith(run)]
+    (answer,) = ledger.read("SELECT run_id FROM runs ORDER BY ordinal, seed, run_id")
+    ids = [run_id for (run_id,) in answer.rows]
+    found = [run_id for run_id in ids if run_id.startswith(run)]
     if len(found) != 1 or not run:
-        raise UnknownNameError("run", run, [run_id for run_id, _ in (found or answer.rows)][:20])
-    run_id, pack_id = found[0]
-    path = folder.pack_log(pack_id) if pack_id else None
+        raise UnknownNameError("run", run, (found or ids)[:20])
+    return str(found[0])
+
+
+def run_log(folder: SweepFolder, run: str) -> str:
+    """Return the log of the trial that trained ``run``, a run id or the beginning of one.
+
+    Raises:
+        UnknownNameError: see :func:`find_run`.
+    """
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        run_id = find_run(ledger, run)
+        pack = ledger.pack_of(run_id)
+    path = folder.pack_log(pack[0]) if pack else None
     if path is None or not path.exists():
         return f"run {run_id} has not been started yet\n"
     return path.read_text(encoding="utf-8")

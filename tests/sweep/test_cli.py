@@ -22,7 +22,10 @@ from tests.builders import attempt_of, row_of, two_by_two_runs
 
 ROOT = Path(__file__).parent.parent.parent
 DATA = "synthetic:n_train=1000,n_test=100"
-COMMANDS = ("run", "resume", "status", "logs", "spaces", "export", "report", "compare", "doctor")
+COMMANDS = (
+    "run", "resume", "status", "logs", "spaces", "export", "report", "compare", "doctor", "gradients", "lr-range",
+    "trajectory", "activations", "study",
+)  # fmt: skip
 PATIENCE_SECONDS = 120
 
 Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -52,6 +55,21 @@ SLIPS = [
     (["run", "quickstart", "--gpus-per-trial", "1.5"], "a fraction up to 1, or a whole number"),
     (["run", "quickstart", "--name", "../up"], "name: '../up' cannot name a folder"),
     (["run", "quickstart", "--data", "nowhere"], "data source 'nowhere': neither a known name nor an existing folder"),
+    (["gradients"], "gradients: needs one of --space and --sweep; for instance --space optimizers"),
+    (["gradients", "--sweep", "mine"], "--sweep: mine has many runs; say which with --run"),
+    (["gradients", "--space", "optimizers", "--beta", "1"], "beta: 1.0; 0 ≤ β < 1"),
+    (["gradients", "--space", "optimizers", "--beta", "-0.1"], "beta: -0.1; 0 ≤ β < 1"),
+    (
+        ["gradients", "--space", "optimizers", "--data", DATA, "--layer", "conv3.weight"],
+        "unknown layer 'conv3.weight' (did you mean conv2.weight?); valid: conv1.bias, conv1.weight",
+    ),
+    (["gradients", "--space", "optimizers", "--data", DATA, "--batches", "1"], "batches: 1; at least 2"),
+    (["lr-range", "optimizers", "--steps", "1"], "--steps: 1; at least 2"),
+    (["lr-range", "optimizers", "--from", "10", "--to", "0.1"], "--from: 10 is not below --to 0.1"),
+    (["lr-range", "optimizers", "--from", "0"], "--from: 0; a learning rate is a finite number above 0"),
+    (["trajectory", "nothing"], "no sweep 'nothing' in runs"),
+    (["activations", "nothing", "abc"], "no sweep 'nothing' in runs"),
+    (["study", "--epochs", "0"], "epochs: 0; should be greater than or equal to 1"),
     (["run", "missing.toml"], "missing.toml: cannot be read (No such file or directory)"),
     (["run", "torn.toml"], "torn.toml: is no TOML"),
     (["run", "optimizer.toml"], "unknown optimizer 'Adamm' (did you mean Adam?); valid: ASGD, Adadelta"),
@@ -167,7 +185,7 @@ def test_help_tells_of_every_command(arguments: list[str], sweep: Sweep) -> None
     """Also where nothing is asked for."""
     found = sweep(*arguments)
     assert (found.returncode, found.stderr) == (0, "")
-    listed = re.findall(r"^  ([a-z]+)  +[A-Z]", found.stdout.partition("Commands:")[2], re.MULTILINE)
+    listed = re.findall(r"^  ([a-z-]+)  +[A-Z]", found.stdout.partition("Commands:")[2], re.MULTILINE)
     assert listed == list(COMMANDS)
 
 

@@ -1,0 +1,238 @@
+"""The sweeps from Python: run one, load one, look inside; tables are data frames, figures are figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from results.analyses import Analyses, load_analyses
+from results.frames import epochs_frame, runs_frame
+from results.ledger import Ledger
+from results.sweep_data import SweepData, load_sweep
+from results.table import Table
+from sweep import analyses as captured
+from sweep.folder import DEFAULT_RUNS_DIR, SweepFolder
+from sweep.spec import Spec, read_spec, spec_of
+from sweep.subjects import Subjects, of_space, of_sweep
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that was begun, finished or not. What it says is read from its ledger when it is first asked for.
+
+    Accuracies are in percent, times in seconds, differences in percentage points.
+    """
+
+    folder: SweepFolder
+    target: float | None = None  # validation accuracy in percent to reach; None: 95 % of the best
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.folder.name
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self.folder.path
+
+    @cached_property
+    def data(self) -> SweepData:
+        """What was measured, as arrays ``[seeds, epochs]`` a configuration."""
+        return load_sweep(self.folder.ledger, self.folder.name, self.target)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """A row a run."""
+        with Ledger.open_read_only(self.folder.ledger) as ledger:
+            return runs_frame(ledger)
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        """A row a run and epoch."""
+        with Ledger.open_read_only(self.folder.ledger) as ledger:
+            return epochs_frame(ledger)
+
+    @cached_property
+    def answer(self) -> list[str]:
+        """What came out, in three sentences."""
+        from results.answer import answer
+
+        return answer(self.data)
+
+    @cached_property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Every table by its name, that of its file; docs/tables.md has the columns. ``attrs``: caption and notes."""
+        from results.tables import make_tables
+
+        return _frames({**make_tables(self.data), **self.analyses.tables()})
+
+    @cached_property
+    def figures(self) -> dict[str, Figure]:
+        """Every figure by its name, that of its file."""
+        from results.figures import make_figures
+        from results.study_figures import study_figures
+
+        return {**make_figures(self.data), **study_figures(self.data), **self.analyses.figures()}
+
+    @cached_property
+    def analyses(self) -> Analyses:
+        """What was captured of the insides of its runs."""
+        return load_analyses(self.folder.analyses)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What one analysis captured: its Parquet files, and the tables and figures made of them."""
+
+    files: tuple[Path, ...]
+    tables: dict[str, pd.DataFrame]
+    figures: dict[str, Figure]
+    sentences: tuple[str, ...]
+
+
+def run(
+    spec: str | Path | Mapping[str, Any], *, runs_dir: str | Path = DEFAULT_RUNS_DIR, quiet: bool = False,
+    **overrides: Any,
+) -> Sweep:  # fmt: skip
+    """Train what ``spec`` asks for and its ledger does not have, as ``sweep run`` does; return the sweep.
+
+    Args:
+        spec: the name of a space, a TOML file, or such a file's content as a mapping.
+        runs_dir: the folder that holds the sweeps' folders.
+        quiet: whether to say nothing on the way.
+        overrides: the spec's keys, on top of it: ``epochs=10``, ``seeds=2``, ``data="synthetic"``, ``name="mine"``; a
+            table as a whole, ``resources={"pack": 4}``.
+
+    Raises:
+        search_spaces.errors.UserError: a spec, data or a folder that cannot be; nothing has been trained then.
+    """
+    from sweep.driver import drive
+
+    outcome = drive(_spec(spec, overrides), Path(runs_dir), Console(quiet=quiet))
+    assert outcome is not None
+    return Sweep(outcome.folder)
+
+
+def load(folder: str | Path, target: float | None = None) -> Sweep:
+    """Return the sweep in ``folder`` (``runs/<sweep>``), finished or not.
+
+    Args:
+        folder: the sweep's folder.
+        target: validation accuracy in percent to reach, in place of 95 % of the best.
+
+    Raises:
+        search_spaces.errors.SweepFolderError: no sweep lies there; the line lists those beside it.
+    """
+    path = Path(folder).absolute()
+    return Sweep(SweepFolder.existing(path.parent, path.name), target)
+
+
+def gradients(
+    of: str | Path | Mapping[str, Any] | Sweep, *, run: str | None = None, seed: int | None = None,
+    layer: str = "conv1.weight", batches: int = 100, beta: float = 0.9, runs_dir: str | Path = DEFAULT_RUNS_DIR,
+    **overrides: Any,
+) -> Analysis:  # fmt: skip
+    """Capture a layer's gradients over the first mini-batches of real training.
+
+    Args:
+        of: a space, a spec (every configuration of it), or a :class:`Sweep`, of which ``run`` names the run.
+        run: a run's id, or the beginning of it.
+        seed: the seed of a space's runs; the spec's first otherwise.
+        layer: a parameter of LeNet-5, such as ``conv1.weight``.
+        batches: mini-batches T ≥ 2, from the first one on.
+        beta: β of the EWMA in the figures, in [0, 1).
+        runs_dir: the folder that holds the sweeps' folders.
+        overrides: as in :func:`run`.
+
+    Raises:
+        search_spaces.errors.UserError: a layer, run or number that cannot be.
+
+    Source: Kingma and Ba, *Adam* (2015); McCandlish et al., *An Empirical Model of Large-Batch Training* (2018).
+    """
+    subjects = _subjects(of, run, seed, runs_dir, overrides)
+    files = captured.capture_gradients(subjects, layer=layer, batches=batches, beta=beta)
+    return _analysis(subjects.folder, files)
+
+
+def lr_range(
+    of: str | Path | Mapping[str, Any] | Sweep, *, run: str | None = None, seed: int | None = None,
+    lr_from: float = 1e-7, lr_to: float = 10.0, steps: int = 100, runs_dir: str | Path = DEFAULT_RUNS_DIR,
+    **overrides: Any,
+) -> Analysis:  # fmt: skip
+    """Make the learning-rate range test of every configuration (Smith, *Cyclical Learning Rates*, 2017).
+
+    Args:
+        of, run, seed, runs_dir, overrides: as in :func:`gradients`; all runs of a sweep where ``run`` is None.
+        lr_from: the first step's rate.
+        lr_to: the last step's rate.
+        steps: mini-batches, each at a higher rate, at least 2.
+
+    Raises:
+        search_spaces.errors.UserError: ends or a number of steps that cannot be.
+    """
+    subjects = _subjects(of, run, seed, runs_dir, overrides)
+    return _analysis(subjects.folder, captured.run_range_tests(subjects, lr_from=lr_from, lr_to=lr_to, steps=steps))
+
+
+def trajectory(sweep: Sweep, *, runs: Sequence[str] = (), seed: int | None = None, grid: int = 21) -> Analysis:
+    """Trace the path of the weights of runs of one seed over the loss surface of the validation split.
+
+    Args:
+        sweep: the sweep that trained them.
+        runs: their ids, or beginnings of them; the sweep's best configurations where there are none.
+        seed: the seed where ``runs`` are not named; the first otherwise.
+        grid: points of the surface on each side.
+
+    Raises:
+        search_spaces.errors.UserError: runs of different seeds, or that diverged.
+
+    Source: Li et al., *Visualizing the Loss Landscape of Neural Nets* (2018).
+    """
+    from sweep.trajectories import trace_trajectories
+
+    return _analysis(sweep.folder, trace_trajectories(sweep.folder, runs, seed=seed, grid=grid))
+
+
+def activations(sweep: Sweep, run: str, *, images: int = 8) -> Analysis:
+    """Map what every convolution, ReLU and pooling layer of a trained run makes of the first test images.
+
+    Raises:
+        search_spaces.errors.UserError: no such run, or one without a checkpoint.
+    """
+    return _analysis(sweep.folder, [captured.map_activations(sweep.folder, run, images=images)])
+
+
+def _spec(spec: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]) -> Spec:
+    if isinstance(spec, Mapping):
+        return spec_of(dict(spec), where="spec", name="sweep", overrides=overrides)
+    return read_spec(str(spec), overrides)
+
+
+def _subjects(
+    of: str | Path | Mapping[str, Any] | Sweep, run: str | None, seed: int | None, runs_dir: str | Path,
+    overrides: Mapping[str, Any],
+) -> Subjects:  # fmt: skip
+    if isinstance(of, Sweep):
+        return of_sweep(of.folder, run, overrides.get("data"))
+    return of_space(_spec(of, overrides), {}, Path(runs_dir), seed)
+
+
+def _analysis(folder: SweepFolder, files: Sequence[Path]) -> Analysis:
+    found = load_analyses(folder.analyses).of(files)
+    return Analysis(tuple(files), _frames(found.tables()), found.figures(), tuple(found.sentences()))
+
+
+def _frames(tables: Mapping[str, Table]) -> dict[str, pd.DataFrame]:
+    frames = {}
+    for name, table in tables.items():
+        frames[name] = table.frame()
+        frames[name].attrs = {"caption": table.caption, "notes": list(table.notes)}
+    return frames
