@@ -1,0 +1,177 @@
+"""The whole study by one command, and what looks inside a sweep, on a real Ray and a small data set."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+import sweep
+from results.analyses import load_analyses
+from results.analysis_files import read_analysis
+from search_spaces.errors import DataError, SpecError, SweepFolderError, UnknownNameError
+from sweep.driver import Outcome
+from sweep.runner import QUIET
+from sweep.study import run_study
+from sweep.trajectories import trace_trajectories
+from trainables.saved_weights import SavedWeights
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.filterwarnings("ignore"),  # Ray's and Tune's own, in this process and at its end
+]
+
+ROOT = Path(__file__).parent.parent.parent
+DATA = "synthetic:n_train=1000,n_test=100,seed=0"
+ASKED = {"data": DATA, "epochs": 2, "seeds": 1}
+
+FIGURES = {
+    "sma_and_ewma", "ewma_on_gradients", "adam_loss", "adam_accuracy", "adam_train_and_test", "gradients_raw",
+    "gradients_smoothed", "gradients_adapted", "gradient_stages", "losses_compared", "lr_range", "scheduler_rates",
+    "scheduler_accuracies", "adam_and_sgd", "momentum_and_nesterov", "activations_conv1", "activations_conv2",
+    "activations_all", "trajectory-SGD-lr-0.01-seed-0", "trajectory-SGD-lr-0.01-momentum-0.9-seed-0",
+    "trajectory-SGD-lr-0.01-momentum-0.9-nesterov-seed-0", "trajectory-Adam-lr-0.001-seed-0",
+}  # fmt: skip
+"""The study's twelve, trajectories by their configuration, and those that its repository adds."""
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """One Ray for this file."""
+    os.environ.update(QUIET)
+    import ray
+
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+    )  # fmt: skip
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def study(ray: Any, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """The study in small: 24 runs of two epochs, and all that follows."""
+    return run_study(ASKED, tmp_path_factory.mktemp("runs"), Console(file=io.StringIO()))
+
+
+def whole(outcome: Outcome) -> sweep.Sweep:
+    return sweep.load(outcome.folder.path)
+
+
+def adam(outcome: Outcome) -> str:
+    return str(whole(outcome).runs.query("optimizer == 'Adam'")["run_id"].iloc[0])
+
+
+def test_the_study_writes_every_figure_every_table_and_the_article(study: Outcome) -> None:
+    folder = study.folder
+    assert study.all_done
+    assert {path.stem for path in folder.figures.glob("*.png")} >= FIGURES
+    tables = {path.stem for path in folder.tables.glob("*.md")}
+    assert tables >= {
+        "convergence", "stability", "schedulers", "adam", "gradient_ewma", "gradient_stages", "equivalent_windows",
+        "gradient_noise", "lr_range", "trajectory", "activations",
+    }  # fmt: skip
+    text = folder.article.read_text(encoding="utf-8")
+    page = folder.article_page.read_text(encoding="utf-8")
+    assert "not measured yet" not in text
+    assert page.count("<svg") == 24
+    for name in FIGURES:
+        assert f"figures/{name}.png" in text
+    assert "2 epochs; the study's protocol has 50" in text
+
+
+def test_the_study_goes_on_where_it_was(study: Outcome) -> None:
+    """Of its analyses one is missing, as if the last command had ended there: that one is made, no other is touched."""
+    files = sorted(study.folder.analyses.rglob("*.parquet"))
+    lost = next(path for path in files if "lr-range" in path.parts)
+    before = {path: path.stat().st_mtime_ns for path in files}
+    content = read_analysis(lost)
+    lost.unlink()
+    screen = io.StringIO()
+    run_study(ASKED, study.folder.runs_dir, Console(file=screen))
+    assert "nothing to train" in screen.getvalue()
+    touched = {path for path, at in before.items() if path.stat().st_mtime_ns != at}
+    assert touched == {lost}
+    np.testing.assert_array_equal(read_analysis(lost).columns["lr"], content.columns["lr"])
+
+
+def test_weights_that_were_not_kept_are_trained_again_to_the_same_bits(study: Outcome, tmp_path: Path) -> None:
+    folder, run_id = study.folder, adam(study)
+    kept = SavedWeights(folder.weights)
+    before = {epoch: kept.read(run_id, epoch) for epoch in kept.epochs(run_id)}
+    assert sorted(before) == [0, 1, 2]
+    for path in (folder.weights / run_id).iterdir():
+        path.unlink()
+    told = []
+    trace_trajectories(folder, [run_id], grid=3, track=lambda what, done, total: told.append(what))
+    assert any("trained again, none were kept" in what for what in told)
+    assert not any("differ" in what for what in told)
+    for epoch, weights in before.items():
+        np.testing.assert_array_equal(kept.read(run_id, epoch), weights)
+
+
+def test_keeping_weights_is_no_part_of_a_run(study: Outcome) -> None:
+    from sweep.plan import make_runs, resolve_configurations
+    from sweep.spec import read_spec
+
+    ids = []
+    for every in (0, 1):
+        spec = read_spec("optimizers", {"save_weights_every": every})
+        ids.append([run.run_id for run in make_runs(spec, resolve_configurations(spec, 8), "d")])
+    assert ids[0] == ids[1]
+
+
+def test_activations_end_in_the_accuracy_that_the_ledger_has(study: Outcome) -> None:
+    """All test images through the checkpoint: the share that is predicted rightly is the run's test accuracy."""
+    found = sweep.activations(whole(study), adam(study), images=100)
+    (maps,) = load_analyses(study.folder.analyses).of(found.files).activations.values()
+    recorded = whole(study).epochs.query(f"run_id == '{adam(study)}' and epoch == 2")["test_acc"].iloc[0]
+    assert 100 * (maps.predictions == maps.labels).mean() == pytest.approx(recorded)
+
+
+def test_the_api_gives_frames_and_figures(study: Outcome) -> None:
+    from matplotlib.figure import Figure
+
+    loaded = whole(study)
+    assert len(loaded.runs) == 24
+    assert len(loaded.epochs) == 48
+    assert all(isinstance(table, pd.DataFrame) for table in loaded.tables.values())
+    assert loaded.tables["convergence"].attrs["notes"][-1].startswith("2 epochs; the study's protocol has 50")
+    assert all(isinstance(figure, Figure) for figure in loaded.figures.values())
+    assert set(loaded.figures) >= FIGURES
+    assert loaded.answer == study.answer()
+    with pytest.raises(SweepFolderError, match=r"no sweep 'nobody' in .*: it has study"):
+        sweep.load(study.folder.runs_dir / "nobody")
+
+
+def test_slips_about_runs_are_one_line(study: Outcome) -> None:
+    folder = study.folder
+    with pytest.raises(UnknownNameError, match=r"unknown run 'zzz'"):
+        sweep.activations(whole(study), "zzz")
+    with pytest.raises(SpecError, match=r"--images: 101; 1 to 100 of the test images"):
+        sweep.activations(whole(study), adam(study), images=101)
+    with pytest.raises(SpecError, match=r"--grid: 2; at least 3"):
+        trace_trajectories(folder, [adam(study)], grid=2)
+    with pytest.raises(SpecError, match=r"--seed: no run of seed 7 is done; the sweep's seeds are 0"):
+        trace_trajectories(folder, seed=7)
+    with pytest.raises(DataError, match=r"not the data that the sweep 'study' was trained on"):
+        sweep.gradients(whole(study), run=adam(study), data="synthetic:n_train=1000,n_test=100,seed=1")
+
+
+def test_a_run_without_a_checkpoint_is_told_how_to_make_one(study: Outcome, tmp_path: Path) -> None:
+    folder = study.folder
+    aside = tmp_path / "checkpoints"
+    folder.checkpoints.rename(aside)
+    try:
+        with pytest.raises(SweepFolderError, match=r"has no checkpoint; training makes one: sweep run .*sweep\.toml"):
+            sweep.activations(whole(study), adam(study))
+    finally:
+        aside.rename(folder.checkpoints)
