@@ -76,12 +76,17 @@ class Analyses:
             figures |= {f"{name}{end}": figure for name, figure in activation_figures(maps).items()}
         return figures
 
+    def trajectory_names(self) -> dict[Path, str]:
+        """Return what the figure of every trajectory is called, by its file."""
+        ends = (end for end, _ in _ends(self.trajectories))
+        return {path: f"trajectory{end}" for path, end in zip(self.trajectories, ends, strict=True)}
+
     def captions(self) -> dict[str, str]:
         """Return the caption of every figure by its name."""
         captions: dict[str, str] = {}
         for end, capture in _ends(self.gradients):
             captions |= {f"{name}{end}": f"{text} {capture.of}" for name, text in GRADIENT_CAPTIONS.items()}
-        captions |= RANGE_CAPTIONS
+        captions |= RANGE_CAPTIONS if self.range_tests else {}
         for end, trajectory in _ends(self.trajectories):
             captions[f"trajectory{end}"] = trajectory_caption(trajectory)
         for end, _ in _ends(self.activations):
@@ -96,23 +101,9 @@ class Analyses:
         ]
 
 
-def article_name(name: str, analyses: Analyses) -> str:
-    """Return what the article calls a figure: a trajectory by the study's name of its configuration."""
-    for end, trajectory in _ends(analyses.trajectories):
-        if name == f"trajectory{end}":
-            if len(trajectory.paths) > 1:
-                return "trajectories"
-            optimizer = trajectory.about["configuration"]["optimizer"]
-            if optimizer["name"] != "SGD":
-                return f"trajectory_{optimizer['name'].lower()}"
-            kind = "nesterov" if optimizer.get("nesterov") else "momentum" if optimizer.get("momentum") else "sgd"
-            return f"trajectory_{kind}"
-    return name
-
-
 def is_of_an_analysis(name: str) -> bool:
-    """Tell whether a table or figure of this name comes from an analysis."""
-    return any(name == known or name.startswith(f"{known}-") for known in NAMES)
+    """Tell whether a table or figure of this name comes from an analysis; see :func:`_ends`."""
+    return re.fullmatch(rf"({'|'.join(NAMES)})(-.*-?seed-\d+(-[A-Za-z0-9-]+)?)?", name) is not None
 
 
 def load_analyses(folder: Path) -> Analyses:

@@ -98,7 +98,7 @@ def read_analysis(path: Path) -> AnalysisFile:
             table = file.read()
         shapes = about.pop("shapes")
         columns = {name: _array(table[name], shapes[name]) for name in table.column_names}
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError, pa.ArrowException) as error:
         raise LedgerError(f"{path}: cannot be read as an analysis; delete it and make it again") from error
     return AnalysisFile(columns, about)
 

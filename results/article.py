@@ -80,7 +80,10 @@ TABLES: dict[str, str] = {
 """Table → what it is called where it is missing."""
 
 OF_THE_FOUR = ("convergence", "stability", "profile")
-"""Tables that the article shows for the study's four optimizers only; `consolidated` has every configuration."""
+"""Tables that the article shows for the study's four optimizers only."""
+
+IN_SECTION_8 = ("convergence", "stability")
+"""Those that `consolidated`, in section 8, sums up for every configuration."""
 
 SYMBOLS = {
     "StepLR": {"step_size": "$s$", "gamma": r"$\gamma$"},
@@ -218,10 +221,9 @@ class _Shelf:
         rows = [row for row in table.rows if row.values.get("configuration") in self._studied]
         if not rows or len(rows) == len(table.rows):
             return table
-        note = (
-            f"The study's own {len(rows)} of {len(table.rows)} configurations; a target is the whole sweep's. "
-            "Section 8 has them all."
-        )
+        note = f"The study's own {len(rows)} of {len(table.rows)} configurations; a target is the whole sweep's."
+        if name in IN_SECTION_8:
+            note += " Section 8 has them all."
         return replace(table, rows=rows, notes=[note, *table.notes])
 
 
@@ -285,7 +287,7 @@ def _seeds_say(sweep: SweepData) -> str:
         return "No run has a result yet."
     few, many = min(counts), max(counts)
     if many == 1:
-        return "There is one seed a configuration: how much a result varies from seed to seed was not measured."
+        return "There is one result a configuration: how much a result varies from seed to seed was not measured."
     n = f"{many} seeds" if few == many else f"{few} to {many} seeds"
     return f"There are {n} a configuration. Their intervals take it that results are normally distributed over seeds."
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from results.intervals import Estimate
-from results.study_tables import CLAIMS
+from results.study_tables import CLAIMS, claimed_configurations
 from results.summary_tables import TEST
 from results.sweep_data import SweepData
 from results.table import Column, Row, Table, Value, estimate_text
@@ -35,10 +35,10 @@ def claimed_adam_table(sweep: SweepData, adam: Table | None) -> Table | None:
 
     None without a result of the study's Adam, and for made data, of which the study claims nothing.
     """
-    label = next((group.label for group in sweep.counted if CLAIMS[-1].matches(group)), None)
-    if adam is None or label is None or sweep.synthetic:
+    studied = claimed_configurations(sweep).get("Adam")
+    if adam is None or studied is None or sweep.synthetic:
         return None
-    measured = {row.values["epoch"]: row for row in adam.rows if row.values["configuration"] == label}
+    measured = {row.values["epoch"]: row for row in adam.rows if row.values["configuration"] == studied.label}
     rows = []
     for epoch, claimed in CLAIMED_ADAM.items():
         values: dict[str, Value] = {"epoch": epoch, **{f"claimed_{key}": value for key, value in claimed.items()}}
@@ -100,7 +100,7 @@ def claims_distance(claimed: Table | None, sweep: SweepData) -> list[str]:
         inside = sum(estimate.low <= claim <= estimate.high for claim, estimate in known)
         lines.append(f"Inside the 95 % interval of the measured mean: {inside} of {len(known)} claimed accuracies.")
     else:
-        lines.append("With one seed there is no interval to hold the claims against.")
+        lines.append("With one result a configuration there is no interval to hold the claims against.")
     if len(found) > 1:
         by_claim = [name for name, _, _ in sorted(found, key=lambda one: -one[1])]
         by_mean = [name for name, _, _ in sorted(found, key=lambda one: -one[2].value)]

@@ -29,20 +29,28 @@ RUNS = """
 
 EPOCHS = """
     SELECT e.run_id, r.seed, e.epoch, e.train_loss, e.train_acc, e.val_loss, e.val_acc, e.test_loss, e.test_acc,
-           e.lr, e.lr_first, e.lr_last, e.epoch_seconds, e.pack_size, a.device, a.threads
+           e.lr, e.lr_first, e.lr_last, e.epoch_seconds, e.pack_size, e.attempt_id, a.device, a.threads
     FROM runs r JOIN epochs e ON e.run_id = r.run_id AND e.epoch <= r.target_epochs JOIN attempts a USING (attempt_id)
     WHERE r.planned ORDER BY r.ordinal, r.seed, r.run_id, e.epoch
 """
 
+ATTEMPTS = """
+    SELECT a.attempt_id, a.device, a.threads, a.versions, a.members, COALESCE(p.begun, 1) = 2 AS alone
+    FROM attempts a LEFT JOIN packs p USING (pack_id) ORDER BY a.started, a.attempt_id
+"""
+
+CONDITIONS = ("device", "threads", "versions", "members")
+"""What the promise of equal bits depends on."""
+
 EPOCH_COLUMNS = (
     "run_id", "seed", "epoch", "train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc",
-    "lr", "lr_first", "lr_last", "epoch_seconds", "pack_size",
+    "lr", "lr_first", "lr_last", "epoch_seconds", "pack_size", "differs_in",
 )  # fmt: skip
 
 TYPES = (
     dict.fromkeys(("run_id", "configuration_id", "status", "error", "data", "device"), "string")
     | dict.fromkeys(("seed", "epoch", "target_epochs", "pack_size", "threads"), "int64")
-    | dict.fromkeys(EPOCH_COLUMNS[3:-1], "float64")
+    | dict.fromkeys(EPOCH_COLUMNS[3:-2], "float64")
     | {"diverged_epoch": "Int64", "synthetic": "bool"}
 )
 """Column of a query → its type. None is left to what a query happens to find."""
@@ -87,14 +95,38 @@ def runs_frame(ledger: Ledger) -> pd.DataFrame:
 
 
 def epochs_frame(ledger: Ledger) -> pd.DataFrame:
-    """Return one row a run and epoch: ``EPOCH_COLUMNS``, the configuration's columns, ``data`` and ``synthetic``."""
-    runs, epochs = _typed(ledger.read(RUNS, EPOCHS))
+    """Return one row a run and epoch: ``EPOCH_COLUMNS``, the configuration's columns, ``data`` and ``synthetic``.
+
+    ``differs_in`` names what was not as in the attempt that began the run: device, threads, versions, pack. Where it is
+    empty throughout, the numbers are those of an undisturbed training, to the last bit.
+    """
+    runs, epochs, attempts = _typed(ledger.read(RUNS, EPOCHS, ATTEMPTS))
+    epochs["differs_in"] = _differences(epochs, attempts)
     of_run = pd.concat([_configuration_columns(runs["configuration"]), runs[["data", "synthetic"]]], axis="columns")
     row_of_run = pd.Index(runs["run_id"]).get_indexer(epochs["run_id"])
     return pd.concat(
         [epochs[list(EPOCH_COLUMNS)], of_run.take(row_of_run).reset_index(drop=True)],
         axis="columns",
     )
+
+
+def _differences(epochs: pd.DataFrame, attempts: pd.DataFrame) -> pd.Series:
+    """Return for every row what set its attempt apart from the first one that its run was part of."""
+    by_id = {attempt.attempt_id: attempt for attempt in attempts.itertuples(index=False)}
+    first: dict[str, Any] = {}
+    for attempt in by_id.values():
+        for run_id in json.loads(str(attempt.members)):
+            first.setdefault(run_id, attempt)
+    said: dict[tuple[str, str], str | None] = {}
+    for run_id, attempt_id in dict.fromkeys(zip(epochs["run_id"], epochs["attempt_id"], strict=True)):
+        now, then = by_id[attempt_id], first[run_id]
+        differ = [name for name in CONDITIONS if getattr(now, name) != getattr(then, name)]
+        if now.alone and "members" not in differ:
+            differ.append("members")
+        named = ", ".join("pack" if name == "members" else name for name in differ)
+        said[run_id, attempt_id] = named or None
+    pairs = zip(epochs["run_id"], epochs["attempt_id"], strict=True)
+    return pd.Series([said[pair] for pair in pairs], index=epochs.index, dtype="string")
 
 
 def _typed(answers: Sequence[Answer]) -> list[pd.DataFrame]:

@@ -112,7 +112,8 @@ class GradientCapture:
         """β₂ and ε of the run's own optimizer, where it has them; else Adam's defaults."""
         own = self.optimizer
         beta2 = float(own["betas"][1]) if len(own.get("betas") or ()) == 2 else BETA2
-        return beta2, float(own.get("eps") or EPS) if "betas" in own else EPS
+        eps = own.get("eps") if "betas" in own else None
+        return beta2, EPS if eps is None else float(eps)
 
     @cached_property
     def variances(self) -> Floats:
@@ -359,7 +360,7 @@ def ewma_meaning(capture: GradientCapture, beta: float = BETA) -> str:
 
 
 MEANINGS = {
-    "near": "the gradients behave like white noise over the steps: the EWMA averages noise away, no more",
+    "near": "the gradients cannot be told from white noise by this filter",
     "above": "more is left than noise explains: a slow signal, or gradients that resemble those before them",
     "below": "less is left than of noise: gradients tend to reverse those before them",
 }

@@ -20,8 +20,7 @@ from typing import Any, NamedTuple, Self
 from results.ledger_file import open_for_reading, open_for_writing, transaction
 from results.schema import Attempt, EpochRow
 from search_spaces.canonical import canonical_json
-from search_spaces.configuration import Configuration
-from search_spaces.run import TRAINING_VERSION, Protocol, Run
+from search_spaces.run import TRAINING_VERSION, Run
 
 __all__ = ["Answer", "Attempt", "EpochRow", "Ledger"]
 
@@ -163,10 +162,23 @@ class Ledger:
                 ((pack_id, json.dumps(run_ids), size) for pack_id, run_ids in packs),
             )
 
+    def split_pack(self, pack_id: str, singles: Iterable[tuple[str, Sequence[str]]]) -> None:
+        """Put packs of one, pack ids and run ids, in the place of a pack that fails; a resume keeps to it."""
+        with self._transaction() as connection:
+            connection.executemany(
+                """
+                INSERT INTO packs (pack_id, members, size, planned, begun)
+                SELECT ?, ?, size, planned, 2 FROM packs WHERE pack_id = ?
+                ON CONFLICT (pack_id) DO UPDATE SET begun = 2
+                """,
+                [(single_id, json.dumps(run_ids), pack_id) for single_id, run_ids in singles],
+            )
+            connection.execute("DELETE FROM packs WHERE pack_id = ?", (pack_id,))
+
     def start(self, pack_id: str, run_ids: Sequence[str]) -> None:
         """Note that a pack begins to train these runs; it is one more attempt for each."""
         with self._transaction() as connection:
-            connection.execute("UPDATE packs SET begun = 1 WHERE pack_id = ?", (pack_id,))
+            connection.execute("UPDATE packs SET begun = MAX(begun, 1) WHERE pack_id = ?", (pack_id,))
             connection.executemany(
                 """
                 UPDATE runs SET state = 'running', error = NULL, pack_id = ?, attempts = attempts + 1 WHERE run_id = ?
@@ -243,6 +255,35 @@ class Ledger:
             ).fetchall()
         return {run_id for (run_id,) in found}.intersection(run_ids)
 
+    def failed(self, run_ids: Iterable[str], epochs: int) -> set[str]:
+        """Return those of ``run_ids`` that failed on their way to ``epochs``, and are not finished."""
+        asked = set(run_ids)
+        (answer,) = self.read("SELECT run_id FROM runs WHERE state = 'failed'")
+        return {run_id for (run_id,) in answer.rows if run_id in asked} - self.finished(asked, epochs)
+
+    def retry(self, run_ids: Iterable[str]) -> None:
+        """Note that these failed runs are to be tried again: they are pending, and what went wrong is overcome."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "UPDATE runs SET state = 'pending', error = NULL WHERE run_id = ? AND state = 'failed'",
+                ((run_id,) for run_id in run_ids),
+            )
+
+    def targets(self) -> dict[str, tuple[int, bool]]:
+        """Return, of every run in the ledger, the epochs that were last asked for, and whether it is planned now."""
+        (answer,) = self.read("SELECT run_id, target_epochs, planned FROM runs ORDER BY ordinal, seed, run_id")
+        return {run_id: (epochs, bool(planned)) for run_id, epochs, planned in answer.rows}
+
+    def keep_spec(self, text: str) -> None:
+        """Keep the spec as it was written into the sweep's folder, so that an edit of that file is noticed."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('spec', ?)", (text,))
+
+    def kept_spec(self) -> str | None:
+        """Return what :meth:`keep_spec` kept; None where nothing was, as in a ledger of an earlier version."""
+        (answer,) = self.read("SELECT value FROM meta WHERE key = 'spec'")
+        return str(answer.rows[0][0]) if answer.rows else None
+
     def packs(self, size: str) -> dict[str, list[str]]:
         """Return the members, in their order, of every pack that was begun, or planned with this ``size``.
 
@@ -254,50 +295,6 @@ class Ledger:
             for pack_id, members, planned_size, begun in answer.rows
             if begun or planned_size == size
         }
-
-    def run(self, run_id: str) -> Run:
-        """Return the run of this id.
-
-        Raises:
-            KeyError: the ledger has none.
-        """
-        with self._transaction("BEGIN") as connection:
-            found = connection.execute(
-                "SELECT configuration, seed, protocol, data_fingerprint FROM runs WHERE run_id = ?", (run_id,)
-            ).fetchone()
-        if found is None:
-            raise KeyError(run_id)
-        configuration, seed, protocol, fingerprint = found
-        return Run(
-            Configuration.from_dict(json.loads(configuration)), seed, Protocol.from_dict(json.loads(protocol)),
-            fingerprint,
-        )  # fmt: skip
-
-    def pack_of(self, run_id: str) -> tuple[str, list[str], int] | None:
-        """Return the pack that trained a run: its id, its members in their order, its threads; None before its start.
-
-        An attempt that reported is believed; where none did, the pack that was begun last, on one thread.
-        """
-        with self._transaction("BEGIN") as connection:
-            found = (
-                connection.execute(
-                    """
-                SELECT a.pack_id, a.members, a.threads FROM epochs e JOIN attempts a USING (attempt_id)
-                WHERE e.run_id = :run ORDER BY e.epoch DESC LIMIT 1
-                """,
-                    {"run": run_id},
-                ).fetchone()
-                or connection.execute(
-                    "SELECT p.pack_id, p.members, 1 FROM runs r JOIN packs p USING (pack_id) WHERE r.run_id = :run",
-                    {"run": run_id},
-                ).fetchone()
-            )
-        return (found[0], json.loads(found[1]), found[2]) if found else None
-
-    def train_losses(self, run_id: str) -> dict[int, float | None]:
-        """Return a run's training loss by epoch."""
-        with self._transaction("BEGIN") as connection:
-            return dict(connection.execute("SELECT epoch, train_loss FROM epochs WHERE run_id = ?", (run_id,)))
 
     def best_val_acc(self) -> tuple[float, str] | None:
         """Return the highest validation accuracy on record among the planned runs, in percent, and its run."""
@@ -329,6 +326,11 @@ class Ledger:
                 cursor = connection.execute(query)
                 answers.append(Answer([column[0] for column in cursor.description], cursor.fetchall()))
         return answers
+
+    def rows(self, query: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Answer one query with named parameters (``:run``)."""
+        with self._transaction("BEGIN") as connection:
+            return connection.execute(query, parameters).fetchall()
 
     @contextmanager
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:

@@ -165,12 +165,19 @@ def suggest_tenth(lr: Array, smooth: Array) -> float | None:
 
 
 def range_names(tests: Sequence[RangeTest]) -> list[str]:
-    """Return each test's label, with its seed where several tests share the label."""
-    labels = [test.label for test in tests]
-    return [
-        label if labels.count(label) == 1 else f"{label} seed {test.about.get('seed')}"
-        for label, test in zip(labels, tests, strict=True)
-    ]
+    """Return a name of its own for each test of another run: its label, and what tells it from those of the same label.
+
+    That is the seed where it differs among them, then the data, then the beginning of the run's id.
+    """
+    names = [test.label for test in tests]
+    seeds = [f"seed {test.about.get('seed')}" for test in tests]
+    data = [Path(str(test.about.get("data"))).name for test in tests]  # a folder's, without where it lies
+    run_ids = [str(test.about.get("run_id"))[:8] for test in tests]
+    for facts in (seeds, data, run_ids):
+        known = set(zip(names, facts, strict=True))
+        several = {name for name in names if sum(one == name for one, _ in known) > 1}
+        names = [f"{name} {fact}" if name in several else name for name, fact in zip(names, facts, strict=True)]
+    return names
 
 
 def range_table(tests: Sequence[RangeTest]) -> Table:
@@ -218,8 +225,9 @@ def _notes(tests: Sequence[RangeTest]) -> list[str]:
     flat = [test.label for test in tests if not _tells(test)]
     if flat:
         notes.append(
-            f"No suggestion for {len(flat)} of {len(tests)}: the loss neither fell by 1 % nor burst from 1 % below "
-            "chance (4.605). Take more steps, or start from weights that have left the plateau."
+            f"No suggestion for {len(flat)} of {len(tests)}: the loss did not fall by 1 % and by six times the noise "
+            "of single batches, and did not burst after it was 1 % below chance (4.605). Take more steps, or start "
+            "from weights that have left the plateau."
         )
     if any(test.about.get("synthetic") for test in tests):
         notes.append(SYNTHETIC_NOTE)
@@ -238,7 +246,7 @@ def _data(tests: Sequence[RangeTest]) -> str:
 def range_curves(tests: Sequence[RangeTest]) -> Table:
     """Return the table ``lr_range_curves`` that the figure draws: a row a configuration and step.
 
-    ``suggested`` holds the smoothed loss at the rate of the steepest fall, ``tenth`` that at a tenth of the burst.
+    ``steepest`` holds the smoothed loss at the rate of the steepest fall, ``tenth`` that at a tenth of the burst.
     """
     columns = (
         Column("configuration", "Configuration"), Column("lr", "Learning rate", decimals=8),

@@ -21,7 +21,7 @@ APPLICATION_ID = 0x4C4E5357
 CREATE: tuple[str, ...] = (
     """
     CREATE TABLE meta (
-        key   TEXT PRIMARY KEY,
+        key   TEXT PRIMARY KEY,  -- created, schema_version, spec (the sweep.toml that was written last)
         value TEXT NOT NULL
     ) WITHOUT ROWID
     """,
@@ -53,7 +53,7 @@ CREATE: tuple[str, ...] = (
         members TEXT NOT NULL,              -- run ids, a JSON list in the order of the stack
         planned INTEGER NOT NULL,           -- 1 for the first pack that was planned, and so on
         size    TEXT NOT NULL,              -- the spec's `pack`: a number, or auto
-        begun   INTEGER NOT NULL DEFAULT 0  -- 1 once a trial took it up
+        begun   INTEGER NOT NULL DEFAULT 0  -- 1 once a trial took it up, 2 for what is left of one that failed
     ) WITHOUT ROWID
     """,
     """

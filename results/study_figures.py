@@ -12,8 +12,8 @@ from results.curve_drawings import draw_curves, draw_learning_rates, draw_train_
 from results.figure_tables import curves_table, learning_rate_table, train_and_test_table
 from results.figures import FigureSpec, TableOf, draw_figure
 from results.look import Look, colour_of
-from results.study_tables import CLAIMS
-from results.sweep_data import ConfigurationRuns, SweepData
+from results.study_tables import CLAIMS, claimed_configurations
+from results.sweep_data import SweepData
 from results.table import Column, Table
 from results.tables import TABLES
 from search_spaces import NO_SCHEDULER
@@ -46,12 +46,7 @@ def only(sweep: SweepData, names: Mapping[str, str]) -> SweepData:
 
 def claimed_names(sweep: SweepData, wanted: tuple[str, ...] = FOUR) -> dict[str, str]:
     """Return label → the study's name for those of the study's four optimizers that are wanted and have a result."""
-    names = {}
-    for claim in CLAIMS:
-        groups = [group for group in sweep.counted if claim.matches(group)]
-        if groups and claim.name in wanted:
-            names[min(groups, key=_other_epsilon).label] = claim.name
-    return names
+    return {group.label: name for name, group in claimed_configurations(sweep).items() if name in wanted}
 
 
 def scheduler_names(table: Table | None, sweep: SweepData) -> dict[str, str]:
@@ -194,11 +189,6 @@ def study_looks(table: Table) -> dict[str, Look]:
     """Return the look of every line of a table; the study's four optimizers have the same in all figures."""
     names = [str(row.values["configuration"]) for row in table.rows]
     return colour_of(FOUR if set(names) <= set(FOUR) else names)
-
-
-def _other_epsilon(group: ConfigurationRuns) -> bool:
-    """Whether Adam's ε is not the study's 1e-8: such a configuration fits the claim, but another fits better."""
-    return bool(group.columns.get("optimizer.eps", 1e-8) != 1e-8)
 
 
 def _whole(table: Table) -> bool:

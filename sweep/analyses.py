@@ -112,6 +112,7 @@ def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str
     """
     from results.activation_maps import ActivationMaps, write_activation_maps
     from results.ledger import Ledger
+    from results.lookup import pack_of
     from trainables.activations import feature_maps, member_parameters
     from trainables.checkpoint import Checkpoints
 
@@ -121,9 +122,9 @@ def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str
         most = min(MOST_IMAGES, len(subjects.data.test_labels))
         raise SpecError("--images", f"{images}", f"1 to {most} of the test images")
     with Ledger.open_read_only(folder.ledger) as ledger:
-        pack = ledger.pack_of(subject.run_id)
+        pack = pack_of(ledger, subject.run_id)
         status = ledger.statuses().get(subject.run_id, "done")
-    state = Checkpoints(folder.pack_checkpoints(pack[0])).newest() if pack else None
+    state = Checkpoints(folder.pack_checkpoints(pack.pack_id)).newest() if pack else None
     if state is None:
         again = resume_command(folder.name, folder.runs_dir)
         if status in ("done", "diverged"):  # nothing is left to resume

@@ -130,7 +130,7 @@ def study(
         typer.echo(sentence)
     typer.echo(f"article: {near(folder.article_page)} and {near(folder.article)}  report: {near(folder.report)}")
     if not outcome.all_done:
-        again = resume_command(folder.name, folder.runs_dir)
+        again = resume_command(folder.name, folder.runs_dir, retry_failed=outcome.count("failed") > 0)
         typer.echo(f"not all runs have a result; try again with: {again}, then the same command", err=True)
         raise typer.Exit(EXIT_FAILED)
 

@@ -17,6 +17,7 @@ from results.frames import epochs_frame, runs_frame
 from results.ledger import Ledger
 from results.sweep_data import SweepData, load_sweep
 from results.table import Table
+from search_spaces.errors import SpecError, UnknownNameError
 from sweep import analyses as captured
 from sweep.folder import DEFAULT_RUNS_DIR, SweepFolder
 from sweep.spec import Spec, read_spec, spec_of
@@ -100,7 +101,7 @@ class Analysis:
 
 def run(
     spec: str | Path | Mapping[str, Any], *, runs_dir: str | Path = DEFAULT_RUNS_DIR, quiet: bool = False,
-    **overrides: Any,
+    retry_failed: bool = False, **overrides: Any,
 ) -> Sweep:  # fmt: skip
     """Train what ``spec`` asks for and its ledger does not have, as ``sweep run`` does; return the sweep.
 
@@ -108,6 +109,7 @@ def run(
         spec: the name of a space, a TOML file, or such a file's content as a mapping.
         runs_dir: the folder that holds the sweeps' folders.
         quiet: whether to say nothing on the way.
+        retry_failed: whether runs that failed before are tried again.
         overrides: the spec's keys, on top of it: ``epochs=10``, ``seeds=2``, ``data="synthetic"``, ``name="mine"``; a
             table as a whole, ``resources={"pack": 4}``.
 
@@ -116,7 +118,7 @@ def run(
     """
     from sweep.driver import drive
 
-    outcome = drive(_spec(spec, overrides), Path(runs_dir), Console(quiet=quiet))
+    outcome = drive(_spec(spec, overrides), Path(runs_dir), Console(quiet=quiet), retry_failed=retry_failed)
     assert outcome is not None
     return Sweep(outcome.folder)
 
@@ -157,6 +159,8 @@ def gradients(
 
     Source: Kingma and Ba, *Adam* (2015); McCandlish et al., *An Empirical Model of Large-Batch Training* (2018).
     """
+    if isinstance(of, Sweep) and run is None:
+        raise SpecError("run", f"not given, and {of.name} has many", "say which; their ids stand in `runs`")
     subjects = _subjects(of, run, seed, runs_dir, overrides)
     files = captured.capture_gradients(subjects, layer=layer, batches=batches, beta=beta)
     return _analysis(subjects.folder, files)
@@ -221,7 +225,14 @@ def _subjects(
     overrides: Mapping[str, Any],
 ) -> Subjects:  # fmt: skip
     if isinstance(of, Sweep):
+        for key in overrides:
+            if key != "data":
+                raise UnknownNameError("argument for a sweep", key, ["data", "run"])
+        if seed is not None:
+            raise SpecError("seed", f"{seed}, but a run of a sweep has its own", "say which run")
         return of_sweep(of.folder, run, overrides.get("data"))
+    if run is not None:
+        raise SpecError("run", f"{run} is a run of no sweep", "give the sweep itself, sweep.load(folder)")
     return of_space(_spec(of, overrides), {}, Path(runs_dir), seed)
 
 

@@ -33,6 +33,8 @@ Target = Annotated[
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first failure; retry nothing.")]
 
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed; else it stays failed.")]
+
 
 def _overrides(**given: Any) -> dict[str, Any]:
     """Return the flags that were given, under the spec's own keys."""
@@ -66,6 +68,7 @@ def run(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
     fail_fast: FailFast = False,
+    retry_failed: RetryFailed = False,
 ) -> None:
     """Train what the space asks for and the ledger does not have."""
     from sweep.spec import read_spec
@@ -74,7 +77,8 @@ def run(
         name=name, data=data, epochs=epochs, seeds=seeds, pack=pack, cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address,
     )  # fmt: skip
-    _drive(read_spec(source, overrides), runs_dir, dry_run=dry_run, fail_fast=fail_fast)
+    spec = read_spec(source, overrides)
+    _drive(spec, runs_dir, dry_run=dry_run, fail_fast=fail_fast, retry_failed=retry_failed)
 
 
 @app.command()
@@ -88,23 +92,25 @@ def resume(
     address: Address = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     fail_fast: FailFast = False,
+    retry_failed: RetryFailed = False,
 ) -> None:
-    """Go on with a sweep that was interrupted, or try again what failed."""
+    """Go on with a sweep that was interrupted; with --retry-failed, try again what failed."""
     from sweep.driver import read_resolved
 
     overrides = _overrides(
         data=data, pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
         max_concurrent=max_concurrent, address=address,
     )  # fmt: skip
-    _drive(read_resolved(SweepFolder.existing(runs_dir, name), overrides), runs_dir, fail_fast=fail_fast)
+    spec = read_resolved(SweepFolder.existing(runs_dir, name), overrides)
+    _drive(spec, runs_dir, fail_fast=fail_fast, retry_failed=retry_failed, resuming=True)
 
 
-def _drive(spec: Any, runs_dir: Path, *, dry_run: bool = False, fail_fast: bool = False) -> None:
+def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
     from sweep.driver import drive
 
     again = resume_command(spec.name, runs_dir)
     try:
-        outcome = drive(spec, runs_dir, Console(), dry_run=dry_run, fail_fast=fail_fast)
+        outcome = drive(spec, runs_dir, Console(), **how)
     except KeyboardInterrupt:
         if SweepFolder(runs_dir, spec.name).ledger.exists():
             typer.echo(f"interrupted; go on with: {again}", err=True)
@@ -121,7 +127,12 @@ def _drive(spec: Any, runs_dir: Path, *, dry_run: bool = False, fail_fast: bool 
         typer.echo(f"  {sentence}")
     typer.echo(f"tables: {near(outcome.folder.tables)}  report: {near(outcome.folder.report)}")
     if not outcome.all_done:
-        typer.echo(f"not all runs have a result; try again with: {again}", err=True)
+        failed = outcome.count("failed")
+        if outcome.count("interrupted") + outcome.count("pending"):
+            typer.echo(f"not all runs have a result; go on with: {again}", err=True)
+        if failed:
+            again = resume_command(spec.name, runs_dir, retry_failed=True)
+            typer.echo(f"{failed} failed; to try {'it' if failed == 1 else 'them'} again: {again}", err=True)
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -14,9 +14,10 @@ from rich.console import Console
 
 from results.ledger import Ledger
 from search_spaces import Run
-from search_spaces.errors import SpecError, UserError
+from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
-from sweep.folder import SweepFolder, write_aside
+from sweep.announcements import announce_changes, spec_edits
+from sweep.folder import SweepFolder, resume_command, write_aside
 from sweep.lock import driving
 from sweep.plan import AUTO_PACK, Pack, make_packs, make_runs, resolve_configurations
 from sweep.progress import Progress, duration
@@ -62,15 +63,26 @@ def read_resolved(folder: SweepFolder, overrides: Mapping[str, Any]) -> Spec:
     """
     try:
         text = folder.spec.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SpecError(str(folder.spec), f"cannot be read ({error.strerror})", "`sweep run` writes it anew") from error
+    except (OSError, UnicodeDecodeError) as error:
+        problem = getattr(error, "strerror", None) or "it is no UTF-8"
+        raise SpecError(str(folder.spec), f"cannot be read ({problem})", "`sweep run` writes it anew") from error
     return parse_spec(text, where=str(folder.spec), name=folder.name, overrides={**overrides, "name": folder.name})
 
 
 def drive(
-    spec: Spec, runs_dir: Path, console: Console, *, dry_run: bool = False, fail_fast: bool = False
-) -> Outcome | None:
+    spec: Spec, runs_dir: Path, console: Console, *, dry_run: bool = False, fail_fast: bool = False,
+    retry_failed: bool = False, resuming: bool = False,
+) -> Outcome | None:  # fmt: skip
     """Train what ``spec`` asks for and the ledger does not have; make tables, figures and report; None for a dry run.
+
+    Args:
+        spec: what is asked for.
+        runs_dir: the folder that holds the sweeps' folders.
+        console: told what is done.
+        dry_run: whether only to say what would be trained.
+        fail_fast: whether the first failure ends the sweep.
+        retry_failed: whether runs that failed before are tried again; without it they stay failed.
+        resuming: whether ``spec`` is that of the folder's own ``sweep.toml``.
 
     Raises:
         UserError: anything in the spec, the data or the folder that cannot be; nothing has been trained then.
@@ -78,27 +90,39 @@ def drive(
     """
     from sweep.reporting import make_outputs
     from trainables.dataset import load_data
+    from trainables.imports import in_sweep_folder
 
     folder = SweepFolder(runs_dir, spec.name)
+    if in_sweep_folder(Path.cwd()):  # Ray puts the working directory before the libraries of its workers
+        raise SweepFolderError(
+            f"{Path.cwd()}: lies in a sweep's folder, where a file could pass for a library; go to another directory"
+        )
     spec.expanded()  # a slip in the spec is told before the data is waited for
     data = load_data(spec.data, val_fraction=spec.protocol.val_fraction)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     configurations = resolve_configurations(spec, steps_per_epoch)
     runs = make_runs(spec, configurations, data.fingerprint)
     if dry_run:
-        _tell_plan(console, spec, runs, folder, len(data.train_labels))
+        _tell_plan(console, spec, runs, folder, len(data.train_labels), retry_failed)
         return None
     with _created(folder), driving(folder.lock), Ledger.create_or_open(folder.ledger) as ledger:
         _check_same_protocol(ledger, folder, runs[0])
-        packs, finished = _left_to_train(ledger, spec, runs)
-        _tell_start(console, spec, runs, finished, packs, data)
+        left = _left_to_train(ledger, spec, runs, retry_failed)
+        packs = left.packs
+        _tell_edits(console, ledger, folder, resuming)
+        _tell_start(console, spec, runs, left, data)
+        _tell_changes(console, ledger, spec, runs, left, folder)
         with ExitStack() as stack:
             if packs:  # what the cluster cannot place is told before anything is written
                 resources = stack.enter_context(_cluster(spec))
                 write_provenance(folder, data, resources)
             ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)
             ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], str(spec.resources.pack))
-            write_aside(folder.spec, spec_text(spec, configurations))
+            if retry_failed:
+                ledger.retry([run.run_id for run in runs])
+            text = spec_text(spec, configurations)
+            write_aside(folder.spec, text)
+            ledger.keep_spec(text)
             ledger.interrupt()  # what an earlier driver left running runs no more
             if packs:
                 _train(spec, runs, packs, data, folder, ledger, console, fail_fast)
@@ -147,11 +171,30 @@ def _train(
         ledger.interrupt()
 
 
-def _left_to_train(ledger: Ledger, spec: Spec, runs: Sequence[Run]) -> tuple[list[Pack], set[str]]:
-    """Return the packs that are left, and the ids of the runs that are finished."""
-    finished = ledger.finished([run.run_id for run in runs], spec.epochs)
+@dataclass(frozen=True)
+class Left:
+    """What is left to train: packs; and what is not, by the ids of the runs: finished, or failed and left so."""
+
+    packs: list[Pack]
+    finished: set[str]
+    failed: set[str]
+
+
+def _left_to_train(ledger: Ledger | None, spec: Spec, runs: Sequence[Run], retry_failed: bool) -> Left:
+    """Return what is left; ``ledger`` is None where there is none yet.
+
+    A run that failed before and is not to be tried again counts as not asked for: the pack that it was begun in is
+    dissolved, and the members that have no result yet are packed anew and start over. Tried again, it is asked for like
+    any other, and its pack is taken up as it was.
+    """
     size = AUTO_PACK if spec.resources.pack == "auto" else spec.resources.pack
-    return make_packs(runs, finished, ledger.packs(str(spec.resources.pack)), size), finished
+    if ledger is None:
+        return Left(make_packs(runs, (), {}, size), set(), set())
+    ids = [run.run_id for run in runs]
+    finished = ledger.finished(ids, spec.epochs)
+    failed = set() if retry_failed else ledger.failed(ids, spec.epochs)
+    wanted = [run for run in runs if run.run_id not in failed]
+    return Left(make_packs(wanted, finished, ledger.packs(str(spec.resources.pack)), size), finished, failed)
 
 
 def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
@@ -166,42 +209,76 @@ def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
             )  # fmt: skip
 
 
-def _tell_plan(console: Console, spec: Spec, runs: Sequence[Run], folder: SweepFolder, examples: int) -> None:
+def _tell_plan(
+    console: Console, spec: Spec, runs: Sequence[Run], folder: SweepFolder, examples: int, retry_failed: bool
+) -> None:
     """Say what would be trained; the folder is only looked at."""
-    if folder.ledger.exists():
-        with Ledger.open_read_only(folder.ledger) as ledger:
+    with ExitStack() as stack:
+        ledger = None
+        if folder.ledger.exists():
+            folder.check_links()
+            ledger = stack.enter_context(Ledger.open_read_only(folder.ledger))
             _check_same_protocol(ledger, folder, runs[0])
-            packs, finished = _left_to_train(ledger, spec, runs)
-    else:
-        packs, finished = (
-            make_packs(runs, (), {}, AUTO_PACK if spec.resources.pack == "auto" else spec.resources.pack),
-            set(),
+            _tell_edits(console, ledger, folder, resuming=False)
+        left = _left_to_train(ledger, spec, runs, retry_failed)
+        todo = len(runs) - len(left.finished) - len(left.failed)
+        one_run = spec.epochs * examples * SECONDS_PER_EXAMPLE
+        hours = one_run * sum(len(pack.runs) for pack in left.packs) / 3600
+        _tell(
+            console,
+            f"sweep {spec.name}: {len(runs)} runs ({len(runs) // len(spec.seed_list)} configurations × "
+            f"{len(spec.seed_list)} seeds), {spec.epochs} epochs each, on {spec.data}",
+            f"the ledger has {len(left.finished)} of them, {todo} are left, in {len(left.packs)} packs",
         )
-    todo = len(runs) - len(finished)
-    one_run = spec.epochs * examples * SECONDS_PER_EXAMPLE
-    hours = one_run * sum(len(pack.runs) for pack in packs) / 3600
-    lines = [
-        f"sweep {spec.name}: {len(runs)} runs ({len(runs) // len(spec.seed_list)} configurations × "
-        f"{len(spec.seed_list)} seeds), {spec.epochs} epochs each, on {spec.data}",
-        f"the ledger has {len(finished)} of them, {todo} are left, in {len(packs)} packs",
-        f"expected: about {hours:.2f} CPU-hours in all, by a rule of thumb of one CPU thread"
-        f" ({duration(one_run)} a run); divide by the trials that train at a time",
-    ]
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if ledger is not None:
+            _tell_changes(console, ledger, spec, runs, left, folder)
+        _tell(
+            console,
+            f"expected: about {hours:.2f} CPU-hours in all, by a rule of thumb of one CPU thread"
+            f" ({duration(one_run)} a run); divide by the trials that train at a time",
+        )
     labels = configuration_labels(list(dict.fromkeys(run.configuration for run in runs)))
-    for pack in packs:
+    for pack in left.packs:
         names = "; ".join(f"{labels[run.configuration.configuration_id]} seed {run.seed}" for run in pack.runs)
-        console.print(f"  pack {pack.pack_id}: {names}", highlight=False, markup=False, soft_wrap=True)
+        _tell(console, f"  pack {pack.pack_id}: {names}")
 
 
-def _tell_start(
-    console: Console, spec: Spec, runs: Sequence[Run], finished: set[str], packs: Sequence[Pack], data: DataSet,
-) -> None:  # fmt: skip
+def _tell_start(console: Console, spec: Spec, runs: Sequence[Run], left: Left, data: DataSet) -> None:
     made = " (made from a seed: not CIFAR-100)" if data.synthetic else ""
     text = f"sweep {spec.name}: {len(runs)} runs, {spec.epochs} epochs, data {data.name}{made}; "
-    if packs:
-        text += f"{len(finished)} done before, {len(runs) - len(finished)} to train in {len(packs)} packs"
+    if left.packs:
+        todo = len(runs) - len(left.finished) - len(left.failed)
+        text += f"{len(left.finished)} done before, {todo} to train in {len(left.packs)} packs"
+    elif left.failed:
+        text += f"{len(left.finished)} done before, nothing to train"
     else:
         text += "all done before, nothing to train"
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    _tell(console, text)
+
+
+def _tell_changes(
+    console: Console, ledger: Ledger, spec: Spec, runs: Sequence[Run], left: Left, folder: SweepFolder
+) -> None:
+    """Say what this changes in what the ledger has, and what stays failed."""
+    _tell(console, *(f"  {line}" for line in announce_changes(ledger, runs, spec.epochs)))
+    if left.failed:
+        again = resume_command(folder.name, folder.runs_dir, retry_failed=True)
+        them = "it" if len(left.failed) == 1 else "them"
+        _tell(console, f"  {len(left.failed)} failed before; to try {them} again: {again}")
+
+
+def _tell_edits(console: Console, ledger: Ledger, folder: SweepFolder, resuming: bool) -> None:
+    """Say where somebody edited the folder's spec, which `sweep resume` goes by and `sweep run` writes anew."""
+    written = ledger.kept_spec()
+    if written is None or not folder.spec.exists():
+        return
+    present = folder.spec.read_text(encoding="utf-8", errors="replace")
+    if present != written:
+        then = "this goes by it" if resuming else "this does not go by it, `sweep resume` does"
+        edits = "; ".join(spec_edits(written, present))
+        _tell(console, f"{folder.spec} was edited since sweep wrote it: {edits}; {then}")
+
+
+def _tell(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

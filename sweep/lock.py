@@ -35,12 +35,20 @@ def driving(path: Path) -> Iterator[None]:
             raise LedgerError(
                 f"{path.parent.name}: another driver is at work ({_holder(path)}); wait for it, or end it"
             ) from None
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+        _sign(descriptor, path)
         yield
     finally:
         os.close(descriptor)
+
+
+def _sign(descriptor: int, path: Path) -> None:
+    """Write who holds the lock."""
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+    try:
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    except OSError as error:
+        raise SweepFolderError(f"{path}: cannot be written ({error.strerror}); free some space") from error
 
 
 def is_driven(path: Path) -> bool:

@@ -50,8 +50,8 @@ def write_provenance(folder: SweepFolder, data: DataSet, resources: dict[str, fl
     sessions: list[dict[str, Any]] = []
     if folder.provenance.exists():
         try:
-            sessions = json.loads(folder.provenance.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            sessions = [*json.loads(folder.provenance.read_text(encoding="utf-8"))]
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise SweepFolderError(f"{folder.provenance}: cannot be read ({error}); move it away") from error
     sessions.append(
         {

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,53 @@ from results.ledger import Attempt, EpochRow, Ledger
 from sweep.folder import SweepFolder
 from sweep.plan import Pack
 from sweep.progress import Progress
+from sweep.stopping import Stopping
+from trainables.faults import fault_point
 
 LAST_LINES = 5
+_OUT_OF_GPU_MEMORY = re.compile(r"OutOfMemoryError: CUDA|CUDA out of memory|CUDA error: out of memory")
+_NO_FAULT_OF_A_RUN = re.compile(r"No space left on device|Disk quota exceeded|SupersededError")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A pack whose attempts are used up, with the traceback of the last."""
+
+    pack: Pack
+    error: str
+
+    @property
+    def last_line(self) -> str:
+        """What went wrong, in a line."""
+        return _last_line(self.error)
+
+    @property
+    def out_of_gpu_memory(self) -> bool:
+        """Whether a GPU's memory did not suffice: with fewer trials on it, it may."""
+        return bool(_OUT_OF_GPU_MEMORY.search(self.error))
+
+    @property
+    def may_be_one_run(self) -> bool:
+        """Whether one run of the pack may be to blame, so that the others have a chance without it."""
+        return len(self.pack.runs) > 1 and not _NO_FAULT_OF_A_RUN.search(self.error)
 
 
 class Recorder(Callback):
     """Writes every report into the ledger, one transaction each, and every trial's story into its log."""
 
-    def __init__(self, ledger: Ledger, folder: SweepFolder, packs: Mapping[str, Pack], progress: Progress) -> None:
+    def __init__(
+        self, ledger: Ledger, folder: SweepFolder, packs: Mapping[str, Pack], progress: Progress, stop: Stopping
+    ) -> None:
         self._ledger = ledger
         self._folder = folder
         self._packs = packs
         self._progress = progress
+        self._stop = stop
         self._pack_of_trial: dict[str, Pack] = {}
+        self._training: set[str] = set()  # ids of the packs whose trials run
+        self._stopped: set[str] = set()  # ids of those that ended because they were asked to
+        self.failures: list[Failure] = []  # packs whose attempts are used up
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that never happens here."""
@@ -43,6 +77,7 @@ class Recorder(Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial got its slot."""
         pack = self._pack(trial)
+        self._training.add(pack.pack_id)
         self._ledger.start(pack.pack_id, pack.run_ids)
         self._log(pack, f"starts with runs {' '.join(pack.run_ids)}")
         self._progress.started(pack)
@@ -52,9 +87,12 @@ class Recorder(Callback):
     ) -> None:
         """A trial finished an epoch, or told what its checkpoint holds."""
         pack = self._pack(trial)
+        if result["stopped"]:
+            self._stopped.add(pack.pack_id)
         rows = [EpochRow(**row) for row in result["rows"]]
         attempts = [Attempt(**{**attempt, "members": tuple(attempt["members"])}) for attempt in result["attempts"]]
         self._ledger.record(attempts, rows, result["diverged"])
+        fault_point("row recorded")
         for row in rows:
             self._log(
                 pack,
@@ -66,8 +104,12 @@ class Recorder(Callback):
         self._progress.reported(pack, rows, result["diverged"], fresh=result["fresh"], done=result["done"])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial reached its last epoch."""
+        """A trial reached its last epoch, or was asked to end and has written its checkpoint."""
         pack = self._pack(trial)
+        self._training.discard(pack.pack_id)
+        if pack.pack_id in self._stopped:
+            self._log(pack, "asked to stop; its checkpoint is written")
+            return
         self._ledger.complete(pack.pack_id)
         self._log(pack, "done")
 
@@ -79,16 +121,33 @@ class Recorder(Callback):
         self._progress.retried(pack, _last_line(error))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial failed for good: its runs are failed, the others go on."""
+        """A trial's attempts are used up; what becomes of its runs is for the runner to say."""
         pack, error = self._pack(trial), _error_text(trial)
+        self._training.discard(pack.pack_id)
+        if self._stop.asked:  # the end of its node, or of its process, came before its answer
+            self._log(pack, f"ended while it was asked to stop\n{error}")
+            return
+        self._ledger.attempt_failed(pack.pack_id, error)
+        self._log(pack, f"failed\n{error}")
+        self.failures.append(Failure(pack, error))
+
+    def try_otherwise(self, failure: Failure, how: str) -> None:
+        """Note that a pack failed and that its runs get another chance: ``how``."""
+        self._log(failure.pack, how)
+        self._progress.say(f"pack {failure.pack.pack_id} failed ({failure.last_line}); {how}")
+
+    def give_up(self, failure: Failure) -> None:
+        """Note that a pack failed for good: its runs are failed, the others go on."""
+        pack, error = failure.pack, failure.error
         self._ledger.fail(pack.run_ids, error)
-        self._log(pack, f"failed for good\n{error}")
+        self._log(pack, "failed for good")
         lines = [line for line in error.strip().splitlines() if line.strip()][-LAST_LINES:]
         self._progress.failed(pack, lines, str(self._folder.pack_log(pack.pack_id)))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Tune went once around its loop."""
         self._progress.tick()
+        self._stop.check(len(self._training))
 
     def _log(self, pack: Pack, text: str) -> None:
         path = self._folder.pack_log(pack.pack_id)

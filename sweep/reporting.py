@@ -35,9 +35,10 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
     """
     sweep = load_sweep(folder.ledger, folder.name, target)
     tables = make_tables(sweep)
-    save_figures(sweep, folder.figures, tables=tables)
+    drawn = {path.stem for path in save_figures(sweep, folder.figures, tables=tables)}
     analyses = _analysis_figures(folder)
-    captions = {name: spec.caption for name, spec in FIGURES.items()} | analyses.captions()
+    # What lay in the folder before is not shown: a picture may hold a script, and a page would run it.
+    captions = {name: spec.caption for name, spec in FIGURES.items() if name in drawn} | analyses.captions()
     figures = {
         name: ReportFigure(name, caption, _svg(folder, name))
         for name, caption in captions.items()
@@ -47,7 +48,7 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
         sweep, {**tables, **analyses.tables()}, figures,
         question=question(sweep), answer=answer(sweep), provenance=_sessions(folder),
         commands=[*_commands(folder), resume_command(folder.name, folder.runs_dir)],
-        spec_text=folder.spec.read_text(encoding="utf-8") if folder.spec.exists() else "",
+        spec_text=folder.spec.read_text(encoding="utf-8", errors="replace") if folder.spec.exists() else "",
     )  # fmt: skip
     return _written(folder.report, page)
 
@@ -140,7 +141,7 @@ def _written(path: Path, text: str) -> Path:
 def _sessions(folder: SweepFolder) -> list[dict[str, Any]]:
     try:
         found = json.loads(folder.provenance.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []  # the numbers are the ledger's; where they come from is then not known
     return [session for session in found if isinstance(session, dict)] if isinstance(found, list) else []
 

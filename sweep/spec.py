@@ -15,6 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from search_spaces import Configuration, Protocol, expand, space_names, space_text
 from search_spaces.errors import SpecError, UnknownNameError
 
+HOW_TO_CHANGE = (
+    "Resolved: schedules stand here in epochs and batches, and no longer follow `epochs` above. To change the sweep,",
+    "say it where it came from (`sweep run SPACE --epochs 20 --seeds 5`), or run a copy of this file by another name.",
+)
+"""What a resolved spec says above its configurations."""
+
 Seed = Annotated[int, Field(ge=0, le=2**53)]
 
 
@@ -40,6 +46,7 @@ class Resources(_Table):
     gpus_per_trial: float = Field(0, ge=0, le=1024)
     max_concurrent: int = Field(0, ge=0)  # 0: as many as fit
     retries: int = Field(2, ge=0, le=100)
+    checkpoint_seconds: float = Field(30, gt=0)  # between two checkpoints within an epoch
     address: str = "local"
 
     @model_validator(mode="after")
@@ -195,7 +202,7 @@ def spec_text(spec: Spec, configurations: list[Configuration]) -> str:
     A list within a configuration is written as a list of one list, since a plain list would be crossed.
     """
     document = tomlkit.document()
-    document.add(tomlkit.comment("As resolved by `sweep run`. To change the sweep, edit a copy and run that."))
+    document.add(tomlkit.comment("As resolved by `sweep run`; `sweep resume` goes by this file."))
     for key, value in spec.model_dump(exclude={"configurations", "seeds"}).items():
         document[key] = value
     if Path(spec.data).is_dir():
@@ -211,6 +218,8 @@ def spec_text(spec: Spec, configurations: list[Configuration]) -> str:
             block[key] = inline
         block["warmup"] = table["warmup"]
         blocks.append(block)
+    for line in HOW_TO_CHANGE:
+        document.add(tomlkit.comment(line))
     document["configurations"] = blocks
     return tomlkit.dumps(document)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from results.frames import runs_frame
 from results.ledger import Ledger
-from search_spaces.errors import LedgerError, UnknownNameError
+from results.lookup import find_run, pack_of
+from search_spaces.errors import LedgerError, SweepFolderError
 from sweep.folder import SweepFolder, resume_command, sweep_names
 from sweep.lock import is_driven
 
@@ -55,8 +56,10 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     if status["best_run"]:
         lines.append(f"  best so far {status['best_val_acc']:.2f} % validation accuracy, run {status['best_run']}")
     lines += [f"  failed: run {failure['run_id']}: {failure['error']}" for failure in status["failures"]]
-    if status["pending"] or status["interrupted"] or status["failed"]:
+    if status["pending"] or status["interrupted"]:
         lines.append(f"  to go on: {status['resume']}")
+    if status["failed"]:
+        lines.append(f"  to try again what failed: {status['resume']} --retry-failed")
     return lines
 
 
@@ -68,35 +71,26 @@ def all_statuses(runs_dir: Path) -> list[dict[str, Any]]:
 def _status_or_error(folder: SweepFolder) -> dict[str, Any]:
     """One sweep that cannot be read does not hide the others."""
     try:
+        folder.check_links()
         return sweep_status(folder)
-    except LedgerError as error:
+    except (LedgerError, SweepFolderError) as error:
         return {"name": folder.name, "folder": str(folder.path), "problem": str(error)}
-
-
-def find_run(ledger: Ledger, run: str) -> str:
-    """Return the id of the run that ``run``, an id or the beginning of one, names.
-
-    Raises:
-        UnknownNameError: no such run, or more than one that begins so; the line lists the candidates.
-    """
-    (answer,) = ledger.read("SELECT run_id FROM runs ORDER BY ordinal, seed, run_id")
-    ids = [run_id for (run_id,) in answer.rows]
-    found = [run_id for run_id in ids if run_id.startswith(run)]
-    if len(found) != 1 or not run:
-        raise UnknownNameError("run", run, (found or ids)[:20])
-    return str(found[0])
 
 
 def run_log(folder: SweepFolder, run: str) -> str:
     """Return the log of the trial that trained ``run``, a run id or the beginning of one.
 
+    What a terminal would obey is shown escaped.
+
     Raises:
-        UnknownNameError: see :func:`find_run`.
+        UnknownNameError: see :func:`results.lookup.find_run`.
+        SweepFolderError: a ledger that names a pack by no id of one.
     """
     with Ledger.open_read_only(folder.ledger) as ledger:
         run_id = find_run(ledger, run)
-        pack = ledger.pack_of(run_id)
-    path = folder.pack_log(pack[0]) if pack else None
-    if path is None or not path.exists():
+        pack = pack_of(ledger, run_id)
+    path = folder.pack_log(pack.pack_id) if pack else None
+    if path is None or not path.is_file():
         return f"run {run_id} has not been started yet\n"
-    return path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results.ledger import Ledger
+from results.lookup import find_run, run_of
 from search_spaces import Run
 from search_spaces.errors import DataError
 from search_spaces.labels import configuration_labels
@@ -16,7 +17,6 @@ from sweep.driver import read_resolved
 from sweep.folder import SweepFolder
 from sweep.plan import make_runs, resolve_configurations
 from sweep.spec import Spec, read_spec
-from sweep.status import find_run
 
 if TYPE_CHECKING:
     import torch
@@ -76,10 +76,12 @@ def of_space(source: str | Spec, overrides: Mapping[str, Any], runs_dir: Path, s
     spec = source if isinstance(source, Spec) else read_spec(source, overrides)
     data = load_data(spec.data, val_fraction=spec.protocol.val_fraction)
     configurations = resolve_configurations(spec, math.ceil(len(data.train_labels) / spec.protocol.batch_size))
+    folder = SweepFolder(runs_dir, spec.name)
+    folder.check_links()
     one_seed = spec.model_copy(update={"seeds": [spec.seed_list[0] if seed is None else seed]})
     runs = make_runs(one_seed, configurations, data.fingerprint)
     return Subjects(
-        SweepFolder(runs_dir, spec.name), spec, data, tuple(runs), configuration_labels(configurations),
+        folder, spec, data, tuple(runs), configuration_labels(configurations),
         tuple(run.run_id for run in runs),
     )  # fmt: skip
 
@@ -100,8 +102,8 @@ def of_sweep(folder: SweepFolder, run: str | None = None, data: str | None = Non
 
     spec = read_resolved(folder, {} if data is None else {"data": data})
     with Ledger.open_read_only(folder.ledger) as ledger:
-        planned = [ledger.run(run_id) for run_id in ledger.statuses()]
-        chosen = planned if run is None else [ledger.run(find_run(ledger, run))]
+        planned = [run_of(ledger, run_id) for run_id in ledger.statuses()]
+        chosen = planned if run is None else [run_of(ledger, find_run(ledger, run))]
     loaded = load_data(spec.data, val_fraction=spec.protocol.val_fraction)
     if chosen and chosen[0].data_fingerprint != loaded.fingerprint:
         raise DataError(

@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 from results.figure_tables import pick
 from results.ledger import Ledger
+from results.lookup import find_run, pack_of, run_of, train_losses
 from results.sweep_data import load_sweep
 from results.trajectories import PathOfRun, Trajectory, trajectory_files, write_trajectory
 from search_spaces import Run
 from search_spaces.canonical import content_hash
-from search_spaces.errors import SpecError
+from search_spaces.errors import SpecError, SweepFolderError
 from sweep.analyses import Track, device_of, named, silent, writable
 from sweep.folder import SweepFolder
-from sweep.status import find_run
 from sweep.subjects import Subjects, of_sweep
 
 if TYPE_CHECKING:
@@ -123,7 +123,11 @@ def _weights(subjects: Subjects, run: Run, device: torch.device, track: Track) -
         _retrain(subjects, run, device, track)
         epochs = saved.epochs(run.run_id)
     epochs = [epoch for epoch in epochs if epoch <= subjects.spec.epochs]
-    return epochs, np.stack([saved.read(run.run_id, epoch) for epoch in epochs])
+    try:
+        return epochs, np.stack([saved.read(run.run_id, epoch) for epoch in epochs])
+    except (OSError, ValueError) as error:
+        place = subjects.folder.weights / run.run_id
+        raise SweepFolderError(f"{place}: {error}; delete that folder, and the run is trained again") from error
 
 
 def _retrain(subjects: Subjects, run: Run, device: torch.device, track: Track) -> None:
@@ -135,17 +139,16 @@ def _retrain(subjects: Subjects, run: Run, device: torch.device, track: Track) -
 
     folder, epochs = subjects.folder, subjects.spec.epochs
     with Ledger.open_read_only(folder.ledger) as ledger:
-        pack = ledger.pack_of(run.run_id)
+        pack = pack_of(ledger, run.run_id)
         assert pack is not None  # it is done
-        pack_id, members, threads = pack
-        runs = [ledger.run(member) for member in members]
-        recorded = ledger.train_losses(run.run_id)
+        runs = [run_of(ledger, member) for member in pack.members]
+        recorded = train_losses(ledger, run.run_id)
     every = math.ceil(epochs / SAVES)
-    wanted = [one.run_id for one in subjects.runs if one.run_id in members]
+    wanted = [one.run_id for one in subjects.runs if one.run_id in pack.members]
     before, differ = torch.get_num_threads(), 0
-    torch.set_num_threads(threads)
+    torch.set_num_threads(pack.threads)
     try:
-        assignment = Assignment(pack_id, runs, epochs, test_epochs=frozenset())
+        assignment = Assignment(pack.pack_id, runs, epochs, test_epochs=frozenset())
         for done, report in enumerate(
             retrain_weights(assignment, subjects.data, device, wanted, every, folder.weights), start=1
         ):

@@ -20,14 +20,19 @@ from search_spaces import Run
 from trainables.checkpoint import Checkpoints
 from trainables.dataset import DataSet
 from trainables.devices import deterministic, device_name, library_versions, training_device
-from trainables.loop import Assignment, Report, train
+from trainables.loop import CHECKPOINT_SECONDS, Assignment, Report, train
 from trainables.saved_weights import SavedWeights
+from trainables.sigterm import Sigterm
 
 
 def trial_config(
-    assignment: Assignment, *, checkpoints: Path, threads: int, gpu: bool, weights: Path, save_weights_every: int = 0
-) -> dict[str, str]:
-    """Return a trial's config: one JSON text, which Tune need not walk through for search spaces."""
+    assignment: Assignment, *, checkpoints: Path, threads: int, gpu: bool, weights: Path, stop_request: Path,
+    save_weights_every: int = 0, checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> dict[str, str]:  # fmt: skip
+    """Return a trial's config: one JSON text, which Tune need not walk through for search spaces.
+
+    Where the file ``stop_request`` appears, the trial writes a checkpoint and ends.
+    """
     return {
         "pack": json.dumps(
             {
@@ -40,6 +45,8 @@ def trial_config(
                 "gpu": gpu,
                 "weights": str(weights),
                 "save_weights_every": save_weights_every,
+                "stop_request": str(stop_request),
+                "checkpoint_seconds": checkpoint_seconds,
             }
         )
     }
@@ -52,6 +59,7 @@ class PackTrainable(tune.Trainable):
         """Begin, or go on from the newest valid checkpoint: a retry, another node and another driver all come here."""
         assert data is not None
         self._data = data
+        self._sigterm = Sigterm()
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -72,11 +80,15 @@ class PackTrainable(tune.Trainable):
         self._reports: Iterator[Report] = train(
             assignment, self._data, device, attempt, Checkpoints(Path(job["checkpoints"])),
             weights=SavedWeights(Path(job["weights"]), every) if every else None,
+            asked_to_stop=lambda: self._sigterm.came or os.path.exists(job["stop_request"]),  # noqa: PTH110  each step
+            checkpoint_seconds=job["checkpoint_seconds"],
         )  # fmt: skip
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch; the result is the :class:`Report`, as a dict."""
-        return asdict(next(self._reports))
+        """Train one epoch; the result is the :class:`Report`, as a dict, and ``done`` also where it was stopped."""
+        with self._sigterm.put_off():
+            report = next(self._reports)
+        return {**asdict(report), "done": report.done or report.stopped}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the pack has written its own."""

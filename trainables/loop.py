@@ -14,6 +14,7 @@ from search_spaces import Run
 from trainables.batches import Batches, Split
 from trainables.checkpoint import Checkpoints
 from trainables.dataset import DataSet
+from trainables.faults import fault_point
 from trainables.pack import Pack
 from trainables.saved_weights import SavedWeights
 
@@ -51,18 +52,22 @@ class Report:
     diverged: dict[str, int]
     fresh: bool  # false where the rows come out of a checkpoint
     done: bool
+    stopped: bool = False  # it was asked to end; what it has not reported lies in its checkpoint
 
 
 def train(
     assignment: Assignment, data: DataSet, device: torch.device, attempt: Mapping[str, Any],
     checkpoints: Checkpoints | None = None, clock: Callable[[], float] = time.perf_counter,
     before_step: BeforeStep | None = None, weights: SavedWeights | None = None,
-    start: Sequence[Mapping[str, Tensor]] | None = None,
+    start: Sequence[Mapping[str, Tensor]] | None = None, asked_to_stop: Callable[[], bool] = lambda: False,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Iterator[Report]:  # fmt: skip
     """Train a pack and yield a report after every epoch; the first one carries all rows that a checkpoint held.
 
     ``attempt`` says who trains (its ``attempt_id`` stands in every row) and is handed on with the rows.
     ``weights`` keeps the weights along the way; ``before_step`` may look at every step's gradients.
+    ``checkpoints`` are written after every epoch, between two steps where the last is ``checkpoint_seconds`` old, and
+    at once when ``asked_to_stop``, which is asked after every step, says so: the last report is then ``stopped``.
     ``start`` holds weights for every run, which are copied; without it each starts from its seed's own.
     The test split is touched after the epochs in ``assignment.test_epochs`` and at no other time.
 
@@ -74,7 +79,7 @@ def train(
     pack = Pack(assignment.runs, batches.steps, device)
     for k, parameters in enumerate(start or ()):
         pack.stack.load_member(k, parameters)
-    state = checkpoints.newest() if checkpoints else None
+    state = checkpoints.take_up() if checkpoints else None
     if state is not None:
         pack.load_state_dict(state)
     pack.attempts.append(dict(attempt))
@@ -97,14 +102,19 @@ def train(
             if device.type == "cuda" and pack.step_in_epoch == batches.steps:
                 torch.cuda.synchronize(device)  # once an epoch: what was queued belongs to its training time
             pack.epoch_seconds += clock() - began
-            if checkpoints and clock() - saved_at > CHECKPOINT_SECONDS:
+            stop = asked_to_stop()
+            if checkpoints and (stop or clock() - saved_at > checkpoint_seconds):
                 checkpoints.save(pack.state_dict())
                 saved_at = clock()
+            if stop:
+                yield Report([], pack.attempts[-1:], {}, fresh=True, done=False, stopped=True)
+                return
         _close_epoch(pack, batches.examples, val, test if epoch in assignment.test_epochs else None, clock)
         if weights:
             weights.save(pack, assignment.epochs)
         if checkpoints:
             checkpoints.save(pack.state_dict())
+        fault_point("checkpoint written")
         yield _report(pack, assignment, since=pack.epoch - 1, fresh=True)
 
 

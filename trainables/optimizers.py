@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from search_spaces.errors import SpecError, UnknownNameError
-from trainables.signature import complete, defaults_of, import_named
+from trainables.imports import import_named
+from trainables.signature import complete, defaults_of
 
 UNSUITABLE = {
     "LBFGS": "it calls the loss again through a closure, which a pack shares between its runs",

@@ -52,7 +52,8 @@ def range_test(
         lr_to: the last step's rate.
         steps: S; may be more than an epoch has.
         weights: each run's parameters to start from; they are copied. Without it each starts from its seed's own.
-        on_progress: called after every step with the steps taken and ``steps``.
+        on_progress: called after every step with the steps taken and ``steps``; with ``steps`` for both at the end,
+            even where all runs burst before it.
 
     Raises:
         SpecError: ends or a number of steps that cannot be, or an optimizer that refuses its parameters.
@@ -64,6 +65,7 @@ def range_test(
     assignment = Assignment("range-test", constant, epochs, test_epochs=frozenset())
     for _ in train(assignment, data, device, {"attempt_id": "range-test"}, before_step=recorder, start=weights):
         pass
+    recorder.finish()
     return RangeTestArrays(recorder.lr, recorder.loss, recorder.moved)
 
 
@@ -95,7 +97,7 @@ class _Recorder:
         self.loss = np.full((members, len(lr)), np.nan)
         self.moved = np.full((members, len(lr)), np.nan)
         self._on_progress = on_progress
-        self._step = 0
+        self._step = self._told = 0
         self._start: dict[str, Tensor] = {}
 
     def __call__(self, pack: Pack, batches: Batches) -> None:
@@ -106,8 +108,7 @@ class _Recorder:
             distances = self._distances(pack)
             took_part = np.isfinite(self.loss[:, step - 1]) & np.isfinite(distances)
             self.moved[:, step - 1] = np.where(took_part, distances, np.nan)
-            if self._on_progress is not None:
-                self._on_progress(step, len(self.lr))
+            self._tell(step)
         if step == len(self.lr):
             raise EndTraining
         pack.freeze_non_finite(pack.step_losses)  # on a GPU nobody else looks before the epoch's end
@@ -118,6 +119,16 @@ class _Recorder:
         for member in pack.alive:
             for group in member.optimizer.param_groups:
                 group["lr"] = float(self.lr[step])
+
+    def finish(self) -> None:
+        """Tell that nothing is left to do."""
+        if self._told < len(self.lr):
+            self._tell(len(self.lr))
+
+    def _tell(self, steps: int) -> None:
+        self._told = steps
+        if self._on_progress is not None:
+            self._on_progress(steps, len(self.lr))
 
     def _distances(self, pack: Pack) -> Array:
         """Return each member's L2 distance from its start, ``[K]``."""

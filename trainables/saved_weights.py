@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from torch import Tensor
 
 from trainables.lenet import SHAPES
 from trainables.pack import Pack
+
+PARAMETERS = sum(int(np.prod(shape)) for shape in SHAPES.values())
 
 
 class SavedWeights:
@@ -49,15 +53,24 @@ class SavedWeights:
 
     def epochs(self, run_id: str) -> list[int]:
         """Return the epochs of which the run's weights are kept, ascending; 0 is its start."""
-        return sorted(int(path.stem.removeprefix("epoch")) for path in (self.folder / run_id).glob("epoch*.npy"))
+        files = (path for path in (self.folder / run_id).glob("epoch*.npy") if path.is_file())
+        return sorted(int(path.stem[5:]) for path in files if re.fullmatch(r"[0-9]{1,9}", path.stem[5:]))
 
     def read(self, run_id: str, epoch: int) -> npt.NDArray[np.floating]:
         """Return the run's weights ``[69656]`` after ``epoch``, in the order of ``SHAPES``.
 
         Raises:
-            OSError, ValueError: the file is missing or torn.
+            OSError: the file is missing.
+            ValueError: it is torn, or holds anything else; a pickle is not read.
         """
-        return np.asarray(np.load(self._file(run_id, epoch), allow_pickle=False))
+        path = self._file(run_id, epoch)
+        try:
+            found = np.load(path, allow_pickle=False)
+        except (EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path.name} is torn") from error
+        if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or found.shape != (PARAMETERS,):
+            raise ValueError(f"{path.name} holds no weights of LeNet-5")
+        return found
 
 
 def flattened(parameters: Mapping[str, Tensor]) -> npt.NDArray[np.floating]:

@@ -13,7 +13,8 @@ from torch.optim import Optimizer, lr_scheduler
 from search_spaces.configuration import NO_SCHEDULER
 from search_spaces.errors import SpecError, UnknownNameError
 from search_spaces.expressions import is_expression
-from trainables.signature import complete, defaults_of, import_named
+from trainables.imports import import_named
+from trainables.signature import complete, defaults_of
 
 Stepped = Literal["batch", "epoch", "val_loss"]
 HIDDEN = frozenset({"optimizer", "last_epoch", "verbose"})
@@ -148,9 +149,18 @@ def _lambda(params: Mapping[str, Any], where: str) -> Callable[[int], float]:
     if function in LAMBDAS:
         return LAMBDAS[function](**arguments)
     found = import_named(function, f"{where}.lr_lambda")
-    if not inspect.isfunction(found):
+    if not inspect.isfunction(found) or not _takes_one(found):
         raise SpecError(f"{where}.lr_lambda", f"{function!r} is no plain function of the epoch")
     return found
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    """Tell whether ``function`` can be called with the epoch alone."""
+    try:
+        inspect.signature(function).bind(0)
+    except TypeError:
+        return False
+    return True
 
 
 class Schedule:
@@ -219,6 +229,8 @@ class Schedule:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state``; the optimizer's own state, which holds the present rate, is loaded beside it."""
         self.batches = state["batches"]
+        if self.batches:  # the optimizer has stepped, if not in this process: PyTorch would warn that it never did
+            self.optimizer._opt_called = True  # type: ignore[attr-defined]  # PyTorch's own mark, set from outside
         self.full_rates = list(state["full_rates"])
         if self.inner is not None:
             present = self.inner.state_dict()

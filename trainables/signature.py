@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
-from search_spaces.errors import SpecError, UnknownNameError
+from search_spaces.errors import SpecError
 from search_spaces.expressions import is_expression
 
 
@@ -42,25 +41,6 @@ def complete(
         if value is inspect.Parameter.empty:
             raise SpecError(f"{where}.{name}", "missing", "it has no default")
     return {name: list(value) if isinstance(value, tuple) else value for name, value in full.items()}
-
-
-def import_named(name: str, where: str) -> Any:
-    """Return the object that ``module:attribute`` names.
-
-    Raises:
-        SpecError: no such module or attribute.
-    """
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, ValueError) as error:
-        raise SpecError(where, f"cannot import {name!r} ({error})", "name an installed module:attribute") from error
-    except AttributeError as error:
-        raise UnknownNameError(f"attribute of {module}", attribute, _public(module), where) from error
-
-
-def _public(module: str) -> list[str]:
-    return [name for name in vars(importlib.import_module(module)) if not name.startswith("_")]
 
 
 def _shown(default: Any) -> str:

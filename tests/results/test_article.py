@@ -8,11 +8,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from results.article import FIGURES, TABLES, TITLE, article_html, article_markdown
-from results.article_claims import CLAIMED_ADAM, claims_accuracy, claims_distance
+from results.article_claims import CLAIMED_ADAM, claimed_adam_table, claims_accuracy, claims_distance
+from results.gradient_captures import GradientCapture, ewma_meaning, gradient_tables
+from results.study_tables import claimed_configurations
 from results.tables import make_tables
+from search_spaces import Configuration
 from tests.results.articles import FINALS, FOUR, STEP, all_figures, an_article, analysis_tables, study_sweep
 from tests.results.report_pages import a_sweep
 
@@ -220,6 +224,54 @@ def test_a_schedules_parameters_are_the_sweeps(page):
 
 def test_a_sentence_is_not_said_twice(whole):
     assert whole[0].count("The meaning.") == 1
+
+
+@pytest.mark.parametrize("beta", [0.9, 0.5])
+def test_the_meaning_of_real_gradients_is_not_said_twice(beta, tmp_path):
+    """The table's note and the sentence are made on their own."""
+    gradients = np.random.default_rng(0).normal(size=(20, 4))
+    about = {
+        "run_id": "r", "label": "Adam", "seed": 0, "data": "cifar100", "synthetic": False, "beta": beta,
+        "layer": "conv1.weight", "layer_shape": [2, 2], "batch_size": 8, "configuration": {"optimizer": {"name": "SGD"},
+        "scheduler": {"name": "none"}, "warmup": 0}, "noise": {key: {"batch_size": 8, "batches": 4,
+        "trace_covariance": 3.0, "mean_square_norm": 2.0} for key in ("layer", "all")},
+    }  # fmt: skip
+    steps = np.arange(20)
+    capture = GradientCapture(gradients, gradients, gradients[0], gradients[:, 0], steps, about)
+    tables, meaning = gradient_tables(capture, beta), ewma_meaning(capture, beta)
+    assert meaning in tables["gradient_ewma"].notes
+    markdown = an_article(tmp_path, tables=tables, sentences={"ewma_meaning": meaning})[0]
+    assert markdown.count("Of the variance of conv1.weight over the steps") == 1
+    assert markdown.count("Variance: of each element over the steps") == 1
+
+
+def test_only_what_section_8_has_is_said_to_stand_there(whole):
+    """The performance profile's columns stand nowhere else."""
+    parts = {part.split(".", 1)[1].lstrip()[:11]: part.split("\n## ")[0] for part in whole[0].split("**Table ")[1:]}
+    said = {name for name, part in parts.items() if "Section 8 has them all" in part}
+    assert said == {"Convergence", "Stability o"}
+    assert sum("The study's own 4 of 5" in part for part in parts.values()) == 3
+
+
+def test_one_result_of_several_seeds_is_not_called_one_seed(tmp_path):
+    sweep = study_sweep(tmp_path, {FOUR[0]: [10]})
+    markdown = article_markdown(sweep, make_tables(sweep), {}, sentences={}, commands=[], versions={})
+    assert "There is one result a configuration" in markdown
+    assert "With one result a configuration there is no interval" in markdown
+    assert "one seed a" not in markdown.lower()
+
+
+def test_adams_claims_stand_beside_the_adam_that_the_study_means(tmp_path):
+    """Not beside the one of another ε that stands before it in the sweep."""
+    other = Configuration("Adam", {"lr": 0.001, "betas": [0.9, 0.999], "eps": 1.0})
+    ours = Configuration("Adam", {"lr": 0.001, "betas": [0.9, 0.999], "eps": 1e-8})
+    sweep = study_sweep(tmp_path, {FOUR[0]: [10], other: [30], ours: [40]})
+    found = claimed_configurations(sweep)
+    assert {name: group.configuration for name, group in found.items()} == {"SGD": FOUR[0], "Adam": ours}
+    table = claimed_adam_table(sweep, make_tables(sweep)["adam"])
+    assert {run_id for row in table.rows for run_id in row.run_ids} == set(found["Adam"].run_ids)
+    last = study_sweep(tmp_path / "b", {other: [30], replace(other, optimizer_params={"lr": 0.001, "eps": 0.1}): [40]})
+    assert claimed_configurations(last)["Adam"].configuration == other
 
 
 def test_whatever_a_name_is_it_stays_text(tmp_path):

@@ -172,3 +172,20 @@ def test_the_frame_is_what_plain_loops_over_the_rows_give(runs, attempt_of, row_
         expected = plainly(of_run, target, diverged if index == 0 else None)
         found = {name: None if pd.isna(frame[name][index]) else frame[name][index] for name in expected}
         assert found == expected
+
+
+def test_a_row_says_what_was_not_as_when_its_run_began(ledger, runs, attempt_of, row_of):
+    """The same conditions say nothing, whoever trained; other threads, versions or company are named."""
+    pair = runs[:2]
+    began = attempt_of(pair, "began", started=1.0)
+    same = attempt_of(pair, "same", started=2.0, pid=7)
+    other = attempt_of(pair, "other", started=3.0, threads=4, versions={"torch": "2.12"})
+    alone = attempt_of(runs[:1], "alone", started=4.0, pack_id="pack-2")
+    for epoch, attempt in enumerate((began, same, other), start=1):
+        ledger.record([attempt], [row_of(run, epoch, attempt_id=attempt.attempt_id) for run in pair], {})
+    frame = epochs_frame(ledger)
+    assert list(frame["differs_in"].isna()) == [True, True, False] * 2
+    assert set(frame["differs_in"].dropna()) == {"threads, versions"}
+    ledger.record([alone], [row_of(runs[0], epoch, attempt_id="alone") for epoch in (1, 2, 3)], {})
+    frame = epochs_frame(ledger)
+    assert list(frame[frame["run_id"] == runs[0].run_id]["differs_in"]) == ["pack"] * 3

@@ -126,6 +126,16 @@ def test_updates_that_are_not_plain_adams_are_not_recomposed(make: Make, change:
     assert not any("recomposed" in note for note in notes)
 
 
+@pytest.mark.parametrize(("own", "eps"), [({"eps": 0.0}, 0.0), ({"eps": None}, 1e-8), ({}, 1e-8), ({"eps": 0.1}, 0.1)])
+def test_the_adapted_stage_has_the_runs_own_epsilon(make: Make, own: dict[str, Any], eps: float) -> None:
+    """By hand: the first step is g/(|g| + ε)."""
+    adam = {"name": "Adam", "lr": 0.01, "betas": [0.9, 0.999], **own}
+    choice = {"optimizer": adam, "scheduler": {"name": "StepLR"}, "warmup": 0}
+    capture = make(np.full((3, 2), 0.5), configuration=choice)
+    assert capture.adapted(0.9).adapted[0] == pytest.approx(np.full(2, 0.5 / (0.5 + eps)), rel=1e-12)
+    assert f"ε = {eps:g}" in gradient_tables(capture)["gradient_stages"].notes[0]
+
+
 def test_noise_that_hides_the_gradient_is_not_resolved(make: Make) -> None:
     """‖ḡ‖² = 2 less 3/4 of noise is 1.25, and 16·3/1.25 = 38.4; with tr Ĉov = 8 nothing is left."""
     hidden = {**NOISE, "trace_covariance": 8.0}
@@ -148,7 +158,8 @@ def test_gradients_of_any_size_print_two_digits(make: Make, size: float) -> None
 
 
 @pytest.mark.parametrize(
-    ("rho", "said"), [(0.0, "averages noise away"), (0.8, "slow signal"), (-0.6, "tend to reverse")]
+    ("rho", "said"),
+    [(0.0, "cannot be told from white noise by this filter"), (0.8, "slow signal"), (-0.6, "tend to reverse")],
 )
 def test_the_meaning_says_what_the_gradients_are_like(make: Make, rho: float, said: str) -> None:
     gradients = noise_of(100, 200)

@@ -163,6 +163,16 @@ def test_a_flat_test_is_told_what_would_mend_it() -> None:
     assert any(note.startswith("No suggestion for 1 of 2") for note in notes)
 
 
+def test_a_fall_within_the_noise_is_not_said_to_be_none() -> None:
+    """A trained network whose smoothed loss fell by 2 %, among batches that scatter by 8 %."""
+    fall = np.linspace(3.6, 3.5, len(LR))
+    test = made_test(fall + np.random.default_rng(4).normal(0, 0.3, len(LR)))
+    settled = test.smooth[14:]
+    assert settled.min() < 0.98 * settled[0]
+    (note,) = [note for note in range_table([test]).notes if note.startswith("No suggestion")]
+    assert "did not fall by 1 % and by six times the noise of single batches" in note
+
+
 def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
 
@@ -196,6 +206,29 @@ def test_tests_of_one_configuration_under_two_seeds_are_told_apart() -> None:
     names = ["SGD lr=0.01 seed 0", "SGD lr=0.01 seed 7"]
     assert [row.values["configuration"] for row in range_table(tests).rows] == names
     assert set(names) <= set(texts(range_figures(tests)["lr_range"]))
+
+
+ONE, OTHER = ({"run_id": letter * 16, "seed": 0, "data": "/data/cifar100"} for letter in "bc")
+
+
+@pytest.mark.parametrize(
+    ("abouts", "names"),
+    [
+        ([ONE, OTHER | {"data": "synthetic"}], ["SGD cifar100", "SGD synthetic"]),
+        ([ONE, OTHER], ["SGD bbbbbbbb", "SGD cccccccc"]),  # of another rate, which no label says
+        (
+            [ONE, OTHER | {"data": "synthetic"}, {**ONE, "run_id": "d" * 16, "seed": 123456}],
+            ["SGD seed 0 cifar100", "SGD seed 0 synthetic", "SGD seed 123456"],
+        ),
+    ],
+)
+def test_runs_of_one_label_have_a_name_and_a_line_each(abouts: list[dict[str, Any]], names: list[str]) -> None:
+    tests = [made_test(valley(10.0**-i), "SGD", **about) for i, about in enumerate(abouts, start=2)]
+    assert [row.values["configuration"] for row in range_table(tests).rows] == names
+    (axes,) = range_figures(tests)["lr_range"].axes
+    drawn = {str(line.get_label()): np.asarray(line.get_xdata()) for line in axes.get_lines()}
+    for name in names:
+        np.testing.assert_array_equal(drawn[name], LR)
 
 
 def test_no_tests_make_no_figure() -> None:

@@ -27,6 +27,7 @@ COMMANDS = (
     "trajectory", "activations", "study",
 )  # fmt: skip
 PATIENCE_SECONDS = 120
+PACK = "1" * 16
 
 Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -112,11 +113,11 @@ def begun(tmp_path: Path) -> SweepFolder:
     folder.create()
     with Ledger.create_or_open(folder.ledger) as ledger:
         ledger.plan(runs, 1, data_name="cifar100", synthetic=False)
-        ledger.start("pack-1", [runs[0].run_id])
-        ledger.record([attempt_of(runs[:1])], [row_of(runs[0], 1)], {})
-        ledger.complete("pack-1")
+        ledger.start(PACK, [runs[0].run_id])
+        ledger.record([attempt_of(runs[:1], pack_id=PACK)], [row_of(runs[0], 1)], {})
+        ledger.complete(PACK)
     folder.logs.mkdir()
-    folder.pack_log("pack-1").write_text("what the trial said\n")
+    folder.pack_log(PACK).write_text("what the trial said\n")
     return folder
 
 

@@ -45,7 +45,7 @@ def test_every_path_of_a_plain_name_lies_in_its_own_folder(tmp_path: Path, name:
     folder = SweepFolder(tmp_path, name)
     inside = [
         folder.spec, folder.ledger, folder.provenance, folder.checkpoints, folder.logs, folder.tables,
-        folder.pack_checkpoints("p"), folder.pack_log("p"),
+        folder.pack_checkpoints("a" * 16), folder.pack_log("a" * 16),
     ]  # fmt: skip
     assert folder.path.resolve().parent == tmp_path.resolve()
     assert all(path.resolve().is_relative_to(folder.path.resolve()) for path in inside)

@@ -197,7 +197,7 @@ optimizer = [{{name = "tests.sweep.broken_optimizer:Broken", lr = 0.1}}, {{name 
     assert 'raise ArithmeticError("no such step")' in log.read_text()
 
 
-def test_a_failure_is_tried_again_by_the_next_run(ray: Any, tmp_path: Path) -> None:
+def test_a_failure_stays_until_it_is_asked_to_be_tried_again(ray: Any, tmp_path: Path) -> None:
     text = f"""
 data = "{DATA}"
 epochs = 1
@@ -209,8 +209,14 @@ optimizer = {{name = "tests.sweep.broken_optimizer:BreaksOnce", lr = 0.1, marker
 """
     outcome, _ = run(spec(text, "once"), tmp_path)
     assert list(frames(outcome)[0]["status"]) == ["failed"]
-    outcome, _ = run(spec(text, "once"), tmp_path)
+    outcome, said = run(spec(text, "once"), tmp_path)
+    assert list(frames(outcome)[0]["status"]) == ["failed"]
+    assert not outcome.all_done
+    assert "0 done before, nothing to train" in said
+    assert f"1 failed before; to try it again: sweep resume once --retry-failed --runs-dir {tmp_path}" in said
+    outcome, said = run(spec(text, "once"), tmp_path, retry_failed=True)
     assert list(frames(outcome)[0]["status"]) == ["done"]
+    assert "failed before" not in said
 
 
 def test_a_diverging_run_is_a_result(ray: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from inspect import Parameter
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 import tomlkit
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from search_spaces import Configuration, Protocol, space_names
 from search_spaces.errors import SpecError, UnknownNameError, UserError
-from sweep.plan import make_runs, resolve_configurations
-from sweep.spec import Spec, parse_spec, read_spec, spec_text
+from sweep.folder import SweepFolder
+from sweep.plan import AUTO_PACK, make_packs, make_runs, resolve_configurations
+from sweep.spec import ProtocolTable, Resources, Spec, parse_spec, read_spec, spec_text
 from trainables.optimizers import OPTIMIZERS, complete_optimizer
 from trainables.schedulers import HIDDEN, LAMBDAS, SCHEDULERS
 from trainables.signature import defaults_of
@@ -304,10 +307,51 @@ BLOCKS = st.fixed_dictionaries(
         "sample_seed": NESTED,
     },
 )
-TOP = ("name", "description", "data", "seeds", "test_epochs", "protocol", "resources", "two\nlines")
+TOP = (
+    "name",
+    "description",
+    "data",
+    "seeds",
+    "test_epochs",
+    "save_weights_every",
+    "protocol",
+    "resources",
+    "two\nlines",
+)
+WORDS = st.sampled_from(
+    ["auto", "last", "all", "float32", "float64", "local", "synthetic", "../up", "ü" * 200, "\x1b[2J"]
+)
+
+
+def deep(levels: int) -> st.SearchStrategy[Any]:
+    """A value under so many lists, or tables."""
+    nest = st.sampled_from([lambda inner: [inner], lambda inner: {"a": inner}])
+    return st.builds(lambda value, wrap: _wrapped(value, wrap, levels), SCALARS, nest)
+
+
+def _wrapped(value: Any, wrap: Callable[[Any], Any], levels: int) -> Any:
+    for _ in range(levels):
+        value = wrap(value)
+    return value
+
+
+def some_keys(model: type[BaseModel]) -> st.SearchStrategy[Any]:
+    """A table that has keys of ``model``, with values of any kind: most of them of the wrong one."""
+    value = SCALARS | WORDS | st.floats(0, 2) | st.integers(1, 300) | NESTED | deep(30)
+    return st.dictionaries(st.sampled_from(sorted(model.model_fields)), value, max_size=3)
+
+
 SPECS = st.fixed_dictionaries(
-    {"configurations": st.lists(BLOCKS, min_size=1, max_size=2) | NESTED},
-    optional=dict.fromkeys(TOP, NESTED) | {"epochs": st.integers(0, 9) | NESTED},
+    {"configurations": st.lists(BLOCKS, min_size=1, max_size=2) | NESTED | deep(30)},
+    optional=dict.fromkeys(TOP, NESTED | WORDS)
+    | {"epochs": st.integers(0, 9) | NESTED}
+    | {"protocol": some_keys(ProtocolTable) | NESTED, "resources": some_keys(Resources) | NESTED},
+)
+ONE_BLOCK = {"configurations": [{"optimizer": {"name": "SGD", "lr": 0.1}}]}
+VALID_BUT_FOR_A_TABLE = (
+    st.builds(lambda table: ONE_BLOCK | {"protocol": table}, some_keys(ProtocolTable))
+    | st.builds(lambda table: ONE_BLOCK | {"resources": table}, some_keys(Resources))
+    | st.builds(lambda table: table | ONE_BLOCK, some_keys(Spec))
 )
 
 
@@ -330,20 +374,29 @@ NEARLY_VALID = st.builds(lambda place, value: with_one_value(*place, value), st.
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(table=SPECS | NEARLY_VALID)
+@given(table=SPECS | NEARLY_VALID | VALID_BUT_FOR_A_TABLE)
 @example(table={"name": "a\nb", "configurations": [{"optimizer": {"name": "SGD", "lr": -1}}]})
 @example(table={"configurations": [{"optimizer": {"name": "SGD", "lr": 10**400}}]})
 @example(table={"configurations": [{"optimizer": {"name": "SGD", "lr": {"logspace": [1e-300, 1.7e308], "n": 3}}}]})
 @example(table={"configurations": [{"optimizer": {"name": "SGD", "lr": {"loguniform": [1, 10**400]}}}]})
 @example(table={"configurations": [{"optimizer": "SGD", "warmup": 10**400}]})
 def test_whatever_the_toml_holds_it_works_or_is_one_line(table: dict[str, Any]) -> None:
-    """Wrong types, NaN, huge numbers, other alphabets, line breaks, nesting: never another exception."""
+    """Wrong types, NaN, huge numbers, other alphabets, line breaks, nesting: a whole plan, never another exception."""
     text = tomlkit.dumps(table)
     told: str = ""
     found: list[Configuration] = []
     try:
-        found = resolve_configurations(parse(text), 10)
+        spec = parse(text)
+        found = resolve_configurations(spec, 10)
+        runs = make_runs(spec, found, "d" * 16)
+        packs = make_packs(runs, (), {}, AUTO_PACK if spec.resources.pack == "auto" else spec.resources.pack)
+        assert sorted(run_id for pack in packs for run_id in pack.run_ids) == sorted(run.run_id for run in runs)
+        assert spec.save_weights_every >= 0
+        assert all(1 <= epoch <= spec.epochs for epoch in spec.test_epoch_set())
+        assert run_ids(parse(spec_text(spec, found)), found) == [run.run_id for run in runs]
+        SweepFolder(Path("runs"), spec.name)
     except UserError as error:
+        found = []
         told = str(error)
     assert bool(found) != bool(told)
     assert told.isprintable()  # so it is one line, and nothing that a terminal would obey

@@ -16,6 +16,8 @@ from sweep.lock import driving
 from sweep.status import STATES, all_statuses, run_log, status_lines, sweep_status
 from tests.builders import attempt_of, row_of, two_by_two_runs
 
+PACK_1, PACK_2 = "1" * 16, "2" * 16
+
 
 @pytest.fixture
 def runs() -> list[Run]:
@@ -37,14 +39,14 @@ def mixed(tmp_path: Path, runs: list[Run]) -> SweepFolder:
     done, diverged, failed, _ = runs
     folder, ledger = begin(tmp_path, "mixed", runs)
     with ledger:
-        ledger.start("pack-1", [done.run_id, diverged.run_id])
+        ledger.start(PACK_1, [done.run_id, diverged.run_id])
         rows = [row_of(done, epoch, val_acc=acc) for epoch, acc in ((1, 20.0), (2, 31.5), (3, 30.0))]
         rows.append(row_of(diverged, 1, val_acc=31.0))
-        ledger.record([attempt_of([done, diverged])], rows, {diverged.run_id: 2})
-        ledger.complete("pack-1")
-        ledger.start("pack-2", [failed.run_id])
+        ledger.record([attempt_of([done, diverged], pack_id=PACK_1)], rows, {diverged.run_id: 2})
+        ledger.complete(PACK_1)
+        ledger.start(PACK_2, [failed.run_id])
         ledger.record(
-            [attempt_of([failed], "attempt-2", pack_id="pack-2")], [row_of(failed, 1, attempt_id="attempt-2")], {}
+            [attempt_of([failed], "attempt-2", pack_id=PACK_2)], [row_of(failed, 1, attempt_id="attempt-2")], {}
         )
         ledger.fail([failed.run_id], "Traceback\nValueError: [red] no")
     return folder
@@ -112,7 +114,7 @@ def test_a_ledger_without_runs_can_be_told_of(tmp_path: Path) -> None:
 def test_running_and_interrupted_are_told_apart(tmp_path: Path, runs: list[Run]) -> None:
     folder, ledger = begin(tmp_path, "going", runs)
     with ledger, driving(folder.lock):
-        ledger.start("pack-1", [run.run_id for run in runs[:3]])
+        ledger.start(PACK_1, [run.run_id for run in runs[:3]])
         assert (sweep_status(folder)["running"], sweep_status(folder)["pending"]) == (3, 1)  # while the writer writes
         ledger.interrupt()
         status = sweep_status(folder)
@@ -124,7 +126,7 @@ def test_what_nobody_drives_any_more_is_interrupted_and_can_be_gone_on_with(tmp_
     folder, ledger = begin(tmp_path, "left", runs)
     with ledger:
         with driving(folder.lock):
-            ledger.start("pack-1", [run.run_id for run in runs[:3]])
+            ledger.start(PACK_1, [run.run_id for run in runs[:3]])
         assert list(ledger.statuses().values()) == ["running"] * 3 + ["pending"]
     status = sweep_status(folder)
     assert (status["running"], status["interrupted"], status["pending"]) == (0, 3, 1)
@@ -152,6 +154,7 @@ def test_the_lines_for_a_reader_hold_counts_best_failures_and_what_goes_on(mixed
         f"  best so far 31.50 % validation accuracy, run {runs[0].run_id}",
         f"  failed: run {runs[2].run_id}: ValueError: [red] no",
         f"  to go on: sweep resume mixed --runs-dir {mixed.runs_dir}",
+        f"  to try again what failed: sweep resume mixed --runs-dir {mixed.runs_dir} --retry-failed",
     ]
 
 
@@ -173,8 +176,8 @@ def test_all_sweeps_are_told_by_name(tmp_path: Path, runs: list[Run]) -> None:
 
 def test_a_log_is_found_by_the_beginning_of_its_run_id(mixed: SweepFolder, runs: list[Run]) -> None:
     mixed.logs.mkdir()
-    mixed.pack_log("pack-1").write_text("the log of the first pack ×\n", encoding="utf-8")
-    mixed.pack_log("pack-2").write_text("the log of the second pack\n", encoding="utf-8")
+    mixed.pack_log(PACK_1).write_text("the log of the first pack ×\n", encoding="utf-8")
+    mixed.pack_log(PACK_2).write_text("the log of the second pack\n", encoding="utf-8")
     others = [run.run_id for run in runs[1:]]
     shortest = next(
         runs[0].run_id[:n] for n in range(1, 17) if not any(other.startswith(runs[0].run_id[:n]) for other in others)

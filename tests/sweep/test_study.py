@@ -21,6 +21,7 @@ from sweep.driver import Outcome
 from sweep.runner import QUIET
 from sweep.study import run_study
 from sweep.trajectories import trace_trajectories
+from tests.builders import attempt_of, row_of
 from trainables.saved_weights import SavedWeights
 
 pytestmark = [
@@ -36,10 +37,12 @@ FIGURES = {
     "sma_and_ewma", "ewma_on_gradients", "adam_loss", "adam_accuracy", "adam_train_and_test", "gradients_raw",
     "gradients_smoothed", "gradients_adapted", "gradient_stages", "losses_compared", "lr_range", "scheduler_rates",
     "scheduler_accuracies", "adam_and_sgd", "momentum_and_nesterov", "activations_conv1", "activations_conv2",
-    "activations_all", "trajectory-SGD-lr-0.01-seed-0", "trajectory-SGD-lr-0.01-momentum-0.9-seed-0",
-    "trajectory-SGD-lr-0.01-momentum-0.9-nesterov-seed-0", "trajectory-Adam-lr-0.001-seed-0",
+    "activations_all", "accuracies_compared", "trajectory_sgd", "trajectory_momentum", "trajectory_nesterov",
+    "trajectory_adam", "trajectories",
 }  # fmt: skip
-"""The study's twelve, trajectories by their configuration, and those that its repository adds."""
+"""The study's twelve, those that its repository adds, and those that ours does."""
+
+NAMED = {"trajectory-SGD-lr-0.01-momentum-0.9-nesterov-seed-0", "gradient_stages", "validation_accuracy", "adam_loss"}
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,10 @@ def ray() -> Iterator[Any]:
     """One Ray for this file."""
     os.environ.update(QUIET)
     import ray
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # of two, one waits for the other where the machine has more to do
 
     ray.init(
         num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
@@ -54,6 +61,7 @@ def ray() -> Iterator[Any]:
     )  # fmt: skip
     yield ray
     ray.shutdown()
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +81,8 @@ def adam(outcome: Outcome) -> str:
 def test_the_study_writes_every_figure_every_table_and_the_article(study: Outcome) -> None:
     folder = study.folder
     assert study.all_done
-    assert {path.stem for path in folder.figures.glob("*.png")} >= FIGURES
+    assert {path.stem for path in folder.article_figures.glob("*.png")} == FIGURES
+    assert {path.stem for path in folder.figures.glob("*.png")} >= NAMED - {"adam_loss"}
     tables = {path.stem for path in folder.tables.glob("*.md")}
     assert tables >= {
         "convergence", "stability", "schedulers", "adam", "gradient_ewma", "gradient_stages", "equivalent_windows",
@@ -84,7 +93,8 @@ def test_the_study_writes_every_figure_every_table_and_the_article(study: Outcom
     assert "not measured yet" not in text
     assert page.count("<svg") == 24
     for name in FIGURES:
-        assert f"figures/{name}.png" in text
+        assert f"figures/article/{name}.png" in text
+    assert text.count("from white noise by this filter") <= 1  # the verdict stands once
     assert "2 epochs; the study's protocol has 50" in text
 
 
@@ -100,7 +110,54 @@ def test_the_study_goes_on_where_it_was(study: Outcome) -> None:
     assert "nothing to train" in screen.getvalue()
     touched = {path for path, at in before.items() if path.stat().st_mtime_ns != at}
     assert touched == {lost}
-    np.testing.assert_array_equal(read_analysis(lost).columns["lr"], content.columns["lr"])
+    again = read_analysis(lost)
+    assert again.about["label"] == content.about["label"]
+    for name, values in content.columns.items():
+        np.testing.assert_array_equal(again.columns[name], values)
+
+
+def test_what_else_is_captured_in_the_folder_stays_out_of_the_article(study: Outcome) -> None:
+    """A second run's gradients, and Adam's own over fewer batches, which the study then makes again."""
+    folder, sgd = study.folder, str(whole(study).runs.query("optimizer == 'SGD'")["run_id"].iloc[0])
+    before = folder.article.read_text(encoding="utf-8")
+    sweep.gradients(whole(study), run=sgd, batches=5)
+    sweep.gradients(whole(study), run=adam(study), batches=5)
+    run_study(ASKED, folder.runs_dir, Console(file=io.StringIO()))
+    after = folder.article.read_text(encoding="utf-8")
+    assert after.partition("How to reproduce")[0] == before.partition("How to reproduce")[0]
+    assert {path.stem for path in folder.figures.glob("gradient_stages*.png")} == {
+        "gradient_stages-Adam-lr-0.001-seed-0", "gradient_stages-SGD-lr-0.01-seed-0",
+    }  # fmt: skip
+    folder.analysis("gradients", f"{sgd}.conv1.weight").unlink()
+
+
+def test_the_study_looks_into_runs_of_one_seed_that_are_done(tmp_path: Path) -> None:
+    """Under seed 0 one of the four diverged, under seed 1 one failed and under seed 2 none: those of seed 2."""
+    from dataclasses import replace
+
+    from results.ledger import Ledger
+    from results.sweep_data import load_sweep
+    from search_spaces import Protocol, Run
+    from sweep.plan import resolve_configurations
+    from sweep.spec import read_spec
+    from sweep.study import studied_runs
+    from sweep.subjects import Subjects
+
+    spec = read_spec("optimizers", {"epochs": 1, "seeds": 3, "data": DATA})
+    configurations = resolve_configurations(spec, 8)
+    runs = [Run(one, seed, Protocol(), "d" * 16) for one in configurations for seed in (0, 1, 2)]
+    with Ledger.create_or_open(tmp_path / "ledger.sqlite") as ledger:
+        ledger.plan(runs, 1, data_name="cifar100", synthetic=False)
+        sound = [run for run in runs if run not in (runs[0], runs[4])]
+        ledger.record([attempt_of(runs)], [row_of(run, 1) for run in sound], {runs[0].run_id: 1})
+        ledger.fail([runs[4].run_id], "no")
+    subjects = Subjects(None, spec, None, tuple(runs), {}, ())  # type: ignore[arg-type]
+    data = load_sweep(tmp_path / "ledger.sqlite")
+    assert {name: run.seed for name, run in studied_runs(data, subjects).items()} == {
+        "SGD": 2, "SGD + momentum": 2, "SGD + Nesterov": 2, "Adam": 2,
+    }  # fmt: skip
+    nothing = replace(data, configurations=())
+    assert studied_runs(nothing, subjects) == {}
 
 
 def test_weights_that_were_not_kept_are_trained_again_to_the_same_bits(study: Outcome, tmp_path: Path) -> None:
@@ -146,7 +203,7 @@ def test_the_api_gives_frames_and_figures(study: Outcome) -> None:
     assert all(isinstance(table, pd.DataFrame) for table in loaded.tables.values())
     assert loaded.tables["convergence"].attrs["notes"][-1].startswith("2 epochs; the study's protocol has 50")
     assert all(isinstance(figure, Figure) for figure in loaded.figures.values())
-    assert set(loaded.figures) >= FIGURES
+    assert set(loaded.figures) >= NAMED
     assert loaded.answer == study.answer()
     with pytest.raises(SweepFolderError, match=r"no sweep 'nobody' in .*: it has study"):
         sweep.load(study.folder.runs_dir / "nobody")

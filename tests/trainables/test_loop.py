@@ -1,4 +1,4 @@
-"""The epoch loop: what it records, when it looks at the test split, and that it goes on where it was cut."""
+"""The epoch loop: what it records, when it looks at the test split, and what it reports first after a restart."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import torch
 import torch.nn.functional as F
 
 from search_spaces import TRAINING_VERSION, Protocol, Run
-from tests.trainables.training import CPU, FLOAT32, FLOAT64, make_run
-from trainables import augment, loop
+from tests.trainables.training import CPU, FLOAT64, make_run
+from trainables import augment
 from trainables.batches import Batches
 from trainables.checkpoint import Checkpoints
 from trainables.dataset import DataSet
 from trainables.lenet import LeNet5
 from trainables.loop import Assignment, Report, train
-from trainables.optimizers import OPTIMIZERS
 from trainables.pack import Pack
 
 ATTEMPT = {"attempt_id": "a"}
@@ -35,67 +34,12 @@ def rows_of(reports: list[Report]) -> list[dict[str, Any]]:
     return [{k: v for k, v in rows[key].items() if k not in TIMES} for key in sorted(rows)]
 
 
-class Cut(Exception):
-    """The process would have died here."""
-
-
-def cut_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the training loop break after ``steps`` more steps."""
-    left = [steps]
-    original = Pack.train_step
-
-    def step(self: Pack, *args: Any) -> None:
-        if left[0] == 0:
-            raise Cut
-        left[0] -= 1
-        original(self, *args)
-
-    monkeypatch.setattr(Pack, "train_step", step)
-
-
 def mixed_runs() -> list[Run]:
     return [
         make_run("SGD", "CyclicLR", lr=0.05, momentum=0.9, scheduler_params={"step_size_up": 4}),
         make_run("Adam", "ReduceLROnPlateau", lr=0.003, scheduler_params={"patience": 0}, warmup=0.5),
         make_run("NAdam", "MultiStepLR", lr=0.003, scheduler_params={"milestones": [1, 2]}, seed=1),
     ]
-
-
-def cut_and_resumed(
-    assignment: Assignment, steps: int, data: DataSet, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> list[Report]:
-    """Train with a checkpoint at every step, cut after ``steps``, and go on in what might be another process."""
-    checkpoints = Checkpoints(folder)
-    reports = []
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
-        cut_after(steps, patch)
-        with pytest.raises(Cut):
-            for report in train(assignment, data, CPU, ATTEMPT, checkpoints):
-                reports.append(report)
-    return [*reports, *train(assignment, data, CPU, ATTEMPT, checkpoints)]
-
-
-@pytest.mark.parametrize("steps", [0, 4, 10, 17, 29])
-def test_a_pack_that_was_cut_anywhere_ends_with_the_same_bits(
-    steps: int, data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """10 steps an epoch, 3 epochs."""
-    assignment = assign(mixed_runs())
-    whole = list(train(assignment, data, CPU, ATTEMPT))
-    assert rows_of(cut_and_resumed(assignment, steps, data, tmp_path, monkeypatch)) == rows_of(whole)
-
-
-@pytest.mark.parametrize("protocol", [FLOAT32, FLOAT64], ids=lambda protocol: protocol.dtype)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_goes_on_from_a_checkpoint_with_the_same_bits(
-    optimizer: str, protocol: Protocol, data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Cut in the middle of the first of two epochs. NAdam's product of momenta is float32 beside float64 weights."""
-    assignment = assign([make_run(optimizer, protocol=protocol, lr=0.003)], epochs=2)
-    whole = rows_of(list(train(assignment, data, CPU, ATTEMPT)))
-    assert [row["epoch"] for row in whole] == [1, 2]
-    assert rows_of(cut_and_resumed(assignment, 5, data, tmp_path, monkeypatch)) == whole
 
 
 def test_the_first_report_after_a_restart_carries_what_the_checkpoint_holds(data: DataSet, tmp_path: Path) -> None:
@@ -138,7 +82,7 @@ def test_no_number_but_the_test_columns_depends_on_the_test_split(data: DataSet)
     assert [row["test_loss"] for row in a] != [row["test_loss"] for row in b]
 
 
-def test_validation_numbers_are_those_of_a_plain_module(data: DataSet) -> None:
+def test_validation_numbers_are_those_of_a_plain_module(data: DataSet, tmp_path: Path) -> None:
     """Loss and accuracy in evaluation mode, from the weights that training left."""
     run = make_run("Adam", protocol=FLOAT64)
     pack_state: dict[str, Any] = {}
@@ -148,7 +92,7 @@ def test_validation_numbers_are_those_of_a_plain_module(data: DataSet) -> None:
             pack_state.update(state)
             return Path()
 
-    (report,) = train(assign([run], 1, frozenset({1})), data, CPU, ATTEMPT, Kept(Path("unused")))
+    (report,) = train(assign([run], 1, frozenset({1})), data, CPU, ATTEMPT, Kept(tmp_path))
     model = LeNet5().double()
     model.load_state_dict(pack_state["members"][0]["parameters"])
     (row,) = report.rows

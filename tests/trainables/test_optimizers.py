@@ -78,8 +78,9 @@ def test_an_unknown_optimizer_is_answered_with_the_known_ones() -> None:
     ("name", "told"),
     [
         ("no_such_module:X", "cannot import"),
-        ("collections:Nothing", "unknown attribute of collections"),
-        ("collections:Counter", "is no torch.optim.Optimizer"),
+        ("numpy:Nothing", "unknown attribute of numpy"),
+        ("torch:Tensor", "is no torch.optim.Optimizer"),
+        ("collections:Counter", "'collections:Counter' is Python's own"),
         (":X", "cannot import"),
     ],
 )

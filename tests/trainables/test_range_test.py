@@ -124,7 +124,7 @@ def test_it_ends_early_when_every_run_has_burst_and_tells_its_progress(data: Dat
     run = make_run("SGD", lr=0.1)
     found = range_test([run], data, CPU, lr_from=1e20, lr_to=1e30, steps=20, on_progress=lambda *x: told.append(x))
     taken = int(np.isfinite(found.loss).sum())
-    assert told == [(i, 20) for i in range(1, taken + 1)]
+    assert told == [*((i, 20) for i in range(1, taken + 1)), (20, 20)]
     assert found.loss.shape == found.moved.shape == (1, 20)
     assert taken < 5
 

@@ -147,7 +147,7 @@ def test_expressions_follow_the_length_of_the_sweep(
             {"lr_lambda": "inverse"},
             "scheduler: unknown lr_lambda 'inverse' (did you mean inverse_time?)",
         ),
-        ({}, "LambdaLR", {"lr_lambda": "math:pi"}, "is no plain function"),
+        ({}, "LambdaLR", {"lr_lambda": "numpy:pi"}, "is no plain function"),
         ({}, "LambdaLR", {"lr_lambda": [[1]]}, "unknown lr_lambda [[1]]"),
         ({"momentum": 0.0}, "CyclicLR", {}, "scheduler.cycle_momentum: true, but optimizer.momentum is 0"),
         ({"momentum": 0.0}, "OneCycleLR", {}, "scheduler.cycle_momentum: true, but optimizer.momentum is 0"),

@@ -1,0 +1,262 @@
+"""What Ray, the ledger and the checkpoints cost beside the training: ``python -m benchmarks.overhead``.
+
+Sweeps of many runs of one short epoch, in packs of one, each sweep driven by a process of its own. A trial's overhead
+is what its slot was held for beyond its training and evaluation:
+
+    slots × (last attempt's end − first attempt's start) / trials − mean(epoch_seconds + eval_seconds)
+
+The time until the first attempt starts (Ray, its workers, their imports) is told apart, and so are the tables, figures
+and report at the end. ``bare Tune`` is the floor: as many trials of a class trainable that does nothing, with
+``reuse_actors``, in place of a sweep's. Memory and open files are the driver's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+ROOT = Path(__file__).parent.parent
+SLOTS = 2
+RATES = 20
+DATA = "synthetic:n_train=1000,n_test=100,seed=0"
+SAVES = 20
+RECORDED_EPOCHS = 50
+
+SPEC = """
+data = "{data}"
+epochs = 1
+seeds = {seeds}
+[protocol]
+batch_size = 500
+[resources]
+pack = 1
+max_concurrent = {slots}
+[[configurations]]
+optimizer = {{name = "SGD", lr = {{logspace = [1e-4, 1e-1], n = {rates}}}}}
+"""
+
+COLUMNS = {
+    "trials": "trials",
+    "overhead": "overhead s a trial",
+    "bare": "bare Tune s a trial",
+    "training": "training s a trial",
+    "write_median": "ledger write ms, median",
+    "write_p99": "p99",
+    "rss_peak": "driver's peak MiB",
+    "rss_growth": "MiB per 1,000 trials",
+    "files": "most open files",
+    "start_up": "start-up s",
+    "outputs": "tables, figures, report s",
+}
+
+
+class Watch:
+    """Times every ledger write of a sweep, and looks at the driver's memory and open files while it is there."""
+
+    def __init__(self) -> None:
+        self.write_seconds: list[float] = []
+        self.rss: list[float] = []  # MiB, at every write
+        self.files = 0
+        self._process = psutil.Process()
+
+    def around(self, write: Callable[..., None]) -> Callable[..., None]:
+        """Return ``write``, watched."""
+
+        def watched(*arguments: Any, **keywords: Any) -> None:
+            began = time.perf_counter()
+            write(*arguments, **keywords)
+            self.write_seconds.append(time.perf_counter() - began)
+            self.rss.append(self._process.memory_info().rss / 2**20)
+            self.files = max(self.files, self._process.num_fds())
+
+        return watched
+
+
+def measure_sweep(trials: int, place: Path) -> dict[str, float]:
+    """Run a sweep of ``trials`` runs in this process; what is told is rounded up to whole seeds."""
+    from rich.console import Console
+
+    import sweep.reporting as reporting
+    from results.ledger import Ledger
+    from sweep.driver import drive
+    from sweep.spec import parse_spec
+
+    watch, spans = Watch(), {"outputs": 0.0}
+    Ledger.record = watch.around(Ledger.record)  # type: ignore[method-assign]
+    make_outputs = reporting.make_outputs
+
+    def timed_outputs(*arguments: Any, **keywords: Any) -> Any:
+        spans["rss_peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # of the sweep, without these
+        began = time.perf_counter()
+        page = make_outputs(*arguments, **keywords)
+        spans["outputs"] = time.perf_counter() - began
+        return page
+
+    reporting.make_outputs = timed_outputs
+    rates = min(RATES, trials)
+    text = SPEC.format(data=DATA, seeds=-(-trials // rates), slots=SLOTS, rates=rates)
+    began = time.time()
+    outcome = drive(parse_spec(text, where="overhead", name="overhead"), place, Console(file=io.StringIO()))
+    assert outcome is not None
+    assert outcome.all_done
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
+        training, attempts = ledger.read(
+            "SELECT AVG(epoch_seconds + eval_seconds) FROM epochs", "SELECT started, ended FROM attempts"
+        )
+    starts, ends = zip(*attempts.rows, strict=True)
+    n = len(starts)
+    return {
+        "trials": n,
+        "training": training.rows[0][0],
+        "overhead": SLOTS * (max(ends) - min(starts)) / n - training.rows[0][0],
+        "write_median": 1000 * statistics.median(watch.write_seconds),
+        "write_p99": 1000 * float(np.quantile(watch.write_seconds, 0.99)),
+        "rss_growth": 1000 * (watch.rss[-1] - watch.rss[0]) / n,
+        "files": watch.files,
+        "start_up": min(starts) - began,
+        **spans,
+    }
+
+
+def measure_bare(trials: int, place: Path) -> dict[str, float]:
+    """Run as many trials that do nothing, and return the seconds that each held its slot."""
+    import ray
+    from ray import tune
+
+    from sweep.runner import ray_session
+
+    class Idle(tune.Trainable):  # type: ignore[misc]  # Ray has no types
+        def setup(self, config: dict[str, Any]) -> None:
+            self.began = time.time()
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.began = time.time()
+            return True
+
+        def step(self) -> dict[str, Any]:
+            return {"done": True, "began": self.began, "ended": time.time()}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            pass
+
+        def load_checkpoint(self, checkpoint: Any) -> None:
+            pass
+
+    with ray_session("local"):
+        results = tune.Tuner(
+            tune.with_resources(Idle, {"cpu": 1}),
+            param_space={"number": tune.grid_search(list(range(trials)))},
+            tune_config=tune.TuneConfig(max_concurrent_trials=SLOTS, reuse_actors=True),
+            run_config=tune.RunConfig(name="bare", storage_path=str(place), verbose=0),
+        ).fit()
+        spans = [(result.metrics["began"], result.metrics["ended"]) for result in results]
+        assert ray.is_initialized()
+    return {"bare": SLOTS * (max(end for _, end in spans) - min(start for start, _ in spans)) / trials}
+
+
+def measure_checkpoints(size: int, place: Path) -> dict[str, float]:
+    """Save a pack of ``size`` runs of Adam after 50 epochs again and again; return what one save takes."""
+    import torch
+
+    from search_spaces import Configuration, Protocol, Run
+    from trainables.checkpoint import Checkpoints
+    from trainables.loop import CHECKPOINT_SECONDS
+    from trainables.optimizers import complete_optimizer
+    from trainables.pack import Pack
+
+    torch.set_num_threads(1)
+    adam = Configuration("Adam", complete_optimizer("Adam", {}, "overhead"))
+    pack = Pack([Run(adam, seed, Protocol(), "none") for seed in range(size)], 1, torch.device("cpu"))
+    numbers = {f"number{i}": 1 / (i + 3) for i in range(12)}  # as many as an epoch's row has
+    for member in pack.members:
+        for parameter in member.optimizer.param_groups[0]["params"]:
+            parameter.grad = torch.ones_like(parameter)
+        member.optimizer.step()
+        member.rows = [{"run_id": member.run.run_id, **numbers} for _ in range(RECORDED_EPOCHS)]
+    seconds = []
+    checkpoints = Checkpoints(place)
+    for step in range(SAVES):
+        pack.step_in_epoch = step
+        began = time.perf_counter()
+        path = checkpoints.save(pack.state_dict())
+        seconds.append(time.perf_counter() - began)
+    median = statistics.median(seconds)
+    return {
+        "pack": size,
+        "save_ms": 1000 * median,
+        "worst_ms": 1000 * max(seconds),
+        "MiB": path.stat().st_size / 2**20,
+        "share_percent": 100 * median / (CHECKPOINT_SECONDS + median),
+    }
+
+
+MEASURES = {"sweep": measure_sweep, "bare": measure_bare, "checkpoints": measure_checkpoints}
+
+
+def apart(measure: str, number: int) -> dict[str, float]:
+    """Take one measure in a process of its own, in a place of its own."""
+    with tempfile.TemporaryDirectory(prefix="overhead-", ignore_cleanup_errors=True) as place:
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT), "LENET_SWEEP_CACHE": f"{place}/cache", "RAY_TMPDIR": f"{place}/ray",
+            "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        }  # fmt: skip
+        (Path(place) / "ray").mkdir()
+        ended = subprocess.run(
+            [sys.executable, "-m", "benchmarks.overhead", "--measure", measure, str(number), f"{place}/runs"],
+            cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    if ended.returncode:
+        raise SystemExit(f"{measure} {number} ended with {ended.returncode}:\n{ended.stderr[-3000:]}")
+    return dict(json.loads(ended.stdout.splitlines()[-1]))
+
+
+def tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, nargs="*", default=[100, 500, 2000])
+    parser.add_argument("--checkpoints", type=int, nargs="*", default=[4, 8], help="sizes of packs")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)  # what a process of its own is told
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure, number, place = arguments.measure
+        print(json.dumps(MEASURES[measure](int(number), Path(place))))
+        return
+    say = (lambda line: None) if arguments.json else tell
+    sweeps, checkpoints = [], []
+    say(f"| {' | '.join(COLUMNS.values())} |")
+    say(f"|{' ---: |' * len(COLUMNS)}")
+    for runs in arguments.runs:
+        found = apart("sweep", runs) | apart("bare", runs)
+        sweeps.append(found)
+        say(f"| {' | '.join(f'{found[key]:.4g}' for key in COLUMNS)} |")
+    say("")
+    say("| pack | one save ms, median | worst | MiB | share of training at one in 30 s, percent |")
+    say("| ---: | ---: | ---: | ---: | ---: |")
+    for size in arguments.checkpoints:
+        found = apart("checkpoints", size)
+        checkpoints.append(found)
+        say(f"| {' | '.join(f'{value:.3g}' for value in found.values())} |")
+    if arguments.json:
+        print(json.dumps({"sweeps": sweeps, "checkpoints": checkpoints}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""Does a sweep that is killed again and again end as one that was not? ``python -m benchmarks.soak --kills 50``.
+
+First the sweep runs undisturbed. Then it runs in other folders, as a process of its own, and SIGKILL ends that process
+and everything that it started (driver, raylet, GCS, workers) at a moment drawn uniformly over the time that an
+undisturbed sweep takes, so that start-up, training and the writing of the report are all hit. ``sweep resume`` goes on
+and is killed in turn, until it ends by itself; then another folder begins. Every ledger is held against the undisturbed
+one: after each kill what it has by then, at the end the whole. It exits 1 where a row is lost, changed, twice there, or
+was trained again although it was on record.
+
+Linux only: this process makes itself the foster parent of all orphans below it, so that no process can escape.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from results.ledger import Ledger
+from sweep.folder import SweepFolder
+
+ROOT = Path(__file__).parent.parent
+DATA = "synthetic:n_train=5000,n_test=500,seed=0"
+PATIENCE_SECONDS = 600.0
+PR_SET_CHILD_SUBREAPER = 36
+
+SPEC = """
+data = "{data}"
+epochs = {epochs}
+seeds = 1
+test_epochs = "all"
+[resources]
+pack = 2
+checkpoint_seconds = 0.3
+[[configurations]]
+optimizer = [
+    {{name = "SGD", lr = 0.02, momentum = 0.9, nesterov = true}}, {{name = "Adam", lr = 0.002}},
+    {{name = "NAdam", lr = 0.002}}, {{name = "RMSprop", lr = 0.001, momentum = 0.5}},
+]
+scheduler = [{{name = "OneCycleLR"}}, {{name = "ReduceLROnPlateau", patience = 0}}]
+warmup = 0.5
+"""
+"""Eight runs in four packs, two at a time on two cores: optimizers and schedulers that keep much state."""
+
+TIMES = ("epoch_seconds", "eval_seconds")
+PHASES = ("before the ledger", "start-up", "training", "tables, figures, report")
+
+Key = tuple[str, int]  # run id and epoch
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a ledger has: by run and epoch the measured numbers, and the attempt that trained them."""
+
+    numbers: dict[Key, tuple[Any, ...]]
+    attempts: dict[Key, str]
+    duplicates: int
+    finished: bool
+
+    @classmethod
+    def of(cls, ledger_path: Path) -> Rows:
+        """Read them all, planned or not; check the file by the way."""
+        with Ledger.open_read_only(ledger_path) as ledger:
+            epochs, statuses, sound = ledger.read(
+                "SELECT * FROM epochs", "SELECT status FROM run_statuses", "PRAGMA integrity_check"
+            )
+        if sound.rows != [("ok",)]:
+            raise SystemExit(f"{ledger_path}: SQLite finds it damaged: {sound.rows[:3]}")
+        names = epochs.columns
+        kept = [i for i, name in enumerate(names) if name not in (*TIMES, "attempt_id")]
+        run_id, epoch, attempt = (names.index(name) for name in ("run_id", "epoch", "attempt_id"))
+        keys = [(row[run_id], row[epoch]) for row in epochs.rows]
+        return cls(
+            {key: tuple(row[i] for i in kept) for key, row in zip(keys, epochs.rows, strict=True)},
+            {key: row[attempt] for key, row in zip(keys, epochs.rows, strict=True)},
+            duplicates=len(keys) - len(set(keys)),
+            finished=bool(statuses.rows) and all(status == "done" for (status,) in statuses.rows),
+        )
+
+
+NOTHING = Rows({}, {}, 0, False)
+
+
+@dataclass
+class Count:
+    """What happened so far."""
+
+    kills: int = 0
+    sweeps: int = 0
+    resumes: int = 0
+    rows: int = 0
+    lost: int = 0
+    changed: int = 0
+    duplicates: int = 0
+    trained_again: int = 0
+    failures: int = 0
+    in_mid_epoch: int = 0  # kills that left a checkpoint between two epochs
+    phases: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def clean(self) -> bool:
+        """Whether every sweep ended as the undisturbed one."""
+        return not (self.lost or self.changed or self.duplicates or self.trained_again or self.failures)
+
+    def compare(self, found: Rows, expected: Rows, before: Rows, *, ended: bool) -> None:
+        """Hold a ledger against the undisturbed one and against what it said ``before``, after the last kill."""
+        should = expected.numbers.keys() if ended else before.numbers.keys()
+        self.lost += len(should - found.numbers.keys())
+        self.changed += sum(expected.numbers.get(key) != numbers for key, numbers in found.numbers.items())
+        self.duplicates += found.duplicates
+        self.trained_again += sum(found.attempts.get(key, by) != by for key, by in before.attempts.items())
+
+
+class Killer:
+    """Starts sweeps and ends them, with all that they started."""
+
+    def __init__(self, place: Path, spec: Path) -> None:
+        self.place = place
+        self.spec = spec
+        self.environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "LENET_SWEEP_CACHE": str(place / "cache"),
+            "RAY_TMPDIR": str(place / "ray"),
+            "TMPDIR": str(place),
+        }
+        (place / "ray").mkdir()
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start ``sweep WORDS`` in a session of its own; what it says goes to a file."""
+        command = [sys.executable, "-m", "sweep", *words, "--runs-dir", str(self.place / "runs")]
+        with (self.place / "said").open("w") as said:
+            return subprocess.Popen(
+                command, cwd=self.place, env=self.environment, stdout=said, stderr=subprocess.STDOUT, text=True,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def kill(self, driver: subprocess.Popen[str]) -> None:
+        """SIGKILL the driver and everything below it, orphans included, until nothing is left."""
+        while below := living():
+            for process in below:  # the driver stands first, so that it sees nothing of it
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            driver.wait()  # before the others are buried: its exit code belongs to ``driver``
+            psutil.wait_procs(below, timeout=10)
+        driver.wait()
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+    def said(self) -> str:
+        """Return the last lines of what the last process said."""
+        return "\n".join((self.place / "said").read_text(errors="replace").splitlines()[-12:])
+
+
+def living() -> list[psutil.Process]:
+    """Return all processes below this one, the dead apart."""
+    return [process for process in psutil.Process().children(recursive=True) if _lives(process)]
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every orphan below this process, Ray's daemons among them."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise SystemExit("the soak needs Linux: prctl(PR_SET_CHILD_SUBREAPER) failed")
+
+
+def run_undisturbed(killer: Killer, name: str) -> float:
+    """Run the sweep to its end; return the seconds it took."""
+    began = time.monotonic()
+    driver = killer.start("run", str(killer.spec), "--name", name)
+    code = driver.wait(PATIENCE_SECONDS)
+    if code:
+        raise SystemExit(f"the undisturbed sweep ended with {code}:\n{killer.said()}")
+    took = time.monotonic() - began
+    killer.kill(driver)  # what Ray takes a moment to end
+    return took
+
+
+def phase_of(folder: SweepFolder, before: Rows, now: Rows) -> str:
+    """Say what the sweep was doing when it was killed, by what it left."""
+    if not folder.ledger.exists():
+        return PHASES[0]
+    if now.finished:
+        return PHASES[3]
+    return PHASES[2] if now.attempts.keys() > before.attempts.keys() or partial(folder) else PHASES[1]
+
+
+def partial(folder: SweepFolder) -> bool:
+    """Whether some pack's newest checkpoint stands within an epoch."""
+    newest = (max(pack.glob("epoch*.ckpt"), default=None) for pack in folder.checkpoints.glob("*"))
+    return any(path is not None and "-step00000000" not in path.name for path in newest)
+
+
+def rows_of(folder: SweepFolder) -> Rows:
+    """Return what the ledger has, nothing where the driver died before it was made."""
+    return Rows.of(folder.ledger) if folder.spec.exists() else NOTHING
+
+
+def soak(killer: Killer, kills: int, rng: random.Random, seconds: float, expected: Rows) -> Count:
+    """Kill sweeps until there were ``kills``, let the last one end, and count."""
+    count = Count()
+    while count.kills < kills:
+        count.sweeps += 1
+        folder = SweepFolder(killer.place / "runs", f"cut{count.sweeps}")
+        before, ended = NOTHING, False
+        while not ended:
+            resumed = folder.spec.exists()
+            count.resumes += resumed
+            words = ("resume", folder.name) if resumed else ("run", str(killer.spec), "--name", folder.name)
+            began, driver = time.monotonic(), killer.start(*words)
+            delay = rng.uniform(0, seconds) if count.kills < kills else PATIENCE_SECONDS
+            try:
+                ended = driver.wait(delay) is not None
+            except subprocess.TimeoutExpired:
+                count.kills += 1
+            if ended and not resumed:  # undisturbed, too: on a machine that others use, that time changes
+                seconds = time.monotonic() - began
+            killer.kill(driver)
+            if ended and driver.returncode:
+                count.failures += 1
+                print(f"sweep {words[0]} ended with {driver.returncode}:\n{killer.said()}", file=sys.stderr, flush=True)
+            now = rows_of(folder)
+            count.compare(now, expected, before, ended=ended)
+            if not ended:
+                phase = phase_of(folder, before, now)
+                count.phases[phase] += 1
+                count.in_mid_epoch += partial(folder)
+                tell(f"kill {count.kills} after {delay:.1f} s of {words[0]} {folder.name}: {phase}, {len(now.numbers)} "
+                     f"of {len(expected.numbers)} rows")  # fmt: skip
+            before = now
+        count.rows += len(before.numbers)
+        if not (folder.report.exists() and (folder.tables / "epochs.csv").exists()):
+            count.failures += 1
+        tell(f"sweep {folder.name} ended by itself; so far {count.lost} rows lost, {count.changed} changed")
+    return count
+
+
+def tell(line: str) -> None:
+    """Say how it goes, apart from the result."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def table(count: Count, seconds: float, seed: int) -> str:
+    """Return the result as one Markdown table."""
+    cells = {
+        "kills": count.kills, "sweeps": count.sweeps, "resumes": count.resumes, "rows compared": count.rows,
+        "rows lost": count.lost, "rows changed": count.changed, "rows twice": count.duplicates,
+        "rows trained again": count.trained_again, "failures": count.failures,
+    }  # fmt: skip
+    phases = ", ".join(f"{phase} {count.phases[phase]}" for phase in PHASES)
+    return "\n".join(
+        [
+            f"| {' | '.join(cells)} |",
+            f"|{' ---: |' * len(cells)}",
+            f"| {' | '.join(map(str, cells.values()))} |",
+            "",
+            f"An undisturbed sweep took {seconds:.1f} s; moments drawn with seed {seed}. Killed in: {phases}; "
+            f"{count.in_mid_epoch} kills left a checkpoint within an epoch.",
+        ]
+    )
+
+
+def main() -> int:
+    """Soak, print the table, and return 1 where anything was lost or changed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--data", default=DATA)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    adopt_orphans()
+    with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as place:
+        spec = Path(place) / "soak.toml"
+        spec.write_text(SPEC.format(data=arguments.data, epochs=arguments.epochs))
+        killer = Killer(Path(place), spec)
+        seconds = run_undisturbed(killer, "undisturbed")
+        expected = Rows.of(killer.place / "runs" / "undisturbed" / "ledger.sqlite")
+        tell(f"undisturbed: {seconds:.1f} s, {len(expected.numbers)} rows; moments drawn with seed {arguments.seed}")
+        count = soak(killer, arguments.kills, random.Random(arguments.seed), seconds, expected)
+    left = living()
+    if left:
+        count.failures += 1
+        tell(f"processes left behind: {left}")
+    if arguments.json:
+        print(json.dumps({**vars(count), "phases": dict(count.phases), "seconds": seconds, "clean": count.clean}))
+    else:
+        print(table(count, seconds, arguments.seed))
+    return 0 if count.clean and expected.numbers else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""What the ledger has of one run: the run itself, the pack that trained it, its losses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from results.ledger import Ledger
+from search_spaces.configuration import Configuration
+from search_spaces.errors import UnknownNameError
+from search_spaces.run import Protocol, Run
+
+MOST_LISTED = 20
+
+
+@dataclass(frozen=True)
+class TrainedIn:
+    """The pack that trained a run."""
+
+    pack_id: str
+    members: list[str]  # run ids, in the order of the stack
+    threads: int
+
+
+def find_run(ledger: Ledger, run: str) -> str:
+    """Return the id of the run that ``run``, an id or the beginning of one, names.
+
+    Raises:
+        UnknownNameError: no such run, or more than one that begins so; the line lists the candidates.
+    """
+    ids = [run_id for (run_id,) in ledger.rows("SELECT run_id FROM runs ORDER BY ordinal, seed, run_id", {})]
+    found = [run_id for run_id in ids if run_id.startswith(run)]
+    if len(found) != 1 or not run:
+        raise UnknownNameError("run", run, (found or ids)[:MOST_LISTED])
+    return str(found[0])
+
+
+def run_of(ledger: Ledger, run_id: str) -> Run:
+    """Return the run of this id.
+
+    Raises:
+        KeyError: the ledger has none.
+    """
+    query = "SELECT configuration, seed, protocol, data_fingerprint FROM runs WHERE run_id = :run"
+    for configuration, seed, protocol, fingerprint in ledger.rows(query, {"run": run_id}):
+        choice, common = Configuration.from_dict(json.loads(configuration)), Protocol.from_dict(json.loads(protocol))
+        return Run(choice, seed, common, fingerprint)
+    raise KeyError(run_id)
+
+
+def pack_of(ledger: Ledger, run_id: str) -> TrainedIn | None:
+    """Return the pack that trained a run; None before its start.
+
+    An attempt that reported is believed; where none did, the pack that was begun last, on one thread.
+    """
+    reported = """
+        SELECT a.pack_id, a.members, a.threads FROM epochs e JOIN attempts a USING (attempt_id)
+        WHERE e.run_id = :run ORDER BY e.epoch DESC LIMIT 1
+    """
+    begun = "SELECT p.pack_id, p.members, 1 FROM runs r JOIN packs p USING (pack_id) WHERE r.run_id = :run"
+    found = ledger.rows(reported, {"run": run_id}) or ledger.rows(begun, {"run": run_id})
+    return TrainedIn(found[0][0], json.loads(found[0][1]), found[0][2]) if found else None
+
+
+def train_losses(ledger: Ledger, run_id: str) -> dict[int, float | None]:
+    """Return a run's training loss by epoch."""
+    return dict(ledger.rows("SELECT epoch, train_loss FROM epochs WHERE run_id = :run", {"run": run_id}))

@@ -1,0 +1,49 @@
+"""Optimizers that take their process with them, for tests of retries; they reach a trial by name, as a user's would."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import SGD
+
+
+class Poison(SGD):
+    """Kills its process at every first step."""
+
+    def __init__(self, params: Any, lr: float = 0.1, number: int = int(signal.SIGKILL)) -> None:
+        super().__init__(params, lr=lr)
+        self._number = number
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        os.kill(os.getpid(), self._number)
+
+
+class KillsOnce(SGD):
+    """Kills its process at its 20th step, unless ``marker`` is there; makes it first."""
+
+    def __init__(self, params: Any, lr: float = 0.1, marker: str = "", number: int = int(signal.SIGKILL)) -> None:
+        super().__init__(params, lr=lr)
+        self._marker, self._number, self._left = Path(marker), number, 20
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        self._left -= 1
+        if self._left == 0 and not self._marker.exists():
+            self._marker.touch()
+            os.kill(os.getpid(), self._number)
+        super().step()
+
+
+class NeedsHalfAGpu(SGD):
+    """Runs out of GPU memory where its trial has less than half of a GPU."""
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        import ray
+
+        if ray.get_runtime_context().get_assigned_resources().get("GPU", 0) < 0.5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        super().step()
