@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from results.ledger import Ledger
 from search_spaces.configuration import Configuration
-from search_spaces.errors import UnknownNameError
-from search_spaces.run import Protocol, Run
+from search_spaces.errors import LedgerError, UnknownNameError
+from search_spaces.run import TRAINING_VERSION, Protocol, Run
 
 MOST_LISTED = 20
 
@@ -40,11 +40,18 @@ def run_of(ledger: Ledger, run_id: str) -> Run:
 
     Raises:
         KeyError: the ledger has none.
+        LedgerError: it was trained by another version of the training, under which it has another id.
     """
     query = "SELECT configuration, seed, protocol, data_fingerprint FROM runs WHERE run_id = :run"
     for configuration, seed, protocol, fingerprint in ledger.rows(query, {"run": run_id}):
         choice, common = Configuration.from_dict(json.loads(configuration)), Protocol.from_dict(json.loads(protocol))
-        return Run(choice, seed, common, fingerprint)
+        run = Run(choice, seed, common, fingerprint)
+        if run.run_id != run_id:
+            raise LedgerError(
+                f"{ledger.path}: run {run_id} was trained by another version of the training than this one "
+                f"({TRAINING_VERSION}); look into it with the version that trained it"
+            )
+        return run
     raise KeyError(run_id)
 
 
@@ -60,6 +67,12 @@ def pack_of(ledger: Ledger, run_id: str) -> TrainedIn | None:
     begun = "SELECT p.pack_id, p.members, 1 FROM runs r JOIN packs p USING (pack_id) WHERE r.run_id = :run"
     found = ledger.rows(reported, {"run": run_id}) or ledger.rows(begun, {"run": run_id})
     return TrainedIn(found[0][0], json.loads(found[0][1]), found[0][2]) if found else None
+
+
+def begun_pack_of(ledger: Ledger, run_id: str) -> str | None:
+    """Return the id of the pack that was begun last with a run, whether it reported or not; None before its start."""
+    found = ledger.rows("SELECT pack_id FROM runs WHERE run_id = :run", {"run": run_id})
+    return found[0][0] if found else None
 
 
 def train_losses(ledger: Ledger, run_id: str) -> dict[int, float | None]:

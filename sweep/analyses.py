@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from results.analysis_files import write_analysis
 from search_spaces import Configuration, Run
 from search_spaces.errors import SpecError, SweepFolderError
-from search_spaces.labels import configuration_labels
 from sweep.folder import SweepFolder, resume_command
 from sweep.subjects import Subjects, of_sweep
 
@@ -84,7 +83,7 @@ def run_range_tests(
 
     device = device_of(subjects)
     different = list({_key_without_rate(run): run for run in reversed(subjects.runs)}.values())[::-1]
-    labels = _labels_without_rate(different)
+    labels = {run.run_id: _label_without_rate(subjects.label(run)) for run in different}
     files = []
     for start in range(0, len(different), RANGE_TEST_PACK):
         runs = different[start : start + RANGE_TEST_PACK]
@@ -107,9 +106,11 @@ def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str
 
     Raises:
         UnknownNameError: no such run.
-        SpecError: a number of images that cannot be.
+        SpecError: a number of images that cannot be, or a run that diverged.
         SweepFolderError: the run has no checkpoint; the line says how to make one.
     """
+    import torch
+
     from results.activation_maps import ActivationMaps, write_activation_maps
     from results.ledger import Ledger
     from results.lookup import pack_of
@@ -130,10 +131,13 @@ def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str
         if status in ("done", "diverged"):  # nothing is left to resume
             again = shlex.join(["sweep", "run", str(folder.spec), "--name", f"{folder.name}-again"])
         raise SweepFolderError(f"run {subject.run_id} of {folder.name} has no checkpoint; training makes one: {again}")
+    if status == "diverged":
+        raise SpecError("RUN", f"{subject.run_id} diverged", "its weights are no numbers; take a run that is done")
     pictures, labels = subjects.data.test_images[:images], subjects.data.test_labels[:images]
     found = feature_maps(member_parameters(state, subject.run_id), pictures)
-    about = subjects.about(subject, "activations", device_of(subjects))
-    about |= {"epoch": state["epoch"], "split": "test", "image_rows": list(range(images))}
+    about = subjects.about(subject, "activations", torch.device("cpu"))  # where a checkpoint is loaded
+    about |= {"epoch": state["epoch"], "step_in_epoch": state["step_in_epoch"], "split": "test"}
+    about |= {"image_rows": list(range(images))}
     maps = ActivationMaps(
         pictures, labels, found.probabilities.argmax(1), found.probabilities.max(1), found.maps,
         subjects.data.class_names, about,
@@ -159,12 +163,9 @@ def _key_without_rate(run: Run) -> str:
     return Configuration(choice.optimizer, params).key
 
 
-def _labels_without_rate(runs: Sequence[Run]) -> dict[str, str]:
-    """Return a short name for each run's optimizer, by run id."""
-    plain = [Configuration(run.configuration.optimizer, run.configuration.optimizer_params) for run in runs]
-    labels = configuration_labels(plain)
-    named = (re.sub(r" lr=\S+", "", labels[configuration.configuration_id]) for configuration in plain)
-    return dict(zip((run.run_id for run in runs), named, strict=True))
+def _label_without_rate(label: str) -> str:
+    """Return what tells the optimizer of a configuration from the sweep's others, without its rate and schedule."""
+    return re.sub(r" lr=\S+", "", label.partition(" · ")[0])
 
 
 def named(track: Track, what: str) -> Callable[[int, int], None]:

@@ -44,6 +44,10 @@ def gradients(
         raise SpecError("gradients", "needs one of --space and --sweep", "for instance --space optimizers")
     if sweep is not None and run is None:
         raise SpecError("--sweep", f"{sweep} has many runs", "say which with --run; their ids stand in runs.csv")
+    if space is not None and run is not None:
+        raise SpecError("--run", f"{run} is a run of no sweep", "say of which with --sweep; a space is looked at whole")
+    if sweep is not None and seed is not None:
+        raise SpecError("--seed", f"{seed}, but --run names a run, and so its seed", "leave one of them out")
     check_beta(beta)
     check_capture(layer, batches)
     if space is not None:

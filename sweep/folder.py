@@ -45,6 +45,7 @@ class SweepFolder:
         self.logs = self.path / "logs"
         self.tables = self.path / "tables"
         self.figures = self.path / "figures"
+        self.article_figures = self.figures / "article"
         self.report = self.path / "report.html"
         self.article = self.path / "article.md"
         self.article_page = self.path / "article.html"

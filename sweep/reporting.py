@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from results.analyses import Analyses, article_name, is_of_an_analysis, load_analyses
+from results.analyses import Analyses, is_of_an_analysis, load_analyses
 from results.answer import answer, question
 from results.article import ArticleFigure, article_html, article_markdown
 from results.export import export, write_tables
-from results.figures import FIGURES, save_figures, write_figures
+from results.figures import FIGURES, FORMATS, save_figures, write_figures
+from results.gradient_captures import ewma_meaning
 from results.report import ReportFigure, report_html
 from results.study_figures import STUDY_FIGURES, study_figures
 from results.sweep_data import load_sweep
@@ -58,7 +59,9 @@ def make_outputs(folder: SweepFolder) -> Path:
 
     A format that was exported there before is written anew, too: no file of an older state stays beside the new ones.
     """
-    export(folder.ledger, folder.tables, _formats(folder), more=load_analyses(folder.analyses).tables())
+    of_analyses = load_analyses(folder.analyses).tables()
+    _drop_old(folder.tables, of_analyses, TABLE_WRITERS)
+    export(folder.ledger, folder.tables, _formats(folder), more=of_analyses)
     return make_report(folder)
 
 
@@ -71,31 +74,41 @@ def make_analysis_outputs(folder: SweepFolder) -> Analyses:
     """
     analyses = _analysis_figures(folder)
     tables = analyses.tables()
-    _drop_old(folder.tables, tables)
+    _drop_old(folder.tables, tables, TABLE_WRITERS)
     write_tables(tables, folder.tables, _formats(folder))
     return analyses
 
 
-def make_article(folder: SweepFolder) -> Path:
-    """Write every figure of the study, ``article.md`` and ``article.html``, and all other outputs; return the page.
+def make_article(folder: SweepFolder, own: Mapping[Path, str]) -> Path:
+    """Write ``article.md``, ``article.html`` and their figures (``figures/article/``); return the page.
+
+    Args:
+        folder: a sweep of the space ``study``.
+        own: the files of the study's own analyses; to each trajectory's, what the article calls its figure. What else
+            was captured in this folder has no place in the article.
 
     Raises:
         LedgerError: a ledger or an analysis that cannot be read.
         SweepFolderError: a folder that cannot be written.
     """
-    make_outputs(folder)
     sweep = load_sweep(folder.ledger, folder.name)
-    analyses = load_analyses(folder.analyses)
-    drawn = study_figures(sweep)
-    write_figures(drawn, folder.figures)
-    captions = {name: STUDY_FIGURES[name].caption for name in drawn} | analyses.captions()
+    analyses = load_analyses(folder.analyses).of(own)
+    names = {name: own[path] for path, name in analyses.trajectory_names().items()}
+    drawn = {**study_figures(sweep), **{names.get(name, name): one for name, one in analyses.figures().items()}}
+    captions = {name: spec.caption for name, spec in STUDY_FIGURES.items()}
+    captions |= {names.get(name, name): caption for name, caption in analyses.captions().items()}
+    write_figures(drawn, folder.article_figures)
+    place = folder.article_figures.relative_to(folder.path)
     figures = {
-        article_name(name, analyses): ArticleFigure(
-            name, caption, _svg(folder, name), f"{folder.figures.name}/{name}.png"
+        name: ArticleFigure(
+            name, captions[name], (folder.article_figures / f"{name}.svg").read_text(encoding="utf-8"),
+            f"{place}/{name}.png",
         )
-        for name, caption in captions.items()
-    }
-    sentences = {"answer": " ".join(answer(sweep)), "ewma_meaning": " ".join(analyses.sentences())}
+        for name in drawn
+    }  # fmt: skip
+    sentences = {"answer": " ".join(answer(sweep))}
+    for capture in analyses.gradients.values():
+        sentences["ewma_meaning"] = ewma_meaning(capture, capture.about["beta"])
     sessions = _sessions(folder)
     text = article_markdown(
         sweep, {**make_tables(sweep), **analyses.tables()}, figures, sentences=sentences,
@@ -109,15 +122,17 @@ def _analysis_figures(folder: SweepFolder) -> Analyses:
     """Draw what the folder's analyses captured; a figure that went by another name before goes."""
     analyses = load_analyses(folder.analyses)
     figures = analyses.figures()
-    _drop_old(folder.figures, figures)
+    _drop_old(folder.figures, figures, FORMATS)
     if figures:
         write_figures(figures, folder.figures)
     return analyses
 
 
-def _drop_old(folder: Path, names: Collection[str]) -> None:
+def _drop_old(folder: Path, names: Collection[str], formats: Collection[str]) -> None:
+    """Remove what an analysis was drawn or written as under another name than its present one."""
     for path in folder.glob("*.*"):
-        if is_of_an_analysis(path.stem) and path.stem not in names:
+        ours = path.suffix.removeprefix(".") in formats and is_of_an_analysis(path.stem)
+        if ours and path.stem not in names:
             path.unlink(missing_ok=True)
 
 
@@ -147,7 +162,7 @@ def _sessions(folder: SweepFolder) -> list[dict[str, Any]]:
 
 
 def _commands(folder: SweepFolder) -> list[str]:
-    """The command that began the sweep, as it was typed, where it is known."""
+    """The commands that began the sweep or went on with it, as they were typed, where they are known."""
     words = [session.get("command") for session in _sessions(folder)]
-    typed = [shlex.join(map(str, command)) for command in words if isinstance(command, list) and command]
-    return list(dict.fromkeys(command for command in typed if " run " in command))
+    typed = [[str(word) for word in command] for command in words if isinstance(command, list)]
+    return list(dict.fromkeys(shlex.join(command) for command in typed if command[1:2] in (["run"], ["study"])))

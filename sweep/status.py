@@ -7,7 +7,7 @@ from typing import Any
 
 from results.frames import runs_frame
 from results.ledger import Ledger
-from results.lookup import find_run, pack_of
+from results.lookup import begun_pack_of, find_run
 from search_spaces.errors import LedgerError, SweepFolderError
 from sweep.folder import SweepFolder, resume_command, sweep_names
 from sweep.lock import is_driven
@@ -88,8 +88,8 @@ def run_log(folder: SweepFolder, run: str) -> str:
     """
     with Ledger.open_read_only(folder.ledger) as ledger:
         run_id = find_run(ledger, run)
-        pack = pack_of(ledger, run_id)
-    path = folder.pack_log(pack.pack_id) if pack else None
+        pack_id = begun_pack_of(ledger, run_id)
+    path = folder.pack_log(pack_id) if pack_id else None
     if path is None or not path.is_file():
         return f"run {run_id} has not been started yet\n"
     text = path.read_text(encoding="utf-8", errors="replace")

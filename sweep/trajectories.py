@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 SAVES = 25
 """About so many points has a path, where nothing else is asked for."""
 
-FEWEST_POINTS = 3
-"""A plane needs so many."""
-
 MOST_PATHS = 4
 """Configurations that are traced where none are named: more would not be told apart."""
 
@@ -39,7 +36,7 @@ Weights = npt.NDArray[np.floating]
 
 def trace_trajectories(
     folder: SweepFolder, runs: Sequence[str | Run] = (), *, seed: int | None = None, grid: int = 21,
-    data: str | None = None, track: Track = silent, again: bool = True,
+    data: str | None = None, track: Track = silent, skip: Collection[Path] = (),
 ) -> list[Path]:  # fmt: skip
     """Trace runs of one seed: each on its own two directions, and where there are several, all on shared ones.
 
@@ -50,7 +47,7 @@ def trace_trajectories(
         grid: points of the loss surface on each side, at least 3.
         data: where the data lie now, if not where the sweep's spec says.
         track: told how far it is.
-        again: whether what was traced before is traced again.
+        skip: files of paths that are known to be as they would be made now.
 
     Returns:
         The files of the paths.
@@ -67,7 +64,7 @@ def trace_trajectories(
     if len(subjects.runs) > 1:
         groups.append(subjects.runs)
     stems = {group: folder.analyses / "trajectory" / _stem(group) for group in groups}
-    left = [group for group in groups if again or not trajectory_files(stems[group])[0].exists()]
+    left = [group for group in groups if trajectory_files(stems[group])[0] not in skip]
     if left:
         device = device_of(subjects)
         weights = {run.run_id: _weights(subjects, run, device, track) for run in subjects.runs}
@@ -116,6 +113,7 @@ def _chosen(folder: SweepFolder, runs: Sequence[str | Run], seed: int | None, da
 def _weights(subjects: Subjects, run: Run, device: torch.device, track: Track) -> tuple[list[int], Weights]:
     """Return the epochs of which the run's weights are known, and these ``[n, P]``; train again what is missing."""
     from trainables.saved_weights import SavedWeights
+    from trainables.trajectory import FEWEST_POINTS
 
     saved = SavedWeights(subjects.folder.weights)
     epochs = saved.epochs(run.run_id)

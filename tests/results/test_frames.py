@@ -179,13 +179,13 @@ def test_a_row_says_what_was_not_as_when_its_run_began(ledger, runs, attempt_of,
     pair = runs[:2]
     began = attempt_of(pair, "began", started=1.0)
     same = attempt_of(pair, "same", started=2.0, pid=7)
-    other = attempt_of(pair, "other", started=3.0, threads=4, versions={"torch": "2.12"})
+    other = attempt_of(pair, "other", started=3.0, threads=4, device="NVIDIA H200")
     alone = attempt_of(runs[:1], "alone", started=4.0, pack_id="pack-2")
     for epoch, attempt in enumerate((began, same, other), start=1):
         ledger.record([attempt], [row_of(run, epoch, attempt_id=attempt.attempt_id) for run in pair], {})
     frame = epochs_frame(ledger)
     assert list(frame["differs_in"].isna()) == [True, True, False] * 2
-    assert set(frame["differs_in"].dropna()) == {"threads, versions"}
+    assert set(frame["differs_in"].dropna()) == {"device, threads"}
     ledger.record([alone], [row_of(runs[0], epoch, attempt_id="alone") for epoch in (1, 2, 3)], {})
     frame = epochs_frame(ledger)
     assert list(frame[frame["run_id"] == runs[0].run_id]["differs_in"]) == ["pack"] * 3

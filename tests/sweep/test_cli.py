@@ -65,6 +65,11 @@ SLIPS = [
         "unknown layer 'conv3.weight' (did you mean conv2.weight?); valid: conv1.bias, conv1.weight",
     ),
     (["gradients", "--space", "optimizers", "--data", DATA, "--batches", "1"], "batches: 1; at least 2"),
+    (
+        ["gradients", "--space", "optimizers", "--run", "ab"],
+        "--run: ab is a run of no sweep; say of which with --sweep",
+    ),
+    (["gradients", "--sweep", "mine", "--run", "ab", "--seed", "1"], "--seed: 1, but --run names a run"),
     (["lr-range", "optimizers", "--steps", "1"], "--steps: 1; at least 2"),
     (["lr-range", "optimizers", "--from", "10", "--to", "0.1"], "--from: 10 is not below --to 0.1"),
     (["lr-range", "optimizers", "--from", "0"], "--from: 0; a learning rate is a finite number above 0"),
