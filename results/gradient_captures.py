@@ -128,7 +128,21 @@ class GradientCapture:
     def notes(self) -> list[str]:
         """Return what must stand under every table and figure."""
         whose = f"{self.label}, seed {self.about['seed']}, from its first step; {self.about['data']}."
-        return [whose, *([SYNTHETIC_NOTE] if self.about["synthetic"] else [])]
+        return [whose, *self._shorter_batches(), *([SYNTHETIC_NOTE] if self.about["synthetic"] else [])]
+
+    def _shorter_batches(self) -> list[str]:
+        """Say how many of the mini-batches are an epoch's last and smaller one: their gradients are noisier."""
+        examples, size = int(self.about.get("examples", 0)), int(self.about["batch_size"])
+        rest = examples % size
+        if not rest:
+            return []
+        last = sum(step % -(-examples // size) == 0 for step in range(1, len(self.gradients) + 1))
+        if not last:
+            return []
+        return [
+            f"{last} of the {len(self.gradients)} mini-batches {'is' if last == 1 else 'are'} the last of an epoch and "
+            f"hold{'s' if last == 1 else ''} {rest} images in place of {size}: noisier ones, which raise the variance."
+        ]
 
     def table(self, name: str, caption: str, columns: Sequence[Column], rows: Sequence[Mapping[str, Value]],
               notes: Sequence[str] = ()) -> Table:  # fmt: skip

@@ -218,7 +218,7 @@ def _notes(tests: Sequence[RangeTest]) -> list[str]:
         lag = BETA / (1 - BETA) * math.log10(lr[-1] / lr[0]) / (len(lr) - 1)
         notes.append(
             f"{len(lr)} steps from {lr[0]:g} to {lr[-1]:g}. The loss is an average over steps (β = {BETA:g}) that lags "
-            f"by about 9 of them: {lag:.1g} decades of the rate."
+            f"by about 9 of them: {lag:.2g} decades of the rate."
         )
     shared = {str(test.about["start"]) for test in tests if "start" in test.about}
     notes += [f"Start: {start}." for start in sorted(shared)]

@@ -58,7 +58,7 @@ def capture_gradients(
         about = {
             **subjects.about(run, "gradients", device),
             "layer": layer, "layer_shape": list(SHAPES[layer]), "beta": beta,
-            "batch_size": run.protocol.batch_size,
+            "batch_size": run.protocol.batch_size, "examples": len(subjects.data.train_labels),
         }  # fmt: skip
         with writable(path), writing_gradients(path, about) as writer:
             noise = gradient_capture.capture_gradients(

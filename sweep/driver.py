@@ -203,9 +203,12 @@ def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
     now = {**run.protocol.to_dict(), "data": run.data_fingerprint}
     for key, value in now.items():
         if before.get(key, value) != value:
+            then, now_asked = before[key], value
+            if key == "data":
+                then, now_asked = f"other data (fingerprint {then:.12}…)", f"those of fingerprint {value:.12}…"
             raise SpecError(
-                key, f"the sweep {folder.name!r} was begun with {before[key]}, this asks for {value}",
-                "begin another one with --name",
+                key, f"the sweep {folder.name!r} was begun with {then}, this asks for {now_asked}",
+                f"begin another one with --name, or give what {folder.spec} says",
             )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from search_spaces import Run
 from search_spaces.canonical import content_hash
 from search_spaces.errors import SpecError, SweepFolderError
 from sweep.analyses import Track, device_of, named, silent, writable
-from sweep.folder import SweepFolder
+from sweep.folder import SweepFolder, resume_command
 from sweep.subjects import Subjects, of_sweep
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _chosen(folder: SweepFolder, runs: Sequence[str | Run], seed: int | None, da
         statuses = ledger.statuses()
         ids = [run.run_id if isinstance(run, Run) else find_run(ledger, run) for run in runs]
     if not ids:
-        seed = subjects.spec.seed_list[0] if seed is None else seed
+        asked, seed = seed, subjects.spec.seed_list[0] if seed is None else seed
         best = {
             group.configuration_id for group in pick(load_sweep(folder.ledger, folder.name), MOST_PATHS).configurations
         }
@@ -94,6 +94,9 @@ def _chosen(folder: SweepFolder, runs: Sequence[str | Run], seed: int | None, da
             if run.seed == seed and statuses[run.run_id] == "done" and run.configuration.configuration_id in best
         ]  # fmt: skip
         if not ids:
+            if asked is None:
+                again = resume_command(folder.name, folder.runs_dir)
+                raise SpecError(folder.name, f"no run of seed {seed} is done yet, and a path needs a whole run", again)
             known = ", ".join(str(one) for one in subjects.spec.seed_list[:20])
             raise SpecError("--seed", f"no run of seed {seed} is done", f"the sweep's seeds are {known}")
     for run_id in ids:
@@ -152,7 +155,7 @@ def _retrain(subjects: Subjects, run: Run, device: torch.device, track: Track) -
         ):
             losses = {row["epoch"]: row["train_loss"] for row in report.rows if row["run_id"] == run.run_id}
             differ += sum(recorded.get(epoch) != loss for epoch, loss in losses.items())
-            track(f"weights of {subjects.label(run)}: trained again, none were kept", done, epochs)
+            track(f"weights of {len(wanted)} of a pack's runs: trained again, none were kept", done, epochs)
     finally:
         torch.set_num_threads(before)
     if differ:

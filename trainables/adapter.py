@@ -17,6 +17,7 @@ import torch
 from ray import tune
 
 from search_spaces import Run
+from trainables.allocator import keep_freed_memory
 from trainables.checkpoint import Checkpoints
 from trainables.dataset import DataSet
 from trainables.devices import deterministic, device_name, library_versions, training_device
@@ -60,6 +61,7 @@ class PackTrainable(tune.Trainable):
         assert data is not None
         self._data = data
         self._sigterm = Sigterm()
+        keep_freed_memory()
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -205,3 +205,11 @@ def test_bands_hold_the_range_of_every_step(make: Make) -> None:
     assert [row.values["lowest"] for row in table.rows] == noise_of(30).min(axis=1).tolist()
     assert [row.values["highest"] for row in table.rows] == noise_of(30).max(axis=1).tolist()
     assert sum(column.key.startswith("element_") for column in table.columns) == 3
+
+
+def test_a_capture_says_which_of_its_batches_are_an_epochs_smaller_last(make: Make) -> None:
+    """Of 52 images in batches of 16 the fourth of every epoch holds 4: five times within 20 steps."""
+    said = "5 of the 20 mini-batches are the last of an epoch and hold 4 images in place of 16"
+    assert any(note.startswith(said) for note in make(noise_of(20), examples=52).notes())
+    assert not any("last of an epoch" in note for note in make(noise_of(20), examples=64).notes())
+    assert not any("last of an epoch" in note for note in make(noise_of(3), examples=52).notes())
