@@ -35,24 +35,33 @@ def find_run(ledger: Ledger, run: str) -> str:
     return str(found[0])
 
 
+def recorded_run(ledger: Ledger, run_id: str) -> Run:
+    """Return the run that the ledger has under this id; trained by another version, it has another id today.
+
+    Raises:
+        KeyError: the ledger has none.
+    """
+    query = "SELECT configuration, seed, protocol, data_fingerprint FROM runs WHERE run_id = :run"
+    for configuration, seed, protocol, fingerprint in ledger.rows(query, {"run": run_id}):
+        choice, common = Configuration.from_dict(json.loads(configuration)), Protocol.from_dict(json.loads(protocol))
+        return Run(choice, seed, common, fingerprint)
+    raise KeyError(run_id)
+
+
 def run_of(ledger: Ledger, run_id: str) -> Run:
-    """Return the run of this id.
+    """Return the run of this id, which can be trained again.
 
     Raises:
         KeyError: the ledger has none.
         LedgerError: it was trained by another version of the training, under which it has another id.
     """
-    query = "SELECT configuration, seed, protocol, data_fingerprint FROM runs WHERE run_id = :run"
-    for configuration, seed, protocol, fingerprint in ledger.rows(query, {"run": run_id}):
-        choice, common = Configuration.from_dict(json.loads(configuration)), Protocol.from_dict(json.loads(protocol))
-        run = Run(choice, seed, common, fingerprint)
-        if run.run_id != run_id:
-            raise LedgerError(
-                f"{ledger.path}: run {run_id} was trained by another version of the training than this one "
-                f"({TRAINING_VERSION}); look into it with the version that trained it"
-            )
-        return run
-    raise KeyError(run_id)
+    run = recorded_run(ledger, run_id)
+    if run.run_id != run_id:
+        raise LedgerError(
+            f"{ledger.path}: run {run_id} was trained by another version of the training than this one "
+            f"({TRAINING_VERSION}); look into it with the version that trained it"
+        )
+    return run
 
 
 def pack_of(ledger: Ledger, run_id: str) -> TrainedIn | None:

@@ -25,9 +25,9 @@ def main() -> None:
     import typer
 
     from sweep.cli import app
-    from sweep.stopping import end_on_sigterm
+    from sweep.stopping import own_process
 
-    end_on_sigterm()
+    own_process()
 
     # Of click, or of the copy that newer versions of typer carry.
     usage_error: type[Exception] = typer.BadParameter.__bases__[0]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from results.ledger import Ledger
-from results.lookup import run_of
+from results.lookup import recorded_run
 from search_spaces import Run
 from search_spaces.canonical import canonical_json
 from search_spaces.labels import configuration_labels
@@ -32,8 +32,12 @@ def announce_changes(ledger: Ledger, runs: Sequence[Run], epochs: int) -> list[s
     asked = {run.run_id for run in runs}
     finished = ledger.finished(asked, epochs)
     recorded = ledger.epochs_recorded()
-    gone = [run_of(ledger, run_id) for run_id, (_, planned) in targets.items() if planned and run_id not in asked]
-    other_length = {_but_length(run): run for run in gone if targets[run.run_id][0] != epochs}
+    gone = {
+        run_id: recorded_run(ledger, run_id)
+        for run_id, (_, planned) in targets.items()
+        if planned and run_id not in asked
+    }
+    other_length = {_but_length(run): run_id for run_id, run in gone.items() if targets[run_id][0] != epochs}
     extended: dict[int, list[Run]] = {}
     longer: dict[int, list[Run]] = {}
     added: list[Run] = []
@@ -43,11 +47,11 @@ def announce_changes(ledger: Ledger, runs: Sequence[Run], epochs: int) -> list[s
             if twin is None:
                 added.append(run)
             else:
-                longer.setdefault(targets[twin.run_id][0], []).append(run)
+                longer.setdefault(targets[twin][0], []).append(run)
         elif targets[run.run_id][0] < epochs and run.run_id not in finished:
             extended.setdefault(targets[run.run_id][0], []).append(run)
     replaced = {_but_length(run) for group in longer.values() for run in group}
-    dropped = [run for run in gone if _but_length(run) not in replaced]
+    dropped = [run for run in gone.values() if _but_length(run) not in replaced]
     shorter = [run for run in runs if recorded.get(run.run_id, 0) > epochs]
     labels = configuration_labels(list(dict.fromkeys(run.configuration for run in [*runs, *dropped])))
 

@@ -105,7 +105,7 @@ def drive(
     if dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), retry_failed)
         return None
-    with _created(folder), driving(folder.lock), Ledger.create_or_open(folder.ledger) as ledger:
+    with _driven(folder), Ledger.create_or_open(folder.ledger) as ledger:
         _check_same_protocol(ledger, folder, runs[0])
         left = _left_to_train(ledger, spec, runs, retry_failed)
         packs = left.packs
@@ -132,16 +132,17 @@ def drive(
 
 
 @contextmanager
-def _created(folder: SweepFolder) -> Iterator[None]:
-    """Make the folder; take it away again where it is new and a user's mistake ends the sweep before it is planned."""
+def _driven(folder: SweepFolder) -> Iterator[None]:
+    """Make the folder and drive it; take it away where it is new and a user's mistake ends it before it is planned."""
     new = not folder.path.exists()
     folder.create()
-    try:
-        yield
-    except UserError:
-        if new and not folder.spec.exists():
-            shutil.rmtree(folder.path)
-        raise
+    with driving(folder.lock):  # nobody else is at work in what is taken away
+        try:
+            yield
+        except UserError:
+            if new and not folder.spec.exists():
+                shutil.rmtree(folder.path)
+            raise
 
 
 @contextmanager

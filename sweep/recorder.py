@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from trainables.faults import fault_point
 
 LAST_LINES = 5
 _OUT_OF_GPU_MEMORY = re.compile(r"OutOfMemoryError: CUDA|CUDA out of memory|CUDA error: out of memory")
-_NO_FAULT_OF_A_RUN = re.compile(r"No space left on device|Disk quota exceeded|SupersededError")
+_NO_FAULT_OF_A_RUN = re.compile(r"\b(CheckpointError|SupersededError)\b")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -32,6 +32,7 @@ class Failure:
 
     pack: Pack
     error: str
+    progressed: bool  # whether it trained an epoch between this failure and the one before
 
     @property
     def last_line(self) -> str:
@@ -53,8 +54,10 @@ class Recorder(Callback):
     """Writes every report into the ledger, one transaction each, and every trial's story into its log."""
 
     def __init__(
-        self, ledger: Ledger, folder: SweepFolder, packs: Mapping[str, Pack], progress: Progress, stop: Stopping
-    ) -> None:
+        self, ledger: Ledger, folder: SweepFolder, packs: Mapping[str, Pack], progress: Progress, stop: Stopping,
+        settle: Callable[[Failure], str | None],
+    ) -> None:  # fmt: skip
+        """``settle`` says what becomes of a pack whose attempts are used up, None where it failed for good."""
         self._ledger = ledger
         self._folder = folder
         self._packs = packs
@@ -63,7 +66,8 @@ class Recorder(Callback):
         self._pack_of_trial: dict[str, Pack] = {}
         self._training: set[str] = set()  # ids of the packs whose trials run
         self._stopped: set[str] = set()  # ids of those that ended because they were asked to
-        self.failures: list[Failure] = []  # packs whose attempts are used up
+        self._settle = settle
+        self._progressed: set[str] = set()  # ids of the packs that trained an epoch since they began or failed
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that never happens here."""
@@ -89,6 +93,10 @@ class Recorder(Callback):
         pack = self._pack(trial)
         if result["stopped"]:
             self._stopped.add(pack.pack_id)
+            if not self._stop.asked:  # the request came from another terminal
+                self._stop.ask()
+        elif result["fresh"]:
+            self._progressed.add(pack.pack_id)
         rows = [EpochRow(**row) for row in result["rows"]]
         attempts = [Attempt(**{**attempt, "members": tuple(attempt["members"])}) for attempt in result["attempts"]]
         self._ledger.record(attempts, rows, result["diverged"])
@@ -116,6 +124,7 @@ class Recorder(Callback):
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed and will be tried again, from its last checkpoint."""
         pack, error = self._pack(trial), _error_text(trial)
+        self._progressed.discard(pack.pack_id)
         self._ledger.attempt_failed(pack.pack_id, error)
         self._log(pack, f"failed, is tried again\n{error}")
         self._progress.retried(pack, _last_line(error))
@@ -129,16 +138,12 @@ class Recorder(Callback):
             return
         self._ledger.attempt_failed(pack.pack_id, error)
         self._log(pack, f"failed\n{error}")
-        self.failures.append(Failure(pack, error))
-
-    def try_otherwise(self, failure: Failure, how: str) -> None:
-        """Note that a pack failed and that its runs get another chance: ``how``."""
-        self._log(failure.pack, how)
-        self._progress.say(f"pack {failure.pack.pack_id} failed ({failure.last_line}); {how}")
-
-    def give_up(self, failure: Failure) -> None:
-        """Note that a pack failed for good: its runs are failed, the others go on."""
-        pack, error = failure.pack, failure.error
+        failure = Failure(pack, error, pack.pack_id in self._progressed)
+        how = self._settle(failure)
+        if how is not None:
+            self._log(pack, how)
+            self._progress.say(f"pack {pack.pack_id} failed ({failure.last_line}); {how}")
+            return
         self._ledger.fail(pack.run_ids, error)
         self._log(pack, "failed for good")
         lines = [line for line in error.strip().splitlines() if line.strip()][-LAST_LINES:]

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from results.ledger import Ledger
 from search_spaces.errors import EnvironmentMismatchError, SpecError
-from sweep.folder import SweepFolder
+from sweep.folder import SweepFolder, resume_command
 from sweep.plan import Pack
 from sweep.progress import Progress
 from sweep.spec import Spec
-from sweep.stopping import Stopped, Stopping, end_on_sigterm, stopping
+from sweep.stopping import end_on_sigterm, keep_sigterm, stopping
+from sweep.trials import Round, Trials
 from trainables.dataset import DataSet
-from trainables.loop import Assignment
-
-if TYPE_CHECKING:
-    from sweep.recorder import Failure, Recorder
 
 QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they mean to the user
@@ -58,6 +53,7 @@ def ray_session(address: str) -> Iterator[dict[str, float]]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     if address == "local":
         options |= {"include_dashboard": False}
+    restore = keep_sigterm()
     try:
         try:
             ray.init(address=address, **options)
@@ -68,6 +64,7 @@ def ray_session(address: str) -> Iterator[dict[str, float]]:
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
+        restore()
 
 
 def check_resources(spec: Spec) -> None:
@@ -92,117 +89,18 @@ def train_packs(
 ) -> None:  # fmt: skip
     """Train ``packs`` and return when all have ended; what they bring is in the ledger.
 
-    A pack that fails is tried again once, from its checkpoint. One that fails twice in a row is taken apart and its
-    runs are trained one by one, so that a run which takes its process with it takes no other one; one that a GPU had
-    no memory for gets a larger share of it. A run by itself is tried again as often as ``resources.retries`` says.
+    A pack that fails is tried again once, from its checkpoint. One that fails twice in a row, without an epoch between,
+    is taken apart and its runs are trained one by one, so that a run which takes its process with it takes no other
+    one; one that a GPU had no memory for gets a larger share of it. A run by itself is tried again as often as
+    ``resources.retries`` says.
 
     Raises:
         KeyboardInterrupt: the user's Ctrl-C, or a SIGTERM; the trials are stopped.
     """
-    retries = 0 if fail_fast else spec.resources.retries
-    trials = Trials(spec, data, folder, ledger, progress, fail_fast)
-    with stopping(folder.stop_request, progress.say) as stop:
-        failures = trials.train(packs, min(1, retries), stop)
-        if not retries:
-            trials.give_up(failures)
-            return
-        gpus = spec.resources.gpus_per_trial
-        while (starved := [one for one in failures if one.out_of_gpu_memory]) and gpus < 1:
-            gpus = min(1.0, 2 * gpus)
-            trials.tell(starved, f"out of GPU memory: it is tried again with {gpus:g} of a GPU")
-            others = [one for one in failures if not one.out_of_gpu_memory]
-            failures = others + trials.train([one.pack for one in starved], 0, stop, gpus)
-        several = [one for one in failures if one.may_be_one_run]
-        others = [one for one in failures if not one.may_be_one_run]
-        trials.tell(several, "its runs are trained one by one")
-        alone = [single for one in several for single in trials.take_apart(one.pack)]
-        failed = trials.train(alone, retries, stop, gpus)
-        if retries > 1:
-            others = trials.train([one.pack for one in others], retries - 2, stop, gpus)
-        trials.give_up([*failed, *others])
-
-
-class Trials:
-    """Packs as trials of Ray Tune, a round of them at a time."""
-
-    def __init__(
-        self, spec: Spec, data: DataSet, folder: SweepFolder, ledger: Ledger, progress: Progress, fail_fast: bool
-    ) -> None:
-        self._spec = spec
-        self._data = data
-        self._folder = folder
-        self._ledger = ledger
-        self._progress = progress
-        self._fail_fast = fail_fast
-        self._recorders: list[Recorder] = []
-
-    def train(
-        self, packs: Sequence[Pack], retries: int, stop: Stopping, gpus_per_trial: float | None = None
-    ) -> list[Failure]:
-        """Train ``packs``, each tried again ``retries`` times; return those that failed every time."""
-        from ray import tune
-
-        from sweep.recorder import Recorder
-        from trainables.adapter import PackTrainable
-
-        if not packs:
-            return []
-        resources = self._spec.resources
-        gpus = resources.gpus_per_trial if gpus_per_trial is None else gpus_per_trial
-        recorder = Recorder(self._ledger, self._folder, {pack.pack_id: pack for pack in packs}, self._progress, stop)
-        self._recorders.append(recorder)
-        trainable = tune.with_resources(
-            tune.with_parameters(PackTrainable, data=self._data), {"cpu": resources.cpus_per_trial, "gpu": gpus}
-        )
-        with tempfile.TemporaryDirectory(prefix="lenet-sweep-") as scratch:
-            tune.Tuner(
-                trainable,
-                param_space={"pack": tune.grid_search([self._config(pack)["pack"] for pack in packs])},
-                tune_config=tune.TuneConfig(
-                    max_concurrent_trials=resources.max_concurrent or None,
-                    reuse_actors=True,
-                    trial_dirname_creator=lambda trial: trial.trial_id,
-                ),
-                run_config=tune.RunConfig(
-                    name="tune",
-                    storage_path=str(Path(scratch)),
-                    callbacks=[recorder],
-                    failure_config=tune.FailureConfig(max_failures=retries, fail_fast=self._fail_fast),
-                    verbose=0,
-                ),
-            ).fit()
-        if stop.asked:
-            raise Stopped
-        return recorder.failures
-
-    def _config(self, pack: Pack) -> dict[str, str]:
-        from trainables.adapter import trial_config
-
-        spec, resources = self._spec, self._spec.resources
-        return trial_config(
-            Assignment(pack.pack_id, pack.runs, spec.epochs, spec.test_epoch_set()),
-            checkpoints=self._folder.pack_checkpoints(pack.pack_id),
-            threads=max(1, int(resources.cpus_per_trial)),
-            gpu=resources.gpus_per_trial > 0,
-            weights=self._folder.weights,
-            stop_request=self._folder.stop_request,
-            save_weights_every=spec.save_weights_every,
-            checkpoint_seconds=resources.checkpoint_seconds,
-        )
-
-    def take_apart(self, pack: Pack) -> list[Pack]:
-        """Return the runs of ``pack`` that have no result yet, each as a pack of one, also for every later driver."""
-        finished = self._ledger.finished(pack.run_ids, self._spec.epochs)
-        singles = [Pack((run,)) for run in pack.runs if run.run_id not in finished]
-        self._ledger.split_pack(pack.pack_id, [(single.pack_id, single.run_ids) for single in singles])
-        return singles
-
-    def tell(self, failures: Sequence[Failure], how: str) -> None:
-        """Tell that these packs get another chance."""
-        for failure in failures:
-            self._recorders[-1].try_otherwise(failure, how)
-
-    def give_up(self, failures: Sequence[Failure]) -> None:
-        """Record that the runs of these packs failed."""
-        for failure in failures:
-            self._recorders[-1].give_up(failure)
+    last_words = f"interrupted; go on with: {resume_command(folder.name, folder.runs_dir)}"
+    with stopping(folder.stop_request, progress.say, last_words) as stop:
+        trials = Trials(spec, data, folder, ledger, progress, stop, fail_fast)
+        trials.train(Round(tuple(packs), min(1, trials.retries), spec.resources.gpus_per_trial))
+        while (another := trials.next_round()) is not None:
+            trials.train(another)
+        stop.check(training=0)

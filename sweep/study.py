@@ -102,13 +102,11 @@ def _look_inside(folder: SweepFolder, subjects: Subjects, four: Mapping[str, Run
         )  # fmt: skip
     # On fewer batches than an epoch LeNet-5 is still on its plateau, and no rate tells itself from another.
     steps = max(BATCHES, math.ceil(len(subjects.data.train_labels) / subjects.spec.protocol.batch_size))
-    left = []
-    for run in four.values():
-        path = folder.analysis("lr-range", run.run_id)
-        own[path] = ""
-        if (test := there.range_tests.get(path)) is None or len(test.lr) != steps:
-            left.append(run)
-    unless(not left, "range test", lambda: run_range_tests(subjects.only(*left), steps=steps, track=track))
+    tests = {folder.analysis("lr-range", run.run_id): run for run in four.values()}
+    own |= dict.fromkeys(tests, "")
+    whole = all(path in there.range_tests and len(there.range_tests[path].lr) == steps for path in tests)
+    # All of them or none: as one pack, in which each has the same bits again.
+    unless(whole, "range test", lambda: run_range_tests(subjects.only(*four.values()), steps=steps, track=track))
     own |= _trajectories(folder, four, there, epochs, unless, track)
     if adam:
         path = folder.analysis("activations", adam.run_id)

@@ -25,6 +25,10 @@ OWNER = "owner"
 _NAME = re.compile(r"epoch(\d{6,})-step(\d{8,})\.ckpt")
 
 
+class CheckpointError(OSError):
+    """A checkpoint could not be read or written: no fault of the runs, but of the place."""
+
+
 class SupersededError(RuntimeError):
     """Another process has taken the pack up: what this one trains is trained there."""
 
@@ -46,31 +50,34 @@ class Checkpoints:
         """Become the only one that may save here, clear what a killed writer left, and return :meth:`newest`.
 
         Raises:
-            OSError: the folder cannot be written.
+            CheckpointError: the folder cannot be written, or one of its files cannot be read.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._token = uuid.uuid4().hex
         aside = self.folder / f"{OWNER}.{self._token}.tmp"
-        aside.write_text(self._token, encoding="ascii")
-        aside.replace(self.folder / OWNER)
-        for left in self.folder.glob("*.tmp"):
-            left.unlink(missing_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            aside.write_text(self._token, encoding="ascii")
+            aside.replace(self.folder / OWNER)
+            for left in self.folder.glob("*.tmp"):
+                left.unlink(missing_ok=True)
+        except OSError as error:
+            raise CheckpointError(error.errno, error.strerror, str(self.folder)) from error
         return self.newest()
 
     def save(self, state: Mapping[str, Any]) -> Path:
         """Write ``state`` (see ``Pack.state_dict``); it and the latest one before it are kept.
 
         Raises:
-            OSError: the folder cannot be written; what stood there still stands.
+            CheckpointError: the folder cannot be written; what stood there still stands.
             SupersededError: another process has taken the pack up since.
         """
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         payload = buffer.getbuffer()
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"epoch{state['epoch']:06d}-step{state['step_in_epoch']:08d}.ckpt"
         aside = path.with_suffix(f".{os.getpid()}.tmp")
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             with aside.open("wb") as file:
                 file.write(MAGIC)
                 file.write(hashlib.sha256(payload).digest())
@@ -80,7 +87,7 @@ class Checkpoints:
             self._check_owner()
             aside.replace(path)
         except OSError as error:  # a write that finds no space does not say where
-            raise OSError(error.errno, error.strerror, str(path)) from error
+            raise CheckpointError(error.errno, error.strerror, str(path)) from error
         finally:
             aside.unlink(missing_ok=True)
         self._drop_others(path)
@@ -109,11 +116,17 @@ class Checkpoints:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Return the state in ``path``; None where it is torn, changed, unreadable, or no checkpoint of ours."""
+    """Return the state in ``path``; None where it is missing, torn, changed, or no checkpoint of ours.
+
+    Raises:
+        CheckpointError: the file is there and cannot be read now; it may be sound.
+    """
     try:
         content = path.read_bytes()
-    except OSError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
+    except OSError as error:
+        raise CheckpointError(error.errno, error.strerror, str(path)) from error
     head, payload = content[: len(MAGIC) + DIGEST_BYTES], content[len(MAGIC) + DIGEST_BYTES :]
     if head != MAGIC + hashlib.sha256(payload).digest():
         return None
@@ -121,6 +134,8 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch wonders at a strange pickle before it refuses
             state = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
+    except MemoryError:
+        raise
     except Exception:  # bytes that somebody gave a checksum raise anything at all from inside torch.load
         return None
     return state if isinstance(state, dict) and {"epoch", "step_in_epoch"} <= state.keys() else None

@@ -38,6 +38,24 @@ class KillsOnce(SGD):
         super().step()
 
 
+class KillsTwice(SGD):
+    """Kills its process at its 20th step and at its 40th, once each: files beside ``marker`` remember."""
+
+    def __init__(self, params: Any, lr: float = 0.1, marker: str = "") -> None:
+        super().__init__(params, lr=lr)
+        self._marker = marker
+        self.param_groups[0]["taken"] = 0  # travels with the state
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        self.param_groups[0]["taken"] += 1
+        taken = self.param_groups[0]["taken"]
+        died = Path(f"{self._marker}-{taken}")
+        if taken in (20, 40) and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().step()
+
+
 class NeedsHalfAGpu(SGD):
     """Runs out of GPU memory where its trial has less than half of a GPU."""
 

@@ -104,6 +104,17 @@ def test_another_configuration_is_added_and_one_that_went_is_left_out(folder: Sw
     ]
 
 
+def test_runs_of_another_version_of_the_training_are_left_out_and_in_nobodys_way(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '[[configurations]]\noptimizer = {name = "SGD", lr = 0.1}'
+    with Ledger.create_or_open(folder.ledger) as ledger:
+        train(ledger, runs_of(spec(text)), 10)
+        monkeypatch.setattr("search_spaces.run.TRAINING_VERSION", 2)
+        lines = announce_changes(ledger, runs_of(spec(text)), 10)
+    assert lines == ["adds 2 runs: SGD lr=0.1", "leaves out 2 runs, kept in the ledger: SGD lr=0.1"]
+
+
 def test_fewer_epochs_have_nothing_to_do(folder: SweepFolder) -> None:
     text = '[[configurations]]\noptimizer = {name = "SGD", lr = [0.05, 0.1]}'
     assert announced(folder, spec(text), spec(text, epochs=4)) == [

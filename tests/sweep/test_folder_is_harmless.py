@@ -140,7 +140,7 @@ def assert_harmless(sweep: Sweep, run: str, marker: Path, verbs: str) -> list[tu
     return said
 
 
-LOOKING = "status, status s, logs s {run}, export s, report s"
+LOOKING = "status, status s, logs s {run}, export s"  # `resume` makes the page, too
 READING = "activations s {run} --images 1, trajectory s --run {run} --grid 3"
 
 
@@ -239,7 +239,8 @@ def test_a_pack_id_that_leads_out_is_one_line(pack_id: str, copied: SweepFolder,
     """The file that it would lead to is there, and would be shown."""
     run = the_run(copied)
     (copied.path.parent / "x.log").write_text("SECRET")
-    changed_ledger(copied, "UPDATE attempts SET pack_id = ?", pack_id)
+    for table in ("attempts", "runs"):
+        changed_ledger(copied, f"UPDATE {table} SET pack_id = ?", pack_id)
     for code, text in assert_harmless(sweep, run, marker, "logs s {run}, activations s {run} --images 1"):
         assert code == 2
         assert f"{pack_id!r} is no id of a run or a pack" in text.replace("\\\\n", "\\n")

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from results.frames import EPOCH_COLUMNS
 from results.ledger import Ledger
 from tests.sweep.test_run import DATA, frames, ray, run, spec, without_times
 
@@ -41,23 +42,38 @@ def attempts_of(outcome: Any) -> list[tuple[int, str | None]]:
         return ledger.rows("SELECT pack_size, outcome FROM attempts ORDER BY started", {})
 
 
+def pack_with_accident(marker: Path, number: int) -> str:
+    dies = f'{{name = "tests.sweep.poison:KillsOnce", lr = 0.05, marker = "{marker}", number = {number}}}'
+    return text("pack = 3", f"{dies}, {SOUND}")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ray: Any, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """What the pack's epochs measure where nothing happens: the accident of this one has been."""
+    folder = tmp_path_factory.mktemp("lives")
+    (folder / "marker").touch()
+    outcome, told = run(spec(pack_with_accident(folder / "marker", 9), "lives"), folder)
+    assert outcome.all_done
+    assert "again" not in told
+    return measured(outcome)
+
+
+def measured(outcome: Any) -> pd.DataFrame:
+    """Return all that an epoch measures, without what names the run and without times."""
+    epochs = without_times(frames(outcome)[1])
+    return epochs[[name for name in EPOCH_COLUMNS if name in epochs and name != "run_id"]]
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
 def test_a_worker_that_dies_is_retried_from_its_checkpoint_to_the_same_bits(
-    ray: Any, tmp_path: Path, number: signal.Signals
+    ray: Any, tmp_path: Path, number: signal.Signals, undisturbed: pd.DataFrame
 ) -> None:
     """It dies in its second epoch, so the first is not trained again; without the accident the numbers are the same."""
-    marker = tmp_path / "marker"
-    dies = f'{{name = "tests.sweep.poison:KillsOnce", lr = 0.05, marker = "{marker}", number = {number.value}}}'
-    said, results = [], []
-    for name in ("dies", "lives"):
-        outcome, told = run(spec(text("pack = 3", f"{dies}, {SOUND}"), name), tmp_path)
-        assert outcome.all_done
-        said.append(told)
-        results.append(without_times(frames(outcome)[1]))
-    assert "it is tried again from its last checkpoint" in said[0]
-    assert "again" not in said[1]
-    pd.testing.assert_frame_equal(*results, check_exact=True)
-    with Ledger.open_read_only(tmp_path / "dies" / "ledger.sqlite") as ledger:
+    outcome, told = run(spec(pack_with_accident(tmp_path / "marker", number.value), "dies"), tmp_path)
+    assert outcome.all_done
+    assert "it is tried again from its last checkpoint" in told
+    pd.testing.assert_frame_equal(measured(outcome), undisturbed, check_exact=True)
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         by_epoch = dict(ledger.rows("SELECT DISTINCT epoch, attempt_id FROM epochs", {}))
     assert by_epoch[1] != by_epoch[2]
 
@@ -85,4 +101,38 @@ def test_a_pack_that_only_its_gpu_had_no_memory_for_gets_a_larger_share(ray: Any
     outcome, said = run(spec(text(resources, hungry), "hungry"), tmp_path)
     assert outcome.all_done
     assert "out of GPU memory: it is tried again with 0.5 of a GPU" in said
+    assert set(frames(outcome)[1]["pack_size"]) == {2}
+
+
+def test_two_deaths_with_an_epoch_between_them_leave_a_pack_whole(ray: Any, tmp_path: Path) -> None:
+    """Fifteen steps an epoch: it dies in the second and in the third, and gets past both."""
+    dies = f'{{name = "tests.sweep.poison:KillsTwice", lr = 0.05, marker = "{tmp_path / "marker"}"}}'
+    outcome, said = run(spec(text("pack = 3\nretries = 1", f"{dies}, {SOUND}"), "twice", epochs=4), tmp_path)
+    assert outcome.all_done
+    assert "it had trained an epoch since it failed before" in said
+    assert len(list(tmp_path.glob("marker-*"))) == 2
+    epochs = frames(outcome)[1]
+    assert set(epochs["pack_size"]) == {3}
+    assert epochs["differs_in"].isna().all()
+
+
+def test_without_gpus_an_error_about_their_memory_is_one_like_others(ray: Any, tmp_path: Path) -> None:
+    hungry = '{name = "tests.sweep.poison:NeedsHalfAGpu", lr = 0.05}'
+    outcome, said = run(spec(text("pack = 2\nretries = 1", f"{hungry}, {SOUND}"), "cpu"), tmp_path)
+    assert list(frames(outcome)[0]["status"]) == ["failed", "done", "done"]
+    assert "of a GPU" not in said
+
+
+def test_a_place_that_cannot_be_written_is_no_fault_of_a_run(ray: Any, tmp_path: Path) -> None:
+    """A file where the packs' checkpoints should lie: the pack fails as a whole, and is the same when it is mended."""
+    sound = spec(text("pack = 2\nretries = 1", SOUND), "blocked")
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "checkpoints").write_text("in the way")
+    outcome, said = run(sound, tmp_path)
+    assert set(frames(outcome)[0]["status"]) == {"failed"}
+    assert "one by one" not in said
+    assert "CheckpointError" in said
+    (tmp_path / "blocked" / "checkpoints").unlink()
+    outcome, _ = run(sound, tmp_path, retry_failed=True)
+    assert outcome.all_done
     assert set(frames(outcome)[1]["pack_size"]) == {2}

@@ -173,7 +173,10 @@ SLIPS = [
         "protocol = {lr = 1}",
         "my.toml: protocol.lr: unknown key; valid: augment, batch_size, dropout, dtype, val_fraction",
     ),
-    ("resources = {pck = 2}", "my.toml: resources.pck: unknown key; valid: address, cpus_per_trial, gpus_per_trial"),
+    (
+        "resources = {pck = 2}",
+        "my.toml: resources.pck: unknown key; valid: address, checkpoint_seconds, cpus_per_trial, gpus_per_trial",
+    ),
     ('"a\\nb" = 1', "my.toml: a\\nb: unknown key"),
     ("epochs = 0", "my.toml: epochs: 0; should be greater than or equal to 1"),
     ('epochs = "3"', "my.toml: epochs: '3'; should be a valid integer"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -17,7 +18,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainables.checkpoint import KEPT, MAGIC, OWNER, Checkpoints, SupersededError, read_checkpoint
+from trainables.checkpoint import KEPT, MAGIC, OWNER, CheckpointError, Checkpoints, SupersededError, read_checkpoint
 from trainables.faults import VARIABLE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -259,3 +260,20 @@ def test_a_fault_point_kills_at_its_passage_and_only_once(tmp_path: Path, asked:
 
     assert run() == (0 if passages == 3 else -signal.SIGKILL, passages)
     assert run() == (0, 3)
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be sound: training from the start would delete it."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"epoch": 1, "step_in_epoch": 0})
+
+    def fails(self: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fails)
+        with pytest.raises(CheckpointError, match="epoch000001"):
+            checkpoints.newest()
+    assert checkpoints.newest() == {"epoch": 1, "step_in_epoch": 0}

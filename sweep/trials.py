@@ -1,0 +1,149 @@
+"""Packs as trials of Ray Tune, a round of them at a time; and what becomes of those that fail."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from results.ledger import Ledger
+from sweep.folder import SweepFolder
+from sweep.plan import Pack
+from sweep.progress import Progress
+from sweep.spec import Spec
+from sweep.stopping import Stopped, Stopping
+from trainables.dataset import DataSet
+from trainables.loop import Assignment
+
+if TYPE_CHECKING:
+    from sweep.recorder import Failure
+
+
+@dataclass(frozen=True)
+class Round:
+    """Packs that are trained side by side, each tried again ``retries`` times."""
+
+    packs: tuple[Pack, ...]
+    retries: int
+    gpus_per_trial: float
+    last: bool = False  # whether one that fails has no other chance
+
+
+class Trials:
+    """Trains a round of packs, and gathers the next one from those that failed and have another chance."""
+
+    def __init__(
+        self, spec: Spec, data: DataSet, folder: SweepFolder, ledger: Ledger, progress: Progress, stop: Stopping,
+        fail_fast: bool,
+    ) -> None:  # fmt: skip
+        self.retries = 0 if fail_fast else spec.resources.retries
+        self._spec = spec
+        self._data = data
+        self._folder = folder
+        self._ledger = ledger
+        self._progress = progress
+        self._stop = stop
+        self._fail_fast = fail_fast
+        self._rounds: list[Round] = []
+
+    def train(self, now: Round) -> None:
+        """Train a round.
+
+        Raises:
+            Stopped: the end was asked for.
+        """
+        from ray import tune
+
+        from sweep.recorder import Recorder
+        from trainables.adapter import PackTrainable
+
+        self._stop.check(training=0)
+        resources = self._spec.resources
+        recorder = Recorder(
+            self._ledger, self._folder, {pack.pack_id: pack for pack in now.packs}, self._progress, self._stop,
+            lambda failure: self._settle(failure, now),
+        )  # fmt: skip
+        trainable = tune.with_resources(
+            tune.with_parameters(PackTrainable, data=self._data),
+            {"cpu": resources.cpus_per_trial, "gpu": now.gpus_per_trial},
+        )
+        with tempfile.TemporaryDirectory(prefix="lenet-sweep-") as scratch:
+            tune.Tuner(
+                trainable,
+                param_space={"pack": tune.grid_search([self._config(pack)["pack"] for pack in now.packs])},
+                tune_config=tune.TuneConfig(
+                    max_concurrent_trials=resources.max_concurrent or None,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name="tune",
+                    storage_path=str(Path(scratch)),
+                    callbacks=[recorder],
+                    failure_config=tune.FailureConfig(max_failures=now.retries, fail_fast=self._fail_fast),
+                    verbose=0,
+                ),
+            ).fit()
+        if self._stop.asked:
+            raise Stopped
+
+    def _config(self, pack: Pack) -> dict[str, str]:
+        from trainables.adapter import trial_config
+
+        spec, resources = self._spec, self._spec.resources
+        return trial_config(
+            Assignment(pack.pack_id, pack.runs, spec.epochs, spec.test_epoch_set()),
+            checkpoints=self._folder.pack_checkpoints(pack.pack_id),
+            threads=max(1, int(resources.cpus_per_trial)),
+            gpu=resources.gpus_per_trial > 0,
+            weights=self._folder.weights,
+            stop_request=self._folder.stop_request,
+            save_weights_every=spec.save_weights_every,
+            checkpoint_seconds=resources.checkpoint_seconds,
+        )
+
+    def next_round(self) -> Round | None:
+        """Return the next packs that have another chance, all that can be trained alike; None where there are none."""
+        if not self._rounds:
+            return None
+        first = self._rounds[0]
+        alike = [one for one in self._rounds if _terms(one) == _terms(first)]
+        self._rounds = [one for one in self._rounds if _terms(one) != _terms(first)]
+        return Round(tuple(pack for one in alike for pack in one.packs), *_terms(first))
+
+    def _settle(self, failure: Failure, now: Round) -> str | None:
+        """Say what becomes of a pack whose attempts in this round are used up; None where it failed for good.
+
+        It is in the ledger at once, so that a driver that dies now leaves it to the next one.
+        """
+        pack, gpus = failure.pack, now.gpus_per_trial
+        if now.last or not self.retries:
+            return None
+        if failure.progressed:
+            self._rounds.append(Round((pack,), 1, gpus))
+            return "it had trained an epoch since it failed before: it is tried again from its last checkpoint"
+        if failure.out_of_gpu_memory and 0 < gpus < 1:
+            more = min(1.0, 2 * gpus)
+            self._rounds.append(Round((pack,), 0, more))
+            return f"out of GPU memory: it is tried again with {more:g} of a GPU"
+        if failure.may_be_one_run:
+            singles = self._take_apart(pack)
+            self._rounds.append(Round(tuple(singles), self.retries, gpus, last=True))
+            return "its runs are trained one by one"
+        if self.retries > 1:
+            self._rounds.append(Round((pack,), self.retries - 2, gpus, last=True))
+            return "it is tried again at the end"
+        return None
+
+    def _take_apart(self, pack: Pack) -> Sequence[Pack]:
+        """Return the runs of ``pack`` that have no result yet, each as a pack of one, also for every later driver."""
+        finished = self._ledger.finished(pack.run_ids, self._spec.epochs)
+        singles = [Pack((run,)) for run in pack.runs if run.run_id not in finished]
+        self._ledger.split_pack(pack.pack_id, [(single.pack_id, single.run_ids) for single in singles])
+        return singles
+
+
+def _terms(one: Round) -> tuple[int, float, bool]:
+    return one.retries, one.gpus_per_trial, one.last
