@@ -27,15 +27,14 @@ def main() -> None:
     from sweep.cli import app
     from sweep.stopping import own_process
 
-    own_process()
-
     # Of click, or of the copy that newer versions of typer carry.
     usage_error: type[Exception] = typer.BadParameter.__bases__[0]
 
     if not in_sweep_folder(Path.cwd()):
         sys.path.append(str(Path.cwd()))  # a `module:Class` of a spec may lie beside it, as with `python -m sweep`
     try:
-        code = app(sys.argv[1:] or ["--help"], prog_name="sweep", standalone_mode=False)
+        with own_process():
+            code = app(sys.argv[1:] or ["--help"], prog_name="sweep", standalone_mode=False)
     except UserError as error:
         print(f"sweep: {error}", file=sys.stderr)
         code = EXIT_BAD_INPUT

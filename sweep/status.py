@@ -89,7 +89,7 @@ def run_log(folder: SweepFolder, run: str) -> str:
     with Ledger.open_read_only(folder.ledger) as ledger:
         run_id = find_run(ledger, run)
         pack_id = begun_pack_of(ledger, run_id)
-    path = folder.pack_log(pack_id) if pack_id else None
+    path = None if pack_id is None else folder.pack_log(pack_id)
     if path is None or not path.is_file():
         return f"run {run_id} has not been started yet\n"
     text = path.read_text(encoding="utf-8", errors="replace")

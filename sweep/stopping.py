@@ -19,13 +19,21 @@ EXIT_INTERRUPTED = 130
 
 
 _own_process = False
+_watchdogs: list[threading.Timer] = []
 
 
-def own_process() -> None:
-    """Let SIGTERM end this process as Ctrl-C does, and an end that hangs be cut short: it is a command."""
+@contextmanager
+def own_process() -> Iterator[None]:
+    """For a process that runs one command: SIGTERM ends it as Ctrl-C does, and an end that hangs is cut short."""
     global _own_process
     _own_process = True
     end_on_sigterm()
+    try:
+        yield
+    finally:
+        _own_process = False
+        while _watchdogs:
+            _watchdogs.pop().cancel()
 
 
 class Stopped(KeyboardInterrupt):
@@ -94,7 +102,8 @@ def stopping(request: Path, say: Callable[[str], None], last_words: str = "") ->
         if stop.asked:
             raise KeyboardInterrupt
         stop.ask()
-        if _own_process:  # it goes on running after the block: Ray's own end may hang
+        if _own_process:  # it watches beyond the block: Ray's own end may hang
+            _watchdogs.append(watchdog)
             watchdog.start()
 
     before = {number: signal.signal(number, answer) for number in (signal.SIGINT, signal.SIGTERM)}

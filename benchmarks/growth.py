@@ -1,0 +1,130 @@
+"""What a step costs a run, by the number of runs that train as one pack: ``python -m benchmarks.growth --data FOLDER``.
+
+In one process with one thread, without Ray: packs of 1, 2, 4, 8 and 16 runs of one seed take some training steps each,
+in turn within every round, and the median over the rounds counts. It prints a table and draws
+``docs/figures/pack_size.png``. What Ray and the ledger add, by the number of runs, is told by ``benchmarks.overhead``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import torch
+from matplotlib.figure import Figure
+
+from results.figures import write_figures
+from results.look import PALETTE, RC, SINGLE_COLUMN
+from results.placement import write_notes
+from results.table import Column, Row, Table
+from results.writers import as_markdown
+from search_spaces import Configuration, Protocol, Run
+from sweep.plan import AUTO_PACK
+from trainables.batches import Batches
+from trainables.dataset import DataSet, load_data
+from trainables.optimizers import complete_optimizer
+from trainables.pack import Pack
+
+SIZES = (1, 2, 4, 8, 16)
+WARM_UP_STEPS = 3
+FOLDER = Path(__file__).parent.parent / "docs" / "figures"
+
+
+def make_pack(size: int, batches: Batches, fingerprint: str) -> Pack:
+    """Return a pack of ``size`` runs of SGD with momentum, which differ in their learning rates."""
+    runs = []
+    for k in range(size):
+        params = complete_optimizer("SGD", {"lr": 0.01 * (k + 1) / size, "momentum": 0.9}, "growth")
+        runs.append(Run(Configuration("SGD", params), 0, Protocol(), fingerprint))
+    return Pack(runs, batches.steps, torch.device("cpu"))
+
+
+def measure(data: DataSet, rounds: int, steps: int) -> dict[int, list[float]]:
+    """Return the milliseconds of a run-step by pack size, one number a round."""
+    torch.set_num_threads(1)
+    batches = Batches(data, [0], Protocol(), torch.device("cpu"))
+    packs = {size: make_pack(size, batches, data.fingerprint) for size in SIZES}
+    milliseconds: dict[int, list[float]] = {size: [] for size in SIZES}
+    steps = min(steps, batches.steps)
+    for pack in packs.values():
+        for step in range(min(WARM_UP_STEPS, steps)):
+            pack.train_step(batches.batch(1, step))
+    for _ in range(rounds):
+        for size, pack in packs.items():
+            began = time.perf_counter()
+            for step in range(steps):
+                pack.train_step(batches.batch(1, step))
+            milliseconds[size].append(1000 * (time.perf_counter() - began) / (steps * size))
+    return milliseconds
+
+
+def tabulate(milliseconds: dict[int, list[float]], steps: int, data: DataSet) -> Table:
+    """Return the medians with the least and the most, and each size's time over that of a pack of one."""
+    one = statistics.median(milliseconds[1])
+    rows = [
+        Row(
+            {
+                "pack_size": size,
+                "run_step": statistics.median(values),
+                "least": min(values),
+                "most": max(values),
+                "share": statistics.median(values) / one,
+            }
+        )
+        for size, values in milliseconds.items()
+    ]
+    columns = [
+        Column("pack_size", "Runs in the pack"), Column("run_step", "A run's step, median", "ms"),
+        Column("least", "Least", "ms"), Column("most", "Most", "ms"), Column("share", "Of a pack of one"),
+    ]  # fmt: skip
+    rounds = len(milliseconds[1])
+    notes = [f"One thread, batch 128, SGD with momentum; {rounds} rounds of {steps} steps, all sizes in turn."]
+    if data.synthetic:
+        notes.append("Synthetic data, made from a seed: these numbers say nothing about CIFAR-100.")
+    return Table("pack_size", "What a training step costs each run of a pack", columns, rows, notes, data.name)
+
+
+def draw_growth(table: Table) -> Figure:
+    """Draw the medians over the pack size, on a scale of powers of two, in a band from the least to the most."""
+    sizes, medians, least, most = (_numbers(table, key) for key in ("pack_size", "run_step", "least", "most"))
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(SINGLE_COLUMN, 2.2), layout="constrained")
+        write_notes(figure, table.notes)
+        axes = figure.add_subplot()
+        axes.fill_between(sizes, least, most, color=PALETTE[0], alpha=0.16, linewidth=0)
+        axes.plot(sizes, medians, color=PALETTE[0], marker="o")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        axes.set_ylim(bottom=0)
+        axes.set(xlabel=table.columns[0].title, ylabel="A run's training step (ms)")
+        auto = sizes.index(AUTO_PACK)
+        axes.annotate(
+            "pack = auto", (sizes[auto], medians[auto]), xytext=(0, -14), textcoords="offset points", ha="center",
+            color=PALETTE[0],
+        )  # fmt: skip
+    return figure
+
+
+def _numbers(table: Table, key: str) -> list[float]:
+    return [float(str(row.values[key])) for row in table.rows]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="cifar100", help="cifar100, a folder, or synthetic")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--steps", type=int, default=10, help="of each size in a round")
+    parser.add_argument("--figures", type=Path, default=FOLDER, help="the folder for pack_size.png")
+    asked = parser.parse_args(arguments)
+    data = load_data(asked.data)
+    table = tabulate(measure(data, asked.rounds, asked.steps), asked.steps, data)
+    print(as_markdown(table))
+    print(*write_figures({"pack_size": draw_growth(table)}, asked.figures, ["png"]))
+
+
+if __name__ == "__main__":
+    main()
