@@ -69,23 +69,28 @@ class Trials:
             tune.with_parameters(PackTrainable, data=self._data),
             {"cpu": resources.cpus_per_trial, "gpu": now.gpus_per_trial},
         )
-        with tempfile.TemporaryDirectory(prefix="lenet-sweep-") as scratch:
-            tune.Tuner(
-                trainable,
-                param_space={"pack": tune.grid_search([self._config(pack)["pack"] for pack in now.packs])},
-                tune_config=tune.TuneConfig(
-                    max_concurrent_trials=resources.max_concurrent or None,
-                    reuse_actors=True,
-                    trial_dirname_creator=lambda trial: trial.trial_id,
-                ),
-                run_config=tune.RunConfig(
-                    name="tune",
-                    storage_path=str(Path(scratch)),
-                    callbacks=[recorder],
-                    failure_config=tune.FailureConfig(max_failures=now.retries, fail_fast=self._fail_fast),
-                    verbose=0,
-                ),
-            ).fit()
+        try:
+            with tempfile.TemporaryDirectory(prefix="lenet-sweep-") as scratch:
+                tune.Tuner(
+                    trainable,
+                    param_space={"pack": tune.grid_search([self._config(pack)["pack"] for pack in now.packs])},
+                    tune_config=tune.TuneConfig(
+                        max_concurrent_trials=resources.max_concurrent or None,
+                        reuse_actors=True,
+                        trial_dirname_creator=lambda trial: trial.trial_id,
+                    ),
+                    run_config=tune.RunConfig(
+                        name="tune",
+                        storage_path=str(Path(scratch)),
+                        callbacks=[recorder],
+                        failure_config=tune.FailureConfig(max_failures=now.retries, fail_fast=self._fail_fast),
+                        verbose=0,
+                    ),
+                ).fit()
+        except Exception as error:
+            if self._stop.asked:  # whoever asked has ended Ray's processes, too
+                raise Stopped from error
+            raise
         if self._stop.asked:
             raise Stopped
 
