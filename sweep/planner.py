@@ -80,11 +80,13 @@ def choose(
         sizes: what a pack may hold at most.
     """
     lengths: dict[tuple[int, int], float] = {}
+    counts: dict[int, int] = {}
     for size in sorted(set(sizes)):
         packs = [*begun, *(part for group in groups for part in even_sizes(group, size))]
+        counts[size] = len(packs)
         for threads, at_a_time in slots.items():
             lengths[size, threads] = makespan(packs, at_a_time, times, threads)
     smallest = min(size for size, _ in lengths)
     longest = min(min(lengths.values()) * NOISE, *(length for cell, length in lengths.items() if cell[0] == smallest))
     good = [cell for cell, length in lengths.items() if length <= longest]
-    return min(good, key=lambda cell: (cell[1], -cell[0]))
+    return min(good, key=lambda cell: (cell[1], counts[cell[0]], cell[0]))
