@@ -254,7 +254,7 @@ def _tell_plan(
             f"sweep {spec.name}: {len(runs)} runs ({len(runs) // len(spec.seed_list)} configurations × "
             f"{len(spec.seed_list)} seeds), {spec.epochs} epochs each, on {spec.data}",
             f"the ledger has {len(left.finished)} of them, {left.to_train} are left, in {len(packs)} packs"
-            + ("" if size else f" of up to {DEFAULT_PACK}; how many runs a pack holds is chosen when the sweep starts"),
+            + ("" if size else f" of up to {DEFAULT_PACK}; the pack size is chosen when the sweep starts"),
         )
         if ledger is not None:
             _tell_changes(console, ledger, spec, runs, left, folder)
