@@ -21,7 +21,7 @@ from sweep.announcements import announce_changes, spec_edits
 from sweep.folder import SweepFolder, resume_command, write_aside
 from sweep.lock import driving
 from sweep.packing import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
-from sweep.plan import DEFAULT_PACK, Pack, make_packs, make_runs, resolve_configurations
+from sweep.plan import DEFAULT_PACK, Pack, longest_first, make_packs, make_runs, resolve_configurations
 from sweep.progress import Progress, duration
 from sweep.provenance import write_provenance
 from sweep.spec import Spec, parse_spec, spec_text
@@ -115,7 +115,7 @@ def drive(
             if left.to_train:  # what the cluster cannot place is told before anything is written
                 resources = stack.enter_context(_cluster(spec))
                 packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data)
-                packs = _packs(ledger, left, packing.size)
+                packs = longest_first(_packs(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 _tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
                 write_provenance(folder, data, resources, packing.to_dict())
                 if packing.chosen:

@@ -108,6 +108,17 @@ def sort_out(
     return packs, list(alike.values())
 
 
+def longest_first(packs: Sequence[Pack], epochs: int, trained: Mapping[str, int]) -> list[Pack]:
+    """Return ``packs`` in the order in which none is left to train alone at the end.
+
+    Args:
+        packs: to be trained to ``epochs``.
+        epochs: the target.
+        trained: run id → epochs that it has. In a pack all have the same, those that diverged apart.
+    """
+    return sorted(packs, key=lambda pack: -len(pack.runs) * (epochs - max(trained.get(i, 0) for i in pack.run_ids)))
+
+
 def even_sizes(count: int, size: int) -> list[int]:
     """Return the sizes of the fewest packs of at most ``size`` runs that hold ``count``; they differ by one at most."""
     packs = -(-count // size)
