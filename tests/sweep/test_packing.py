@@ -211,7 +211,7 @@ def test_a_driver_killed_in_training_leaves_its_choice_to_the_next_one(tmp_path:
     command = [sys.executable, "-c", DRIVER]
     there = ["--runs-dir", str(tmp_path)]
     driver = subprocess.Popen(
-        [*command, "run", "cut.toml", "--epochs", "40", *there],
+        [*command, "run", "cut.toml", "--epochs", "12", *there],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
     try:
