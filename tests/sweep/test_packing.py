@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -23,8 +24,6 @@ from sweep.spec import Resources
 from tests.sweep.test_run import DATA, PATIENCE_SECONDS, ROOT, ray, run, spec
 
 __all__ = ["ray"]  # the fixture: four logical CPUs and two logical GPUs
-
-RAY = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
 
 TEXT = f"""
 data = "{DATA}"
@@ -57,8 +56,6 @@ def test_sizes_and_threads_are_doubled_up_to_the_most() -> None:
 
 
 def test_a_packing_comes_back_from_the_ledger_as_it_was(tmp_path: Path) -> None:
-    import json
-
     kept = Packing(8, 2, 24, StepTimes({(1, 2): 0.25, (8, 2): 1.5}))
     again = Packing.from_json(json.dumps(kept.to_dict()), tmp_path)
     assert again == Packing(8, 2, 24, kept.times, "as chosen before")
@@ -91,13 +88,9 @@ def test_what_the_spec_says_stands_above_what_the_ledger_has(tmp_path: Path) -> 
 
 # --- with a real Ray
 
-pytestmark: list[Any] = []
-
 
 def ledger_of(outcome: Any) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
     """What the ledger keeps of the choice, and pack size and threads of every attempt."""
-    import json
-
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         text = ledger.kept_packing("cpu")
         assert text is not None
@@ -138,8 +131,6 @@ def test_a_sweep_is_packed_by_a_probe_and_from_then_on_by_its_ledger(
 
 
 def _provenance(outcome: Any) -> list[dict[str, Any]]:
-    import json
-
     found: list[dict[str, Any]] = json.loads(outcome.folder.provenance.read_text())
     return found
 
