@@ -23,7 +23,6 @@ from results.placement import write_notes
 from results.table import Column, Row, Table
 from results.writers import as_markdown
 from search_spaces import Configuration, Protocol, Run
-from sweep.plan import AUTO_PACK
 from trainables.batches import Batches
 from trainables.dataset import DataSet, load_data
 from trainables.optimizers import complete_optimizer
@@ -101,11 +100,6 @@ def draw_growth(table: Table) -> Figure:
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
         axes.set_ylim(bottom=0)
         axes.set(xlabel=table.columns[0].title, ylabel="A run's training step (ms)")
-        auto = sizes.index(AUTO_PACK)
-        axes.annotate(
-            "pack = auto", (sizes[auto], medians[auto]), xytext=(0, -14), textcoords="offset points", ha="center",
-            color=PALETTE[0],
-        )  # fmt: skip
     return figure
 
 

@@ -44,6 +44,7 @@ seeds = {seeds}
 batch_size = 500
 [resources]
 pack = 1
+cpus_per_trial = 1
 max_concurrent = {slots}
 [[configurations]]
 optimizer = {{name = "SGD", lr = {{logspace = [1e-4, 1e-1], n = {rates}}}}}

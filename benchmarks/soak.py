@@ -44,6 +44,7 @@ seeds = 1
 test_epochs = "all"
 [resources]
 pack = 2
+cpus_per_trial = 1
 checkpoint_seconds = 0.3
 [[configurations]]
 optimizer = [

@@ -150,7 +150,7 @@ class Ledger:
     def plan_packs(self, packs: Iterable[tuple[str, Sequence[str]]], size: str) -> None:
         """Keep who goes with whom, pack id and run ids in the order of the stack, so that a resume packs the same.
 
-        ``size`` is the spec's ``pack`` that they were made by.
+        ``size`` is the most runs in a pack that they were made by.
         """
         with self._transaction() as connection:
             connection.executemany(
@@ -283,6 +283,16 @@ class Ledger:
         """Return what :meth:`keep_spec` kept; None where nothing was, as in a ledger of an earlier version."""
         (answer,) = self.read("SELECT value FROM meta WHERE key = 'spec'")
         return str(answer.rows[0][0]) if answer.rows else None
+
+    def keep_packing(self, device: str, text: str) -> None:
+        """Keep how runs are packed on this kind of device, as JSON: whoever goes on with the sweep packs alike."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"packing on {device}", text))
+
+    def kept_packing(self, device: str) -> str | None:
+        """Return what :meth:`keep_packing` kept for this kind of device; None where nothing was."""
+        found = self.rows("SELECT value FROM meta WHERE key = :key", {"key": f"packing on {device}"})
+        return str(found[0][0]) if found else None
 
     def packs(self, size: str) -> dict[str, list[str]]:
         """Return the members, in their order, of every pack that was begun, or planned with this ``size``.

@@ -21,7 +21,8 @@ APPLICATION_ID = 0x4C4E5357
 CREATE: tuple[str, ...] = (
     """
     CREATE TABLE meta (
-        key   TEXT PRIMARY KEY,  -- created, schema_version, spec (the sweep.toml that was written last)
+        key   TEXT PRIMARY KEY,  -- created, schema_version, spec (the sweep.toml that was written last),
+                                 -- packing on cpu, packing on gpu (sizes and threads that were chosen, JSON)
         value TEXT NOT NULL
     ) WITHOUT ROWID
     """,
@@ -52,7 +53,7 @@ CREATE: tuple[str, ...] = (
         pack_id TEXT PRIMARY KEY,
         members TEXT NOT NULL,              -- run ids, a JSON list in the order of the stack
         planned INTEGER NOT NULL,           -- 1 for the first pack that was planned, and so on
-        size    TEXT NOT NULL,              -- the spec's `pack`: a number, or auto
+        size    TEXT NOT NULL,              -- the most runs in a pack that it was made by
         begun   INTEGER NOT NULL DEFAULT 0  -- 1 once a trial took it up, 2 for what is left of one that failed
     ) WITHOUT ROWID
     """,

@@ -24,7 +24,9 @@ app = typer.Typer(
 )
 
 PackSize = Annotated[str | None, typer.Option("--pack", metavar="K|auto", help="Runs that one trial trains together.")]
-Cpus = Annotated[float | None, typer.Option(help="CPUs, and so threads, of a trial.")]
+Cpus = Annotated[
+    str | None, typer.Option("--cpus-per-trial", metavar="N|auto", help="CPUs, and so threads, of a trial.")
+]
 Gpus = Annotated[float | None, typer.Option(help="GPUs of a trial; any fraction.")]
 Concurrent = Annotated[int | None, typer.Option(help="Most trials at a time; 0: as many as fit.")]
 Address = Annotated[str | None, typer.Option(help="local, or the address of a Ray cluster.")]
@@ -50,6 +52,12 @@ def _overrides(**given: Any) -> dict[str, Any]:
         if not pack.isdecimal() or int(pack) < 1:
             raise SpecError("--pack", f"{pack!r}", "a number of runs, or auto")
         given["pack"] = int(pack)
+    cpus = given.get("cpus_per_trial")
+    if cpus is not None and cpus != "auto":
+        try:
+            given["cpus_per_trial"] = float(cpus)
+        except ValueError:
+            raise SpecError("--cpus-per-trial", f"{cpus!r}", "a number of CPUs, or auto") from None
     return {keys.get(key, key): value for key, value in given.items() if value is not None}
 
 

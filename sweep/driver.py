@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,16 +20,14 @@ from search_spaces.labels import configuration_labels
 from sweep.announcements import announce_changes, spec_edits
 from sweep.folder import SweepFolder, resume_command, write_aside
 from sweep.lock import driving
-from sweep.plan import AUTO_PACK, Pack, make_packs, make_runs, resolve_configurations
+from sweep.packing import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
+from sweep.plan import DEFAULT_PACK, Pack, longest_first, make_packs, make_runs, resolve_configurations
 from sweep.progress import Progress, duration
 from sweep.provenance import write_provenance
 from sweep.spec import Spec, parse_spec, spec_text
 
 if TYPE_CHECKING:
     from trainables.dataset import DataSet
-
-SECONDS_PER_EXAMPLE = 7e-5
-"""Training time of one image of one run on one CPU thread, in packs of four: only for `--dry-run`'s estimate."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +107,22 @@ def drive(
     with _driven(folder), Ledger.create_or_open(folder.ledger) as ledger:
         _check_same_protocol(ledger, folder, runs[0])
         left = _left_to_train(ledger, spec, runs, retry_failed)
-        packs = left.packs
         _tell_edits(console, ledger, folder, resuming)
         _tell_start(console, spec, runs, left, data)
         _tell_changes(console, ledger, spec, runs, left, folder)
         with ExitStack() as stack:
-            if packs:  # what the cluster cannot place is told before anything is written
+            packs: list[Pack] = []
+            if left.to_train:  # what the cluster cannot place is told before anything is written
                 resources = stack.enter_context(_cluster(spec))
-                write_provenance(folder, data, resources)
+                packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data)
+                packs = longest_first(_packs(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
+                _tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
+                write_provenance(folder, data, resources, packing.to_dict())
+                if packing.chosen:
+                    ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))
             ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)
-            ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], str(spec.resources.pack))
+            if packs:
+                ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], str(packing.size))
             if retry_failed:
                 ledger.retry([run.run_id for run in runs])
             text = spec_text(spec, configurations)
@@ -125,7 +130,7 @@ def drive(
             ledger.keep_spec(text)
             ledger.interrupt()  # what an earlier driver left running runs no more
             if packs:
-                _train(spec, runs, packs, data, folder, ledger, console, fail_fast)
+                _train(_as_chosen(spec, packing), runs, packs, data, folder, ledger, console, fail_fast)
         outcome = Outcome(folder, ledger.statuses())
     make_outputs(folder)
     return outcome
@@ -174,11 +179,16 @@ def _train(
 
 @dataclass(frozen=True)
 class Left:
-    """What is left to train: packs; and what is not, by the ids of the runs: finished, or failed and left so."""
+    """What is left to train: the runs that are wanted; of these the ids that are finished; and those left failed."""
 
-    packs: list[Pack]
+    wanted: list[Run]
     finished: set[str]
     failed: set[str]
+
+    @property
+    def to_train(self) -> int:
+        """How many runs have no result yet and get one."""
+        return len(self.wanted) - len(self.finished)
 
 
 def _left_to_train(ledger: Ledger | None, spec: Spec, runs: Sequence[Run], retry_failed: bool) -> Left:
@@ -188,14 +198,24 @@ def _left_to_train(ledger: Ledger | None, spec: Spec, runs: Sequence[Run], retry
     dissolved, and the members that have no result yet are packed anew and start over. Tried again, it is asked for like
     any other, and its pack is taken up as it was.
     """
-    size = AUTO_PACK if spec.resources.pack == "auto" else spec.resources.pack
     if ledger is None:
-        return Left(make_packs(runs, (), {}, size), set(), set())
+        return Left(list(runs), set(), set())
     ids = [run.run_id for run in runs]
     finished = ledger.finished(ids, spec.epochs)
     failed = set() if retry_failed else ledger.failed(ids, spec.epochs)
-    wanted = [run for run in runs if run.run_id not in failed]
-    return Left(make_packs(wanted, finished, ledger.packs(str(spec.resources.pack)), size), finished, failed)
+    return Left([run for run in runs if run.run_id not in failed], finished, failed)
+
+
+def _packs(ledger: Ledger | None, left: Left, size: int) -> list[Pack]:
+    return make_packs(left.wanted, left.finished, ledger.packs(str(size)) if ledger else {}, size)
+
+
+def _as_chosen(spec: Spec, packing: Packing) -> Spec:
+    """Return ``spec`` with the number of CPUs that was chosen where it says `auto`."""
+    if spec.resources.cpus_per_trial != "auto":
+        return spec
+    resources = spec.resources.model_copy(update={"cpus_per_trial": float(packing.threads)})
+    return spec.model_copy(update={"resources": resources})
 
 
 def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
@@ -225,14 +245,16 @@ def _tell_plan(
             _check_same_protocol(ledger, folder, runs[0])
             _tell_edits(console, ledger, folder, resuming=False)
         left = _left_to_train(ledger, spec, runs, retry_failed)
-        todo = len(runs) - len(left.finished) - len(left.failed)
+        size, _, _ = known_packing(spec, ledger)
+        packs = _packs(ledger, left, size or DEFAULT_PACK)
         one_run = spec.epochs * examples * SECONDS_PER_EXAMPLE
-        hours = one_run * sum(len(pack.runs) for pack in left.packs) / 3600
+        hours = one_run * sum(len(pack.runs) for pack in packs) / 3600
         _tell(
             console,
             f"sweep {spec.name}: {len(runs)} runs ({len(runs) // len(spec.seed_list)} configurations × "
             f"{len(spec.seed_list)} seeds), {spec.epochs} epochs each, on {spec.data}",
-            f"the ledger has {len(left.finished)} of them, {todo} are left, in {len(left.packs)} packs",
+            f"the ledger has {len(left.finished)} of them, {left.to_train} are left, in {len(packs)} packs"
+            + ("" if size else f" of up to {DEFAULT_PACK}; the pack size is chosen when the sweep starts"),
         )
         if ledger is not None:
             _tell_changes(console, ledger, spec, runs, left, folder)
@@ -242,7 +264,7 @@ def _tell_plan(
             f" ({duration(one_run)} a run); divide by the trials that train at a time",
         )
     labels = configuration_labels(list(dict.fromkeys(run.configuration for run in runs)))
-    for pack in left.packs:
+    for pack in packs:
         names = "; ".join(f"{labels[run.configuration.configuration_id]} seed {run.seed}" for run in pack.runs)
         _tell(console, f"  pack {pack.pack_id}: {names}")
 
@@ -250,9 +272,8 @@ def _tell_plan(
 def _tell_start(console: Console, spec: Spec, runs: Sequence[Run], left: Left, data: DataSet) -> None:
     made = " (made from a seed: not CIFAR-100)" if data.synthetic else ""
     text = f"sweep {spec.name}: {len(runs)} runs, {spec.epochs} epochs, data {data.name}{made}; "
-    if left.packs:
-        todo = len(runs) - len(left.finished) - len(left.failed)
-        text += f"{len(left.finished)} done before, {todo} to train in {len(left.packs)} packs"
+    if left.to_train:
+        text += f"{len(left.finished)} done before, {left.to_train} to train"
     elif left.failed:
         text += f"{len(left.finished)} done before, nothing to train"
     else:

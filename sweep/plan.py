@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from search_spaces import Configuration, Run
 from search_spaces.canonical import content_hash
 from search_spaces.errors import SpecError
 from sweep.spec import Spec
 
-AUTO_PACK = 4
+DEFAULT_PACK = 4
+"""Most runs in a pack where `auto` has nothing to go by: in a dry run, and in a sweep too short for a probe to pay."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,30 @@ def make_packs(
     """Return the packs that are left to train, larger ones first.
 
     Args:
+        runs, finished, earlier: as in :func:`sort_out`.
+        size: most runs in a new pack; those of a group go into as few packs as can be, of even sizes.
+    """
+    packs, groups = sort_out(runs, finished, earlier)
+    for group in groups:
+        bounds = [0, *accumulate(even_sizes(len(group), size))]
+        packs.extend(Pack(tuple(group[a:b])) for a, b in pairwise(bounds))
+    return sorted(packs, key=lambda pack: -len(pack.runs))
+
+
+def sort_out(
+    runs: Sequence[Run], finished: Collection[str], earlier: Mapping[str, Sequence[str]]
+) -> tuple[list[Pack], list[list[Run]]]:
+    """Return the earlier packs that are taken up, and the groups of runs that are still to be packed.
+
+    Runs of one seed share their batches, so they make a group; apart from them those whose schedule follows the sweep's
+    length, since more epochs make other runs of these alone.
+
+    Args:
         runs: every run that the sweep asks for.
         finished: ids of those that are done or diverged.
         earlier: pack id → members of the packs that were begun before, the latest first. One whose members are all
             still asked for is taken up as it was, finished members included, because other company means other
             rounding; of two that share a member, the first.
-        size: most runs in a pack. Runs of one seed share their batches, so they go together, in even sizes; apart from
-            them those whose schedule follows the sweep's length, since more epochs make other runs of these alone.
     """
     by_id = {run.run_id: run for run in runs}
     packs: list[Pack] = []
@@ -87,8 +105,21 @@ def make_packs(
     for run in runs:
         if run.run_id not in placed:
             alike.setdefault((run.seed, run.configuration.follows_length), []).append(run)
-    for group in alike.values():
-        count = -(-len(group) // size)
-        bounds = [round(i * len(group) / count) for i in range(count + 1)]
-        packs.extend(Pack(tuple(group[a:b])) for a, b in pairwise(bounds))
-    return sorted(packs, key=lambda pack: -len(pack.runs))
+    return packs, list(alike.values())
+
+
+def longest_first(packs: Sequence[Pack], epochs: int, trained: Mapping[str, int]) -> list[Pack]:
+    """Return ``packs`` in the order in which none is left to train alone at the end.
+
+    Args:
+        packs: to be trained to ``epochs``.
+        epochs: the target.
+        trained: run id → epochs that it has. In a pack all have the same, those that diverged apart.
+    """
+    return sorted(packs, key=lambda pack: -len(pack.runs) * (epochs - max(trained.get(i, 0) for i in pack.run_ids)))
+
+
+def even_sizes(count: int, size: int) -> list[int]:
+    """Return the sizes of the fewest packs of at most ``size`` runs that hold ``count``; they differ by one at most."""
+    packs = -(-count // size)
+    return [round((i + 1) * count / packs) - round(i * count / packs) for i in range(packs)]

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,8 +46,13 @@ def git_commit(folder: Path) -> str | None:
     return found.stdout.strip() or None
 
 
-def write_provenance(folder: SweepFolder, data: DataSet, resources: dict[str, float]) -> None:
-    """Add this driver's session to ``provenance.json``: a list, the latest last."""
+def write_provenance(
+    folder: SweepFolder, data: DataSet, resources: dict[str, float], packing: Mapping[str, Any]
+) -> None:
+    """Add this driver's session to ``provenance.json``: a list, the latest last.
+
+    ``resources`` is what the cluster has, ``packing`` how the runs are packed and what that was chosen by.
+    """
     sessions: list[dict[str, Any]] = []
     if folder.provenance.exists():
         try:
@@ -64,6 +70,7 @@ def write_provenance(folder: SweepFolder, data: DataSet, resources: dict[str, fl
             "cluster": {key: value for key, value in sorted(resources.items()) if not key.startswith("node:")},
             "versions": package_versions(),
             "git_commit": git_commit(Path(__file__).parent),
+            "packing": dict(packing),
             "data": {"name": data.name, "synthetic": data.synthetic, "fingerprint": data.fingerprint},
         }
     )

@@ -77,8 +77,9 @@ def check_resources(spec: Spec) -> None:
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for key, unit in (("cpus_per_trial", "CPU"), ("gpus_per_trial", "GPU")):
-        asked, there = getattr(spec.resources, key), max(node.get(unit, 0) for node in nodes)
+    asks = (("cpus_per_trial", "CPU", spec.resources.cpus), ("gpus_per_trial", "GPU", spec.resources.gpus_per_trial))
+    for key, unit, asked in asks:
+        there = max(node.get(unit, 0) for node in nodes)
         if asked > there:
             where = "the cluster has" if len(nodes) == 1 else "its largest node has"
             raise SpecError(f"resources.{key}", f"asked {asked:g} {unit} a trial, {where} {there:g}")

@@ -42,7 +42,7 @@ class Resources(_Table):
     """``[resources]``: how the runs are placed. None of it changes what a run is."""
 
     pack: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
-    cpus_per_trial: float = Field(1, gt=0, le=1024)
+    cpus_per_trial: Literal["auto"] | Annotated[float, Field(gt=0, le=1024)] = "auto"
     gpus_per_trial: float = Field(0, ge=0, le=1024)
     max_concurrent: int = Field(0, ge=0)  # 0: as many as fit
     retries: int = Field(2, ge=0, le=100)
@@ -54,6 +54,16 @@ class Resources(_Table):
         if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError("gpus_per_trial: a fraction up to 1, or a whole number")
         return self
+
+    @property
+    def cpus(self) -> float:
+        """The CPUs of a trial; one where nothing else was given or chosen."""
+        return 1.0 if self.cpus_per_trial == "auto" else self.cpus_per_trial
+
+    @property
+    def threads(self) -> int:
+        """The threads of a trial on these CPUs."""
+        return max(1, int(self.cpus))
 
 
 class Spec(_Table):

@@ -67,7 +67,7 @@ class Trials:
         )  # fmt: skip
         trainable = tune.with_resources(
             tune.with_parameters(PackTrainable, data=self._data),
-            {"cpu": resources.cpus_per_trial, "gpu": now.gpus_per_trial},
+            {"cpu": resources.cpus, "gpu": now.gpus_per_trial},
         )
         try:
             with tempfile.TemporaryDirectory(prefix="lenet-sweep-") as scratch:
@@ -101,7 +101,7 @@ class Trials:
         return trial_config(
             Assignment(pack.pack_id, pack.runs, spec.epochs, spec.test_epoch_set()),
             checkpoints=self._folder.pack_checkpoints(pack.pack_id),
-            threads=max(1, int(resources.cpus_per_trial)),
+            threads=resources.threads,
             gpu=resources.gpus_per_trial > 0,
             weights=self._folder.weights,
             stop_request=self._folder.stop_request,

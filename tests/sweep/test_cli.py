@@ -53,6 +53,8 @@ SLIPS = [
     (["run", "quickstart", "--epochs", "many"], "Invalid value for '--epochs'"),
     (["run", "quickstart", "--epochs", "-1"], "quickstart: epochs: -1; should be greater than or equal to 1"),
     (["run", "quickstart", "--pack", "x"], "--pack: 'x'; a number of runs, or auto"),
+    (["run", "quickstart", "--cpus-per-trial", "x"], "--cpus-per-trial: 'x'; a number of CPUs, or auto"),
+    (["run", "quickstart", "--cpus-per-trial", "nan"], "resources.cpus_per_trial: nan; should be 'auto', or "),
     (["run", "quickstart", "--gpus-per-trial", "1.5"], "a fraction up to 1, or a whole number"),
     (["run", "quickstart", "--name", "../up"], "name: '../up' cannot name a folder"),
     (["run", "quickstart", "--data", "nowhere"], "data source 'nowhere': neither a known name nor an existing folder"),
@@ -221,7 +223,8 @@ def test_a_dry_run_tells_runs_packs_and_hours_and_creates_nothing(sweep: Sweep, 
     assert (found.returncode, found.stderr) == (0, "")
     lines = found.stdout.splitlines()
     assert lines[0] == f"sweep quickstart: 16 runs (8 configurations × 2 seeds), 6 epochs each, on {DATA}"
-    assert lines[1] == "the ledger has 0 of them, 16 are left, in 4 packs"
+    chosen = "; the pack size is chosen when the sweep starts"
+    assert lines[1] == f"the ledger has 0 of them, 16 are left, in 4 packs of up to 4{chosen}"
     assert re.match(r"expected: about \d+\.\d\d CPU-hours in all", lines[2])
     packs = [re.fullmatch(r"  pack [0-9a-f]{16}: (.+)", line) for line in lines[3:]]
     members = [match[1].split("; ") for match in packs if match]

@@ -44,6 +44,7 @@ seeds = 2
 batch_size = 64
 [resources]
 pack = 2
+cpus_per_trial = 1
 retries = 1
 [[configurations]]
 optimizer = [{name = "SGD", lr = 0.05, momentum = 0.9}, {name = "Adam", lr = 0.003}]

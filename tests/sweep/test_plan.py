@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from search_spaces import Configuration, Protocol, Run
 from search_spaces.errors import SpecError
-from sweep.plan import Pack, make_packs, make_runs, resolve_configurations
+from sweep.plan import Pack, longest_first, make_packs, make_runs, resolve_configurations
 from sweep.spec import Spec, parse_spec
 
 
@@ -102,6 +102,15 @@ def test_of_two_earlier_packs_that_share_a_member_the_latest_is_taken_up() -> No
     runs = some_runs(3)
     packs = make_packs(runs, set(), {"latest": ids(runs[1:]), "before": ids(runs[:2])}, 4)
     assert [pack.run_ids for pack in packs] == [ids(runs[1:]), ids(runs[:1])]
+
+
+def test_a_pack_that_is_nearly_done_comes_after_shorter_ones_that_are_not_begun() -> None:
+    """Three runs with one epoch of ten left are less work than one run with ten; a diverged member has few rows."""
+    runs = some_runs(6)
+    packs = [Pack(tuple(runs[:3])), Pack((runs[3],)), Pack(tuple(runs[4:]))]
+    trained = {runs[0].run_id: 9, runs[1].run_id: 2, runs[2].run_id: 9}
+    assert [len(pack.runs) for pack in longest_first(packs, 10, trained)] == [2, 1, 3]
+    assert [len(pack.runs) for pack in longest_first(packs, 10, {})] == [3, 2, 1]
 
 
 @given(data=st.data(), configurations=st.integers(1, 8), seeds=st.integers(1, 3), size=st.integers(1, 6))

@@ -59,6 +59,7 @@ test_epochs = "all"
 batch_size = 64
 [resources]
 pack = 2
+cpus_per_trial = 1
 [[configurations]]
 optimizer = [{{name = "SGD", lr = 0.05, momentum = 0.9}}, {{name = "Adam", lr = 0.003}}]
 scheduler = [{{name = "none"}}, {{name = "CosineAnnealingLR"}}]
@@ -224,6 +225,8 @@ def test_a_diverging_run_is_a_result(ray: Any, tmp_path: Path) -> None:
 data = "{DATA}"
 epochs = 2
 seeds = 1
+[resources]
+pack = 2
 [[configurations]]
 optimizer = {{name = "SGD", lr = [0.05, 1e30]}}
 """

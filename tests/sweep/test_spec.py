@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from search_spaces import Configuration, Protocol, space_names
 from search_spaces.errors import SpecError, UnknownNameError, UserError
 from sweep.folder import SweepFolder
-from sweep.plan import AUTO_PACK, make_packs, make_runs, resolve_configurations
+from sweep.plan import DEFAULT_PACK, make_packs, make_runs, resolve_configurations
 from sweep.spec import ProtocolTable, Resources, Spec, parse_spec, read_spec, spec_text
 from trainables.optimizers import OPTIMIZERS, complete_optimizer
 from trainables.schedulers import HIDDEN, LAMBDAS, SCHEDULERS
@@ -38,7 +38,7 @@ def test_all_but_the_configurations_has_a_default() -> None:
     )  # fmt: skip
     assert spec.shared_protocol == Protocol(128, 0.3, True, 0.1, "float32")
     placed = spec.resources
-    assert (placed.pack, placed.cpus_per_trial, placed.gpus_per_trial, placed.address) == ("auto", 1, 0, "local")
+    assert (placed.pack, placed.cpus_per_trial, placed.gpus_per_trial, placed.address) == ("auto", "auto", 0, "local")
     assert (placed.max_concurrent, placed.retries) == (0, 2)
     assert spec.expanded() == [Configuration("SGD", {"lr": 0.1, "momentum": 0.9})]
 
@@ -392,7 +392,7 @@ def test_whatever_the_toml_holds_it_works_or_is_one_line(table: dict[str, Any]) 
         spec = parse(text)
         found = resolve_configurations(spec, 10)
         runs = make_runs(spec, found, "d" * 16)
-        packs = make_packs(runs, (), {}, AUTO_PACK if spec.resources.pack == "auto" else spec.resources.pack)
+        packs = make_packs(runs, (), {}, DEFAULT_PACK if spec.resources.pack == "auto" else spec.resources.pack)
         assert sorted(run_id for pack in packs for run_id in pack.run_ids) == sorted(run.run_id for run in runs)
         assert spec.save_weights_every >= 0
         assert all(1 <= epoch <= spec.epochs for epoch in spec.test_epoch_set())

@@ -1,0 +1,243 @@
+"""`auto`: chosen once by a probe in real Ray workers, kept in the ledger, and gone by from then on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import sweep.packing
+from results.ledger import Ledger
+from search_spaces.errors import LedgerError
+from sweep.packing import Packing, doubled, known_packing
+from sweep.planner import StepTimes
+from sweep.probing import Places
+from sweep.spec import Resources
+from tests.sweep.test_run import DATA, PATIENCE_SECONDS, ROOT, ray, run, spec
+
+__all__ = ["ray"]  # the fixture: four logical CPUs and two logical GPUs
+
+RAY = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
+
+TEXT = f"""
+data = "{DATA}"
+epochs = 2
+seeds = 1
+[protocol]
+batch_size = 64
+[[configurations]]
+optimizer = {{name = "SGD", lr = [0.01, 0.02, 0.03, 0.04, 0.05]}}
+"""
+
+PLACES = Places({"a": {"CPU": 8.0, "GPU": 2.0}, "b": {"CPU": 3.0}})
+
+
+@pytest.mark.parametrize(
+    ("resources", "cpus", "slots"),
+    [
+        ({}, 1, 11), ({}, 2, 5), ({}, 8, 1), ({}, 0.5, 22), ({"max_concurrent": 3}, 1, 3),
+        ({"gpus_per_trial": 0.25}, 1, 8), ({"gpus_per_trial": 0.3}, 1, 6), ({"gpus_per_trial": 0.25}, 4, 2),
+        ({"gpus_per_trial": 2}, 1, 1), ({"gpus_per_trial": 1, "max_concurrent": 1}, 1, 1),
+    ],
+)  # fmt: skip
+def test_as_many_trials_run_at_a_time_as_the_nodes_hold(resources: dict[str, Any], cpus: float, slots: int) -> None:
+    assert PLACES.slots(Resources(**resources), cpus) == slots
+    assert PLACES.most_threads == 8
+
+
+def test_sizes_and_threads_are_doubled_up_to_the_most() -> None:
+    assert [doubled(most) for most in (1, 2, 5, 8)] == [[1], [1, 2], [1, 2, 4, 5], [1, 2, 4, 8]]
+
+
+def test_a_packing_comes_back_from_the_ledger_as_it_was(tmp_path: Path) -> None:
+    import json
+
+    kept = Packing(8, 2, 24, StepTimes({(1, 2): 0.25, (8, 2): 1.5}))
+    again = Packing.from_json(json.dumps(kept.to_dict()), tmp_path)
+    assert again == Packing(8, 2, 24, kept.times, "as chosen before")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"size": 0, "threads": 1, "largest_group": 0, "step_seconds": []}', "[" * 9999]
+)
+def test_a_packing_that_cannot_be_read_is_one_line_and_no_matter_where_the_spec_says_it_all(
+    tmp_path: Path, text: str
+) -> None:
+    with Ledger.create_or_open(tmp_path / "ledger.sqlite") as ledger:
+        ledger.keep_packing("cpu", text)
+        with pytest.raises(LedgerError, match=r"give --pack and --cpus-per-trial$"):
+            known_packing(spec(TEXT), ledger)
+        given = spec(TEXT, **{"resources.pack": 2, "resources.cpus_per_trial": 1})
+        assert known_packing(given, ledger) == (2, 1, None)
+        assert known_packing(spec(TEXT, **{"resources.gpus_per_trial": 0.5}), ledger) == (None, 1, None)
+
+
+def test_what_the_spec_says_stands_above_what_the_ledger_has(tmp_path: Path) -> None:
+    with Ledger.create_or_open(tmp_path / "ledger.sqlite") as ledger:
+        ledger.keep_packing("cpu", '{"size": 8, "threads": 2, "largest_group": 9, "step_seconds": []}')
+        for given, expected in (
+            ({}, (8, 2)), ({"resources.pack": 3}, (3, 2)), ({"resources.cpus_per_trial": 1}, (8, 1)),
+            ({"resources.cpus_per_trial": 0.5, "resources.pack": 3}, (3, 1)),
+        ):  # fmt: skip
+            assert known_packing(spec(TEXT, **given), ledger)[:2] == expected
+
+
+# --- with a real Ray
+
+pytestmark: list[Any] = []
+
+
+def ledger_of(outcome: Any) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
+    """What the ledger keeps of the choice, and pack size and threads of every attempt."""
+    import json
+
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
+        text = ledger.kept_packing("cpu")
+        assert text is not None
+        return json.loads(text), ledger.rows("SELECT pack_size, threads FROM attempts ORDER BY started", {})
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")
+def test_a_sweep_is_packed_by_a_probe_and_from_then_on_by_its_ledger(
+    ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More seeds and more epochs go by what was chosen; packs of twice as many configurations were never timed."""
+    monkeypatch.setattr(sweep.packing, "PROBE_PAYS_FROM_SECONDS", 0.0)
+    outcome, said = run(spec(TEXT, "probed"), tmp_path)
+    assert outcome.all_done
+    assert "(probe: a run's step takes " in said
+    kept, attempts = ledger_of(outcome)
+    assert {(size, threads) for size, threads, _ in kept["step_seconds"]} == {
+        (size, threads) for size in (1, 2, 4, 5) for threads in (1, 2, 4)
+    }
+    assert all(seconds > 0 for _, _, seconds in kept["step_seconds"])
+    assert kept["largest_group"] == 5
+    assert {threads for _, threads in attempts} == {kept["threads"]}
+    assert max(size for size, _ in attempts) <= kept["size"]
+    assert kept["step_seconds"] == _provenance(outcome)[-1]["packing"]["step_seconds"]
+
+    outcome, said = run(spec(TEXT, "probed", seeds=2, epochs=3), tmp_path)
+    assert outcome.all_done
+    assert "at a time (as chosen before)" in said
+    assert ledger_of(outcome)[0] == kept
+    assert {threads for _, threads in ledger_of(outcome)[1]} == {kept["threads"]}
+
+    given = {"resources.pack": 1, "resources.cpus_per_trial": 2}
+    outcome, said = run(spec(TEXT, "probed", seeds=3, epochs=3, **given), tmp_path)
+    assert "5 packs of 1, 2 threads each, 2 at a time\n" in said
+    assert ledger_of(outcome)[0] == kept
+    assert ledger_of(outcome)[1][-5:] == [(1, 2)] * 5
+
+
+def _provenance(outcome: Any) -> list[dict[str, Any]]:
+    import json
+
+    found: list[dict[str, Any]] = json.loads(outcome.folder.provenance.read_text())
+    return found
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")
+def test_larger_groups_than_the_probe_knew_are_probed_for_on_the_threads_that_there_are(
+    ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = TEXT.replace("[0.01, 0.02, 0.03, 0.04, 0.05]", "0.01")
+    outcome, said = run(spec(one, "grows", **{"resources.cpus_per_trial": 1}), tmp_path)
+    assert "1 pack of 1, one thread each, 1 at a time\n" in said
+    monkeypatch.setattr(sweep.packing, "PROBE_PAYS_FROM_SECONDS", 0.0)
+    outcome, said = run(spec(TEXT, "grows"), tmp_path)
+    assert "(probe: a run's step takes " in said
+    kept, attempts = ledger_of(outcome)
+    assert kept["largest_group"] == 4
+    assert {(size, threads) for size, threads, _ in kept["step_seconds"]} == {(1, 1), (2, 1), (4, 1)}
+    assert {threads for _, threads in attempts} == {1}
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")
+def test_on_gpus_only_the_size_is_chosen_and_a_short_sweep_is_not_probed_for(ray: Any, tmp_path: Path) -> None:
+    outcome, said = run(spec(TEXT, "short", **{"resources.gpus_per_trial": 1}), tmp_path)
+    assert outcome.all_done
+    assert "one thread each, 2 at a time (too short a sweep for a probe)" in said
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
+        assert ledger.kept_packing("cpu") is None
+        assert ledger.kept_packing("gpu") is not None
+        assert {threads for (threads,) in ledger.rows("SELECT threads FROM attempts", {})} == {1}
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")
+def test_a_probe_whose_processes_die_leaves_the_sweep_to_the_usual_ratios(
+    ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import trainables.probe
+
+    class Dies(trainables.probe.StepTimer):
+        def seconds(self, size: int, threads: int) -> float:
+            os.kill(os.getpid(), signal.SIGKILL)
+            return 0.0
+
+    monkeypatch.setattr(sweep.packing, "PROBE_PAYS_FROM_SECONDS", 0.0)
+    monkeypatch.setattr(trainables.probe, "StepTimer", Dies)
+    outcome, said = run(spec(TEXT, "unprobed"), tmp_path)
+    assert outcome.all_done
+    assert "(the probe failed: " in said
+    assert ledger_of(outcome)[0]["step_seconds"] == []
+
+
+DRIVER = """
+import sweep.packing, sweep.reporting
+sweep.packing.PROBE_PAYS_FROM_SECONDS = 0.0
+sweep.reporting.make_outputs = lambda folder: folder.report  # another test's
+from sweep.__main__ import main
+main()
+"""
+
+
+@pytest.mark.ray
+def test_a_driver_killed_in_training_leaves_its_choice_to_the_next_one(tmp_path: Path) -> None:
+    """SIGKILL to the driver and all its workers: the same packs, on the same threads, without a second probe."""
+    (tmp_path / "cut.toml").write_text(TEXT)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    environment |= {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", DRIVER]
+    there = ["--runs-dir", str(tmp_path)]
+    driver = subprocess.Popen(
+        [*command, "run", "cut.toml", "--epochs", "12", *there],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not list(tmp_path.glob("cut/checkpoints/*/epoch*.ckpt")) and time.monotonic() < deadline:
+            assert driver.poll() is None, driver.communicate()
+            time.sleep(0.1)
+        processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
+    finally:
+        driver.kill()
+    for process in processes[1:]:
+        if process.is_running():
+            process.kill()
+    first, _ = driver.communicate(timeout=PATIENCE_SECONDS)
+    assert "(probe: a run's step takes " in first
+    psutil.wait_procs(processes, timeout=30)
+    with Ledger.open_read_only(tmp_path / "cut" / "ledger.sqlite") as ledger:
+        kept, packs = ledger.kept_packing("cpu"), ledger.packs("")
+    resumed = subprocess.run(
+        [*command, "resume", "cut", *there],
+        cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert resumed.returncode == 0, resumed.stderr
+    assert "(as chosen before)" in resumed.stdout
+    with Ledger.open_read_only(tmp_path / "cut" / "ledger.sqlite") as ledger:
+        assert ledger.kept_packing("cpu") == kept
+        assert packs.items() <= ledger.packs("").items()
+        assert len(set(ledger.rows("SELECT threads FROM attempts", {}))) == 1
+        assert set(ledger.statuses().values()) == {"done"}
