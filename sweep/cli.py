@@ -25,7 +25,7 @@ app = typer.Typer(
 
 PackSize = Annotated[str | None, typer.Option("--pack", metavar="K|auto", help="Runs that one trial trains together.")]
 Cpus = Annotated[float | None, typer.Option(help="CPUs, and so threads, of a trial.")]
-Gpus = Annotated[float | None, typer.Option(help="GPUs of a trial; any fraction.")]
+Gpus = Annotated[str | None, typer.Option("--gpus-per-trial", metavar="N|auto", help="GPUs of a trial; any fraction.")]
 Concurrent = Annotated[int | None, typer.Option(help="Most trials at a time; 0: as many as fit.")]
 Address = Annotated[str | None, typer.Option(help="local, or the address of a Ray cluster.")]
 Target = Annotated[
@@ -50,6 +50,12 @@ def _overrides(**given: Any) -> dict[str, Any]:
         if not pack.isdecimal() or int(pack) < 1:
             raise SpecError("--pack", f"{pack!r}", "a number of runs, or auto")
         given["pack"] = int(pack)
+    gpus = given.get("gpus_per_trial")
+    if gpus is not None and gpus != "auto":
+        try:
+            given["gpus_per_trial"] = float(gpus)
+        except ValueError as error:
+            raise SpecError("--gpus-per-trial", f"{gpus!r}", "a number of GPUs, a fraction of one, or auto") from error
     return {keys.get(key, key): value for key, value in given.items() if value is not None}
 
 

@@ -115,6 +115,9 @@ def drive(
         with ExitStack() as stack:
             if packs:  # what the cluster cannot place is told before anything is written
                 resources = stack.enter_context(_cluster(spec))
+                from sweep.runner import gpus_a_trial
+
+                gpus = gpus_a_trial(spec, packs, data, ledger)
                 write_provenance(folder, data, resources)
             ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)
             ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], str(spec.resources.pack))
@@ -125,7 +128,7 @@ def drive(
             ledger.keep_spec(text)
             ledger.interrupt()  # what an earlier driver left running runs no more
             if packs:
-                _train(spec, runs, packs, data, folder, ledger, console, fail_fast)
+                _train(spec, runs, packs, data, folder, ledger, console, gpus, fail_fast)
         outcome = Outcome(folder, ledger.statuses())
     make_outputs(folder)
     return outcome
@@ -156,7 +159,7 @@ def _cluster(spec: Spec) -> Iterator[dict[str, float]]:
 
 def _train(
     spec: Spec, runs: Sequence[Run], packs: Sequence[Pack], data: DataSet, folder: SweepFolder, ledger: Ledger,
-    console: Console, fail_fast: bool,
+    console: Console, gpus: float, fail_fast: bool,
 ) -> None:  # fmt: skip
     from sweep.runner import train_packs
 
@@ -167,7 +170,7 @@ def _train(
     )
     try:
         with progress:
-            train_packs(spec, packs, data, folder, ledger, progress, fail_fast=fail_fast)
+            train_packs(spec, packs, data, folder, ledger, progress, gpus_per_trial=gpus, fail_fast=fail_fast)
     finally:
         ledger.interrupt()
 

@@ -43,7 +43,7 @@ class Resources(_Table):
 
     pack: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     cpus_per_trial: float = Field(1, gt=0, le=1024)
-    gpus_per_trial: float = Field(0, ge=0, le=1024)
+    gpus_per_trial: Literal["auto"] | Annotated[float, Field(ge=0, le=1024)] = 0.0  # auto: as much as a probe finds
     max_concurrent: int = Field(0, ge=0)  # 0: as many as fit
     retries: int = Field(2, ge=0, le=100)
     checkpoint_seconds: float = Field(30, gt=0)  # between two checkpoints within an epoch
@@ -51,9 +51,14 @@ class Resources(_Table):
 
     @model_validator(mode="after")
     def _whole_gpus_above_one(self) -> Self:
-        if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
+        if self.gpus_per_trial != "auto" and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError("gpus_per_trial: a fraction up to 1, or a whole number")
         return self
+
+    @property
+    def wants_gpu(self) -> bool:
+        """Whether the trials are to train on a GPU."""
+        return self.gpus_per_trial == "auto" or self.gpus_per_trial > 0
 
 
 class Spec(_Table):

@@ -27,13 +27,14 @@ KERNELS: dict[str, dict[str, bool]] = {
     "ASGD": _MULTI_TENSOR,
     "Adadelta": _MULTI_TENSOR,
     "Adamax": _MULTI_TENSOR,
-    "NAdam": _MULTI_TENSOR,
-    "RAdam": _MULTI_TENSOR,
     "RMSprop": _MULTI_TENSOR,
     "Rprop": _MULTI_TENSOR,
 }
-"""Classes whose step can be recorded with its rate on the device, and the kernels that can. The others, Adagrad and
-Adafactor, ask for values in the middle of a step; a third party's may do anything: these step as they stand."""
+"""Classes whose step can be recorded with its rate on the device, and the kernels that can.
+
+The others step as they stand. Adagrad and Adafactor ask for values in the middle of a step (Adagrad keeps them on the
+host; only Adafactor makes a GPU wait); what NAdam and RAdam would record raises β to the step in float32, which is too
+far from what they compute otherwise; a third party's may do anything."""
 
 
 def can_be_recorded(member: Member) -> bool:

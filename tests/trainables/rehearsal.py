@@ -39,8 +39,7 @@ class NoHostLooks(TorchDispatchMode):
         if looks_at_host(func):
             raise HostLookError(str(func))
         result = func(*args, **(kwargs or {}))
-        if not _is_view(func):
-            self.launches += 1
+        self.launches += is_kernel(func)
         return result
 
 
@@ -63,7 +62,7 @@ class _Tape(TorchDispatchMode):
             if argument.name in kwargs and argument.alias_info is not None and argument.alias_info.is_write:
                 self._keep(kwargs[argument.name])
         result = func(*args, **kwargs)
-        if not _is_view(func):
+        if is_kernel(func):
             self.kernels.append((func, args, kwargs, list(tree_leaves(result))))
         return result
 
@@ -78,10 +77,11 @@ class _Tape(TorchDispatchMode):
             storage.copy_(before)
 
 
-def _is_view(func: Any) -> bool:
-    """Whether the result is another look at the same memory: there is nothing to run again."""
+def is_kernel(func: Any) -> bool:
+    """Whether there is something to run again: no profiler's mark, and no other look at the same memory."""
     aliases = [returned.alias_info for returned in func._schema.returns]
-    return any(alias is not None and not alias.is_write for alias in aliases)
+    view = any(alias is not None and not alias.is_write for alias in aliases)
+    return func.namespace == "aten" and not view
 
 
 class Rehearsal:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from search_spaces import Run
+from search_spaces import Protocol, Run
 from tests.trainables.rehearsal import HostLookError, NoHostLooks, Rehearsal
 from tests.trainables.test_resume import VARIANTS, members_of, rows_of, run_of
 from tests.trainables.training import CPU, FLOAT64
@@ -26,8 +26,8 @@ from trainables.optimizers import OPTIMIZERS
 from trainables.pack import Pack
 from trainables.schedulers import SCHEDULERS
 
-STEPS = 2 * 7
-"""Two epochs of six full batches and a smaller one: both sizes are warmed up; the larger is recorded and replayed."""
+STEPS = 3 * 4
+"""Three epochs of three full batches and a smaller one: the full ones' second and third epoch are replayed."""
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +45,8 @@ def _a_cpu_counts_as_capturable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 @pytest.fixture(scope="module")
 def few() -> DataSet:
-    """200 images to train on: six batches of 32 and a last one of 8; 200 to validate on."""
-    return load_data("synthetic:n_train=400,n_test=100,seed=1", val_fraction=0.5)
+    """100 images to train on: three batches of 32 and a last one of 4; 100 to validate on."""
+    return load_data("synthetic:n_train=200,n_test=100,seed=1", val_fraction=0.5)
 
 
 def every_variant(scheduler: str = "none", **kwargs: Any) -> list[Run]:
@@ -73,27 +73,49 @@ def largest_difference(one: Pack, other: Pack, k: int) -> float:
     return max(float((a.detach().double() - b.detach().double()).abs().max()) for a, b in pairs)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_grouped_and_recorded_equals_torch_optim(name: str, few: DataSet) -> None:
-    """Three seeds and two rates of each variant, beside each run's own ``torch.optim`` optimizer; float64 weights.
+def stepped(runs: Sequence[Run], grouped: bool, updates: int = 40) -> list[torch.Tensor]:
+    """Return every run's weights ``[P]`` after updates with given gradients: together, or each by its own optimizer."""
+    pack = Pack(runs, updates, CPU)
+    together = GroupedOptimizers(
+        list(enumerate(pack.members)), torch.tensor([member.schedule.lr for member in pack.members])
+    )
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(updates):
+        for k in range(len(runs)):
+            for view in pack.stack.member(k).values():
+                assert view.grad is not None
+                view.grad.copy_(0.01 * torch.randn(view.shape, generator=rng, dtype=torch.float64))
+        if grouped:
+            together.step()
+        else:
+            for member in pack.members:
+                member.optimizer.step()
+    return [torch.cat([view.detach().flatten() for view in pack.stack.member(k).values()]) for k in range(len(runs))]
 
-    The rates are float32 on the device, and PyTorch's recordable arithmetic raises β to the step in float32: what that
-    makes of an update is seen in the weights, at a rate of 0.003, from the ninth digit on.
-    """
-    runs = [
-        run_of(name, "none", FLOAT64, seed=seed, lr=lr, params=params)
+
+def rates_and_variants(name: str, protocol: Protocol) -> list[Run]:
+    """Two rates and two seeds of each variant of an optimizer."""
+    return [
+        run_of(name, "none", protocol, seed=seed, lr=lr, params=params)
         for params in VARIANTS.get(name, [{}])
         for seed, lr in ((0, 0.003), (1, 0.003), (0, 0.001))
     ]
-    graphs = Rehearsal()
-    device, _ = trained(runs, few, graphs)
-    plain, _ = trained(runs, few, None)
-    start = Pack(runs, 7, CPU)
-    for k in range(len(runs)):
-        assert largest_difference(plain, start, k) > 1e-4
-        assert largest_difference(device, plain, k) < 1e-7
-    assert graphs.recordings == (2 if name in KERNELS else 1)
-    assert graphs.replays > 0
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_grouped_optimizers_equal_torch_optim_over_forty_steps(name: str) -> None:
+    """Beside each run's own, as ``torch.optim`` makes it: a rate in float32 shows from the eighth digit on."""
+    runs = rates_and_variants(name, FLOAT64)
+    for together, alone in zip(stepped(runs, True), stepped(runs, False), strict=True):
+        torch.testing.assert_close(together, alone, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["NAdam", "RAdam"])
+def test_what_a_recording_would_round_too_much_stays_outside(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = rates_and_variants(name, FLOAT64)
+    monkeypatch.setitem(KERNELS, name, KERNELS["RMSprop"])
+    pairs = zip(stepped(runs, True), stepped(runs, False), strict=True)
+    assert max(float((together - alone).abs().max()) for together, alone in pairs) > 1e-7
 
 
 def test_a_recorded_step_gives_the_bits_of_one_that_is_not(few: DataSet) -> None:
@@ -106,21 +128,23 @@ def test_a_recorded_step_gives_the_bits_of_one_that_is_not(few: DataSet) -> None
     assert losses == same
     assert all(largest_difference(recorded, eager, k) == 0 for k in range(len(runs)))
     assert graphs.recordings == 2
-    assert graphs.replays >= STEPS - 2 - 2 * WARM_UPS
+    assert graphs.replays == (3 * 3 - WARM_UPS) + (STEPS - WARM_UPS)  # of gradients, of updates
 
 
 def replace_schedule(run: Run, scheduler: str) -> Run:
     choice = run.configuration
-    return run_of(choice.optimizer, scheduler, params=dict(choice.optimizer_params), lr=choice.optimizer_params["lr"])
+    return run_of(choice.optimizer, scheduler, params={k: v for k, v in choice.optimizer_params.items() if k != "lr"})
 
 
-@pytest.mark.parametrize("warmup", [0, 0.5])
-@pytest.mark.parametrize("scheduler", ["none", *SCHEDULERS])
-@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "RAdam"])
-def test_every_schedule_reaches_a_recorded_step(optimizer: str, scheduler: str, warmup: float, few: DataSet) -> None:
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "NAdam"])
+def test_every_schedule_reaches_a_recorded_step(optimizer: str, few: DataSet) -> None:
     """Whole training with evaluation: a recorded training has the rows and the rates of a plain one."""
     params = {"momentum": 0.9} if optimizer == "SGD" else {}
-    runs = [run_of(optimizer, scheduler, FLOAT64, seed=seed, warmup=warmup, params=params) for seed in (0, 1)]
+    runs = [
+        run_of(optimizer, scheduler, FLOAT64, warmup=warmup, params=params)
+        for scheduler in ("none", *SCHEDULERS)
+        for warmup in (0, 0.5)
+    ]
     assignment = Assignment("pack", runs, 3, frozenset({3}))
     by_graphs = [
         [row for report in train(assignment, few, CPU, {"attempt_id": "a"}, graphs=graphs) for row in report.rows]
@@ -143,11 +167,13 @@ def test_a_cycled_momentum_moves_and_is_used(scheduler: str, optimizer: str, key
     batches = Batches(few, [0], run.protocol, CPU)
     packs = [Pack([run], batches.steps, CPU, graphs) for graphs in (Rehearsal(), None)]
     seen = []
-    for step in range(batches.steps - 1):
+    for index in range(10):
+        epoch, step = divmod(index, batches.steps)
         for pack in packs:
-            pack.train_step(batches.batch(1, step))
+            pack.step_in_epoch = step
+            pack.train_step(batches.batch(epoch + 1, step))
         seen.append(packs[0].members[0].optimizer.param_groups[0][key])
-    assert len(set(seen)) == len(seen)
+    assert len(set(seen)) > 4
     assert largest_difference(*packs, 0) == 0
     assert not can_be_recorded(packs[0].members[0])
 
@@ -170,7 +196,7 @@ def test_a_class_is_recorded_exactly_where_torch_asks_for_no_value(name: str, fe
         grouped.step()
 
 
-@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - set(KERNELS)))
+@pytest.mark.parametrize("name", ["Adafactor", "Adagrad"])
 def test_what_asks_for_values_stays_outside(name: str, few: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     pack, _ = trained([run_of(name, "none")], few, NoGraphs(), 2)
     assert not can_be_recorded(pack.members[0])
@@ -182,16 +208,15 @@ def test_what_asks_for_values_stays_outside(name: str, few: DataSet, monkeypatch
 
 def test_no_step_of_an_epoch_makes_the_host_wait(few: DataSet) -> None:
     """Batches, gradients, updates, rates that change with every step, and a run that diverges on the way."""
-    runs = [
-        run_of(name, "CyclicLR" if name != "SGD" else "none", seed=i % 2, warmup=0.5) for i, name in enumerate(KERNELS)
-    ]
+    runs = [run_of(name, "none", seed=i % 2, warmup=1) for i, name in enumerate(KERNELS)]
     runs += [run_of("SGD", "none", lr=1e30), run_of("SGD", "OneCycleLR", params={"momentum": 0.9})]
     batches = Batches(few, [run.seed for run in runs], runs[0].protocol, CPU)
     pack = Pack(runs, batches.steps, CPU, Rehearsal())
     pack.train_step(batches.batch(1, 0))  # makes the groups: PyTorch looks at their rates
     with NoHostLooks():
-        for step in range(1, batches.steps):
-            pack.train_step(batches.batch(1, step))
+        for index in range(1, STEPS):
+            epoch, pack.step_in_epoch = divmod(index, batches.steps)
+            pack.train_step(batches.batch(epoch + 1, pack.step_in_epoch))
     assert not torch.isfinite(pack.loss_sum[len(KERNELS)])
     assert torch.isfinite(pack.loss_sum).sum() == len(runs) - 1
 
@@ -225,7 +250,7 @@ def test_the_studys_updates_take_few_launches(few: DataSet) -> None:
 
 def test_seeds_whose_schedules_look_at_their_losses_have_rates_of_their_own(few: DataSet) -> None:
     runs = [run_of("SGD", "ReduceLROnPlateau", seed=seed) for seed in (0, 1)]
-    pack = Pack(runs, 7, CPU)
+    pack = Pack(runs, 4, CPU)
     assert GroupedOptimizers(list(enumerate(pack.members)), torch.zeros(2)).alike == [[0], [1]]
 
 

@@ -1,0 +1,91 @@
+"""From bytes to fractions of a GPU: what fits, side by side and with its context, and what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search_spaces.errors import SpecError
+from tests.trainables.training import make_run, tiny_data
+from trainables.devices import CONTEXT_BYTES, allocator_fraction, full_precision
+from trainables.gpu_share import HEADROOM, MOST_SHARES, Footprint, probe_footprint, share_of
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("reserved", "context", "whole", "share"),
+    [
+        (1 * GIB, GIB // 2, 80 * GIB, 1 / MOST_SHARES),  # 45 would fit
+        (8 * GIB, GIB // 2, 80 * GIB, 1 / 7),  # 7 × 10.5 = 73.5
+        (30 * GIB, GIB, 80 * GIB, 1 / 2),
+        (40 * GIB, GIB, 80 * GIB, 1),
+        (0, 80 * GIB, 80 * GIB, 1),  # to the last byte
+    ],
+)
+def test_a_pack_gets_the_smallest_equal_share_that_holds_it(
+    reserved: int, context: int, whole: int, share: float
+) -> None:
+    assert share_of(Footprint(reserved, context, whole), 4) == pytest.approx(share)
+
+
+def test_a_pack_too_large_for_a_whole_gpu_is_refused_with_both_sizes() -> None:
+    with pytest.raises(SpecError) as refused:
+        share_of(Footprint(70 * GIB, GIB, 80 * GIB), 120)
+    assert str(refused.value) == (
+        "resources.gpus_per_trial: 'auto', but a pack of 120 runs needs 88.5 GiB and the GPU has 80.0 GiB; "
+        "a smaller resources.pack"
+    )
+
+
+@given(st.integers(0, 200 * GIB), st.integers(0, 2 * GIB), st.integers(4 * GIB, 200 * GIB))
+def test_all_shares_of_a_gpu_fit_on_it_together(reserved: int, context: int, whole: int) -> None:
+    """Whatever is measured: as many packs as Ray will place there have room, each with its context."""
+    needed = reserved * HEADROOM + context
+    if needed > whole:
+        with pytest.raises(SpecError):
+            share_of(Footprint(reserved, context, whole), 1)
+        return
+    share = share_of(Footprint(reserved, context, whole), 1)
+    at_once = round(1 / share)
+    assert share * at_once == pytest.approx(1)
+    assert at_once * needed <= whole
+    assert at_once == MOST_SHARES or (at_once + 1) * needed > whole
+
+
+@given(st.integers(1, MOST_SHARES), st.integers(16 * GIB, 200 * GIB))
+def test_what_processes_may_allocate_leaves_room_for_their_contexts(at_once: int, whole: int) -> None:
+    fraction = allocator_fraction(1 / at_once, whole)
+    assert 0 <= fraction <= 1
+    if at_once == 1:
+        assert fraction == 1
+    elif fraction:
+        assert at_once * (fraction * whole + CONTEXT_BYTES) <= whole * (1 + 1e-12)
+
+
+def test_a_probe_without_a_gpu_says_so() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(SpecError, match="'auto', but PyTorch finds no GPU where Ray has one; a fraction, or 0"):
+        probe_footprint([make_run()], tiny_data())
+
+
+@pytest.fixture
+def _precision_as_it_was() -> Iterator[None]:
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("_precision_as_it_was")
+def test_float32_is_not_computed_in_tf32() -> None:
+    """PyTorch's default for convolutions is TF32."""
+    torch.backends.cudnn.allow_tf32 = True
+    full_precision()
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32
+    assert torch.get_float32_matmul_precision() == "highest"
