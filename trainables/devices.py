@@ -33,6 +33,8 @@ def deterministic(device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True)
+        # Else every new tensor is first filled with NaN, a launch each; nothing here reads what it has not written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
         full_precision()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from search_spaces.errors import SpecError
 from tests.trainables.training import make_run, tiny_data
-from trainables.devices import CONTEXT_BYTES, allocator_fraction, full_precision
+from trainables.devices import CONTEXT_BYTES, allocator_fraction, deterministic
 from trainables.gpu_share import HEADROOM, MOST_SHARES, Footprint, probe_footprint, share_of
 
 GIB = 2**30
@@ -75,17 +76,27 @@ def test_a_probe_without_a_gpu_says_so() -> None:
 
 
 @pytest.fixture
-def _precision_as_it_was() -> Iterator[None]:
+def _settings_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     yield
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = True
 
 
-@pytest.mark.usefixtures("_precision_as_it_was")
-def test_float32_is_not_computed_in_tf32() -> None:
+@pytest.mark.usefixtures("_settings_as_they_were")
+def test_on_a_gpu_kernels_are_deterministic_and_float32_is_not_tf32() -> None:
     """PyTorch's default for convolutions is TF32."""
     torch.backends.cudnn.allow_tf32 = True
-    full_precision()
+    deterministic(torch.device("cpu"))
+    assert not torch.are_deterministic_algorithms_enabled()
+    deterministic(torch.device("cuda"))
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    assert not torch.backends.cudnn.benchmark
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     assert not torch.backends.cuda.matmul.allow_tf32
     assert not torch.backends.cudnn.allow_tf32
     assert torch.get_float32_matmul_precision() == "highest"
