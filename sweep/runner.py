@@ -106,7 +106,7 @@ def gpus_a_trial(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledge
     kept = ledger.gpu_share()
     if kept is not None and len(largest.runs) <= kept["runs"]:
         return float(kept["share"])
-    probe = ray.remote(num_gpus=1)(probe_footprint)
+    probe = ray.remote(num_gpus=1, max_calls=1)(probe_footprint)  # its process must not stay on the GPU
     try:
         footprint = ray.get(probe.remote(largest.runs, data))
     except ray.exceptions.RayTaskError as error:

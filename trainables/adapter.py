@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -67,6 +68,8 @@ class PackTrainable(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack in the same process."""
+        self._reports = iter(())
+        gc.collect()  # a recorded step and its pack know each other; their memory goes before the next one's comes
         self._begin(new_config)
         return True
 
