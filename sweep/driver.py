@@ -89,6 +89,7 @@ def drive(
         KeyboardInterrupt: Ctrl-C; the ledger is consistent, and the same command goes on.
     """
     from sweep.reporting import make_outputs
+    from sweep.runner import gpus_a_trial
     from trainables.dataset import load_data
     from trainables.imports import in_sweep_folder
 
@@ -115,8 +116,6 @@ def drive(
         with ExitStack() as stack:
             if packs:  # what the cluster cannot place is told before anything is written
                 resources = stack.enter_context(_cluster(spec))
-                from sweep.runner import gpus_a_trial
-
                 gpus = gpus_a_trial(spec, packs, data, ledger)
                 write_provenance(folder, data, resources)
             ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)

@@ -58,6 +58,8 @@ def trial_config(
 class PackTrainable(tune.Trainable):
     """Trains one pack. Its process is reused for the next one; its checkpoints are ours, not Tune's."""
 
+    _reports: Iterator[Report]
+
     def setup(self, config: dict[str, Any], data: DataSet | None = None) -> None:
         """Begin, or go on from the newest valid checkpoint: a retry, another node and another driver all come here."""
         assert data is not None
@@ -84,7 +86,7 @@ class PackTrainable(tune.Trainable):
         )
         attempt = _attempt(assignment.pack_id, assignment.runs, device, job["threads"])
         every = job["save_weights_every"]
-        self._reports: Iterator[Report] = train(
+        self._reports = train(
             assignment, self._data, device, attempt, Checkpoints(Path(job["checkpoints"])),
             weights=SavedWeights(Path(job["weights"]), every) if every else None,
             asked_to_stop=lambda: self._sigterm.came or os.path.exists(job["stop_request"]),  # noqa: PTH110  each step
