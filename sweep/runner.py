@@ -94,7 +94,7 @@ def gpus_a_trial(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledge
     that of the probe.
 
     Raises:
-        SpecError: a pack that a whole GPU has no memory for.
+        SpecError: a pack that a whole GPU has no memory for, or no GPU where Ray has one.
     """
     import ray
 
@@ -107,10 +107,7 @@ def gpus_a_trial(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledge
     if kept is not None and len(largest.runs) <= kept["runs"]:
         return float(kept["share"])
     probe = ray.remote(num_gpus=1, max_calls=1)(probe_footprint)  # its process must not stay on the GPU
-    try:
-        footprint = ray.get(probe.remote(largest.runs, data))
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from error
+    footprint = ray.get(probe.remote(largest.runs, data))
     share = share_of(footprint, len(largest.runs))
     ledger.keep_gpu_share({"runs": len(largest.runs), "share": share, **asdict(footprint)})
     return share

@@ -37,35 +37,34 @@ def share_of(footprint: Footprint, runs: int) -> float:
     """Return the fraction of a GPU that a pack of ``runs`` runs asks for: 1/n, with the largest n that leaves room.
 
     Raises:
-        SpecError: a pack that a whole GPU has no memory for.
+        SpecError: a pack that a whole GPU has no memory for, or no GPU.
     """
+    where = "resources.gpus_per_trial"
+    if not footprint.whole:
+        raise SpecError(where, "'auto', but PyTorch finds no GPU where Ray has one", "a fraction, or 0")
     needed = footprint.reserved * HEADROOM + footprint.context
     if needed > footprint.whole:
+        more = "more" if footprint.reserved >= footprint.whole else _gib(needed)
         raise SpecError(
-            "resources.gpus_per_trial",
-            f"'auto', but a pack of {runs} runs needs {_gib(needed)} and the GPU has {_gib(footprint.whole)}",
+            where, f"'auto', but a GPU has {_gib(footprint.whole)} and a pack of {runs} runs needs {more}",
             "a smaller resources.pack",
-        )
+        )  # fmt: skip
     return 1 / min(MOST_SHARES, int(footprint.whole // max(1, needed)))
 
 
 def probe_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:
     """Train a pack of ``runs`` for some steps and evaluate it, on a whole GPU of this process, and see what it takes.
 
-    Raises:
-        SpecError: PyTorch finds no GPU here, or all of its memory is not enough.
+    It comes back from another process, so what goes wrong is a footprint, too: one of nothing where PyTorch finds no
+    GPU, one of a whole GPU where its memory is not enough.
     """
     if not torch.cuda.is_available():
-        raise SpecError(
-            "resources.gpus_per_trial", "'auto', but PyTorch finds no GPU where Ray has one", "a fraction, or 0"
-        )
+        return Footprint(0, 0, 0)
     try:
         return _trained_footprint(runs, data)
-    except torch.OutOfMemoryError as error:
-        raise SpecError(
-            "resources.gpus_per_trial", f"'auto', but a whole GPU has no memory for a pack of {len(runs)} runs",
-            "a smaller resources.pack",
-        ) from error  # fmt: skip
+    except torch.OutOfMemoryError:
+        whole = torch.cuda.get_device_properties(0).total_memory
+        return Footprint(whole, 0, whole)
 
 
 def _trained_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:

@@ -38,7 +38,7 @@ def test_a_pack_too_large_for_a_whole_gpu_is_refused_with_both_sizes() -> None:
     with pytest.raises(SpecError) as refused:
         share_of(Footprint(70 * GIB, GIB, 80 * GIB), 120)
     assert str(refused.value) == (
-        "resources.gpus_per_trial: 'auto', but a pack of 120 runs needs 88.5 GiB and the GPU has 80.0 GiB; "
+        "resources.gpus_per_trial: 'auto', but a GPU has 80.0 GiB and a pack of 120 runs needs 88.5 GiB; "
         "a smaller resources.pack"
     )
 
@@ -72,7 +72,14 @@ def test_a_probe_without_a_gpu_says_so() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(SpecError, match="'auto', but PyTorch finds no GPU where Ray has one; a fraction, or 0"):
-        probe_footprint([make_run()], tiny_data())
+        share_of(probe_footprint([make_run()], tiny_data()), 1)
+
+
+def test_a_pack_that_ran_out_of_memory_needs_more_than_there_is() -> None:
+    with pytest.raises(
+        SpecError, match=r"a GPU has 80\.0 GiB and a pack of 9 runs needs more; a smaller resources\.pack"
+    ):
+        share_of(Footprint(80 * GIB, 0, 80 * GIB), 9)
 
 
 @pytest.fixture
