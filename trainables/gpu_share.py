@@ -20,6 +20,9 @@ HEADROOM = 1.25
 MOST_SHARES = 16
 """Into so many equal shares a GPU is cut at the most: each is a process with a context of its own."""
 
+RAY_GRAIN = 10_000
+"""Ray counts a GPU in as many parts."""
+
 PROBE_STEPS = 8
 """Steps of the probe: those that warm up, those that are recorded, and some that are replayed."""
 
@@ -34,7 +37,7 @@ class Footprint:
 
 
 def share_of(footprint: Footprint, runs: int) -> float:
-    """Return the fraction of a GPU that a pack of ``runs`` runs asks for: 1/n, with the largest n that leaves room.
+    """Return the fraction of a GPU that a pack of ``runs`` runs asks for: 1/n, with the largest n that fits.
 
     Raises:
         SpecError: a pack that a whole GPU has no memory for, or no GPU.
@@ -49,7 +52,8 @@ def share_of(footprint: Footprint, runs: int) -> float:
             where, f"'auto', but a GPU has {_gib(footprint.whole)} and a pack of {runs} runs needs {more}",
             "a smaller resources.pack",
         )  # fmt: skip
-    return 1 / min(MOST_SHARES, int(footprint.whole // max(1, needed)))
+    at_once = min(MOST_SHARES, int(footprint.whole // max(1, needed)))
+    return RAY_GRAIN // at_once / RAY_GRAIN  # rounded up, the last one would not fit beside the others
 
 
 def probe_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:

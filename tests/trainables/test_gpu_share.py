@@ -31,7 +31,7 @@ GIB = 2**30
 def test_a_pack_gets_the_smallest_equal_share_that_holds_it(
     reserved: int, context: int, whole: int, share: float
 ) -> None:
-    assert share_of(Footprint(reserved, context, whole), 4) == pytest.approx(share)
+    assert share_of(Footprint(reserved, context, whole), 4) == pytest.approx(share, abs=1e-4)
 
 
 def test_a_pack_too_large_for_a_whole_gpu_is_refused_with_both_sizes() -> None:
@@ -53,7 +53,8 @@ def test_all_shares_of_a_gpu_fit_on_it_together(reserved: int, context: int, who
         return
     share = share_of(Footprint(reserved, context, whole), 1)
     at_once = round(1 / share)
-    assert share * at_once == pytest.approx(1)
+    assert 0.99 < share * at_once <= 1
+    assert share == round(share, 4)  # else Ray would round it
     assert at_once * needed <= whole
     assert at_once == MOST_SHARES or (at_once + 1) * needed > whole
 
