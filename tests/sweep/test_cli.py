@@ -53,7 +53,7 @@ SLIPS = [
     (["run", "quickstart", "--epochs", "many"], "Invalid value for '--epochs'"),
     (["run", "quickstart", "--epochs", "-1"], "quickstart: epochs: -1; should be greater than or equal to 1"),
     (["run", "quickstart", "--pack", "x"], "--pack: 'x'; a number of runs, or auto"),
-    (["run", "quickstart", "--gpus-per-trial", "some"], "--gpus-per-trial: 'some'; a number of GPUs, a fraction of one"),
+    (["run", "quickstart", "--gpus-per-trial", "some"], "--gpus-per-trial: 'some'; a number of GPUs, a fraction"),
     (["run", "quickstart", "--gpus-per-trial", "1.5"], "a fraction up to 1, or a whole number"),
     (["run", "quickstart", "--name", "../up"], "name: '../up' cannot name a folder"),
     (["run", "quickstart", "--data", "nowhere"], "data source 'nowhere': neither a known name nor an existing folder"),
