@@ -73,7 +73,7 @@ def largest_difference(one: Pack, other: Pack, k: int) -> float:
     return max(float((a.detach().double() - b.detach().double()).abs().max()) for a, b in pairs)
 
 
-def stepped(runs: Sequence[Run], grouped: bool, updates: int = 40) -> list[torch.Tensor]:
+def stepped(runs: Sequence[Run], grouped: bool, updates: int = 20) -> list[torch.Tensor]:
     """Return every run's weights ``[P]`` after updates with given gradients: together, or each by its own optimizer."""
     pack = Pack(runs, updates, CPU)
     together = GroupedOptimizers(
@@ -103,7 +103,7 @@ def rates_and_variants(name: str, protocol: Protocol) -> list[Run]:
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_grouped_optimizers_equal_torch_optim_over_forty_steps(name: str) -> None:
+def test_grouped_optimizers_equal_torch_optim_over_many_steps(name: str) -> None:
     """Beside each run's own, as ``torch.optim`` makes it: a rate in float32 shows from the eighth digit on."""
     runs = rates_and_variants(name, FLOAT64)
     for together, alone in zip(stepped(runs, True), stepped(runs, False), strict=True):
@@ -141,9 +141,8 @@ def test_every_schedule_reaches_a_recorded_step(optimizer: str, few: DataSet) ->
     """Whole training with evaluation: a recorded training has the rows and the rates of a plain one."""
     params = {"momentum": 0.9} if optimizer == "SGD" else {}
     runs = [
-        run_of(optimizer, scheduler, FLOAT64, warmup=warmup, params=params)
-        for scheduler in ("none", *SCHEDULERS)
-        for warmup in (0, 0.5)
+        run_of(optimizer, scheduler, FLOAT64, warmup=0.5 * (i % 2), params=params)
+        for i, scheduler in enumerate(("none", *SCHEDULERS), start=optimizer == "SGD")
     ]
     assignment = Assignment("pack", runs, 3, frozenset({3}))
     by_graphs = [
