@@ -75,12 +75,13 @@ def _trained_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:
     from trainables.batches import Batches, Split
     from trainables.devices import deterministic
     from trainables.pack import Pack
+    from trainables.range_test import without_schedule
 
     device = torch.device("cuda")
     deterministic(device)
     torch.cuda.reset_peak_memory_stats(device)
     batches = Batches(data, [run.seed for run in runs], runs[0].protocol, device)
-    pack = Pack(runs, batches.steps, device)
+    pack = Pack([without_schedule(run) for run in runs], batches.steps, device)  # some end with the run's last step
     splits = [Split.of(data.val_images, data.val_labels, device), Split.of(data.test_images, data.test_labels, device)]
     last = batches.steps - 1  # the smaller batch has a recording of its own
     for step in [*range(min(PROBE_STEPS, batches.steps)), *[last] * PROBE_STEPS]:
