@@ -1,14 +1,15 @@
 """How much faster a sweep trains than the loop that one would write: ``python -m benchmarks.throughput --data FOLDER``.
 
-Three ways to train the space ``optimizers``, two trials of one CPU thread each at a time, in turn within every round:
+Three ways to train the study's four optimizers at four rates each, two trials of one CPU thread each at a time, in turn
+within every round:
 
 (a) the stock loop of ``benchmarks/stock_loop.py`` as a function trainable of Ray Tune, with the ``num_workers`` that is
     fastest in a probe, one configuration a trial;
 (b) ``sweep`` in packs of one;
 (c) ``sweep`` with ``pack = "auto"``.
 
-A round trains one epoch: (b) and (c) extend one sweep of eight runs, which go on from their checkpoints; (a) trains two
-fresh runs, one a slot. Compared are runs · epochs an hour, from the first trial's start of its epoch to the last
+A round trains one epoch: (b) and (c) extend one sweep of sixteen runs, which go on from their checkpoints; (a) trains
+two fresh runs, one a slot. Compared are runs · epochs an hour, from the first trial's start of its epoch to the last
 trial's end: with evaluation on validation and test images, reports, the ledger and (b, c) checkpoints, without Ray's
 start-up and the loading of the data. (b) and (c) pay here for a change of trials after every epoch; (a) never
 changes, and its trials would start a process each.
@@ -33,7 +34,6 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.stock_loop import Job, probe_stock, train_stock
@@ -42,8 +42,19 @@ from trainables.dataset import DataSet, load_data
 from trainables.lenet import SHAPES
 
 SPACE = "optimizers"
+RATES, ADAMS_RATES = [0.005, 0.01, 0.02, 0.04], [0.0005, 0.001, 0.002, 0.004]
+CONFIGURATIONS = [
+    {
+        "optimizer": [
+            {"name": "SGD", "lr": RATES},
+            {"name": "SGD", "lr": RATES, "momentum": 0.9},
+            {"name": "SGD", "lr": RATES, "momentum": 0.9, "nesterov": True},
+            {"name": "Adam", "lr": ADAMS_RATES},
+        ]
+    }
+]
 SLOTS = 2
-SEEDS = 2
+SEEDS = 1
 WORKERS = (0, 1, 2)
 POSITIONS = {"conv1": 28 * 28, "conv2": 10 * 10}
 """Where on the image a layer's kernel is applied; a dense layer is applied once."""
@@ -51,6 +62,8 @@ MATRIX_SIDES = (128, 256, 512)
 """Three matrices of 512² float32 are 3 MiB; the fastest size counts."""
 RATE_SECONDS = 0.4
 ACCURACY_EPOCHS = 3
+COMPARED = 2
+"""Every so many configurations one is trained by (a), too, to compare what all three learn."""
 LEARNED_PERCENT = 3.0
 """Validation accuracy from which a configuration has left chance, 1 %, behind."""
 TOLERANCE_PP = 2.0
@@ -177,6 +190,7 @@ class Bench:
             SPACE,
             {
                 "name": f"way-{way}", "data": self.source, "epochs": epochs, "seeds": SEEDS,
+                "configurations": CONFIGURATIONS,
                 "resources.pack": PACKS[way], "resources.max_concurrent": SLOTS,
             },
         )  # fmt: skip
@@ -230,13 +244,14 @@ class Bench:
         for way in PACKS:
             if trained < ACCURACY_EPOCHS:
                 self.extend(way, ACCURACY_EPOCHS)
-        results, rate = self.train_stock(self.jobs, ACCURACY_EPOCHS)
-        stock = np.array([result["val_acc"] for result in results]).reshape(-1, SEEDS).mean(1).tolist()
-        found = {"a": stock} | {way: self.val_accuracy(way, ACCURACY_EPOCHS) for way in PACKS}
-        learned = [i for i in range(len(self.labels)) if all(found[way][i] > LEARNED_PERCENT for way in found)]
+        results, rate = self.train_stock(self.jobs[1::COMPARED], ACCURACY_EPOCHS)
+        found = {"a": [result["val_acc"] for result in results]}
+        found |= {way: self.val_accuracy(way, ACCURACY_EPOCHS)[1::COMPARED] for way in PACKS}
+        labels = self.labels[1::COMPARED]
+        learned = [i for i in range(len(labels)) if all(found[way][i] > LEARNED_PERCENT for way in found)]
         means = {way: statistics.fmean(found[way][i] for i in learned) for way in found} if learned else {}
         return {
-            "configurations": self.labels, "percent": found, "learned": [self.labels[i] for i in learned],
+            "configurations": labels, "percent": found, "learned": [labels[i] for i in learned],
             "means": means, "stock_with_changes_of_trials": rate,
             "same": bool(means) and max(means.values()) - min(means.values()) <= TOLERANCE_PP,
         }  # fmt: skip
@@ -277,7 +292,7 @@ def report(found: Mapping[str, Any]) -> str:
             means = " | ".join(f"{accuracy['means'][way]:.2f}" for way in NAMES)
             lines.append(f"| mean of those that learned ({len(accuracy['learned'])}) | {means} |")
         verdict = "agree" if accuracy["same"] else "DO NOT agree" if accuracy["means"] else "cannot be compared"
-        lines += ["", f"Means over {SEEDS} seeds of configurations above {LEARNED_PERCENT:g} % {verdict} within "
+        lines += ["", f"Means over the configurations above {LEARNED_PERCENT:g} % {verdict} within "
                   f"{TOLERANCE_PP:g} pp. (a) with its changes of trials: "
                   f"{accuracy['stock_with_changes_of_trials']:.3g} run-epochs an hour."]  # fmt: skip
     return "\n".join(lines)
