@@ -18,16 +18,19 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from heapq import heapify, heappop, heappush
+from math import ceil
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
 from benchmarks.cluster_constants import DATA_BYTES, DriverCosts, Machine, measure_constants
 from benchmarks.fixed_trials import FixedSweep, Job, apart
 from results.figures import write_figures
-from results.look import DASHES, MARKERS, PALETTE, RC, SINGLE_COLUMN
-from results.placement import write_notes
+from results.look import DASHES, GREY, MARKERS, PALETTE, RC, SINGLE_COLUMN
+from results.placement import legend_below, write_notes
 from results.table import Column, Row, Table
 from results.writers import as_markdown
 
@@ -178,7 +181,7 @@ def tabulate(
                     {
                         "slot": slot.name, "epoch": slot.epoch_seconds, "nodes": n, "slots": n * slot.per_node,
                         "trials": trials, "hours": course.total / 3600,
-                        "ideal": EPOCHS * slot.epoch_seconds * trials / (n * slot.per_node) / 3600,
+                        "ideal": EPOCHS * slot.epoch_seconds * ceil(trials / (n * slot.per_node)) / 3600,
                         "speedup": one / course.total, "busy": 100 * course.driver_busy / course.total,
                         "reports": reports, "storage": reports * mib,
                         "saturates": "yes" if saturated is not None and n >= saturated else "no",
@@ -214,19 +217,22 @@ def draw(table: Table) -> Figure:
         figure = Figure(figsize=(SINGLE_COLUMN, 2.8), layout="constrained")
         write_notes(figure, table.notes)
         axes = figure.add_subplot()
+        lines = []
         kinds = list(dict.fromkeys(str(row.values["slot"]) for row in table.rows))
         for i, kind in enumerate(kinds):
             rows = [row for row in table.rows if row.values["slot"] == kind]
             nodes = [float(str(row.values["nodes"])) for row in rows]
             hours, ideal = ([float(str(row.values[key])) for row in rows] for key in ("hours", "ideal"))
-            axes.plot(nodes, hours, color=PALETTE[i], marker=MARKERS[i], label=f"{kind} slots")
-            axes.plot(nodes, ideal, color=PALETTE[i], linestyle=DASHES[1], label=f"{kind}, without any overhead")
+            lines += axes.plot(nodes, hours, color=PALETTE[i], marker=MARKERS[i], label=f"{kind} slots")
+            axes.plot(nodes, ideal, color=PALETTE[i], linestyle=DASHES[1])
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks(nodes, [f"{n:g}" for n in nodes])
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda hours, _: f"{hours:g}"))
         axes.minorticks_off()
         axes.set(xlabel="Nodes", ylabel=f"{RUNS:,} runs of {EPOCHS} epochs (h)")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        lines.append(Line2D([], [], color=GREY, linestyle=DASHES[1]))
+        legend_below(axes, lines, [*(str(line.get_label()) for line in lines[:-1]), "without any overhead"])
     return figure
 
 

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks.overhead import SLOTS, apart, tell
 from results.aside import replacing
-from results.look import DASHES, MARKERS, PALETTE, RC, SINGLE_COLUMN
-from results.placement import write_notes
+from results.look import DASHES, GREY, MARKERS, PALETTE, RC, SINGLE_COLUMN
+from results.placement import legend_below, write_notes
 from results.table import Column, Row, Table
 
 RUNS = (10, 30, 100, 300, 1000)
@@ -63,7 +65,7 @@ def tabulate_sweeps(sweeps: Sequence[Sweep]) -> Table:
             {
                 "pack": sweep["pack"], "runs": sweep["runs"], "trials": sweep["trials"],
                 "all": sweep["wall"] / sweep["runs"], "trained": sweep["span"] / sweep["runs"],
-                "overhead": 1000 * sweep["overhead"], "start_up": sweep["start_up"], "outputs": sweep["outputs"],
+                "start_up": sweep["start_up"], "outputs": sweep["outputs"],
                 "share": sweep["wall"] / sweep["runs"] / (first[sweep["pack"]]["wall"] / first[sweep["pack"]]["runs"]),
             }
         )
@@ -71,13 +73,14 @@ def tabulate_sweeps(sweeps: Sequence[Sweep]) -> Table:
     ]  # fmt: skip
     columns = [
         Column("pack", "Most runs in a pack"), Column("runs", "Runs"), Column("trials", "Packs"),
-        Column("all", "A run, all in all", "s"), Column("trained", "A run, of it trials", "s"),
-        Column("overhead", "A trial beside training", "ms"), Column("start_up", "Start-up", "s"),
-        Column("outputs", "Tables, figures, report", "s"), Column("share", "Of the smallest sweep's run"),
+        Column("all", "A run", "s", 3), Column("trained", "Trials alone", "s", 3),
+        Column("start_up", "Start-up", "s", 1), Column("outputs", "Tables, figures, report", "s", 1),
+        Column("share", "Of the smallest sweep's run"),
     ]  # fmt: skip
     notes = [
         f"One epoch a run on tiny synthetic data, which says nothing about CIFAR-100; {SLOTS} slots of one CPU.",
-        "All in all: start-up, trials, and the tables, figures and report, over the number of runs.",
+        "A run: the whole command's time over the number of runs; trials alone: from the first one's start to the last "
+        "one's end, without start-up, tables, figures and report.",
     ]
     return Table("run_count", "What a run costs by the number of runs", columns, rows, notes, "synthetic")
 
@@ -86,23 +89,26 @@ def draw_sweeps(table: Table) -> Figure:
     """Draw the seconds of a run over the number of runs, both on powers of ten: all in all, and in trials alone."""
     packs = sorted({number(row, "pack") for row in table.rows})
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(SINGLE_COLUMN, 2.6), layout="constrained")
+        figure = Figure(figsize=(SINGLE_COLUMN, 2.4), layout="constrained")
         write_notes(figure, table.notes)
         axes = figure.add_subplot()
+        lines = []
         for i, pack in enumerate(packs):
             rows = [row for row in table.rows if row.values["pack"] == pack]
-            runs = [number(row, "runs") for row in rows]
-            look = {"color": PALETTE[i], "marker": MARKERS[i]}
-            axes.plot(runs, [number(row, "all") for row in rows], label=f"packs of {pack:g}, all in all", **look)
-            trained = [number(row, "trained") for row in rows]
-            axes.plot(runs, trained, linestyle=DASHES[1], label="of it trials", **look)
+            runs, whole, trained = ([number(row, key) for row in rows] for key in ("runs", "all", "trained"))
+            name = f"packs of {pack:g}" if pack > 1 else "one by one"
+            lines += axes.plot(runs, whole, color=PALETTE[i], marker=MARKERS[i], label=name)
+            axes.plot(runs, trained, color=PALETTE[i], marker=MARKERS[i], markersize=2.5, linestyle=DASHES[1])
         axes.set_xscale("log")
         axes.set_yscale("log")
         ticks = sorted({number(row, "runs") for row in table.rows})
         axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
         axes.minorticks_off()
         axes.set(xlabel="Runs in the sweep", ylabel="A run (s)")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(packs))
+        lines.append(Line2D([], [], color=GREY, linestyle=DASHES[1]))
+        legend_below(axes, lines, [*(str(line.get_label()) for line in lines[:-1]), "trials alone"])
     return figure
 
 
