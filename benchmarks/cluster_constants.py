@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
+import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,7 @@ SWEEPS = (
     FixedSweep(trials=12, concurrent=FEW, epochs=20, seconds=0.05),
     FixedSweep(trials=48, concurrent=SEVERAL, epochs=5, seconds=0.2),
 )
+UPLOADS = 15
 PENDING = (2, 50, 200, 800, 1600)
 EPOCH_EXAMPLES, MEASURED_EXAMPLES = 50_000, 5_000
 """Training and validation images of CIFAR-100, and of the data that an epoch is measured on."""
@@ -53,24 +57,26 @@ class Machine:
     transfer: float  # of ``DATA_BYTES`` from the driver's node to another one
     worker_start: float  # of a sweep with real trials: from its beginning to its first trial
     save: float  # of a checkpoint: written, checksummed, flushed, renamed
+    upload: float  # of its bytes to the storage
     checkpoint_mib: float
     epoch: float  # CPU seconds of a pack's epoch on CIFAR-100, one thread
     pack: int  # runs in this pack
 
 
-def measure_constants(pack: int) -> tuple[DriverCosts, Machine, Mapping[str, float]]:
-    """Measure everything for packs of ``pack`` runs; the last of the three is what the fit stands on."""
+def measure_constants(pack: int, storage: str | None) -> tuple[DriverCosts, Machine, Mapping[str, float]]:
+    """Measure everything for packs of ``pack`` runs and the URI ``storage``; the last one is what the fit stands on."""
     job = Job(cpus=[SEVERAL, 0], sweeps=SWEEPS, transfer_bytes=DATA_BYTES, pending=PENDING)
     took, transfer, events = apart(job)
     costs = fit_driver(took, SWEEPS, PENDING, events)
     few, several = took[1], took[2]
     each = max(0.0, (several.ready - few.ready) / (SEVERAL - FEW))
     with tempfile.TemporaryDirectory() as place:
-        saved = overhead.measure_checkpoints(Path(place), pack)
+        saved = overhead.measure_checkpoints(Path(place) / "checkpoints", pack)
+        upload = measure_upload(int(saved["MiB"] * 2**20), storage or (Path(place) / "storage").as_uri())
     machine = Machine(
         first_ready=few.ready - (FEW - 1) * each, each_ready=each, tail=statistics.median([few.tail, several.tail]),
         transfer=transfer, worker_start=overhead.apart("sweep", 2, 1)["start_up"], save=saved["save_ms"] / 1000,
-        checkpoint_mib=saved["MiB"], epoch=measure_epoch(pack), pack=pack,
+        upload=upload, checkpoint_mib=saved["MiB"], epoch=measure_epoch(pack), pack=pack,
     )  # fmt: skip
     shown = {f"CPU ms a result among {n:,}": 1000 * s for n, s in zip(PENDING, events, strict=True)}
     shown["ledger write ms, median"] = statistics.median(one.write_ms for one in took)
@@ -109,13 +115,28 @@ def fit_driver(
     )  # fmt: skip
 
 
+def measure_upload(size: int, uri: str) -> float:
+    """Return the median seconds in which Arrow's file system writes ``size`` bytes below ``uri``; they are removed."""
+    from pyarrow.fs import FileSystem
+
+    system, folder = FileSystem.from_uri(uri)
+    system.create_dir(folder)
+    content, took = os.urandom(size), []
+    for i in range(UPLOADS):
+        name = f"{folder}/{uuid.uuid4().hex}-{i}.ckpt"
+        began = time.perf_counter()
+        with system.open_output_stream(name) as stream:
+            stream.write(content)
+        took.append(time.perf_counter() - began)
+        system.delete_file(name)
+    return statistics.median(took)
+
+
 def measure_epoch(pack: int) -> float:
     """Return the CPU seconds in which a pack trains and validates one epoch of CIFAR-100 with one thread.
 
     Measured on a tenth of the images, made from a seed: their content costs nothing.
     """
-    import time
-
     import torch
 
     from search_spaces import Configuration, Protocol, Run

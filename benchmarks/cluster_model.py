@@ -145,17 +145,14 @@ def check(costs: DriverCosts, machine: Machine, nodes: Sequence[int], sweep: Fix
 
 def slots_of(arguments: argparse.Namespace, machine: Machine) -> list[Slot]:
     """Return the two kinds of slot, each epoch with the checkpoints that are written and uploaded in it."""
-    network = machine.save + machine.checkpoint_mib / arguments.storage_mib_per_second
-    gpu_mib = machine.checkpoint_mib * arguments.gpu_pack / machine.pack
-    gpu_network = machine.save + gpu_mib / arguments.storage_mib_per_second
-    epoch = arguments.cpu_epoch_seconds or machine.epoch
+    kinds = [
+        ("CPU", arguments.cpu_slots, machine.pack, arguments.cpu_epoch_seconds or machine.epoch),
+        ("GPU", arguments.gpu_slots, arguments.gpu_pack, arguments.gpu_epoch_seconds),
+    ]
+    checkpoint = (machine.save + machine.upload) / machine.pack  # its size, and so its time, goes with the pack's
     return [
-        Slot("CPU", arguments.cpu_slots, machine.pack, epoch + _saves(epoch) * network),
-        Slot(
-            "GPU", arguments.gpu_slots, arguments.gpu_pack,
-            arguments.gpu_epoch_seconds + _saves(arguments.gpu_epoch_seconds) * gpu_network,
-        ),
-    ]  # fmt: skip
+        Slot(name, per_node, pack, epoch + _saves(epoch) * pack * checkpoint) for name, per_node, pack, epoch in kinds
+    ]
 
 
 def _saves(epoch_seconds: float) -> int:
@@ -245,14 +242,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--gpu-slots", type=int, default=4, help="of a node with one GPU")
     parser.add_argument("--gpu-epoch-seconds", type=float, default=0.64, help="of a pack; assumed")
     parser.add_argument("--network-gbit", type=float, default=10.0, help="between two nodes; assumed")
-    parser.add_argument("--storage-mib-per-second", type=float, default=50.0, help="of one slot's uploads; assumed")
+    parser.add_argument("--storage", help="URI that checkpoints go to, as s3://bucket/prefix; default: a folder here")
     parser.add_argument("--figures", type=Path, default=FOLDER, help="the folder for cluster_model.png")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(words)
     say = (lambda line: None) if arguments.json else tell
 
-    costs, machine, shown = measure_constants(arguments.pack)
-    say("Measured here:\n" + constants_text(costs, machine, shown) + "\n")
+    costs, machine, shown = measure_constants(arguments.pack, arguments.storage)
+    say("Measured here:\n" + constants_text(costs, machine, shown, arguments.storage) + "\n")
     transfer = max(machine.transfer, 8 * DATA_BYTES / 1e9 / arguments.network_gbit)
     table = tabulate(slots_of(arguments, machine), costs, machine, transfer)
     say(as_markdown(table))
@@ -270,7 +267,7 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0 if ok else 1
 
 
-def constants_text(costs: DriverCosts, machine: Machine, shown: Mapping[str, float]) -> str:
+def constants_text(costs: DriverCosts, machine: Machine, shown: Mapping[str, float], storage: str | None) -> str:
     """Return the constants as a Markdown table."""
     lines = {
         "driver: a trial's start and end, CPU ms": 1000 * costs.trial,
@@ -288,6 +285,7 @@ def constants_text(costs: DriverCosts, machine: Machine, shown: Mapping[str, flo
         "a sweep's start until its first real trial, s": machine.worker_start,
         "after the last trial, s": machine.tail,
         f"a checkpoint of a pack of {machine.pack}, ms": 1000 * machine.save,
+        f"its upload to {'a folder here' if storage is None else storage}, ms": 1000 * machine.upload,
         f"a checkpoint of a pack of {machine.pack}, MiB": machine.checkpoint_mib,
         f"an epoch of a pack of {machine.pack}, one thread, CPU s": machine.epoch,
         "loopback: first process ready, s": machine.first_ready,
