@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import tempfile
+from pathlib import Path
 
 import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.cluster_constants import DriverCosts, fit_driver
-from benchmarks.cluster_model import Slot, saturating_nodes, simulate
+from benchmarks.cluster_constants import DriverCosts, Machine, fit_driver, measure_upload
+from benchmarks.cluster_model import Slot, predict, saturating_nodes, simulate, tabulate
 from benchmarks.fixed_trials import FixedSweep, Job, Took, apart
 
 FREE = DriverCosts(trial=0, report=0, pending=0)
+MACHINE = Machine(
+    first_ready=1, each_ready=1, tail=0.5, transfer=3, worker_start=20, save=0.01, upload=0.02, checkpoint_mib=3.2,
+    epoch=14.0, pack=4,
+)  # fmt: skip
 SECONDS = st.floats(0.001, 10)
 
 
@@ -82,6 +87,32 @@ def test_no_sweep_beats_its_slots_or_its_driver_and_none_waits_for_more_than_eve
     assert course.driver_busy == pytest.approx(trials * served)
     assert course.total >= max(trials * served, waves * (served + epochs * epoch)) * (1 - 1e-9)
     assert course.total <= (trials * served + waves * epochs * epoch) * (1 + 1e-9)
+
+
+def test_ten_thousand_runs_take_their_waves_the_start_and_the_end() -> None:
+    """2,500 packs of four on 160 slots are 16 waves of 50 × 10 s; the data reach one node after another."""
+    slot = Slot("CPU", 16, 4, 10.0)
+    assert predict(slot, 1, FREE, MACHINE, transfer=3.0).total == 20 + 157 * 500 + 0.5
+    assert predict(slot, 10, FREE, MACHINE, transfer=0.0).total == 20 + 16 * 500 + 0.5
+    assert predict(slot, 200, FREE, MACHINE, transfer=3.0).total == 20 + 156 * 3 + 500 + 0.5  # 157 nodes are enough
+
+
+def test_the_table_tells_what_the_storage_must_take_and_who_saturates() -> None:
+    """A report every 10 s from 160 slots, each with a checkpoint of 3.2 MiB, is 51.2 MiB a second at full load."""
+    slot = Slot("CPU", 16, 4, 10.0)
+    costs = DriverCosts(trial=1, report=0.1, pending=0)
+    (few, many) = (row.values for row in tabulate([slot], costs, MACHINE, 0.0, nodes=(10, 100)).rows)
+    assert saturating_nodes(slot, 50, costs) == 6
+    assert few["saturates"] == many["saturates"] == "yes"
+    (free,) = tabulate([slot], FREE, MACHINE, 0.0, nodes=(10,)).rows
+    assert free.values["ideal"] == pytest.approx(16 * 500 / 3600)
+    assert free.values["storage"] == pytest.approx(2500 * 50 / (20 + 8000 + 0.5) * 3.2)
+    assert free.values["saturates"] == "no"
+
+
+def test_an_upload_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert measure_upload(1000, (tmp_path / "storage").as_uri()) > 0
+    assert list((tmp_path / "storage").iterdir()) == []
 
 
 def test_the_fit_finds_the_costs_that_made_the_seconds() -> None:
