@@ -86,7 +86,7 @@ def fixed_trainable(seconds: float) -> type:
     from ray import get_runtime_context, tune
 
     class FixedPack(tune.Trainable):  # type: ignore[misc]  # Ray has no types
-        def setup(self, config: dict[str, Any], data: Any = None) -> None:
+        def setup(self, config: dict[str, Any], **what_real_trials_use: Any) -> None:
             self._ended = 0.0
             self._begin(config)
 
