@@ -140,11 +140,13 @@ def measure_epoch(pack: int) -> float:
     import torch
 
     from search_spaces import Configuration, Protocol, Run
+    from trainables.allocator import keep_freed_memory
     from trainables.dataset import load_data
     from trainables.loop import Assignment, train
     from trainables.optimizers import complete_optimizer
 
     torch.set_num_threads(1)
+    keep_freed_memory()  # as a worker does
     data = load_data(f"synthetic:n_train={MEASURED_EXAMPLES},n_test=100,seed=0")
     runs = []
     for k in range(pack):

@@ -26,6 +26,7 @@ from results.placement import write_notes
 from results.table import Column, Row, Table
 from results.writers import as_markdown
 from search_spaces import Configuration, Protocol, Run
+from trainables.allocator import keep_freed_memory
 from trainables.batches import Batches
 from trainables.dataset import DataSet, load_data
 from trainables.optimizers import complete_optimizer
@@ -48,6 +49,7 @@ def make_pack(size: int, batches: Batches, fingerprint: str) -> Pack:
 def measure(data: DataSet, rounds: int, steps: int) -> dict[int, list[float]]:
     """Return the milliseconds of a run-step by pack size, one number a round."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as a worker does
     batches = Batches(data, [0], Protocol(), torch.device("cpu"))
     packs = {size: make_pack(size, batches, data.fingerprint) for size in SIZES}
     milliseconds: dict[int, list[float]] = {size: [] for size in SIZES}
