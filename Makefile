@@ -34,8 +34,9 @@ browser:
 	       && echo "Installed chromium, to test the report in."; } \
 	  || echo "No chromium and chromedriver here (Debian: apt-get install chromium chromium-driver): the report is not tested in a browser."
 
+# Two files at a time: half of what the tests wait for is Ray and other processes that start.
 test: lint browser
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

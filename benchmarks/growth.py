@@ -1,8 +1,10 @@
-"""What a step costs a run, by the number of runs that train as one pack: ``python -m benchmarks.growth --data FOLDER``.
+"""What a run costs as packs and sweeps grow: ``python -m benchmarks.growth --data FOLDER``; two tables and figures.
 
-In one process with one thread, without Ray: packs of 1, 2, 4, 8 and 16 runs of one seed take some training steps each,
-in turn within every round, and the median over the rounds counts. It prints a table and draws
-``docs/figures/pack_size.png``. What Ray and the ledger add, by the number of runs, is told by ``benchmarks.overhead``.
+``pack_size``: in one process with one thread, without Ray, packs of 1, 2, 4, 8 and 16 runs of one seed take some
+training steps each, in turn within every round, and the median over the rounds counts.
+
+``run_count``: whole sweeps of 10 to 1,000 runs in packs of 1, 4 and 8 (:mod:`benchmarks.run_count`). With
+``--json FILE`` it may be measured piece by piece: what the file has is not measured again.
 """
 
 from __future__ import annotations
@@ -10,19 +12,21 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib
 import torch
 from matplotlib.figure import Figure
 
+from benchmarks.run_count import PACKS, RUNS, draw_sweeps, measure_sweeps, number, tabulate_sweeps
 from results.figures import write_figures
 from results.look import PALETTE, RC, SINGLE_COLUMN
 from results.placement import write_notes
 from results.table import Column, Row, Table
 from results.writers import as_markdown
 from search_spaces import Configuration, Protocol, Run
+from trainables.allocator import keep_freed_memory
 from trainables.batches import Batches
 from trainables.dataset import DataSet, load_data
 from trainables.optimizers import complete_optimizer
@@ -45,6 +49,7 @@ def make_pack(size: int, batches: Batches, fingerprint: str) -> Pack:
 def measure(data: DataSet, rounds: int, steps: int) -> dict[int, list[float]]:
     """Return the milliseconds of a run-step by pack size, one number a round."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as a worker does
     batches = Batches(data, [0], Protocol(), torch.device("cpu"))
     packs = {size: make_pack(size, batches, data.fingerprint) for size in SIZES}
     milliseconds: dict[int, list[float]] = {size: [] for size in SIZES}
@@ -89,7 +94,9 @@ def tabulate(milliseconds: dict[int, list[float]], steps: int, data: DataSet) ->
 
 def draw_growth(table: Table) -> Figure:
     """Draw the medians over the pack size, on a scale of powers of two, in a band from the least to the most."""
-    sizes, medians, least, most = (_numbers(table, key) for key in ("pack_size", "run_step", "least", "most"))
+    sizes, medians, least, most = (
+        [number(row, key) for row in table.rows] for key in ("pack_size", "run_step", "least", "most")
+    )
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(SINGLE_COLUMN, 2.2), layout="constrained")
         write_notes(figure, table.notes)
@@ -103,21 +110,26 @@ def draw_growth(table: Table) -> Figure:
     return figure
 
 
-def _numbers(table: Table, key: str) -> list[float]:
-    return [float(str(row.values[key])) for row in table.rows]
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="cifar100", help="cifar100, a folder, or synthetic")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--data", default="cifar100", help="of the packs: cifar100, a folder, or synthetic")
+    parser.add_argument("--rounds", type=int, default=11, help="of the packs; 0 leaves them out")
     parser.add_argument("--steps", type=int, default=10, help="of each size in a round")
-    parser.add_argument("--figures", type=Path, default=FOLDER, help="the folder for pack_size.png")
+    parser.add_argument("--runs", type=int, nargs="*", default=list(RUNS), help="of the sweeps; none leaves them out")
+    parser.add_argument("--packs", type=int, nargs="*", default=list(PACKS), help="of the sweeps")
+    parser.add_argument("--json", type=Path, help="where sweeps are kept; those that it has are not measured again")
+    parser.add_argument("--figures", type=Path, default=FOLDER, help="the folder for pack_size.png and run_count.png")
     asked = parser.parse_args(arguments)
-    data = load_data(asked.data)
-    table = tabulate(measure(data, asked.rounds, asked.steps), asked.steps, data)
+    if asked.rounds:
+        data = load_data(asked.data)
+        _show(tabulate(measure(data, asked.rounds, asked.steps), asked.steps, data), draw_growth, asked.figures)
+    if sweeps := measure_sweeps(asked.runs, asked.packs, asked.json):
+        _show(tabulate_sweeps(sweeps), draw_sweeps, asked.figures)
+
+
+def _show(table: Table, draw: Callable[[Table], Figure], folder: Path) -> None:
     print(as_markdown(table))
-    print(*write_figures({"pack_size": draw_growth(table)}, asked.figures, ["png"]))
+    print(*write_figures({table.name: draw(table)}, folder, ["png"]), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Sweeps of many runs of one short epoch, in packs of one, each sweep driven by a process of its own. A trial's overhead
 is what its slot was held for beyond its training and evaluation:
 
-    slots × (last attempt's end − first attempt's start) / trials − mean(epoch_seconds + eval_seconds)
+    (slots × (last attempt's end − first attempt's start) − training and evaluation of all packs) / trials
 
 The time until the first attempt starts (Ray, its workers, their imports) is told apart, and so are the tables, figures
 and report at the end. ``bare Tune`` is the floor: as many trials of a class trainable that does nothing, with
@@ -31,7 +31,7 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 SLOTS = 2
-RATES = 20
+RATES = 50
 DATA = "synthetic:n_train=1000,n_test=100,seed=0"
 SAVES = 20
 RECORDED_EPOCHS = 50
@@ -43,7 +43,7 @@ seeds = {seeds}
 [protocol]
 batch_size = 500
 [resources]
-pack = 1
+pack = {pack}
 cpus_per_trial = 1
 max_concurrent = {slots}
 [[configurations]]
@@ -87,8 +87,8 @@ class Watch:
         return watched
 
 
-def measure_sweep(trials: int, place: Path) -> dict[str, float]:
-    """Run a sweep of ``trials`` runs in this process; what is told is rounded up to whole seeds."""
+def measure_sweep(place: Path, runs: int, pack: int = 1) -> dict[str, float]:
+    """Run a sweep of ``runs`` runs in packs of ``pack`` in this process; the number is rounded up to whole seeds."""
     from rich.console import Console
 
     import sweep.reporting as reporting
@@ -108,22 +108,27 @@ def measure_sweep(trials: int, place: Path) -> dict[str, float]:
         return page
 
     reporting.make_outputs = timed_outputs
-    rates = min(RATES, trials)
-    text = SPEC.format(data=DATA, seeds=-(-trials // rates), slots=SLOTS, rates=rates)
+    rates = min(RATES, runs)
+    text = SPEC.format(data=DATA, seeds=-(-runs // rates), slots=SLOTS, rates=rates, pack=pack)
     began = time.time()
     outcome = drive(parse_spec(text, where="overhead", name="overhead"), place, Console(file=io.StringIO()))
+    wall = time.time() - began
     assert outcome is not None
     assert outcome.all_done
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
-        training, attempts = ledger.read(
-            "SELECT AVG(epoch_seconds + eval_seconds) FROM epochs", "SELECT started, ended FROM attempts"
+        epochs, attempts = ledger.read(
+            "SELECT COUNT(*), SUM((epoch_seconds + eval_seconds) / pack_size) FROM epochs",  # a pack's, in each row
+            "SELECT started, ended FROM attempts",
         )
     starts, ends = zip(*attempts.rows, strict=True)
-    n = len(starts)
+    n, (trained, training), span = len(starts), epochs.rows[0], max(ends) - min(starts)
     return {
+        "runs": trained,
         "trials": n,
-        "training": training.rows[0][0],
-        "overhead": SLOTS * (max(ends) - min(starts)) / n - training.rows[0][0],
+        "training": training / n,
+        "overhead": (SLOTS * span - training) / n,
+        "span": span,
+        "wall": wall,
         "write_median": 1000 * statistics.median(watch.write_seconds),
         "write_p99": 1000 * float(np.quantile(watch.write_seconds, 0.99)),
         "rss_growth": 1000 * (watch.rss[-1] - watch.rss[0]) / n,
@@ -133,7 +138,7 @@ def measure_sweep(trials: int, place: Path) -> dict[str, float]:
     }
 
 
-def measure_bare(trials: int, place: Path) -> dict[str, float]:
+def measure_bare(place: Path, trials: int) -> dict[str, float]:
     """Run as many trials that do nothing, and return the seconds that each held its slot."""
     import ray
     from ray import tune
@@ -169,7 +174,7 @@ def measure_bare(trials: int, place: Path) -> dict[str, float]:
     return {"bare": SLOTS * (max(end for _, end in spans) - min(start for start, _ in spans)) / trials}
 
 
-def measure_checkpoints(size: int, place: Path) -> dict[str, float]:
+def measure_checkpoints(place: Path, size: int) -> dict[str, float]:
     """Save a pack of ``size`` runs of Adam after 50 epochs again and again; return what one save takes."""
     import torch
 
@@ -208,7 +213,7 @@ def measure_checkpoints(size: int, place: Path) -> dict[str, float]:
 MEASURES = {"sweep": measure_sweep, "bare": measure_bare, "checkpoints": measure_checkpoints}
 
 
-def apart(measure: str, number: int) -> dict[str, float]:
+def apart(measure: str, *numbers: int) -> dict[str, float]:
     """Take one measure in a process of its own, in a place of its own."""
     with tempfile.TemporaryDirectory(prefix="overhead-", ignore_cleanup_errors=True) as place:
         environment = os.environ | {
@@ -217,11 +222,11 @@ def apart(measure: str, number: int) -> dict[str, float]:
         }  # fmt: skip
         (Path(place) / "ray").mkdir()
         ended = subprocess.run(
-            [sys.executable, "-m", "benchmarks.overhead", "--measure", measure, str(number), f"{place}/runs"],
+            [sys.executable, "-m", "benchmarks.overhead", "--measure", measure, f"{place}/runs", *map(str, numbers)],
             cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
     if ended.returncode:
-        raise SystemExit(f"{measure} {number} ended with {ended.returncode}:\n{ended.stderr[-3000:]}")
+        raise SystemExit(f"{measure} {numbers} ended with {ended.returncode}:\n{ended.stderr[-3000:]}")
     return dict(json.loads(ended.stdout.splitlines()[-1]))
 
 
@@ -234,11 +239,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="*", default=[100, 500, 2000])
     parser.add_argument("--checkpoints", type=int, nargs="*", default=[4, 8], help="sizes of packs")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)  # what a process of its own is told
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)  # what a process of its own is told
     arguments = parser.parse_args()
     if arguments.measure:
-        measure, number, place = arguments.measure
-        print(json.dumps(MEASURES[measure](int(number), Path(place))))
+        measure, place, *numbers = arguments.measure
+        print(json.dumps(MEASURES[measure](Path(place), *map(int, numbers))))
         return
     say = (lambda line: None) if arguments.json else tell
     sweeps, checkpoints = [], []

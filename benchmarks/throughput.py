@@ -1,16 +1,18 @@
 """How much faster a sweep trains than the loop that one would write: ``python -m benchmarks.throughput --data FOLDER``.
 
-Three ways to train the space ``optimizers``, two trials of one CPU thread each at a time, in turn within every round:
+Three ways to train the study's four optimizers at four rates each, two trials of one CPU thread each at a time, in turn
+within every round:
 
 (a) the stock loop of ``benchmarks/stock_loop.py`` as a function trainable of Ray Tune, with the ``num_workers`` that is
     fastest in a probe, one configuration a trial;
 (b) ``sweep`` in packs of one;
 (c) ``sweep`` with ``pack = "auto"``.
 
-A round trains one epoch: (b) and (c) extend one sweep of eight runs, which go on from their checkpoints; (a) trains two
-fresh runs, one a slot. Compared are runs · epochs an hour, from the first trial's start of its epoch to the last
+In a round (a) trains two fresh runs for an epoch, one a slot; (b) and (c) extend a sweep of theirs by two epochs, which
+goes on from its checkpoints: (c) all sixteen runs, (b) every second one, whose rate is the same and which takes less
+time. Compared are runs · epochs an hour, from the first trial's start of its epoch to the last
 trial's end: with evaluation on validation and test images, reports, the ledger and (b, c) checkpoints, without Ray's
-start-up and the loading of the data. (b) and (c) pay here for a change of trials after every epoch; (a) never
+start-up and the loading of the data. (b) and (c) pay here for a change of trials after every two epochs; (a) never
 changes, and its trials would start a process each.
 
 The floor is arithmetic: the FLOPs of a run-epoch over the rate at which two processes at once multiply matrices that
@@ -33,7 +35,6 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.stock_loop import Job, probe_stock, train_stock
@@ -42,8 +43,13 @@ from trainables.dataset import DataSet, load_data
 from trainables.lenet import SHAPES
 
 SPACE = "optimizers"
+RATES, ADAMS_RATES = [0.005, 0.01, 0.02, 0.04], [0.0005, 0.001, 0.002, 0.004]
+COMPARED = 2
+"""Every so many rates are trained by (b), and by all three to compare what they learn."""
+EPOCHS = 2
+"""That a round adds to the runs of (b) and (c)."""
 SLOTS = 2
-SEEDS = 2
+SEEDS = 1
 WORKERS = (0, 1, 2)
 POSITIONS = {"conv1": 28 * 28, "conv2": 10 * 10}
 """Where on the image a layer's kernel is applied; a dense layer is applied once."""
@@ -56,6 +62,14 @@ LEARNED_PERCENT = 3.0
 TOLERANCE_PP = 2.0
 PACKS: dict[str, int | str] = {"b": 1, "c": "auto"}
 NAMES = {"a": "stock Ray Tune loop", "b": "sweep, packs of one", "c": "sweep, pack auto"}
+
+
+def configurations(step: int = 1) -> list[dict[str, Any]]:
+    """Return the study's four optimizers at every ``step``-th rate, the last one among them."""
+    rates, adams = RATES[step - 1 :: step], ADAMS_RATES[step - 1 :: step]
+    sgd = {"name": "SGD", "lr": rates}
+    momentum = {**sgd, "momentum": 0.9}
+    return [{"optimizer": [sgd, momentum, {**momentum, "nesterov": True}, {"name": "Adam", "lr": adams}]}]
 
 
 def layer_macs() -> dict[str, int]:
@@ -141,7 +155,7 @@ class Bench:
         self.num_workers, self.probe = 0, dict[int, float]()
         self._multipliers = [ray.remote(num_cpus=0)(Multiplier).remote() for _ in range(SLOTS)]
         self.machine_rate()  # their processes are there from now on
-        choices = self._spec("b", 1).expanded()
+        choices = self._spec("c", 1).expanded()
         labels = configuration_labels(choices)
         self.labels = [labels[choice.configuration_id] for choice in choices]
         self.jobs: list[Job] = [  # configuration by configuration, as the ledger numbers them
@@ -177,6 +191,7 @@ class Bench:
             SPACE,
             {
                 "name": f"way-{way}", "data": self.source, "epochs": epochs, "seeds": SEEDS,
+                "configurations": configurations(COMPARED if way == "b" else 1),
                 "resources.pack": PACKS[way], "resources.max_concurrent": SLOTS,
             },
         )  # fmt: skip
@@ -188,7 +203,7 @@ class Bench:
         return Ledger.open_read_only(SweepFolder(self.place / "runs", f"way-{way}").ledger)
 
     def extend(self, way: str, epochs: int) -> float:
-        """Extend the sweep of ``way`` by one epoch, to ``epochs``; return the runs · epochs an hour."""
+        """Extend the sweep of ``way`` by :data:`EPOCHS`, to ``epochs``; return the runs · epochs an hour."""
         from rich.console import Console
 
         from sweep.driver import drive
@@ -200,7 +215,8 @@ class Bench:
         with self._ledger(way) as ledger:
             (attempts,) = ledger.read("SELECT started, ended FROM attempts")
         starts, ends = zip(*(row for row in attempts.rows if row[0] > began), strict=True)
-        return len(self.jobs) * 3600 / float(max(ends) - min(starts))
+        trained = EPOCHS * len(outcome.statuses)
+        return trained * 3600 / float(max(ends) - min(starts))
 
     def val_accuracy(self, way: str, epoch: int) -> list[float]:
         """Return the mean validation accuracy in percent of each configuration of ``way`` after ``epoch``."""
@@ -218,25 +234,27 @@ class Bench:
         """Measure (a), (b) and (c) in turn, the ``number``-th time (from 1)."""
         pair = [self.jobs[(SLOTS * (number - 1) + i) % len(self.jobs)] for i in range(SLOTS)]
         _, a = self.train_stock(pair, 1)
-        b = self.extend("b", number)
+        b = self.extend("b", EPOCHS * number)
         before = self.machine_rate()
-        c = self.extend("c", number)
+        c = self.extend("c", EPOCHS * number)
         rate = (before + self.machine_rate()) / 2
         share = 100 * c / 3600 * run_epoch_flops(self.data) / (rate * 1e9)
         return {"a": a, "b": b, "c": c, "c/a": c / a, "c/b": c / b, "giga_flops": rate, "share_percent": share}
 
     def accuracy(self, trained: int) -> dict[str, Any]:
-        """Train (a), (b), (c), of which the sweeps have ``trained`` epochs, and compare what they learned."""
+        """Train (a), (b), (c), of which the sweeps have ``trained`` rounds, and compare what they learned."""
         for way in PACKS:
-            if trained < ACCURACY_EPOCHS:
+            if trained * EPOCHS < ACCURACY_EPOCHS:
                 self.extend(way, ACCURACY_EPOCHS)
-        results, rate = self.train_stock(self.jobs, ACCURACY_EPOCHS)
-        stock = np.array([result["val_acc"] for result in results]).reshape(-1, SEEDS).mean(1).tolist()
-        found = {"a": stock} | {way: self.val_accuracy(way, ACCURACY_EPOCHS) for way in PACKS}
-        learned = [i for i in range(len(self.labels)) if all(found[way][i] > LEARNED_PERCENT for way in found)]
+        compared = slice(COMPARED - 1, None, COMPARED)
+        results, rate = self.train_stock(self.jobs[compared], ACCURACY_EPOCHS)
+        found = {"a": [result["val_acc"] for result in results], "b": self.val_accuracy("b", ACCURACY_EPOCHS)}
+        found["c"] = self.val_accuracy("c", ACCURACY_EPOCHS)[compared]
+        labels = self.labels[compared]
+        learned = [i for i in range(len(labels)) if all(found[way][i] > LEARNED_PERCENT for way in found)]
         means = {way: statistics.fmean(found[way][i] for i in learned) for way in found} if learned else {}
         return {
-            "configurations": self.labels, "percent": found, "learned": [self.labels[i] for i in learned],
+            "configurations": labels, "percent": found, "learned": [labels[i] for i in learned],
             "means": means, "stock_with_changes_of_trials": rate,
             "same": bool(means) and max(means.values()) - min(means.values()) <= TOLERANCE_PP,
         }  # fmt: skip
@@ -277,7 +295,7 @@ def report(found: Mapping[str, Any]) -> str:
             means = " | ".join(f"{accuracy['means'][way]:.2f}" for way in NAMES)
             lines.append(f"| mean of those that learned ({len(accuracy['learned'])}) | {means} |")
         verdict = "agree" if accuracy["same"] else "DO NOT agree" if accuracy["means"] else "cannot be compared"
-        lines += ["", f"Means over {SEEDS} seeds of configurations above {LEARNED_PERCENT:g} % {verdict} within "
+        lines += ["", f"Means over the configurations above {LEARNED_PERCENT:g} % {verdict} within "
                   f"{TOLERANCE_PP:g} pp. (a) with its changes of trials: "
                   f"{accuracy['stock_with_changes_of_trials']:.3g} run-epochs an hour."]  # fmt: skip
     return "\n".join(lines)

@@ -294,6 +294,16 @@ class Ledger:
         found = self.rows("SELECT value FROM meta WHERE key = :key", {"key": f"packing on {device}"})
         return str(found[0][0]) if found else None
 
+    def keep_gpu_share(self, found: Mapping[str, float]) -> None:
+        """Keep what a probe found of a pack's share of a GPU, so that a resume uses the same."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('gpu_share', ?)", (json.dumps(dict(found)),))
+
+    def gpu_share(self) -> dict[str, float] | None:
+        """Return what :meth:`keep_gpu_share` kept; None where nothing was."""
+        (answer,) = self.read("SELECT value FROM meta WHERE key = 'gpu_share'")
+        return dict(json.loads(answer.rows[0][0])) if answer.rows else None
+
     def packs(self, size: str) -> dict[str, list[str]]:
         """Return the members, in their order, of every pack that was begun, or planned with this ``size``.
 

@@ -21,7 +21,7 @@ APPLICATION_ID = 0x4C4E5357
 CREATE: tuple[str, ...] = (
     """
     CREATE TABLE meta (
-        key   TEXT PRIMARY KEY,  -- created, schema_version, spec (the sweep.toml that was written last),
+        key   TEXT PRIMARY KEY,  -- created, schema_version, spec (the sweep.toml that was written last), gpu_share,
                                  -- packing on cpu, packing on gpu (sizes and threads that were chosen, JSON)
         value TEXT NOT NULL
     ) WITHOUT ROWID

@@ -152,7 +152,7 @@ def device_of(subjects: Subjects) -> torch.device:
     """Return where the spec would train: a GPU where it asks for one and there is one."""
     from trainables.devices import deterministic, training_device
 
-    device = training_device(subjects.spec.resources.gpus_per_trial > 0)
+    device = training_device(subjects.spec.resources.gpus > 0)
     deterministic(device)
     return device
 

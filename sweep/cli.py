@@ -27,7 +27,7 @@ PackSize = Annotated[str | None, typer.Option("--pack", metavar="K|auto", help="
 Cpus = Annotated[
     str | None, typer.Option("--cpus-per-trial", metavar="N|auto", help="CPUs, and so threads, of a trial.")
 ]
-Gpus = Annotated[float | None, typer.Option(help="GPUs of a trial; any fraction.")]
+Gpus = Annotated[str | None, typer.Option("--gpus-per-trial", metavar="N|auto", help="GPUs of a trial; any fraction.")]
 Concurrent = Annotated[int | None, typer.Option(help="Most trials at a time; 0: as many as fit.")]
 Address = Annotated[str | None, typer.Option(help="local, or the address of a Ray cluster.")]
 Target = Annotated[
@@ -52,12 +52,16 @@ def _overrides(**given: Any) -> dict[str, Any]:
         if not pack.isdecimal() or int(pack) < 1:
             raise SpecError("--pack", f"{pack!r}", "a number of runs, or auto")
         given["pack"] = int(pack)
-    cpus = given.get("cpus_per_trial")
-    if cpus is not None and cpus != "auto":
-        try:
-            given["cpus_per_trial"] = float(cpus)
-        except ValueError:
-            raise SpecError("--cpus-per-trial", f"{cpus!r}", "a number of CPUs, or auto") from None
+    for key, flag, right in (
+        ("cpus_per_trial", "--cpus-per-trial", "a number of CPUs, or auto"),
+        ("gpus_per_trial", "--gpus-per-trial", "a number of GPUs, a fraction of one, or auto"),
+    ):
+        asked = given.get(key)
+        if asked is not None and asked != "auto":
+            try:
+                given[key] = float(asked)
+            except ValueError:
+                raise SpecError(flag, f"{asked!r}", right) from None
     return {keys.get(key, key): value for key, value in given.items() if value is not None}
 
 

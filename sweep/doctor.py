@@ -84,7 +84,7 @@ def _gpus() -> str:
     if not torch.cuda.is_available():
         return "none; sweeps train on the CPU"
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"{', '.join(names)}; use it with --gpus-per-trial"
+    return f"{', '.join(names)}; use it with --gpus-per-trial auto"
 
 
 def _ray() -> str:

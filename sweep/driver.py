@@ -88,6 +88,7 @@ def drive(
         KeyboardInterrupt: Ctrl-C; the ledger is consistent, and the same command goes on.
     """
     from sweep.reporting import make_outputs
+    from sweep.runner import gpus_a_trial
     from trainables.dataset import load_data
     from trainables.imports import in_sweep_folder
 
@@ -117,6 +118,7 @@ def drive(
                 packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data)
                 packs = longest_first(_packs(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 _tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
+                gpus = gpus_a_trial(spec, packs, data, ledger)
                 write_provenance(folder, data, resources, packing.to_dict())
                 if packing.chosen:
                     ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))
@@ -130,7 +132,7 @@ def drive(
             ledger.keep_spec(text)
             ledger.interrupt()  # what an earlier driver left running runs no more
             if packs:
-                _train(_as_chosen(spec, packing), runs, packs, data, folder, ledger, console, fail_fast)
+                _train(_as_chosen(spec, packing), runs, packs, data, folder, ledger, console, gpus, fail_fast)
         outcome = Outcome(folder, ledger.statuses())
     make_outputs(folder)
     return outcome
@@ -161,7 +163,7 @@ def _cluster(spec: Spec) -> Iterator[dict[str, float]]:
 
 def _train(
     spec: Spec, runs: Sequence[Run], packs: Sequence[Pack], data: DataSet, folder: SweepFolder, ledger: Ledger,
-    console: Console, fail_fast: bool,
+    console: Console, gpus: float, fail_fast: bool,
 ) -> None:  # fmt: skip
     from sweep.runner import train_packs
 
@@ -172,7 +174,7 @@ def _train(
     )
     try:
         with progress:
-            train_packs(spec, packs, data, folder, ledger, progress, fail_fast=fail_fast)
+            train_packs(spec, packs, data, folder, ledger, progress, gpus_per_trial=gpus, fail_fast=fail_fast)
     finally:
         ledger.interrupt()
 

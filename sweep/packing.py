@@ -74,7 +74,7 @@ class Packing:
 
 def device_kind(resources: Resources) -> str:
     """Return what the trials train on, ``cpu`` or ``gpu``: the ledger has a packing for each."""
-    return "gpu" if resources.gpus_per_trial > 0 else "cpu"
+    return "gpu" if resources.gpus > 0 else "cpu"
 
 
 def known_packing(spec: Spec, ledger: Ledger | None) -> tuple[int | None, int | None, Packing | None]:

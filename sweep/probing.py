@@ -57,7 +57,7 @@ class Places:
 
     def slots(self, resources: Resources, cpus: float) -> int:
         """Return how many trials of ``cpus`` run at a time."""
-        fit = sum(self.on(node, cpus, resources.gpus_per_trial) for node in self.nodes)
+        fit = sum(self.on(node, cpus, resources.gpus) for node in self.nodes)
         return min(fit, resources.max_concurrent or fit)
 
 
@@ -110,7 +110,7 @@ def _time_steps(
 
 def _at_work(places: Places, resources: Resources, timers: Sequence[tuple[str, Any]], cpus: float) -> list[Any]:
     """Return as many of the processes as trials of ``cpus`` would run at a time, node by node."""
-    left = {node: places.on(node, cpus, resources.gpus_per_trial) for node in places.nodes}
+    left = {node: places.on(node, cpus, resources.gpus) for node in places.nodes}
     chosen: list[Any] = []
     for node, timer in timers:
         if left[node] and len(chosen) < (resources.max_concurrent or len(timers)):
@@ -129,7 +129,7 @@ def _timers(
 
     from trainables.probe import StepTimer
 
-    gpus = resources.gpus_per_trial
+    gpus = resources.gpus
     shared, actor = ray.put(data), ray.remote(StepTimer)
     nodes = [node for node in places.nodes for _ in range(places.on(node, cpus, gpus))]
     nodes = nodes[: min(most, resources.max_concurrent or most)]

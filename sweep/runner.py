@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from results.ledger import Ledger
@@ -60,7 +61,8 @@ def ray_session(address: str) -> Iterator[dict[str, float]]:
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             told = " ".join(str(error).split())[:200]
             raise EnvironmentMismatchError(f"address {address!r}: no Ray cluster answers there ({told})") from error
-        end_on_sigterm()  # Ray puts a handler of its own in its place
+        restore()  # Ray has put a handler of its own in its place
+        end_on_sigterm()
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
@@ -76,17 +78,48 @@ def check_resources(spec: Spec) -> None:
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    asks = (("cpus_per_trial", "CPU", spec.resources.cpus), ("gpus_per_trial", "GPU", spec.resources.gpus_per_trial))
-    for key, unit, asked in asks:
+    asks = (
+        ("cpus_per_trial", "CPU", spec.resources.cpus, False),
+        ("gpus_per_trial", "GPU", spec.resources.gpus, spec.resources.gpus_per_trial == "auto"),
+    )
+    where = "the cluster has" if len(nodes) == 1 else "its largest node has"
+    for key, unit, asked, auto in asks:
         there = max(node.get(unit, 0) for node in nodes)
+        if auto and there < asked:
+            raise SpecError(f"resources.{key}", f"asked 'auto', {where} {there:g} {unit}", "0 trains on the CPU")
         if asked > there:
-            where = "the cluster has" if len(nodes) == 1 else "its largest node has"
             raise SpecError(f"resources.{key}", f"asked {asked:g} {unit} a trial, {where} {there:g}")
+
+
+def gpus_a_trial(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> float:
+    """Return the GPUs of a trial; for ``auto`` the share that the ledger keeps, or that a probe finds now.
+
+    The largest pack is trained for some steps on a whole GPU. A share is found anew only where a pack is larger than
+    that of the probe.
+
+    Raises:
+        SpecError: a pack that a whole GPU has no memory for, or no GPU where Ray has one.
+    """
+    import ray
+
+    from trainables.gpu_share import probe_footprint, share_of
+
+    if spec.resources.gpus_per_trial != "auto":
+        return spec.resources.gpus_per_trial
+    largest = max(packs, key=lambda pack: len(pack.runs))
+    kept = ledger.gpu_share()
+    if kept is not None and len(largest.runs) <= kept["runs"]:
+        return float(kept["share"])
+    probe = ray.remote(num_gpus=1, max_calls=1)(probe_footprint)  # its process must not stay on the GPU
+    footprint = ray.get(probe.remote(largest.runs, data))
+    share = share_of(footprint, len(largest.runs))
+    ledger.keep_gpu_share({"runs": len(largest.runs), "share": share, **asdict(footprint)})
+    return share
 
 
 def train_packs(
     spec: Spec, packs: Sequence[Pack], data: DataSet, folder: SweepFolder, ledger: Ledger, progress: Progress,
-    *, fail_fast: bool = False,
+    *, gpus_per_trial: float, fail_fast: bool = False,
 ) -> None:  # fmt: skip
     """Train ``packs`` and return when all have ended; what they bring is in the ledger.
 
@@ -101,7 +134,7 @@ def train_packs(
     last_words = f"interrupted; go on with: {resume_command(folder.name, folder.runs_dir)}"
     with stopping(folder.stop_request, progress.say, last_words) as stop:
         trials = Trials(spec, data, folder, ledger, progress, stop, fail_fast)
-        trials.train(Round(tuple(packs), min(1, trials.retries), spec.resources.gpus_per_trial))
+        trials.train(Round(tuple(packs), min(1, trials.retries), gpus_per_trial))
         while (another := trials.next_round()) is not None:
             trials.train(another)
         stop.check(training=0)

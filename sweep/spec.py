@@ -43,7 +43,7 @@ class Resources(_Table):
 
     pack: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     cpus_per_trial: Literal["auto"] | Annotated[float, Field(gt=0, le=1024)] = "auto"
-    gpus_per_trial: float = Field(0, ge=0, le=1024)
+    gpus_per_trial: Literal["auto"] | Annotated[float, Field(ge=0, le=1024)] = 0.0  # auto: as much as a probe finds
     max_concurrent: int = Field(0, ge=0)  # 0: as many as fit
     retries: int = Field(2, ge=0, le=100)
     checkpoint_seconds: float = Field(30, gt=0)  # between two checkpoints within an epoch
@@ -51,7 +51,7 @@ class Resources(_Table):
 
     @model_validator(mode="after")
     def _whole_gpus_above_one(self) -> Self:
-        if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
+        if self.gpus_per_trial != "auto" and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError("gpus_per_trial: a fraction up to 1, or a whole number")
         return self
 
@@ -64,6 +64,11 @@ class Resources(_Table):
     def threads(self) -> int:
         """The threads of a trial on these CPUs."""
         return max(1, int(self.cpus))
+
+    @property
+    def gpus(self) -> float:
+        """The GPUs of a trial; a whole one where its share is still to be found."""
+        return 1.0 if self.gpus_per_trial == "auto" else self.gpus_per_trial
 
 
 class Spec(_Table):

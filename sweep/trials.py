@@ -73,7 +73,9 @@ class Trials:
             with tempfile.TemporaryDirectory(prefix="lenet-sweep-") as scratch:
                 tune.Tuner(
                     trainable,
-                    param_space={"pack": tune.grid_search([self._config(pack)["pack"] for pack in now.packs])},
+                    param_space={
+                        "pack": tune.grid_search([self._config(pack, now.gpus_per_trial)["pack"] for pack in now.packs])
+                    },
                     tune_config=tune.TuneConfig(
                         max_concurrent_trials=resources.max_concurrent or None,
                         reuse_actors=True,
@@ -94,7 +96,7 @@ class Trials:
         if self._stop.asked:
             raise Stopped
 
-    def _config(self, pack: Pack) -> dict[str, str]:
+    def _config(self, pack: Pack, gpus: float) -> dict[str, str]:
         from trainables.adapter import trial_config
 
         spec, resources = self._spec, self._spec.resources
@@ -102,7 +104,7 @@ class Trials:
             Assignment(pack.pack_id, pack.runs, spec.epochs, spec.test_epoch_set()),
             checkpoints=self._folder.pack_checkpoints(pack.pack_id),
             threads=resources.threads,
-            gpu=resources.gpus_per_trial > 0,
+            gpus=gpus,
             weights=self._folder.weights,
             stop_request=self._folder.stop_request,
             save_weights_every=spec.save_weights_every,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -20,19 +21,20 @@ from search_spaces import Run
 from trainables.allocator import keep_freed_memory
 from trainables.checkpoint import Checkpoints
 from trainables.dataset import DataSet
-from trainables.devices import deterministic, device_name, library_versions, training_device
+from trainables.devices import deterministic, device_name, hold_to_share, library_versions, training_device
 from trainables.loop import CHECKPOINT_SECONDS, Assignment, Report, train
 from trainables.saved_weights import SavedWeights
 from trainables.sigterm import Sigterm
 
 
 def trial_config(
-    assignment: Assignment, *, checkpoints: Path, threads: int, gpu: bool, weights: Path, stop_request: Path,
+    assignment: Assignment, *, checkpoints: Path, threads: int, gpus: float, weights: Path, stop_request: Path,
     save_weights_every: int = 0, checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> dict[str, str]:  # fmt: skip
     """Return a trial's config: one JSON text, which Tune need not walk through for search spaces.
 
-    Where the file ``stop_request`` appears, the trial writes a checkpoint and ends.
+    ``gpus`` is the trial's share of one, 0 for the CPU. Where the file ``stop_request`` appears, the trial writes a
+    checkpoint and ends.
     """
     return {
         "pack": json.dumps(
@@ -43,7 +45,7 @@ def trial_config(
                 "test_epochs": sorted(assignment.test_epochs),
                 "checkpoints": str(checkpoints),
                 "threads": threads,
-                "gpu": gpu,
+                "gpus": gpus,
                 "weights": str(weights),
                 "save_weights_every": save_weights_every,
                 "stop_request": str(stop_request),
@@ -56,6 +58,8 @@ def trial_config(
 class PackTrainable(tune.Trainable):
     """Trains one pack. Its process is reused for the next one; its checkpoints are ours, not Tune's."""
 
+    _reports: Iterator[Report]
+
     def setup(self, config: dict[str, Any], data: DataSet | None = None) -> None:
         """Begin, or go on from the newest valid checkpoint: a retry, another node and another driver all come here."""
         assert data is not None
@@ -66,20 +70,23 @@ class PackTrainable(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack in the same process."""
+        self._reports = iter(())
+        gc.collect()  # a recorded step and its pack know each other; their memory goes before the next one's comes
         self._begin(new_config)
         return True
 
     def _begin(self, config: Mapping[str, str]) -> None:
         job = json.loads(config["pack"])
         torch.set_num_threads(job["threads"])
-        device = training_device(job["gpu"])
+        device = training_device(job["gpus"] > 0)
         deterministic(device)
+        hold_to_share(device, job["gpus"])
         assignment = Assignment(
             job["pack_id"], [Run.from_dict(run) for run in job["runs"]], job["epochs"], frozenset(job["test_epochs"])
         )
         attempt = _attempt(assignment.pack_id, assignment.runs, device, job["threads"])
         every = job["save_weights_every"]
-        self._reports: Iterator[Report] = train(
+        self._reports = train(
             assignment, self._data, device, attempt, Checkpoints(Path(job["checkpoints"])),
             weights=SavedWeights(Path(job["weights"]), every) if every else None,
             asked_to_stop=lambda: self._sigterm.came or os.path.exists(job["stop_request"]),  # noqa: PTH110  each step

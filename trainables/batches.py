@@ -46,6 +46,18 @@ class Batch:
         masks = None if self.masks is None else (self.masks[0][:, start:stop], self.masks[1][:, start:stop])
         return Batch(self.images[:, start:stop], self.labels[:, start:stop], masks)
 
+    def copy(self) -> Batch:
+        """Return the same batch in memory of its own."""
+        masks = None if self.masks is None else (self.masks[0].clone(), self.masks[1].clone())
+        return Batch(self.images.clone(), self.labels.clone(), masks)
+
+    def take(self, other: Batch) -> None:
+        """Copy ``other``, a batch of the same shape, into this one's memory."""
+        self.images.copy_(other.images)
+        self.labels.copy_(other.labels)
+        for mine, theirs in zip(self.masks or (), other.masks or (), strict=True):
+            mine.copy_(theirs)
+
 
 class Batches:
     """The training batches that a pack's seeds ask for."""
@@ -53,7 +65,8 @@ class Batches:
     def __init__(self, data: DataSet, seeds: Sequence[int], protocol: Protocol, device: torch.device) -> None:
         """``seeds`` are the runs' seeds; where all are equal, one batch serves all runs."""
         self.seeds = sorted(set(seeds))
-        self._members = [self.seeds.index(seed) for seed in seeds]
+        # On the device: a list as an index would be copied there in every step, and the host would wait for it.
+        self._members = torch.tensor([self.seeds.index(seed) for seed in seeds], device=device)
         self._protocol = protocol
         self._device = device
         self._dtype = getattr(torch, protocol.dtype)
@@ -97,7 +110,7 @@ class Batches:
     def _each(self, per_seed: list[Tensor]) -> Tensor:
         """Stack what each seed drew: ``[1, …]`` for one seed, else ``[K, …]``, a row for every run."""
         stacked = torch.stack(per_seed)
-        return stacked if len(self.seeds) == 1 else stacked[self._members]
+        return stacked if len(self.seeds) == 1 else stacked.index_select(0, self._members)
 
     def _begin(self, epoch: int) -> None:
         """Draw the order and the crops of ``epoch``, unless they are the last ones drawn."""

@@ -15,6 +15,7 @@ from trainables.batches import Batches, Split
 from trainables.checkpoint import Checkpoints
 from trainables.dataset import DataSet
 from trainables.faults import fault_point
+from trainables.graphs import Graphs
 from trainables.pack import Pack
 from trainables.saved_weights import SavedWeights
 
@@ -60,7 +61,7 @@ def train(
     checkpoints: Checkpoints | None = None, clock: Callable[[], float] = time.perf_counter,
     before_step: BeforeStep | None = None, weights: SavedWeights | None = None,
     start: Sequence[Mapping[str, Tensor]] | None = None, asked_to_stop: Callable[[], bool] = lambda: False,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS, graphs: Graphs | None = None,
 ) -> Iterator[Report]:  # fmt: skip
     """Train a pack and yield a report after every epoch; the first one carries all rows that a checkpoint held.
 
@@ -69,6 +70,7 @@ def train(
     ``checkpoints`` are written after every epoch, between two steps where the last is ``checkpoint_seconds`` old, and
     at once when ``asked_to_stop``, which is asked after every step, says so: the last report is then ``stopped``.
     ``start`` holds weights for every run, which are copied; without it each starts from its seed's own.
+    ``graphs`` says how a step is recorded; None: as fits ``device``.
     The test split is touched after the epochs in ``assignment.test_epochs`` and at no other time.
 
     Raises:
@@ -76,7 +78,7 @@ def train(
         OSError: a checkpoint that cannot be written.
     """
     batches = Batches(data, assignment.seeds, assignment.runs[0].protocol, device)
-    pack = Pack(assignment.runs, batches.steps, device)
+    pack = Pack(assignment.runs, batches.steps, device, graphs)
     for k, parameters in enumerate(start or ()):
         pack.stack.load_member(k, parameters)
     state = checkpoints.take_up() if checkpoints else None

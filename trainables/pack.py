@@ -15,6 +15,8 @@ from torch.optim import Optimizer
 from search_spaces import Run
 from trainables import augment
 from trainables.batches import Batch, Split
+from trainables.device_step import DeviceStep
+from trainables.graphs import Graphs, graphs_of
 from trainables.lenet import initial_parameters, stacked_logits
 from trainables.optimizers import build_optimizer
 from trainables.schedulers import Schedule
@@ -40,8 +42,10 @@ class Member:
 class Pack:
     """K ≥ 1 runs of one protocol, trained as one model. One run is a pack of one."""
 
-    def __init__(self, runs: Sequence[Run], steps_per_epoch: int, device: torch.device) -> None:
-        """Start every run from its seed's weights.
+    def __init__(
+        self, runs: Sequence[Run], steps_per_epoch: int, device: torch.device, graphs: Graphs | None = None
+    ) -> None:
+        """Start every run from its seed's weights. ``graphs`` says how its step is recorded; None: as fits ``device``.
 
         Raises:
             SpecError: an optimizer or scheduler that refuses its parameters.
@@ -60,6 +64,8 @@ class Pack:
         self.step_losses = torch.zeros_like(self.loss_sum)  # [K], of the step under way: means over its batch
         self.attempts: list[dict[str, Any]] = []  # who trained it so far, the present one last
         self._views_checked = False
+        graphs = graphs_of(device) if graphs is None else graphs
+        self._device_step = None if graphs is None else DeviceStep(self, graphs, steps_per_epoch)
 
     def _member(self, k: int, run: Run, steps_per_epoch: int) -> Member:
         choice = run.configuration
@@ -78,30 +84,41 @@ class Pack:
 
         ``before_step`` is called once the batch's gradients are complete, just before the optimizers use them.
         """
-        losses = self.backward(batch)
-        self.loss_sum += losses
-        self.step_losses = losses / batch.labels.shape[1]
-        if self.device.type == "cpu":  # elsewhere a look at every step would stall the device; `freeze` at its end does
-            self.freeze_non_finite(losses)
+        if self._device_step is None:
+            # Elsewhere a look at every step would stall the device; the look at the end of the epoch does.
+            self.freeze_non_finite(self.measure(batch))
+        else:
+            self._device_step.compute_gradients(batch)
         if before_step is not None:
             before_step(self)
-        for member in self.alive:
-            member.rates.append(member.schedule.lr)
-            member.optimizer.step()
-            member.schedule.after_batch()
+        if self._device_step is None:
+            for member in self.alive:
+                member.rates.append(member.schedule.lr)
+                member.optimizer.step()
+                member.schedule.after_batch()
+        else:
+            self._device_step.update()
         if not self._views_checked:
             for k, run in enumerate(self.runs):
                 self.stack.check_views(k, run.configuration.optimizer)
             self._views_checked = True
         self.step_in_epoch += 1
 
+    def measure(self, batch: Batch) -> Tensor:
+        """As :meth:`backward`; the losses are also added to the epoch's, and kept as means of this step."""
+        losses = self.backward(batch)
+        self.loss_sum += losses
+        torch.div(losses, batch.labels.shape[1], out=self.step_losses)
+        return losses
+
     def backward(self, batch: Batch) -> Tensor:
         """Leave the gradients of the mean loss over ``batch`` in the stack; return the summed losses ``[K]``."""
         B = batch.labels.shape[1]
         self.stack.zero_grad()
         losses = torch.zeros_like(self.loss_sum)
-        for start in range(0, B, MICRO_BATCH):
-            part = batch.part(start, start + MICRO_BATCH)
+        examples = MICRO_BATCH if self._device_step is None else B  # a GPU has no cache that they would have to fit
+        for start in range(0, B, examples):
+            part = batch.part(start, start + examples)
             logits = self._logits(part)
             loss = _cross_entropy_sums(logits, part.labels)
             (loss.sum() / B).backward()
@@ -127,6 +144,7 @@ class Pack:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that training needs to go on, member by member, as tensors and plain values."""
+        loss_sums, correct_sums = self.loss_sum.tolist(), self.correct_sum.tolist()
         return {
             "epoch": self.epoch,
             "step_in_epoch": self.step_in_epoch,
@@ -141,8 +159,8 @@ class Pack:
                     "rows": member.rows,
                     "diverged_epoch": member.diverged_epoch,
                     "rates": member.rates,
-                    "loss_sum": self.loss_sum[k].item(),
-                    "correct_sum": self.correct_sum[k].item(),
+                    "loss_sum": loss_sums[k],
+                    "correct_sum": correct_sums[k],
                 }
                 for k, member in enumerate(self.members)
             ],
@@ -164,6 +182,8 @@ class Pack:
             member.rates = list(saved["rates"])
             self.loss_sum[k] = saved["loss_sum"]
             self.correct_sum[k] = saved["correct_sum"]
+        if self._device_step is not None:
+            self._device_step.regroup()
 
 
 @torch.no_grad()

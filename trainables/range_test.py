@@ -60,7 +60,7 @@ def range_test(
     """
     check_range(lr_from, lr_to, steps)
     recorder = _Recorder(len(runs), np.geomspace(lr_from, lr_to, steps), on_progress)
-    constant = [_without_schedule(run) for run in runs]
+    constant = [without_schedule(run) for run in runs]
     epochs = steps + 1  # more than it takes: the recorder ends it
     assignment = Assignment("range-test", constant, epochs, test_epochs=frozenset())
     for _ in train(assignment, data, device, {"attempt_id": "range-test"}, before_step=recorder, start=weights):
@@ -84,7 +84,8 @@ def check_range(lr_from: float, lr_to: float, steps: int) -> None:
         raise SpecError("--steps", f"{steps}", "at least 2: one for each end")
 
 
-def _without_schedule(run: Run) -> Run:
+def without_schedule(run: Run) -> Run:
+    """Return ``run`` with its rate constant from the first step on."""
     choice = replace(run.configuration, scheduler=NO_SCHEDULER, scheduler_params={}, warmup=0)
     return replace(run, configuration=choice)
 

@@ -197,6 +197,16 @@ class Schedule:
         """The rate that the next batch will use."""
         return float(self.optimizer.param_groups[0]["lr"])
 
+    @property
+    def moves_only_the_rate(self) -> bool:
+        """Whether the learning rate is all of the optimizer that it moves; of a third party's class nobody knows."""
+        ours = self.inner is None or type(self.inner).__module__ == lr_scheduler.__name__
+        return ours and not getattr(self.inner, "cycle_momentum", False)
+
+    def note_step(self) -> None:
+        """Take notice that the optimizer's step was taken, if not by its own ``step``: PyTorch would warn."""
+        self.optimizer._opt_called = True  # type: ignore[attr-defined]  # PyTorch's own mark, set from outside
+
     def after_batch(self) -> None:
         """Move on by one batch."""
         self.batches += 1
@@ -229,8 +239,8 @@ class Schedule:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state``; the optimizer's own state, which holds the present rate, is loaded beside it."""
         self.batches = state["batches"]
-        if self.batches:  # the optimizer has stepped, if not in this process: PyTorch would warn that it never did
-            self.optimizer._opt_called = True  # type: ignore[attr-defined]  # PyTorch's own mark, set from outside
+        if self.batches:  # if not in this process
+            self.note_step()
         self.full_rates = list(state["full_rates"])
         if self.inner is not None:
             present = self.inner.state_dict()

@@ -55,6 +55,7 @@ SLIPS = [
     (["run", "quickstart", "--pack", "x"], "--pack: 'x'; a number of runs, or auto"),
     (["run", "quickstart", "--cpus-per-trial", "x"], "--cpus-per-trial: 'x'; a number of CPUs, or auto"),
     (["run", "quickstart", "--cpus-per-trial", "nan"], "resources.cpus_per_trial: nan; should be 'auto', or "),
+    (["run", "quickstart", "--gpus-per-trial", "some"], "--gpus-per-trial: 'some'; a number of GPUs, a fraction"),
     (["run", "quickstart", "--gpus-per-trial", "1.5"], "a fraction up to 1, or a whole number"),
     (["run", "quickstart", "--name", "../up"], "name: '../up' cannot name a folder"),
     (["run", "quickstart", "--data", "nowhere"], "data source 'nowhere': neither a known name nor an existing folder"),

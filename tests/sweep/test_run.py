@@ -269,6 +269,37 @@ def test_what_the_cluster_could_never_place_is_refused_in_one_line(ray: Any, tmp
         run(spec(**{"resources.gpus_per_trial": 3}), tmp_path)
 
 
+def test_a_share_is_probed_only_where_torch_finds_a_gpu_and_kept_for_a_resume(ray: Any, tmp_path: Path) -> None:
+    """Ray's GPUs here are numbers. Refused, nothing is left behind; with a share on record, nobody probes again."""
+    from search_spaces.errors import SpecError
+
+    asked = {"resources.gpus_per_trial": "auto"}
+    with pytest.raises(SpecError, match=r"gpus_per_trial: 'auto', but PyTorch finds no GPU where Ray has one"):
+        run(spec(name="shared", **asked), tmp_path)
+    assert not (tmp_path / "shared").exists()
+    first, _ = run(spec(name="shared", epochs=1, **{"resources.gpus_per_trial": 0.5}), tmp_path)
+    with Ledger.create_or_open(first.folder.ledger) as ledger:
+        ledger.keep_gpu_share({"runs": 100, "share": 0.25})
+    outcome, _ = run(spec(name="shared", **asked), tmp_path)
+    assert outcome.all_done
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
+        assert {gpus for (gpus,) in ledger.rows("SELECT gpus FROM attempts WHERE ended IS NOT NULL", {})} <= {"0", "1"}
+    assert 'gpus_per_trial = "auto"' in outcome.folder.spec.read_text()
+
+
+def test_a_cluster_without_a_gpu_has_no_share_of_one(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    command = [sys.executable, "-m", "sweep", "run", "quickstart", "--gpus-per-trial", "auto", "--runs-dir"]
+    ended = subprocess.run(
+        [*command, str(tmp_path)], env={**environment, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    line = "resources.gpus_per_trial: asked 'auto', the cluster has 0 GPU; 0 trains on the CPU"
+    assert ended.stderr.splitlines()[-1].endswith(line)
+    assert not list(tmp_path.glob("quickstart"))
+
+
 def test_ctrl_c_ends_clean_and_resume_gives_the_same_bits(ray: Any, tmp_path: Path) -> None:
     """A real driver with its own Ray, a real SIGINT: workers gone, exit 130, the command that goes on printed."""
     reference, _ = run(spec(name="reference", epochs=40), tmp_path)

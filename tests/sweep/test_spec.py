@@ -200,6 +200,7 @@ SLIPS = [
     ('protocol = {dtype = "float16"}', "my.toml: protocol.dtype: 'float16'; should be 'float32' or 'float64'"),
     ("protocol = {augment = 1}", "my.toml: protocol.augment: 1; should be a valid boolean"),
     ("resources = {gpus_per_trial = 1.5}", "{'gpus_per_trial': 1.5}; gpus_per_trial: a fraction up to 1, or a whole"),
+    ('resources = {gpus_per_trial = "all"}', "my.toml: resources.gpus_per_trial: 'all'; should be 'auto', or a valid"),
     ("resources = {pack = 0}", "my.toml: resources.pack: 0; should be 'auto', or greater than or equal to 1"),
     ('resources = {pack = "all"}', "my.toml: resources.pack: 'all'; should be 'auto', or a valid integer"),
     ("resources = {pack = {a = [[1]]}}", "my.toml: resources.pack: {'a': [[1]]}; should be 'auto', or a valid integer"),

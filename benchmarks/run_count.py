@@ -1,0 +1,117 @@
+"""What a run of a sweep costs, by the number of its runs and by the pack: the second half of ``benchmarks.growth``.
+
+Every sweep is one of :mod:`benchmarks.overhead`: one epoch a run on tiny synthetic data, two slots of one CPU, driven
+by a process of its own. Its wall time has three parts: start-up (Ray, its workers, their imports), the time between the
+first trial's start and the last one's end, and the tables, figures and report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from benchmarks.overhead import SLOTS, apart, tell
+from results.aside import replacing
+from results.look import DASHES, GREY, MARKERS, PALETTE, RC, SINGLE_COLUMN
+from results.placement import legend_below, write_notes
+from results.table import Column, Row, Table
+
+RUNS = (10, 30, 100, 300, 1000)
+PACKS = (1, 4, 8)
+
+Sweep = Mapping[str, float]
+"""What one sweep took: see :func:`benchmarks.overhead.measure_sweep`; and its ``pack``."""
+
+
+def measure_sweeps(runs: Sequence[int], packs: Sequence[int], kept: Path | None = None) -> list[Sweep]:
+    """Measure a sweep for each number of ``runs`` and each of ``packs``, and return all that ``kept`` has then.
+
+    The file ``kept`` is written after every sweep, and what it has is not measured again.
+    """
+    found: list[Sweep] = json.loads(kept.read_text(encoding="utf-8")) if kept and kept.exists() else []
+    there = {(sweep["asked"], sweep["pack"]) for sweep in found}
+    for count, pack in _in_order(runs, packs):
+        if (count, pack) in there:
+            continue
+        found.append({"asked": count, "pack": pack, **apart("sweep", count, pack)})
+        tell(f"{count} runs in packs of {pack}: {found[-1]['wall']:.1f} s")
+        if kept:
+            with replacing(kept) as aside:
+                aside.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return sorted(found, key=lambda sweep: (sweep["pack"], sweep["runs"]))
+
+
+def _in_order(runs: Sequence[int], packs: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the packs in turn for each number of runs: what else the machine does falls on all of them."""
+    for count in runs:
+        for pack in packs:
+            yield count, pack
+
+
+def tabulate_sweeps(sweeps: Sequence[Sweep]) -> Table:
+    """Return the seconds of a run in each sweep, all in all and between the first trial's start and the last one's end.
+
+    The last column holds them against those of the smallest sweep in packs of this size.
+    """
+    first = {sweep["pack"]: sweep for sweep in reversed(sweeps)}
+    rows = [
+        Row(
+            {
+                "pack": sweep["pack"], "runs": sweep["runs"], "trials": sweep["trials"],
+                "all": sweep["wall"] / sweep["runs"], "trained": sweep["span"] / sweep["runs"],
+                "start_up": sweep["start_up"], "outputs": sweep["outputs"],
+                "share": sweep["wall"] / sweep["runs"] / (first[sweep["pack"]]["wall"] / first[sweep["pack"]]["runs"]),
+            }
+        )
+        for sweep in sweeps
+    ]  # fmt: skip
+    columns = [
+        Column("pack", "Most runs in a pack"), Column("runs", "Runs"), Column("trials", "Packs"),
+        Column("all", "A run", "s", 3), Column("trained", "Trials alone", "s", 3),
+        Column("start_up", "Start-up", "s", 1), Column("outputs", "Tables, figures, report", "s", 1),
+        Column("share", "Of the smallest sweep's run"),
+    ]  # fmt: skip
+    notes = [
+        f"One epoch a run on tiny synthetic data, which says nothing about CIFAR-100; {SLOTS} slots of one CPU.",
+        "A run: the whole command's time over the number of runs; trials alone: from the first one's start to the last "
+        "one's end, without start-up, tables, figures and report.",
+    ]
+    return Table("run_count", "What a run costs by the number of runs", columns, rows, notes, "synthetic")
+
+
+def draw_sweeps(table: Table) -> Figure:
+    """Draw the seconds of a run over the number of runs, both on powers of ten: all in all, and in trials alone."""
+    packs = sorted({number(row, "pack") for row in table.rows})
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(SINGLE_COLUMN, 2.4), layout="constrained")
+        write_notes(figure, table.notes)
+        axes = figure.add_subplot()
+        lines = []
+        for i, pack in enumerate(packs):
+            rows = [row for row in table.rows if row.values["pack"] == pack]
+            runs, whole, trained = ([number(row, key) for row in rows] for key in ("runs", "all", "trained"))
+            name = f"packs of {pack:g}" if pack > 1 else "one by one"
+            lines += axes.plot(runs, whole, color=PALETTE[i], marker=MARKERS[i], label=name)
+            axes.plot(runs, trained, color=PALETTE[i], marker=MARKERS[i], markersize=2.5, linestyle=DASHES[1])
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        ticks = sorted({number(row, "runs") for row in table.rows})
+        axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+        axes.minorticks_off()
+        axes.set(xlabel="Runs in the sweep", ylabel="A run (s)")
+        lines.append(Line2D([], [], color=GREY, linestyle=DASHES[1]))
+        legend_below(axes, lines, [*(str(line.get_label()) for line in lines[:-1]), "trials alone"])
+    return figure
+
+
+def number(row: Row, key: str) -> float:
+    """Return a cell's number."""
+    return float(str(row.values[key]))

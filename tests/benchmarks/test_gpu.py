@@ -1,0 +1,86 @@
+"""The GPU benchmark, as far as a CPU goes: it says that there is no GPU, and what it compares is compared rightly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.gpu import NO_GPU, extrapolated, measure_steps, report, resume_is_exact, study_runs
+from trainables.dataset import DataSet, load_data
+from trainables.graphs import NoGraphs
+
+ROOT = Path(__file__).parent.parent.parent
+SOURCE = "synthetic:n_train=400,n_test=100,seed=0"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data() -> DataSet:
+    return load_data(SOURCE, val_fraction=0.5)
+
+
+def test_without_a_gpu_it_says_so_and_measures_nothing() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "--data", SOURCE], cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines()[-1] == NO_GPU
+
+
+def test_the_study_is_24_configurations_under_each_seed(data: DataSet) -> None:
+    runs = study_runs(SOURCE, data, 50, 5)
+    assert len(runs) == 120
+    assert [run.seed for run in runs] == sorted(list(range(5)) * 24)
+
+
+def test_steps_and_resumes_are_compared_bit_by_bit(data: DataSet, tmp_path: Path) -> None:
+    runs = study_runs(SOURCE, data, 3, 1)[:2]
+    found = measure_steps(runs, data, CPU, NoGraphs(), rounds=1, steps=2)
+    assert found["same_bits"]
+    assert found["recorded_ms"] > 0
+    assert resume_is_exact(runs, data, CPU, tmp_path)
+
+
+def test_other_weights_are_not_taken_for_the_same(data: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the two does its work twice while it warms up."""
+    runs = study_runs(SOURCE, data, 3, 1)[:2]
+
+    class Nudge(NoGraphs):
+        def warm_up(self, work):  # type: ignore[no-untyped-def]
+            work()
+            work()
+
+    assert not measure_steps(runs, data, CPU, Nudge(), rounds=1, steps=2)["same_bits"]
+
+
+def test_the_part_is_extrapolated_by_run_epochs() -> None:
+    """24 runs × 2 epochs in 96 s are 2 s each; the study has 24 × 5 × 50 of them."""
+    assert extrapolated(96.0, 24 * 2, 24 * 5 * 50) == 12_000
+
+
+def test_the_table_says_what_was_asked_for_and_shouts_where_bits_differ() -> None:
+    found = {
+        "device": "a GPU", "versions": {"torch": "2.15"}, "runs": 120, "epochs": 50, "recorded_ms": 1.0,
+        "eager_ms": 2.0, "same_bits": True, "resume_same_bits": False,
+        "reserved": 2**31, "context": 2**29, "whole": 2**37, "share": 0.2,
+        "packed_seconds": 100.0, "unpacked_seconds": 1000.0, "ratio": 10.0,
+    }  # fmt: skip
+    text = report(found)
+    assert "| cut and resumed, the same bits | NO | yes |" in text
+    assert "| 120 runs × 50 epochs, packed, s | 100 | ≤ 120 |" in text
+    assert "| memory of a pack, GiB, and its context | 2.00 + 0.50 |" in text
