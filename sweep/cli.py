@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from search_spaces.errors import SpecError
-from sweep.analysis_verbs import register
+from sweep import analysis_verbs, control_verbs
 from sweep.folder import DEFAULT_RUNS_DIR, SweepFolder, resume_command
 from sweep.options import EXIT_FAILED, Data, Name, RunsDir, near
 
@@ -140,11 +140,19 @@ def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
 def status(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One sweep; without it, all of them.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watching: Annotated[bool, typer.Option("--watch", help="Go on until the sweep ends.")] = False,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Say how a sweep stands, or all of them."""
     from sweep.status import all_statuses, status_lines, sweep_status
+    from sweep.watch import watch
 
+    if watching:
+        if name is None:
+            raise SpecError("--watch", "no sweep is named", "sweep status NAME --watch")
+        folder = SweepFolder.existing(runs_dir, name)
+        watch(lambda: sweep_status(folder), Console(), as_json=as_json)
+        return
     found = [sweep_status(SweepFolder.existing(runs_dir, name))] if name else all_statuses(runs_dir)
     if as_json:
         typer.echo(json.dumps(found[0] if name else found, indent=2))
@@ -255,4 +263,5 @@ def doctor(data: Data = None, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-register(app)
+control_verbs.register(app)
+analysis_verbs.register(app)

@@ -17,6 +17,7 @@ from search_spaces import Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
 from sweep.announcements import announce_changes, spec_edits
+from sweep.control import Control, ControlFolder
 from sweep.folder import SweepFolder, resume_command, write_aside
 from sweep.lock import driving
 from sweep.plan import AUTO_PACK, Pack, make_packs, make_runs, resolve_configurations
@@ -105,7 +106,7 @@ def drive(
     if dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), retry_failed)
         return None
-    with _driven(folder), Ledger.create_or_open(folder.ledger) as ledger:
+    with _driven(folder) as control, Ledger.create_or_open(folder.ledger) as ledger:
         _check_same_protocol(ledger, folder, runs[0])
         left = _left_to_train(ledger, spec, runs, retry_failed)
         packs = left.packs
@@ -125,20 +126,24 @@ def drive(
             ledger.keep_spec(text)
             ledger.interrupt()  # what an earlier driver left running runs no more
             if packs:
-                _train(spec, runs, packs, data, folder, ledger, console, fail_fast)
+                _train(spec, runs, packs, data, folder, ledger, control, console, fail_fast)
         outcome = Outcome(folder, ledger.statuses())
     make_outputs(folder)
     return outcome
 
 
 @contextmanager
-def _driven(folder: SweepFolder) -> Iterator[None]:
-    """Make the folder and drive it; take it away where it is new and a user's mistake ends it before it is planned."""
+def _driven(folder: SweepFolder) -> Iterator[Control]:
+    """Make the folder and drive it, within reach of other terminals.
+
+    Where it is new and a user's mistake ends it before it is planned, it is taken away again.
+    """
     new = not folder.path.exists()
     folder.create()
-    with driving(folder.lock):  # nobody else is at work in what is taken away
+    with driving(folder.lock) as driver:  # nobody else is at work in what is taken away
         try:
-            yield
+            with Control([ControlFolder(folder.control)], driver) as control:
+                yield control
         except UserError:
             if new and not folder.spec.exists():
                 shutil.rmtree(folder.path)
@@ -156,7 +161,7 @@ def _cluster(spec: Spec) -> Iterator[dict[str, float]]:
 
 def _train(
     spec: Spec, runs: Sequence[Run], packs: Sequence[Pack], data: DataSet, folder: SweepFolder, ledger: Ledger,
-    console: Console, fail_fast: bool,
+    control: Control, console: Console, fail_fast: bool,
 ) -> None:  # fmt: skip
     from sweep.runner import train_packs
 
@@ -167,7 +172,7 @@ def _train(
     )
     try:
         with progress:
-            train_packs(spec, packs, data, folder, ledger, progress, fail_fast=fail_fast)
+            train_packs(spec, packs, data, folder, ledger, progress, control, fail_fast=fail_fast)
     finally:
         ledger.interrupt()
 

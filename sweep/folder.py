@@ -41,7 +41,7 @@ class SweepFolder:
         self.checkpoints = self.path / "checkpoints"
         self.weights = self.path / "weights"
         self.analyses = self.path / "analyses"
-        self.stop_request = self.path / "control" / "stop"
+        self.control = self.path / "control"
         self.logs = self.path / "logs"
         self.tables = self.path / "tables"
         self.figures = self.path / "figures"

@@ -10,6 +10,8 @@ from typing import Any
 
 from results.ledger import Ledger
 from search_spaces.errors import EnvironmentMismatchError, SpecError
+from sweep.bulletin import Bulletin
+from sweep.control import Control
 from sweep.folder import SweepFolder, resume_command
 from sweep.plan import Pack
 from sweep.progress import Progress
@@ -85,7 +87,7 @@ def check_resources(spec: Spec) -> None:
 
 def train_packs(
     spec: Spec, packs: Sequence[Pack], data: DataSet, folder: SweepFolder, ledger: Ledger, progress: Progress,
-    *, fail_fast: bool = False,
+    control: Control, *, fail_fast: bool = False,
 ) -> None:  # fmt: skip
     """Train ``packs`` and return when all have ended; what they bring is in the ledger.
 
@@ -95,12 +97,18 @@ def train_packs(
     ``resources.retries`` says.
 
     Raises:
-        KeyboardInterrupt: the user's Ctrl-C, or a SIGTERM; the trials are stopped.
+        KeyboardInterrupt: the user's Ctrl-C, a SIGTERM, or a request through ``control``; the trials are stopped.
     """
+    import ray
+
     last_words = f"interrupted; go on with: {resume_command(folder.name, folder.runs_dir)}"
-    with stopping(folder.stop_request, progress.say, last_words) as stop:
-        trials = Trials(spec, data, folder, ledger, progress, stop, fail_fast)
-        trials.train(Round(tuple(packs), min(1, trials.retries), spec.resources.gpus_per_trial))
-        while (another := trials.next_round()) is not None:
-            trials.train(another)
-        stop.check(training=0)
+    bulletin = Bulletin(control, progress, spec.resources, ray.nodes)
+    with stopping(lambda: control.asked, progress.say, last_words) as stop:
+        try:
+            trials = Trials(spec, data, folder, ledger, progress, stop, bulletin, fail_fast)
+            trials.train(Round(tuple(packs), min(1, trials.retries), spec.resources.gpus_per_trial))
+            while (another := trials.next_round()) is not None:
+                trials.train(another)
+            stop.check(training=0)
+        finally:
+            bulletin.close()

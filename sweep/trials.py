@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from results.ledger import Ledger
+from sweep.bulletin import Bulletin
 from sweep.folder import SweepFolder
 from sweep.plan import Pack
 from sweep.progress import Progress
@@ -16,9 +18,14 @@ from sweep.spec import Spec
 from sweep.stopping import Stopped, Stopping
 from trainables.dataset import DataSet
 from trainables.loop import Assignment
+from trainables.stop_signal import Ask, StopSignal
 
 if TYPE_CHECKING:
     from sweep.recorder import Failure
+
+
+MOST_TRIALS = 100_000
+"""So many may wait on the actor that tells them of the end."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Trials:
 
     def __init__(
         self, spec: Spec, data: DataSet, folder: SweepFolder, ledger: Ledger, progress: Progress, stop: Stopping,
-        fail_fast: bool,
+        bulletin: Bulletin, fail_fast: bool,
     ) -> None:  # fmt: skip
         self.retries = 0 if fail_fast else spec.resources.retries
         self._spec = spec
@@ -45,6 +52,8 @@ class Trials:
         self._ledger = ledger
         self._progress = progress
         self._stop = stop
+        self._stop_signal = _stop_signal(stop)
+        self._bulletin = bulletin
         self._fail_fast = fail_fast
         self._rounds: list[Round] = []
 
@@ -63,10 +72,10 @@ class Trials:
         resources = self._spec.resources
         recorder = Recorder(
             self._ledger, self._folder, {pack.pack_id: pack for pack in now.packs}, self._progress, self._stop,
-            lambda failure: self._settle(failure, now),
+            self._bulletin, lambda failure: self._settle(failure, now),
         )  # fmt: skip
         trainable = tune.with_resources(
-            tune.with_parameters(PackTrainable, data=self._data),
+            tune.with_parameters(PackTrainable, data=self._data, stop_signal=self._stop_signal),
             {"cpu": resources.cpus_per_trial, "gpu": now.gpus_per_trial},
         )
         try:
@@ -104,7 +113,6 @@ class Trials:
             threads=max(1, int(resources.cpus_per_trial)),
             gpu=resources.gpus_per_trial > 0,
             weights=self._folder.weights,
-            stop_request=self._folder.stop_request,
             save_weights_every=spec.save_weights_every,
             checkpoint_seconds=resources.checkpoint_seconds,
         )
@@ -148,6 +156,22 @@ class Trials:
         singles = [Pack((run,)) for run in pack.runs if run.run_id not in finished]
         self._ledger.split_pack(pack.pack_id, [(single.pack_id, single.run_ids) for single in singles])
         return singles
+
+
+def _stop_signal(stop: Stopping) -> Any:
+    """Return the handle of the actor through which ``stop`` reaches the trials; it lives on the driver's own node."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    actor = ray.remote(StopSignal).options(num_cpus=0, max_concurrency=MOST_TRIALS, scheduling_strategy=here).remote()
+
+    def pass_on(what: Ask) -> None:
+        with suppress(ray.exceptions.RayError):  # it has gone: so have the trials
+            actor.ask.remote(what)
+
+    stop.pass_on = pass_on
+    return actor
 
 
 def _terms(one: Round) -> tuple[int, float, bool]:

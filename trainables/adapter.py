@@ -24,16 +24,14 @@ from trainables.devices import deterministic, device_name, library_versions, tra
 from trainables.loop import CHECKPOINT_SECONDS, Assignment, Report, train
 from trainables.saved_weights import SavedWeights
 from trainables.sigterm import Sigterm
+from trainables.stop_signal import Ask, Listener
 
 
 def trial_config(
-    assignment: Assignment, *, checkpoints: Path, threads: int, gpu: bool, weights: Path, stop_request: Path,
+    assignment: Assignment, *, checkpoints: Path, threads: int, gpu: bool, weights: Path,
     save_weights_every: int = 0, checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> dict[str, str]:  # fmt: skip
-    """Return a trial's config: one JSON text, which Tune need not walk through for search spaces.
-
-    Where the file ``stop_request`` appears, the trial writes a checkpoint and ends.
-    """
+    """Return a trial's config: one JSON text, which Tune need not walk through for search spaces."""
     return {
         "pack": json.dumps(
             {
@@ -46,7 +44,6 @@ def trial_config(
                 "gpu": gpu,
                 "weights": str(weights),
                 "save_weights_every": save_weights_every,
-                "stop_request": str(stop_request),
                 "checkpoint_seconds": checkpoint_seconds,
             }
         )
@@ -56,11 +53,15 @@ def trial_config(
 class PackTrainable(tune.Trainable):
     """Trains one pack. Its process is reused for the next one; its checkpoints are ours, not Tune's."""
 
-    def setup(self, config: dict[str, Any], data: DataSet | None = None) -> None:
-        """Begin, or go on from the newest valid checkpoint: a retry, another node and another driver all come here."""
+    def setup(self, config: dict[str, Any], data: DataSet | None = None, stop_signal: Any = None) -> None:
+        """Begin, or go on from the newest valid checkpoint: a retry, another node and another driver all come here.
+
+        ``stop_signal`` is the handle of an actor, a :class:`StopSignal`.
+        """
         assert data is not None
         self._data = data
         self._sigterm = Sigterm()
+        self._listener = Listener(lambda known: stop_signal.wait.remote(known).future())
         keep_freed_memory()
         self._begin(config)
 
@@ -82,14 +83,17 @@ class PackTrainable(tune.Trainable):
         self._reports: Iterator[Report] = train(
             assignment, self._data, device, attempt, Checkpoints(Path(job["checkpoints"])),
             weights=SavedWeights(Path(job["weights"]), every) if every else None,
-            asked_to_stop=lambda: self._sigterm.came or os.path.exists(job["stop_request"]),  # noqa: PTH110  each step
+            asked_to_stop=lambda: self._sigterm.came or self._listener.asked is Ask.CANCEL,
             checkpoint_seconds=job["checkpoint_seconds"],
         )  # fmt: skip
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; the result is the :class:`Report`, as a dict, and ``done`` also where it was stopped."""
-        with self._sigterm.put_off():
-            report = next(self._reports)
+        if self._listener.asked:  # between two epochs, so what there is of this pack lies in its checkpoint
+            report = Report([], [], {}, fresh=True, done=False, stopped=True)
+        else:
+            with self._sigterm.put_off():
+                report = next(self._reports)
         return {**asdict(report), "done": report.done or report.stopped}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
