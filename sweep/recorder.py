@@ -161,8 +161,9 @@ class Recorder(Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Tune went once around its loop."""
         self._progress.tick()
-        self._bulletin.post(len(self._training))
         self._stop.check(len(self._training))
+        if not self._stop.asked:  # whoever asks may end Ray, too, and then it does not answer
+            self._bulletin.post(len(self._training))
 
     def _log(self, pack: Pack, text: str) -> None:
         path = self._folder.pack_log(pack.pack_id)
