@@ -138,22 +138,24 @@ def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
 
 @app.command()
 def status(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One sweep; without it, all of them.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|PLACE/NAME]", help="One sweep, here or in its storage; or all.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     watching: Annotated[bool, typer.Option("--watch", help="Go on until the sweep ends.")] = False,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Say how a sweep stands, or all of them."""
-    from sweep.status import all_statuses, status_lines, sweep_status
+    from sweep.remote_status import look_at
+    from sweep.status import all_statuses, status_lines
     from sweep.watch import watch
 
     if watching:
         if name is None:
             raise SpecError("--watch", "no sweep is named", "sweep status NAME --watch")
-        folder = SweepFolder.existing(runs_dir, name)
-        watch(lambda: sweep_status(folder), Console(), as_json=as_json)
+        watch(look_at(name, runs_dir), Console(), as_json=as_json)
         return
-    found = [sweep_status(SweepFolder.existing(runs_dir, name))] if name else all_statuses(runs_dir)
+    found = [look_at(name, runs_dir)()] if name else all_statuses(runs_dir)
     if as_json:
         typer.echo(json.dumps(found[0] if name else found, indent=2))
         return

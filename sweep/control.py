@@ -12,15 +12,18 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from results.aside import replacing
-from search_spaces.errors import SweepFolderError
+from search_spaces.errors import StorageError, SweepFolderError
 from trainables.stop_signal import Ask
+
+if TYPE_CHECKING:
+    from trainables.storage import Storage
 
 REQUESTS = {"stop": Ask.STOP, "cancel": Ask.CANCEL}
 """The file of a request → what it asks."""
@@ -28,6 +31,7 @@ STATUS = "status.json"
 PUBLISH_SECONDS = 2.0
 SILENT_SECONDS = 60.0
 """A driver elsewhere that told nothing for so long is taken for dead."""
+STORAGE_PATIENCE_SECONDS = 5.0
 ENDED = "ended"
 
 
@@ -72,30 +76,56 @@ class ControlFolder:
         (self._path / name).unlink(missing_ok=True)
 
 
+class ControlStorage:
+    """The ``control/`` in the sweep's storage, for whoever does not reach its folder."""
+
+    poll_seconds = 3.0
+
+    def __init__(self, storage: Storage) -> None:
+        """``storage`` is the sweep's own, under its name."""
+        self._storage = storage.below("control")
+        self._storage.patience_seconds = STORAGE_PATIENCE_SECONDS  # what cannot be told now is told anew in a moment
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's bytes, None where there is none."""
+        return self._storage.read(name)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a file there, whole or not at all."""
+        self._storage.write(name, data)
+
+    def delete(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        self._storage.delete(name)
+
+
 class Control:
     """A driver's side: hears requests and publishes how the sweep stands, in a thread for each place."""
 
-    def __init__(self, places: Sequence[Place], driver: Mapping[str, Any], wall_clock: Callable[[], float] = time.time):
+    def __init__(self, driver: Mapping[str, Any], wall_clock: Callable[[], float] = time.time) -> None:
         """``driver`` is what the sweep's lock says of it."""
-        self._places = list(places)
         self._driver = dict(driver)
         self._wall_clock = wall_clock
         self._facts: Mapping[str, Any] = {}
         self._asked = Ask.NOTHING
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._serve, args=(place,), daemon=True) for place in self._places]
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
         return self
+
+    def serve(self, place: Place) -> None:
+        """Hear and tell there, too, until the block ends."""
+        thread = threading.Thread(target=self._serve, args=(place,), name="control", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
         for thread in self._threads:
-            thread.join(timeout=SILENT_SECONDS)
+            thread.join(timeout=2 * STORAGE_PATIENCE_SECONDS)
 
     @property
     def asked(self) -> Ask:
@@ -110,11 +140,11 @@ class Control:
         told_at = -PUBLISH_SECONDS
         while True:
             last = self._over.is_set()
-            with suppress(OSError):  # the sweep does not end because nobody can be told of it
+            with suppress(OSError, StorageError):  # the sweep does not end because nobody can be told of it
                 self._hear(place)
             if last or time.monotonic() - told_at >= PUBLISH_SECONDS:
                 told_at = time.monotonic()
-                with suppress(OSError):
+                with suppress(OSError, StorageError):
                     place.write(STATUS, json.dumps(self._status(last)).encode())
             if last:
                 return
@@ -150,6 +180,7 @@ def put_request(place: Place, name: str, driver: str) -> None:
 
     Raises:
         SweepFolderError: it cannot be written.
+        StorageError: the same, of a storage.
     """
     request = {"driver": driver, "host": socket.gethostname(), "asked_at": time.time()}
     try:
@@ -159,7 +190,11 @@ def put_request(place: Place, name: str, driver: str) -> None:
 
 
 def published(place: Place) -> dict[str, Any] | None:
-    """Return what a driver told last; None where none has, or it cannot be read."""
+    """Return what a driver told last; None where none has, or it cannot be read.
+
+    Raises:
+        StorageError: a storage that does not answer.
+    """
     try:
         found = json.loads(place.read(STATUS) or b"null")
     except (OSError, ValueError):

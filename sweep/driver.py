@@ -142,7 +142,8 @@ def _driven(folder: SweepFolder) -> Iterator[Control]:
     folder.create()
     with driving(folder.lock) as driver:  # nobody else is at work in what is taken away
         try:
-            with Control([ControlFolder(folder.control)], driver) as control:
+            with Control(driver) as control:
+                control.serve(ControlFolder(folder.control))
                 yield control
         except UserError:
             if new and not folder.spec.exists():

@@ -62,7 +62,7 @@ def test_what_is_told_is_how_the_runs_and_the_slots_stand() -> None:
 
     pack = Pack(tuple(runs[:2]))
     bulletin = Bulletin(
-        Told([], {"driver": "d"}), progress, Resources(max_concurrent=3),
+        Told({"driver": "d"}), progress, Resources(max_concurrent=3),
         lambda: [node("a", CPU=2.0), node("b", CPU=2.0)], lambda: now[0],
     )  # fmt: skip
     bulletin.post(0)

@@ -47,7 +47,8 @@ def place(tmp_path: Path) -> ControlFolder:
 
 
 def test_a_request_to_the_driver_is_heard_and_taken_away(tmp_path: Path, place: ControlFolder) -> None:
-    with Control([place], DRIVER) as control:
+    with Control(DRIVER) as control:
+        control.serve(place)
         put_request(place, "stop", "d1")
         wait_until(lambda: control.asked is Ask.STOP)
         put_request(place, "cancel", "d1")
@@ -66,7 +67,8 @@ def test_a_request_to_another_driver_or_none_of_ours_is_taken_away_and_does_not_
 ) -> None:
     """A driver that was asked and died leaves its request to the next one."""
     place.write("cancel", request_text)
-    with Control([place], DRIVER) as control:
+    with Control(DRIVER) as control:
+        control.serve(place)
         wait_until(lambda: not (tmp_path / "control" / "cancel").exists())
         assert control.asked is Ask.NOTHING
 
@@ -76,7 +78,8 @@ def test_what_a_driver_tells_goes_from_starting_to_ended(place: ControlFolder) -
         told = published(place)
         return told and told["phase"]
 
-    with Control([place], DRIVER, wall_clock=lambda: 5.0) as control:
+    with Control(DRIVER, wall_clock=lambda: 5.0) as control:
+        control.serve(place)
         wait_until(lambda: phase() == "starting")
         control.tell({"runs": 3})
         wait_until(lambda: phase() == "training")
@@ -88,7 +91,8 @@ def test_what_a_driver_tells_goes_from_starting_to_ended(place: ControlFolder) -
 def test_a_place_that_cannot_be_written_is_no_hindrance(tmp_path: Path, place: ControlFolder) -> None:
     """The folder's name is taken by a file; the driver goes on, whoever asks is told."""
     (tmp_path / "control").write_text("in the way")
-    with Control([place], DRIVER) as control:
+    with Control(DRIVER) as control:
+        control.serve(place)
         with pytest.raises(SweepFolderError, match=r"^control/stop: cannot be written \(.+\)$"):
             put_request(place, "stop", "d1")
         time.sleep(2 * place.poll_seconds)
@@ -155,7 +159,8 @@ def test_a_sweep_that_nobody_drives_cannot_be_asked(folder: SweepFolder, request
 
 
 def test_a_driver_is_asked_by_its_own_id(folder: SweepFolder) -> None:
-    with driving(folder.lock) as driver, Control([ControlFolder(folder.control)], driver) as control:
+    with driving(folder.lock) as driver, Control(driver) as control:
+        control.serve(ControlFolder(folder.control))
         assert ask_driver("s", folder.runs_dir, "stop")["pid"] == os.getpid()
         wait_until(lambda: control.asked is Ask.STOP)
 
@@ -163,6 +168,7 @@ def test_a_driver_is_asked_by_its_own_id(folder: SweepFolder) -> None:
 def test_a_driver_tells_again_and_again(place: ControlFolder) -> None:
     """So that one who does not see its lock knows that it lives."""
     ticks = iter(range(1000))
-    with Control([place], DRIVER, wall_clock=lambda: float(next(ticks))):
+    with Control(DRIVER, wall_clock=lambda: float(next(ticks))) as control:
+        control.serve(place)
         wait_until(lambda: (published(place) or {"told_at": 0})["told_at"] >= 1)
     assert PUBLISH_SECONDS < SILENT_SECONDS / 10

@@ -139,10 +139,8 @@ def test_a_submitted_sweep_trains_on_the_jobs_own_cluster(folder: Path, whole: p
 
 @pytest.mark.parametrize("token", ["0" * 64, ""])
 def test_without_the_token_nothing_is_submitted(server: JobServer, folder: Path, tmp_path: Path, token: str) -> None:
-    job = server.ask(
-        "submit", "--submission-id", "stranger", "--", *words(folder, "run", f"{folder}/whole.toml", "--name", "stranger"),
-        RAY_AUTH_TOKEN=token, HOME=str(tmp_path),
-    )  # fmt: skip
+    verb = words(folder, "run", f"{folder}/whole.toml", "--name", "stranger")
+    job = server.ask("submit", "--submission-id", "stranger", "--", *verb, RAY_AUTH_TOKEN=token, HOME=str(tmp_path))
     assert job.returncode != 0
     assert "token" in (job.stdout + job.stderr).lower()
     assert not (folder / "stranger").exists()
