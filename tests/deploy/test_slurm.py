@@ -1,6 +1,6 @@
 """The batch script's own logic, with a real Ray of two nodes and a real sweep.
 
-Only `srun` and `scontrol` stand in for Slurm's: a step runs at once, on this machine, and what is to be requeued is noted.
+Only `srun` and `scontrol` stand in for Slurm's: a step runs at once, on this machine; what is requeued is noted.
 """
 
 from __future__ import annotations
