@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from results.ledger import Ledger
 from sweep.bulletin import Bulletin
@@ -75,7 +76,7 @@ class Trials:
             self._bulletin, lambda failure: self._settle(failure, now),
         )  # fmt: skip
         trainable = tune.with_resources(
-            tune.with_parameters(PackTrainable, data=self._data, stop_signal=self._stop_signal),
+            tune.with_parameters(PackTrainable, data=self._data),
             {"cpu": resources.cpus_per_trial, "gpu": now.gpus_per_trial},
         )
         try:
@@ -113,6 +114,7 @@ class Trials:
             threads=max(1, int(resources.cpus_per_trial)),
             gpu=resources.gpus_per_trial > 0,
             weights=self._folder.weights,
+            stop_signal=self._stop_signal,
             save_weights_every=spec.save_weights_every,
             checkpoint_seconds=resources.checkpoint_seconds,
         )
@@ -158,20 +160,35 @@ class Trials:
         return singles
 
 
-def _stop_signal(stop: Stopping) -> Any:
-    """Return the handle of the actor through which ``stop`` reaches the trials; it lives on the driver's own node."""
+def _stop_signal(stop: Stopping) -> str:
+    """Return the name of the actor through which ``stop`` reaches the trials; it lives on the driver's own node.
+
+    A name, and no handle: an object more that Ray would miss when its processes are ended with the driver's.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    actor = ray.remote(StopSignal).options(num_cpus=0, max_concurrency=MOST_TRIALS, scheduling_strategy=here).remote()
+    name = f"stop-signal-{uuid.uuid4().hex}"
+    actor = (
+        ray.remote(StopSignal)
+        .options(
+            name=name,
+            num_cpus=0,
+            max_concurrency=MOST_TRIALS,
+            scheduling_strategy=here,
+            max_restarts=-1,
+            max_task_retries=-1,  # no trial starts without it
+        )  # fmt: skip
+        .remote()
+    )
 
     def pass_on(what: Ask) -> None:
         with suppress(ray.exceptions.RayError):  # it has gone: so have the trials
             actor.ask.remote(what)
 
     stop.pass_on = pass_on
-    return actor
+    return name
 
 
 def _terms(one: Round) -> tuple[int, float, bool]:

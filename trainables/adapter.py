@@ -28,10 +28,13 @@ from trainables.stop_signal import Ask, Listener
 
 
 def trial_config(
-    assignment: Assignment, *, checkpoints: Path, threads: int, gpu: bool, weights: Path,
+    assignment: Assignment, *, checkpoints: Path, threads: int, gpu: bool, weights: Path, stop_signal: str,
     save_weights_every: int = 0, checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> dict[str, str]:  # fmt: skip
-    """Return a trial's config: one JSON text, which Tune need not walk through for search spaces."""
+    """Return a trial's config: one JSON text, which Tune need not walk through for search spaces.
+
+    ``stop_signal`` is the name of an actor, a :class:`StopSignal`, from which the trial hears of the end.
+    """
     return {
         "pack": json.dumps(
             {
@@ -44,6 +47,7 @@ def trial_config(
                 "gpu": gpu,
                 "weights": str(weights),
                 "save_weights_every": save_weights_every,
+                "stop_signal": stop_signal,
                 "checkpoint_seconds": checkpoint_seconds,
             }
         )
@@ -53,14 +57,12 @@ def trial_config(
 class PackTrainable(tune.Trainable):
     """Trains one pack. Its process is reused for the next one; its checkpoints are ours, not Tune's."""
 
-    def setup(self, config: dict[str, Any], data: DataSet | None = None, stop_signal: Any = None) -> None:
-        """Begin, or go on from the newest valid checkpoint: a retry, another node and another driver all come here.
-
-        ``stop_signal`` is the handle of an actor, a :class:`StopSignal`.
-        """
+    def setup(self, config: dict[str, Any], data: DataSet | None = None) -> None:
+        """Begin, or go on from the newest valid checkpoint: a retry, another node and another driver all come here."""
         assert data is not None
         self._data = data
         self._sigterm = Sigterm()
+        stop_signal = ray.get_actor(json.loads(config["pack"])["stop_signal"])
         self._listener = Listener(lambda known: stop_signal.wait.remote(known).future())
         keep_freed_memory()
         self._begin(config)
