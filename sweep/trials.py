@@ -179,7 +179,7 @@ def _stop_signal(stop: Stopping) -> str:
             scheduling_strategy=here,
             max_restarts=-1,
             max_task_retries=-1,  # no trial starts without it
-        )  # fmt: skip
+        )
         .remote()
     )
 
