@@ -27,7 +27,11 @@ PackSize = Annotated[str | None, typer.Option("--pack", metavar="K|auto", help="
 Cpus = Annotated[float | None, typer.Option(help="CPUs, and so threads, of a trial.")]
 Gpus = Annotated[float | None, typer.Option(help="GPUs of a trial; any fraction.")]
 Concurrent = Annotated[int | None, typer.Option(help="Most trials at a time; 0: as many as fit.")]
-Address = Annotated[str | None, typer.Option(help="local, or the address of a Ray cluster.")]
+Address = Annotated[str | None, typer.Option(help="local, auto, or HOST:PORT of a Ray cluster.")]
+Wait = Annotated[float | None, typer.Option(help="Seconds that a cluster gets to grow until a trial has room.")]
+Storage = Annotated[
+    str | None, typer.Option(help="Where checkpoints and the record's copy go: a shared folder or s3://bucket/prefix.")
+]
 Target = Annotated[
     float | None, typer.Option(min=0, max=100, help="Validation accuracy in percent to reach; else 95 % of the best.")
 ]
@@ -43,7 +47,8 @@ def _overrides(**given: Any) -> dict[str, Any]:
         "cpus_per_trial": "resources.cpus_per_trial",
         "gpus_per_trial": "resources.gpus_per_trial",
         "max_concurrent": "resources.max_concurrent",
-        "address": "resources.address",
+        "address": "cluster.address",
+        "wait": "cluster.wait",
     }
     pack = given.get("pack")
     if pack is not None and pack != "auto":
@@ -65,6 +70,8 @@ def run(
     gpus_per_trial: Gpus = None,
     max_concurrent: Concurrent = None,
     address: Address = None,
+    wait: Wait = None,
+    storage: Storage = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
     fail_fast: FailFast = False,
@@ -75,7 +82,7 @@ def run(
 
     overrides = _overrides(
         name=name, data=data, epochs=epochs, seeds=seeds, pack=pack, cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address,
+        gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address, wait=wait, storage=storage,
     )  # fmt: skip
     spec = read_spec(source, overrides)
     _drive(spec, runs_dir, dry_run=dry_run, fail_fast=fail_fast, retry_failed=retry_failed)
@@ -90,17 +97,24 @@ def resume(
     gpus_per_trial: Gpus = None,
     max_concurrent: Concurrent = None,
     address: Address = None,
+    wait: Wait = None,
+    storage: Storage = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
 ) -> None:
-    """Go on with a sweep that was interrupted; with --retry-failed, try again what failed."""
+    """Go on with a sweep that was interrupted, here or (PLACE/NAME) on a machine that published it to its storage."""
     from sweep.driver import read_resolved
 
     overrides = _overrides(
         data=data, pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
-        max_concurrent=max_concurrent, address=address,
+        max_concurrent=max_concurrent, address=address, wait=wait, storage=storage,
     )  # fmt: skip
+    if "/" in name:
+        from sweep.snapshot import fetch
+
+        folder, place = fetch(name, runs_dir)
+        name, overrides = folder.name, {"storage": place, **overrides}
     spec = read_resolved(SweepFolder.existing(runs_dir, name), overrides)
     _drive(spec, runs_dir, fail_fast=fail_fast, retry_failed=retry_failed, resuming=True)
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from results.ledger import Ledger
-from search_spaces import Run
+from search_spaces import Configuration, Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
 from sweep.announcements import announce_changes, spec_edits
-from sweep.control import Control, ControlFolder
+from sweep.cluster import check_address
+from sweep.control import Control, ControlFolder, ControlStorage
 from sweep.folder import SweepFolder, resume_command, write_aside
 from sweep.lock import driving
 from sweep.plan import AUTO_PACK, Pack, make_packs, make_runs, resolve_configurations
@@ -26,6 +27,7 @@ from sweep.provenance import write_provenance
 from sweep.spec import Spec, parse_spec, spec_text
 
 if TYPE_CHECKING:
+    from sweep.snapshot import Snapshots
     from trainables.dataset import DataSet
 
 SECONDS_PER_EXAMPLE = 7e-5
@@ -90,9 +92,12 @@ def drive(
         KeyboardInterrupt: Ctrl-C; the ledger is consistent, and the same command goes on.
     """
     from sweep.reporting import make_outputs
+    from sweep.snapshot import published, sweep_storage
     from trainables.dataset import load_data
     from trainables.imports import in_sweep_folder
 
+    check_address(spec.cluster.address)
+    storage = sweep_storage(spec)
     folder = SweepFolder(runs_dir, spec.name)
     if in_sweep_folder(Path.cwd()):  # Ray puts the working directory before the libraries of its workers
         raise SweepFolderError(
@@ -114,8 +119,12 @@ def drive(
         _tell_start(console, spec, runs, left, data)
         _tell_changes(console, ledger, spec, runs, left, folder)
         with ExitStack() as stack:
+            snapshots = None
+            if storage is not None:
+                snapshots = stack.enter_context(published(folder, storage, lambda text: _tell(console, text)))
+                control.serve(ControlStorage(storage))  # now that no other driver is at work there
             if packs:  # what the cluster cannot place is told before anything is written
-                resources = stack.enter_context(_cluster(spec))
+                resources = stack.enter_context(_cluster(spec, configurations, console))
                 write_provenance(folder, data, resources)
             ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)
             ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], str(spec.resources.pack))
@@ -126,7 +135,7 @@ def drive(
             ledger.keep_spec(text)
             ledger.interrupt()  # what an earlier driver left running runs no more
             if packs:
-                _train(spec, runs, packs, data, folder, ledger, control, console, fail_fast)
+                _train(spec, runs, packs, data, folder, ledger, control, console, fail_fast, snapshots)
         outcome = Outcome(folder, ledger.statuses())
     make_outputs(folder)
     return outcome
@@ -152,17 +161,24 @@ def _driven(folder: SweepFolder) -> Iterator[Control]:
 
 
 @contextmanager
-def _cluster(spec: Spec) -> Iterator[dict[str, float]]:
-    from sweep.runner import check_resources, ray_session
+def _cluster(spec: Spec, configurations: Sequence[Configuration], console: Console) -> Iterator[dict[str, float]]:
+    from sweep.cluster import shipped_modules
+    from sweep.nodes import check_nodes, check_resources
+    from sweep.runner import ray_session
+    from sweep.snapshot import DRIVER, sweep_storage
 
-    with ray_session(spec.resources.address) as resources:
-        check_resources(spec)
+    address = spec.cluster.address
+    with ray_session(address, shipped_modules(configurations) if address != "local" else ()) as resources:
+        check_resources(spec, lambda text: _tell(console, text))
+        if address != "local":
+            storage = sweep_storage(spec)
+            check_nodes(storage.uri if storage else "", DRIVER)
         yield resources
 
 
 def _train(
     spec: Spec, runs: Sequence[Run], packs: Sequence[Pack], data: DataSet, folder: SweepFolder, ledger: Ledger,
-    control: Control, console: Console, fail_fast: bool,
+    control: Control, console: Console, fail_fast: bool, snapshots: Snapshots | None,
 ) -> None:  # fmt: skip
     from sweep.runner import train_packs
 
@@ -173,7 +189,7 @@ def _train(
     )
     try:
         with progress:
-            train_packs(spec, packs, data, folder, ledger, progress, control, fail_fast=fail_fast)
+            train_packs(spec, packs, data, folder, ledger, progress, control, fail_fast=fail_fast, snapshots=snapshots)
     finally:
         ledger.interrupt()
 

@@ -37,6 +37,7 @@ class SweepFolder:
         self.spec = self.path / "sweep.toml"
         self.ledger = self.path / "ledger.sqlite"
         self.lock = self.path / "lock"
+        self.published = self.path / "published.json"
         self.provenance = self.path / "provenance.json"
         self.checkpoints = self.path / "checkpoints"
         self.weights = self.path / "weights"

@@ -18,6 +18,7 @@ from sweep.bulletin import Bulletin
 from sweep.folder import SweepFolder
 from sweep.plan import Pack
 from sweep.progress import Progress
+from sweep.snapshot import Snapshots
 from sweep.stopping import Stopping
 from trainables.faults import fault_point
 
@@ -56,7 +57,7 @@ class Recorder(Callback):
 
     def __init__(
         self, ledger: Ledger, folder: SweepFolder, packs: Mapping[str, Pack], progress: Progress, stop: Stopping,
-        bulletin: Bulletin, settle: Callable[[Failure], str | None],
+        bulletin: Bulletin, settle: Callable[[Failure], str | None], snapshots: Snapshots | None = None,
     ) -> None:  # fmt: skip
         """``settle`` says what becomes of a pack whose attempts are used up, None where it failed for good."""
         self._ledger = ledger
@@ -69,6 +70,7 @@ class Recorder(Callback):
         self._training: set[str] = set()  # ids of the packs whose trials run
         self._stopped: set[str] = set()  # ids of those that ended because they were asked to
         self._settle = settle
+        self._snapshots = snapshots
         self._progressed: set[str] = set()  # ids of the packs that trained an epoch since they began or failed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -161,6 +163,8 @@ class Recorder(Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Tune went once around its loop."""
         self._progress.tick()
+        if self._snapshots is not None:
+            self._snapshots.check()
         self._stop.check(len(self._training))
         if not self._stop.asked:  # whoever asks may end Ray, too, and then it does not answer
             self._bulletin.post(len(self._training))

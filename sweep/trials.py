@@ -15,6 +15,7 @@ from sweep.bulletin import Bulletin
 from sweep.folder import SweepFolder
 from sweep.plan import Pack
 from sweep.progress import Progress
+from sweep.snapshot import Snapshots, checkpoint_place
 from sweep.spec import Spec
 from sweep.stopping import Stopped, Stopping
 from trainables.dataset import DataSet
@@ -44,7 +45,7 @@ class Trials:
 
     def __init__(
         self, spec: Spec, data: DataSet, folder: SweepFolder, ledger: Ledger, progress: Progress, stop: Stopping,
-        bulletin: Bulletin, fail_fast: bool,
+        bulletin: Bulletin, fail_fast: bool, snapshots: Snapshots | None = None,
     ) -> None:  # fmt: skip
         self.retries = 0 if fail_fast else spec.resources.retries
         self._spec = spec
@@ -56,6 +57,7 @@ class Trials:
         self._stop_signal = _stop_signal(stop)
         self._bulletin = bulletin
         self._fail_fast = fail_fast
+        self._snapshots = snapshots
         self._rounds: list[Round] = []
 
     def train(self, now: Round) -> None:
@@ -73,7 +75,7 @@ class Trials:
         resources = self._spec.resources
         recorder = Recorder(
             self._ledger, self._folder, {pack.pack_id: pack for pack in now.packs}, self._progress, self._stop,
-            self._bulletin, lambda failure: self._settle(failure, now),
+            self._bulletin, lambda failure: self._settle(failure, now), self._snapshots,
         )  # fmt: skip
         trainable = tune.with_resources(
             tune.with_parameters(PackTrainable, data=self._data),
@@ -110,7 +112,8 @@ class Trials:
         spec, resources = self._spec, self._spec.resources
         return trial_config(
             Assignment(pack.pack_id, pack.runs, spec.epochs, spec.test_epoch_set()),
-            checkpoints=self._folder.pack_checkpoints(pack.pack_id),
+            checkpoints=checkpoint_place(self._folder, spec, pack.pack_id).uri,
+            local=not spec.storage and spec.cluster.address != "local",
             threads=max(1, int(resources.cpus_per_trial)),
             gpu=resources.gpus_per_trial > 0,
             weights=self._folder.weights,

@@ -38,7 +38,7 @@ def test_all_but_the_configurations_has_a_default() -> None:
     )  # fmt: skip
     assert spec.shared_protocol == Protocol(128, 0.3, True, 0.1, "float32")
     placed = spec.resources
-    assert (placed.pack, placed.cpus_per_trial, placed.gpus_per_trial, placed.address) == ("auto", 1, 0, "local")
+    assert (placed.pack, placed.cpus_per_trial, placed.gpus_per_trial) == ("auto", 1, 0)
     assert (placed.max_concurrent, placed.retries) == (0, 2)
     assert spec.expanded() == [Configuration("SGD", {"lr": 0.1, "momentum": 0.9})]
 
