@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from search_spaces.errors import UserError
+from sweep.supervisor import EXIT_INTERRUPTED, supervise
 from trainables.imports import in_sweep_folder, leave_sweep_folders
 
 EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
 DISK_MENDS = {
     errno.ENOSPC: "free some space, then run it again: what was recorded is kept",
     errno.EDQUOT: "free some of your quota, then run it again: what was recorded is kept",
@@ -19,13 +19,17 @@ DISK_MENDS = {
 """What a disk may refuse at any write → what to tell the user. Any other error of the system keeps its traceback."""
 
 
+def command() -> None:
+    """Run the command line in a process of its own, so that its exit code is right however Ray ends."""
+    sys.exit(supervise(main))
+
+
 def main() -> None:
-    """Run the command line. Exit 0: all done, 1: some run failed, 2: bad input, 130: interrupted."""
+    """Run the command line in this process. Exit 0: all done, 1: some run failed, 2: bad input, 130: interrupted."""
     leave_sweep_folders()  # before a library looks for another one
     import typer
 
     from sweep.cli import app
-    from sweep.stopping import own_process
 
     # Of click, or of the copy that newer versions of typer carry.
     usage_error: type[Exception] = typer.BadParameter.__bases__[0]
@@ -33,8 +37,7 @@ def main() -> None:
     if not in_sweep_folder(Path.cwd()):
         sys.path.append(str(Path.cwd()))  # a `module:Class` of a spec may lie beside it, as with `python -m sweep`
     try:
-        with own_process():
-            code = app(sys.argv[1:] or ["--help"], prog_name="sweep", standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], prog_name="sweep", standalone_mode=False)
     except UserError as error:
         print(f"sweep: {error}", file=sys.stderr)
         code = EXIT_BAD_INPUT
@@ -55,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command()

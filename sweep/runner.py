@@ -72,7 +72,8 @@ def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str,
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             told = " ".join(str(error).split())[:200]
             raise EnvironmentMismatchError(f"address {address!r}: no Ray cluster answers there ({told})") from error
-        end_on_sigterm()  # Ray puts a handler of its own in its place
+        restore()  # Ray has put a handler of its own in its place
+        end_on_sigterm()
         yield ray.cluster_resources()
     finally:
         ray.shutdown()

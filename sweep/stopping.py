@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -10,31 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from sweep.supervisor import ASKED, asks_anew, leave_last_words
 from trainables.stop_signal import Ask
 
 GRACE_SECONDS = 6.0
 """What the trials get to write their checkpoints."""
-LAST_SECONDS = 9.0
-"""After which the process ends whatever it waits for: where every process got the signal, Ray is gone, too."""
-EXIT_INTERRUPTED = 130
-
-
-_own_process = False
-_watchdogs: list[threading.Timer] = []
-
-
-@contextmanager
-def own_process() -> Iterator[None]:
-    """For a process that runs one command: SIGTERM ends it as Ctrl-C does, and an end that hangs is cut short."""
-    global _own_process
-    _own_process = True
-    end_on_sigterm()
-    try:
-        yield
-    finally:
-        _own_process = False
-        while _watchdogs:
-            _watchdogs.pop().cancel()
 
 
 class Stopped(KeyboardInterrupt):
@@ -95,10 +74,8 @@ class Stopping:
 def stopping(heard: Callable[[], Ask], say: Callable[[str], None], last_words: str = "") -> Iterator[Stopping]:
     """Answer the first Ctrl-C or SIGTERM in the block with a request to the trials, the second one at once.
 
-    ``heard`` is what other terminals ask.
-
-    A process that is a command's own (:func:`own_process`) and has not ended in time is ended, after its
-    ``last_words``: what is on record is whole.
+    ``heard`` is what other terminals ask. ``last_words`` are told where the process ends before it can say them itself:
+    what is on record is whole.
 
     Outside the main thread, where Python takes no signals, nobody asks.
     """
@@ -107,36 +84,20 @@ def stopping(heard: Callable[[], Ask], say: Callable[[str], None], last_words: s
         yield stop
         return
 
-    watchdog = threading.Timer(LAST_SECONDS, _end, (last_words,))
-    watchdog.daemon = True
-
     def answer(number: int, frame: FrameType | None) -> None:
+        if not asks_anew(number):
+            return
         if stop.asked is Ask.CANCEL:
             raise KeyboardInterrupt
         stop.ask()
-        if _own_process:  # it watches beyond the block: Ray's own end may hang
-            _watchdogs.append(watchdog)
-            watchdog.start()
+        leave_last_words(last_words)
 
-    before = {number: signal.signal(number, answer) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, answer) for number in (signal.SIGINT, signal.SIGTERM, ASKED)}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-
-
-def _end(last_words: str) -> None:
-    """End this process, which hangs in a call into a Ray that is no more."""
-    if last_words:
-        os.write(2, f"{last_words}\n".encode())
-    os._exit(EXIT_INTERRUPTED)
-
-
-def end_on_sigterm() -> None:
-    """Let SIGTERM end this process as Ctrl-C does."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
 
 
 def keep_sigterm() -> Callable[[], None]:
@@ -145,6 +106,12 @@ def keep_sigterm() -> Callable[[], None]:
         return lambda: None
     before = signal.getsignal(signal.SIGTERM)
     return lambda: (signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL), None)[1]
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, where it would end it at once."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
