@@ -86,7 +86,7 @@ def end_of(process: subprocess.Popen[str], processes: list[psutil.Process]) -> t
 def test_a_preempted_job_writes_checkpoints_is_requeued_and_resumes_to_the_same_bits(
     tmp_path: Path, job: dict[str, str]
 ) -> None:
-    """`--signal=B:TERM` reaches the batch shell alone. The requeued job finds other nodes, with nothing on their disks."""
+    """`--signal=B:TERM` reaches the batch shell alone. The requeued job finds nodes with nothing on their disks."""
     (tmp_path / "whole.toml").write_text(TEXT)
     spec = TEXT.replace("epochs = 2", f"epochs = {EPOCHS}")
     (tmp_path / "cut.toml").write_text(f'storage = "{tmp_path}/shared"\n{spec}')
