@@ -125,7 +125,7 @@ class Snapshots:
             self._say(f"the last state could not be published ({error}); the next `sweep resume` does it")
 
     def _work(self) -> None:
-        published_at = time.monotonic()
+        published_at = -PUBLISH_SECONDS
         while not self._ended.wait(BEAT_SECONDS):
             try:
                 if _read_json(self._storage, DRIVER).get("token") != self._token:

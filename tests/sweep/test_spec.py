@@ -167,15 +167,15 @@ def test_a_folder_of_data_is_written_as_an_absolute_path(tmp_path: Path, monkeyp
 
 
 SLIPS = [
-    ("epoch = 3", "my.toml: epoch: unknown key; valid: configurations, data, description, epochs, name, protocol"),
-    ("int = 3", "my.toml: int: unknown key; valid: configurations, data"),
+    ("epoch = 3", "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, name, protocol"),
+    ("int = 3", "my.toml: int: unknown key; valid: cluster, configurations, data"),
     (
         "protocol = {lr = 1}",
         "my.toml: protocol.lr: unknown key; valid: augment, batch_size, dropout, dtype, val_fraction",
     ),
     (
         "resources = {pck = 2}",
-        "my.toml: resources.pck: unknown key; valid: address, checkpoint_seconds, cpus_per_trial, gpus_per_trial",
+        "my.toml: resources.pck: unknown key; valid: checkpoint_seconds, cpus_per_trial, gpus_per_trial",
     ),
     ('"a\\nb" = 1', "my.toml: a\\nb: unknown key"),
     ("epochs = 0", "my.toml: epochs: 0; should be greater than or equal to 1"),
