@@ -123,7 +123,7 @@ def test_the_launchers_name_the_ray_that_is_pinned() -> None:
 def test_the_entrypoint_of_the_rayjob_is_one_that_a_shell_takes() -> None:
     """It resumes what the storage has, and else runs: tried with a `sweep` that says what it was called with."""
     entrypoint = read("kuberay-rayjob.yaml")["spec"]["entrypoint"]
-    for known, called in ((0, "resume s3://b/p/mine --address auto"), (2, "run /sweeps/mine.toml --address auto")):
+    for known, called in ((0, "resume s3://b/p/mine"), (2, "run /sweeps/mine.toml")):
         stand_in = (
             f'sweep() {{ [ "$1" = status ] && return {known}; echo "$@"; }}; exec() {{ "$@"; }}; export -f sweep exec\n'
         )
@@ -131,7 +131,7 @@ def test_the_entrypoint_of_the_rayjob_is_one_that_a_shell_takes() -> None:
             ["bash", "-c", stand_in + entrypoint], env={"SWEEP_STORAGE": "s3://b/p", "PATH": "/usr/bin:/bin"},
             capture_output=True, text=True, check=True,
         )  # fmt: skip
-        assert told.stdout.strip() == called
+        assert told.stdout.strip() == f"{called} --address auto --runs-dir /home/ray/runs"
 
 
 def test_shellcheck_has_nothing_to_say_about_the_batch_script() -> None:
