@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: sweep test lint browser clean help
+.PHONY: sweep test lint browser shellcheck clean help
 
 help:
 	@echo "make sweep   set up .venv and run the quickstart space on embedded data"
@@ -34,8 +34,16 @@ browser:
 	       && echo "Installed chromium, to test the report in."; } \
 	  || echo "No chromium and chromedriver here (Debian: apt-get install chromium chromium-driver): the report is not tested in a browser."
 
+# So is the batch script in deploy/.
+shellcheck:
+	@command -v shellcheck >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	       && { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends shellcheck; } >/dev/null 2>&1 \
+	       && echo "Installed shellcheck, to test the batch script with."; } \
+	  || echo "No shellcheck here (Debian: apt-get install shellcheck): the batch script in deploy/ is not looked through."
+
 # Two files at a time: half of what the tests wait for is Ray and other processes that start.
-test: lint browser
+test: lint browser shellcheck
 	@$(BIN)/pytest -n 2 --dist loadfile
 
 clean:

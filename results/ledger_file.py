@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,6 +74,17 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
             problem = f"has schema {version}, older than {SCHEMA_VERSION}" if version else "is still empty"
             raise LedgerError(f"{path}: {problem}; `sweep run` brings it up to date")
         return connection
+
+
+def copy_ledger(path: Path, target: Path) -> None:
+    """Copy the ledger at one moment into one file, also while its writer writes (SQLite's backup).
+
+    Raises:
+        LedgerError: it cannot be read, or the copy cannot be written.
+    """
+    with _in_one_line(path), closing(_connect(path, "mode=ro")) as source, closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")  # no log beside it: the copy is this file alone
 
 
 @contextmanager

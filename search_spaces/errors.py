@@ -6,6 +6,7 @@ UserError                     one clear line, exit 2, no traceback
 ├── DataError                 a data source that is missing, torn or of another shape
 ├── LedgerError               a ledger that is missing, foreign, newer, or in another driver's hands
 ├── SweepFolderError          a sweep folder that is missing or cannot be written
+├── StorageError              a shared folder or a bucket that is missing, closed to us, or does not answer
 └── EnvironmentMismatchError  libraries or machines that do not fit each other
 """
 
@@ -53,6 +54,10 @@ class LedgerError(UserError):
 
 class SweepFolderError(UserError):
     """A sweep folder that is missing, or that cannot be written."""
+
+
+class StorageError(UserError):
+    """A shared folder or a bucket that is missing, closed to us, or does not answer."""
 
 
 class EnvironmentMismatchError(UserError):

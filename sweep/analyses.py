@@ -114,6 +114,7 @@ def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str
     from results.activation_maps import ActivationMaps, write_activation_maps
     from results.ledger import Ledger
     from results.lookup import pack_of
+    from sweep.snapshot import checkpoint_place
     from trainables.activations import feature_maps, member_parameters
     from trainables.checkpoint import Checkpoints
 
@@ -125,7 +126,7 @@ def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str
     with Ledger.open_read_only(folder.ledger) as ledger:
         pack = pack_of(ledger, subject.run_id)
         status = ledger.statuses().get(subject.run_id, "done")
-    state = Checkpoints(folder.pack_checkpoints(pack.pack_id)).newest() if pack else None
+    state = Checkpoints(checkpoint_place(folder, subjects.spec, pack.pack_id)).newest() if pack else None
     if state is None:
         again = resume_command(folder.name, folder.runs_dir)
         if status in ("done", "diverged"):  # nothing is left to resume

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from search_spaces.errors import SpecError
-from sweep.analysis_verbs import register
+from sweep import analysis_verbs, control_verbs
 from sweep.folder import DEFAULT_RUNS_DIR, SweepFolder, resume_command
 from sweep.options import EXIT_FAILED, Data, Name, RunsDir, near
 
@@ -29,7 +29,11 @@ Cpus = Annotated[
 ]
 Gpus = Annotated[str | None, typer.Option("--gpus-per-trial", metavar="N|auto", help="GPUs of a trial; any fraction.")]
 Concurrent = Annotated[int | None, typer.Option(help="Most trials at a time; 0: as many as fit.")]
-Address = Annotated[str | None, typer.Option(help="local, or the address of a Ray cluster.")]
+Address = Annotated[str | None, typer.Option(help="local, auto, or HOST:PORT of a Ray cluster.")]
+Wait = Annotated[float | None, typer.Option(help="Seconds that a cluster gets to grow until a trial has room.")]
+Storage = Annotated[
+    str | None, typer.Option(help="Where checkpoints and the record's copy go: a shared folder or s3://bucket/prefix.")
+]
 Target = Annotated[
     float | None, typer.Option(min=0, max=100, help="Validation accuracy in percent to reach; else 95 % of the best.")
 ]
@@ -45,7 +49,8 @@ def _overrides(**given: Any) -> dict[str, Any]:
         "cpus_per_trial": "resources.cpus_per_trial",
         "gpus_per_trial": "resources.gpus_per_trial",
         "max_concurrent": "resources.max_concurrent",
-        "address": "resources.address",
+        "address": "cluster.address",
+        "wait": "cluster.wait",
     }
     pack = given.get("pack")
     if pack is not None and pack != "auto":
@@ -77,6 +82,8 @@ def run(
     gpus_per_trial: Gpus = None,
     max_concurrent: Concurrent = None,
     address: Address = None,
+    wait: Wait = None,
+    storage: Storage = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
     fail_fast: FailFast = False,
@@ -87,7 +94,7 @@ def run(
 
     overrides = _overrides(
         name=name, data=data, epochs=epochs, seeds=seeds, pack=pack, cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address,
+        gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address, wait=wait, storage=storage,
     )  # fmt: skip
     spec = read_spec(source, overrides)
     _drive(spec, runs_dir, dry_run=dry_run, fail_fast=fail_fast, retry_failed=retry_failed)
@@ -102,17 +109,24 @@ def resume(
     gpus_per_trial: Gpus = None,
     max_concurrent: Concurrent = None,
     address: Address = None,
+    wait: Wait = None,
+    storage: Storage = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
 ) -> None:
-    """Go on with a sweep that was interrupted; with --retry-failed, try again what failed."""
+    """Go on with a sweep that was interrupted, here or (PLACE/NAME) on a machine that published it to its storage."""
     from sweep.driver import read_resolved
 
     overrides = _overrides(
         data=data, pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
-        max_concurrent=max_concurrent, address=address,
+        max_concurrent=max_concurrent, address=address, wait=wait, storage=storage,
     )  # fmt: skip
+    if "/" in name:
+        from sweep.snapshot import fetch
+
+        folder, place = fetch(name, runs_dir)
+        name, overrides = folder.name, {"storage": place, **overrides}
     spec = read_resolved(SweepFolder.existing(runs_dir, name), overrides)
     _drive(spec, runs_dir, fail_fast=fail_fast, retry_failed=retry_failed, resuming=True)
 
@@ -150,14 +164,24 @@ def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
 
 @app.command()
 def status(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One sweep; without it, all of them.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|PLACE/NAME]", help="One sweep, here or in its storage; or all.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watching: Annotated[bool, typer.Option("--watch", help="Go on until the sweep ends.")] = False,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Say how a sweep stands, or all of them."""
-    from sweep.status import all_statuses, status_lines, sweep_status
+    from sweep.remote_status import look_at
+    from sweep.status import all_statuses, status_lines
+    from sweep.watch import watch
 
-    found = [sweep_status(SweepFolder.existing(runs_dir, name))] if name else all_statuses(runs_dir)
+    if watching:
+        if name is None:
+            raise SpecError("--watch", "no sweep is named", "sweep status NAME --watch")
+        watch(look_at(name, runs_dir), Console(), as_json=as_json)
+        return
+    found = [look_at(name, runs_dir)()] if name else all_statuses(runs_dir)
     if as_json:
         typer.echo(json.dumps(found[0] if name else found, indent=2))
         return
@@ -267,4 +291,5 @@ def doctor(data: Data = None, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-register(app)
+control_verbs.register(app)
+analysis_verbs.register(app)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from results.ledger import Ledger
-from search_spaces import Run
+from search_spaces import Configuration, Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
 from sweep.announcements import announce_changes, spec_edits
+from sweep.cluster import check_address
+from sweep.control import Control, ControlFolder, ControlStorage
 from sweep.folder import SweepFolder, resume_command, write_aside
 from sweep.lock import driving
 from sweep.packing import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
@@ -27,6 +29,7 @@ from sweep.provenance import write_provenance
 from sweep.spec import Spec, parse_spec, spec_text
 
 if TYPE_CHECKING:
+    from sweep.snapshot import Snapshots
     from trainables.dataset import DataSet
 
 
@@ -89,9 +92,12 @@ def drive(
     """
     from sweep.reporting import make_outputs
     from sweep.runner import gpus_a_trial
+    from sweep.snapshot import published, sweep_storage
     from trainables.dataset import load_data
     from trainables.imports import in_sweep_folder
 
+    check_address(spec.cluster.address)
+    storage = sweep_storage(spec)
     folder = SweepFolder(runs_dir, spec.name)
     if in_sweep_folder(Path.cwd()):  # Ray puts the working directory before the libraries of its workers
         raise SweepFolderError(
@@ -105,20 +111,24 @@ def drive(
     if dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), retry_failed)
         return None
-    with _driven(folder), Ledger.create_or_open(folder.ledger) as ledger:
+    with _driven(folder) as control, Ledger.create_or_open(folder.ledger) as ledger:
         _check_same_protocol(ledger, folder, runs[0])
         left = _left_to_train(ledger, spec, runs, retry_failed)
         _tell_edits(console, ledger, folder, resuming)
         _tell_start(console, spec, runs, left, data)
         _tell_changes(console, ledger, spec, runs, left, folder)
         with ExitStack() as stack:
+            snapshots = None
+            if storage is not None:
+                snapshots = stack.enter_context(published(folder, storage, lambda text: _tell(console, text)))
+                control.serve(ControlStorage(storage))  # now that no other driver is at work there
             packs: list[Pack] = []
             if left.to_train:  # what the cluster cannot place is told before anything is written
-                resources = stack.enter_context(_cluster(spec))
+                resources = stack.enter_context(_cluster(spec, configurations, console))
                 packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data)
                 packs = longest_first(_packs(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 _tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
-                gpus = gpus_a_trial(spec, packs, data, ledger)
+                chosen = _as_chosen(spec, packing, gpus_a_trial(spec, packs, data, ledger))
                 write_provenance(folder, data, resources, packing.to_dict())
                 if packing.chosen:
                     ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))
@@ -132,20 +142,25 @@ def drive(
             ledger.keep_spec(text)
             ledger.interrupt()  # what an earlier driver left running runs no more
             if packs:
-                _train(_as_chosen(spec, packing), runs, packs, data, folder, ledger, console, gpus, fail_fast)
+                _train(chosen, runs, packs, data, folder, ledger, control, console, fail_fast, snapshots)
         outcome = Outcome(folder, ledger.statuses())
     make_outputs(folder)
     return outcome
 
 
 @contextmanager
-def _driven(folder: SweepFolder) -> Iterator[None]:
-    """Make the folder and drive it; take it away where it is new and a user's mistake ends it before it is planned."""
+def _driven(folder: SweepFolder) -> Iterator[Control]:
+    """Make the folder and drive it, within reach of other terminals.
+
+    Where it is new and a user's mistake ends it before it is planned, it is taken away again.
+    """
     new = not folder.path.exists()
     folder.create()
-    with driving(folder.lock):  # nobody else is at work in what is taken away
+    with driving(folder.lock) as driver:  # nobody else is at work in what is taken away
         try:
-            yield
+            with Control(driver) as control:
+                control.serve(ControlFolder(folder.control))
+                yield control
         except UserError:
             if new and not folder.spec.exists():
                 shutil.rmtree(folder.path)
@@ -153,17 +168,24 @@ def _driven(folder: SweepFolder) -> Iterator[None]:
 
 
 @contextmanager
-def _cluster(spec: Spec) -> Iterator[dict[str, float]]:
-    from sweep.runner import check_resources, ray_session
+def _cluster(spec: Spec, configurations: Sequence[Configuration], console: Console) -> Iterator[dict[str, float]]:
+    from sweep.cluster import shipped_modules
+    from sweep.nodes import check_nodes, check_resources
+    from sweep.runner import ray_session
+    from sweep.snapshot import DRIVER, sweep_storage
 
-    with ray_session(spec.resources.address) as resources:
-        check_resources(spec)
+    address = spec.cluster.address
+    with ray_session(address, shipped_modules(configurations) if address != "local" else ()) as resources:
+        check_resources(spec, lambda text: _tell(console, text))
+        if address != "local":
+            storage = sweep_storage(spec)
+            check_nodes(storage.uri if storage else "", DRIVER)
         yield resources
 
 
 def _train(
     spec: Spec, runs: Sequence[Run], packs: Sequence[Pack], data: DataSet, folder: SweepFolder, ledger: Ledger,
-    console: Console, gpus: float, fail_fast: bool,
+    control: Control, console: Console, fail_fast: bool, snapshots: Snapshots | None,
 ) -> None:  # fmt: skip
     from sweep.runner import train_packs
 
@@ -174,7 +196,7 @@ def _train(
     )
     try:
         with progress:
-            train_packs(spec, packs, data, folder, ledger, progress, gpus_per_trial=gpus, fail_fast=fail_fast)
+            train_packs(spec, packs, data, folder, ledger, progress, control, fail_fast=fail_fast, snapshots=snapshots)
     finally:
         ledger.interrupt()
 
@@ -212,11 +234,10 @@ def _packs(ledger: Ledger | None, left: Left, size: int) -> list[Pack]:
     return make_packs(left.wanted, left.finished, ledger.packs(str(size)) if ledger else {}, size)
 
 
-def _as_chosen(spec: Spec, packing: Packing) -> Spec:
-    """Return ``spec`` with the number of CPUs that was chosen where it says `auto`."""
-    if spec.resources.cpus_per_trial != "auto":
-        return spec
-    resources = spec.resources.model_copy(update={"cpus_per_trial": float(packing.threads)})
+def _as_chosen(spec: Spec, packing: Packing, gpus: float) -> Spec:
+    """Return ``spec`` with the numbers of CPUs and GPUs that were chosen where it says `auto`."""
+    cpus = spec.resources.cpus if spec.resources.cpus_per_trial != "auto" else float(packing.threads)
+    resources = spec.resources.model_copy(update={"cpus_per_trial": cpus, "gpus_per_trial": gpus})
     return spec.model_copy(update={"resources": resources})
 
 

@@ -7,16 +7,21 @@ import json
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from search_spaces.errors import LedgerError, SweepFolderError
 
+TRIES = 6
+"""Whoever asks :func:`is_driven` has the lock for an instant, so a driver tries for a moment before it is refused."""
+
 
 @contextmanager
-def driving(path: Path) -> Iterator[None]:
-    """Hold the lock at ``path`` while the block runs.
+def driving(path: Path) -> Iterator[dict[str, Any]]:
+    """Hold the lock at ``path`` while the block runs, and yield what it says of its holder.
 
     The kernel lets go of it when the process dies, however it dies, so a file that a dead driver left is no hindrance.
 
@@ -29,26 +34,40 @@ def driving(path: Path) -> Iterator[None]:
     except OSError as error:
         raise SweepFolderError(f"{path}: cannot be written ({error.strerror}); give another --runs-dir") from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LedgerError(
-                f"{path.parent.name}: another driver is at work ({_holder(path)}); wait for it, or end it"
-            ) from None
-        _sign(descriptor, path)
-        yield
+        if not _taken(descriptor):
+            raise LedgerError(f"{path.parent.name}: another driver is at work ({_named(path)}); wait for it, or end it")
+        yield _sign(descriptor, path)
     finally:
         os.close(descriptor)
 
 
-def _sign(descriptor: int, path: Path) -> None:
-    """Write who holds the lock."""
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+def _taken(descriptor: int) -> bool:
+    """Take the lock, if nobody has it for longer than it takes to ask."""
+    for attempt in range(TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt < TRIES - 1:
+                time.sleep(0.05)
+        else:
+            return True
+    return False
+
+
+def _sign(descriptor: int, path: Path) -> dict[str, Any]:
+    """Write who holds the lock, under an id that is this driver's alone."""
+    holder = {
+        "driver": uuid.uuid4().hex,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
     try:
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(holder).encode(), 0)
     except OSError as error:
         raise SweepFolderError(f"{path}: cannot be written ({error.strerror}); free some space") from error
+    return holder
 
 
 def is_driven(path: Path) -> bool:
@@ -66,9 +85,15 @@ def is_driven(path: Path) -> bool:
     return False
 
 
-def _holder(path: Path) -> str:
+def holder(path: Path) -> dict[str, Any] | None:
+    """Return what the lock at ``path`` says of who holds it, or held it last; None where it says nothing."""
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-        return f"pid {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "it has not said who it is"
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"driver", "host", "pid", "since"} <= found.keys() else None
+
+
+def _named(path: Path) -> str:
+    found = holder(path)
+    return f"pid {found['pid']} on {found['host']} since {found['since']}" if found else "it has not said who it is"

@@ -11,6 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import Run
+from sweep.nodes import slots_of
 from sweep.planner import StepTimes
 from sweep.spec import Resources
 
@@ -49,11 +50,7 @@ class Places:
 
     def on(self, node: str, cpus: float, gpus: float) -> int:
         """Return how many trials of ``cpus`` and ``gpus`` a node holds."""
-        has = self.nodes[node]
-        fit = int(has.get("CPU", 0) / cpus + 1e-9)
-        if 0 < gpus < 1:
-            return min(fit, int(has.get("GPU", 0)) * int(1 / gpus + 1e-9))
-        return min(fit, int(has.get("GPU", 0) // gpus)) if gpus else fit
+        return slots_of(self.nodes[node], cpus, gpus)
 
     def slots(self, resources: Resources, cpus: float) -> int:
         """Return how many trials of ``cpus`` run at a time."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -18,6 +19,8 @@ from search_spaces import Run
 from sweep.plan import Pack
 
 PLAIN_SECONDS = 5.0
+STATES = ("done", "running", "pending", "interrupted", "diverged", "failed")
+"""Where a run may stand."""
 
 
 def duration(seconds: float) -> str:
@@ -148,6 +151,19 @@ class Progress:
         """What is left to train, at the rate so far."""
         at_report = (1 - self.share) * self._epochs * len(self._statuses) / self.rate
         return max(0.0, at_report - (self._clock() - self._last_report))
+
+    def numbers(self) -> dict[str, Any]:
+        """Return how things stand as plain values; ``rate`` and ``seconds_left`` are None before the first report."""
+        states = Counter(self._statuses.values())
+        return {
+            "runs": len(self._statuses),
+            **{state: states[state] for state in STATES},
+            "epochs_share": self.share,
+            "rate": self.rate if self._trained else None,
+            "seconds_left": self.seconds_left if self._trained else None,
+            "best_val_acc": self._best[0] if self._best else None,
+            "best_run": self._best[1] if self._best else None,
+        }
 
     def line(self) -> str:
         """Return how things stand in one line."""

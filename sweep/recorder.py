@@ -14,9 +14,11 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from results.ledger import Attempt, EpochRow, Ledger
+from sweep.bulletin import Bulletin
 from sweep.folder import SweepFolder
 from sweep.plan import Pack
 from sweep.progress import Progress
+from sweep.snapshot import Snapshots
 from sweep.stopping import Stopping
 from trainables.faults import fault_point
 
@@ -55,7 +57,7 @@ class Recorder(Callback):
 
     def __init__(
         self, ledger: Ledger, folder: SweepFolder, packs: Mapping[str, Pack], progress: Progress, stop: Stopping,
-        settle: Callable[[Failure], str | None],
+        bulletin: Bulletin, settle: Callable[[Failure], str | None], snapshots: Snapshots | None = None,
     ) -> None:  # fmt: skip
         """``settle`` says what becomes of a pack whose attempts are used up, None where it failed for good."""
         self._ledger = ledger
@@ -63,10 +65,12 @@ class Recorder(Callback):
         self._packs = packs
         self._progress = progress
         self._stop = stop
+        self._bulletin = bulletin
         self._pack_of_trial: dict[str, Pack] = {}
         self._training: set[str] = set()  # ids of the packs whose trials run
         self._stopped: set[str] = set()  # ids of those that ended because they were asked to
         self._settle = settle
+        self._snapshots = snapshots
         self._progressed: set[str] = set()  # ids of the packs that trained an epoch since they began or failed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -81,6 +85,8 @@ class Recorder(Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial got its slot."""
         pack = self._pack(trial)
+        if self._stop.asked:  # Tune fills the slots of those that end; this one will hear it before its first step
+            return
         self._training.add(pack.pack_id)
         self._ledger.start(pack.pack_id, pack.run_ids)
         self._log(pack, f"starts with runs {' '.join(pack.run_ids)}")
@@ -93,8 +99,10 @@ class Recorder(Callback):
         pack = self._pack(trial)
         if result["stopped"]:
             self._stopped.add(pack.pack_id)
-            if not self._stop.asked:  # the request came from another terminal
+            if not self._stop.asked:  # somebody ends the trials' processes, one after the other
                 self._stop.ask()
+            if not result["attempts"]:  # it was asked before it took a step
+                return
         elif result["fresh"]:
             self._progressed.add(pack.pack_id)
         rows = [EpochRow(**row) for row in result["rows"]]
@@ -114,9 +122,11 @@ class Recorder(Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial reached its last epoch, or was asked to end and has written its checkpoint."""
         pack = self._pack(trial)
+        trained = pack.pack_id in self._training
         self._training.discard(pack.pack_id)
         if pack.pack_id in self._stopped:
-            self._log(pack, "asked to stop; its checkpoint is written")
+            if trained:
+                self._log(pack, "asked to stop; its checkpoint is written")
             return
         self._ledger.complete(pack.pack_id)
         self._log(pack, "done")
@@ -124,6 +134,7 @@ class Recorder(Callback):
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed and will be tried again, from its last checkpoint."""
         pack, error = self._pack(trial), _error_text(trial)
+        self._training.discard(pack.pack_id)
         self._progressed.discard(pack.pack_id)
         self._ledger.attempt_failed(pack.pack_id, error)
         self._log(pack, f"failed, is tried again\n{error}")
@@ -152,7 +163,11 @@ class Recorder(Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Tune went once around its loop."""
         self._progress.tick()
+        if self._snapshots is not None:
+            self._snapshots.check()
         self._stop.check(len(self._training))
+        if not self._stop.asked:  # whoever asks may end Ray, too, and then it does not answer
+            self._bulletin.post(len(self._training))
 
     def _log(self, pack: Pack, text: str) -> None:
         path = self._folder.pack_log(pack.pack_id)

@@ -10,10 +10,14 @@ from dataclasses import asdict
 from typing import Any
 
 from results.ledger import Ledger
-from search_spaces.errors import EnvironmentMismatchError, SpecError
+from search_spaces.errors import EnvironmentMismatchError
+from sweep.bulletin import Bulletin
+from sweep.cluster import check_reachable, check_token
+from sweep.control import Control
 from sweep.folder import SweepFolder, resume_command
 from sweep.plan import Pack
 from sweep.progress import Progress
+from sweep.snapshot import Snapshots
 from sweep.spec import Spec
 from sweep.stopping import end_on_sigterm, keep_sigterm, stopping
 from sweep.trials import Round, Trials
@@ -36,24 +40,32 @@ loopback address that it is given by one that can be reached from outside.)"""
 
 
 @contextmanager
-def ray_session(address: str) -> Iterator[dict[str, float]]:
+def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str, float]]:
     """Connect to Ray and yield what the cluster has; end only what was started here.
 
-    ``local`` starts Ray on this machine, with its ports on loopback and without a dashboard.
+    ``local`` starts Ray on this machine, with its ports on loopback and without a dashboard. Any other address is that
+    of a cluster, which is sent ``modules``: the folders and files of Python packages.
+
+    Raises:
+        EnvironmentMismatchError: no such cluster, another token or version, or no token at all.
     """
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
     if address == "local":
         os.environ.setdefault(*LOOPBACK)
+    check_token(address)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+    if address == "local":
+        options |= {"include_dashboard": False}
+    else:
+        check_reachable(address)
+        options |= {"runtime_env": {"py_modules": list(modules)}}
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what a user needs of it, the recorder tells
     if ray.is_initialized():
         yield ray.cluster_resources()
         return
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
-    if address == "local":
-        options |= {"include_dashboard": False}
     restore = keep_sigterm()
     try:
         try:
@@ -67,28 +79,6 @@ def ray_session(address: str) -> Iterator[dict[str, float]]:
     finally:
         ray.shutdown()
         restore()
-
-
-def check_resources(spec: Spec) -> None:
-    """Refuse what no node of the cluster could ever place.
-
-    Raises:
-        SpecError: more CPUs or GPUs a trial than any place has.
-    """
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    asks = (
-        ("cpus_per_trial", "CPU", spec.resources.cpus, False),
-        ("gpus_per_trial", "GPU", spec.resources.gpus, spec.resources.gpus_per_trial == "auto"),
-    )
-    where = "the cluster has" if len(nodes) == 1 else "its largest node has"
-    for key, unit, asked, auto in asks:
-        there = max(node.get(unit, 0) for node in nodes)
-        if auto and there < asked:
-            raise SpecError(f"resources.{key}", f"asked 'auto', {where} {there:g} {unit}", "0 trains on the CPU")
-        if asked > there:
-            raise SpecError(f"resources.{key}", f"asked {asked:g} {unit} a trial, {where} {there:g}")
 
 
 def gpus_a_trial(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> float:
@@ -119,7 +109,7 @@ def gpus_a_trial(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledge
 
 def train_packs(
     spec: Spec, packs: Sequence[Pack], data: DataSet, folder: SweepFolder, ledger: Ledger, progress: Progress,
-    *, gpus_per_trial: float, fail_fast: bool = False,
+    control: Control, *, fail_fast: bool = False, snapshots: Snapshots | None = None,
 ) -> None:  # fmt: skip
     """Train ``packs`` and return when all have ended; what they bring is in the ledger.
 
@@ -129,12 +119,18 @@ def train_packs(
     ``resources.retries`` says.
 
     Raises:
-        KeyboardInterrupt: the user's Ctrl-C, or a SIGTERM; the trials are stopped.
+        KeyboardInterrupt: the user's Ctrl-C, a SIGTERM, or a request through ``control``; the trials are stopped.
     """
+    import ray
+
     last_words = f"interrupted; go on with: {resume_command(folder.name, folder.runs_dir)}"
-    with stopping(folder.stop_request, progress.say, last_words) as stop:
-        trials = Trials(spec, data, folder, ledger, progress, stop, fail_fast)
-        trials.train(Round(tuple(packs), min(1, trials.retries), gpus_per_trial))
-        while (another := trials.next_round()) is not None:
-            trials.train(another)
-        stop.check(training=0)
+    bulletin = Bulletin(control, progress, spec.resources, ray.nodes)
+    with stopping(lambda: control.asked, progress.say, last_words) as stop:
+        try:
+            trials = Trials(spec, data, folder, ledger, progress, stop, bulletin, fail_fast, snapshots)
+            trials.train(Round(tuple(packs), min(1, trials.retries), spec.resources.gpus))
+            while (another := trials.next_round()) is not None:
+                trials.train(another)
+            stop.check(training=0)
+        finally:
+            bulletin.close()

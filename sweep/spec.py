@@ -47,7 +47,6 @@ class Resources(_Table):
     max_concurrent: int = Field(0, ge=0)  # 0: as many as fit
     retries: int = Field(2, ge=0, le=100)
     checkpoint_seconds: float = Field(30, gt=0)  # between two checkpoints within an epoch
-    address: str = "local"
 
     @model_validator(mode="after")
     def _whole_gpus_above_one(self) -> Self:
@@ -71,18 +70,27 @@ class Resources(_Table):
         return 1.0 if self.gpus_per_trial == "auto" else self.gpus_per_trial
 
 
+class Cluster(_Table):
+    """``[cluster]``: which Ray trains the sweep. None of it changes what a run is."""
+
+    address: str = "local"  # or auto, or HOST:PORT; see sweep/cluster.py
+    wait: float = Field(0, ge=0)  # seconds that a cluster gets to grow until a trial has room
+
+
 class Spec(_Table):
     """A sweep as a user writes it; every key has a default but the configurations."""
 
     name: str = "sweep"
     description: str = ""
     data: str = "cifar100"
+    storage: str = ""  # a folder that all nodes share, or s3://bucket/prefix; empty: the sweep's own folder
     epochs: int = Field(50, ge=1, le=1_000_000)
     seeds: Annotated[int, Field(ge=1, le=100_000)] | Annotated[list[Seed], Field(min_length=1)] = 3
     test_epochs: Literal["last", "all"] | list[Annotated[int, Field(ge=1)]] = "last"
     save_weights_every: int = Field(0, ge=0)  # epochs; 0: never. For `sweep trajectory`; no part of a run's id
     protocol: ProtocolTable = ProtocolTable()
     resources: Resources = Resources()
+    cluster: Cluster = Cluster()
     configurations: list[dict[str, Any]]
 
     @model_validator(mode="after")
@@ -163,6 +171,7 @@ def spec_of(table: dict[str, Any], *, where: str, name: str, overrides: Mapping[
     """Return the spec that a parsed TOML table stands for; arguments and errors as in :func:`parse_spec`."""
     table = copy.deepcopy(table)
     table.setdefault("name", name)
+    _move_address(table)
     for key, value in (overrides or {}).items():
         section, _, leaf = key.rpartition(".")
         place = table.setdefault(section, {}) if section else table
@@ -172,6 +181,13 @@ def spec_of(table: dict[str, Any], *, where: str, name: str, overrides: Mapping[
         return Spec.model_validate(table)
     except (ValidationError, RecursionError) as error:
         raise SpecError(where, *_first_fault(error)) from error
+
+
+def _move_address(table: dict[str, Any]) -> None:
+    """Bring a spec up to date that has its address under ``[resources]``, as the first version wrote it."""
+    resources, cluster = table.get("resources"), table.setdefault("cluster", {})
+    if isinstance(resources, dict) and isinstance(cluster, dict) and "address" in resources:
+        cluster.setdefault("address", resources.pop("address"))
 
 
 def _first_fault(error: ValidationError | RecursionError) -> tuple[str, str]:
@@ -206,7 +222,7 @@ def _place(loc: tuple[int | str, ...]) -> list[str]:
 
 
 def _valid_keys(section: list[str]) -> list[str]:
-    tables: dict[str, type[BaseModel]] = {"protocol": ProtocolTable, "resources": Resources}
+    tables: dict[str, type[BaseModel]] = {"protocol": ProtocolTable, "resources": Resources, "cluster": Cluster}
     return sorted(tables.get(section[0] if section else "", Spec).model_fields)
 
 
@@ -222,6 +238,8 @@ def spec_text(spec: Spec, configurations: list[Configuration]) -> str:
         document[key] = value
     if Path(spec.data).is_dir():
         document["data"] = str(Path(spec.data).resolve())  # a resume may come from another directory
+    if spec.storage and "://" not in spec.storage:
+        document["storage"] = str(Path(spec.storage).absolute())
     document["seeds"] = spec.seed_list
     blocks = tomlkit.aot()
     for configuration in configurations:

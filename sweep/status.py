@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +12,45 @@ from results.frames import runs_frame
 from results.ledger import Ledger
 from results.lookup import begun_pack_of, find_run
 from search_spaces.errors import LedgerError, SweepFolderError
+from sweep.control import ControlFolder, is_fresh, published, put_request
 from sweep.folder import SweepFolder, resume_command, sweep_names
-from sweep.lock import is_driven
+from sweep.lock import holder, is_driven
+from sweep.progress import STATES, duration
 
-STATES = ("done", "running", "pending", "interrupted", "diverged", "failed")
+LIVE = ("nodes", "slots_used", "slots", "rate", "seconds_left")
+"""What only the driver knows, None where it has not told it."""
+
+
+def driver_of(folder: SweepFolder) -> dict[str, Any] | None:
+    """Return who drives the sweep now, in which phase, and what it told of its cluster; None where nobody does.
+
+    On the driver's own machine its lock decides. Elsewhere its word counts, as long as it is not too old.
+    """
+    told, here = published(ControlFolder(folder.control)), holder(folder.lock)
+    if is_driven(folder.lock) and here is not None:
+        if told is None or told["driver"] != here["driver"]:  # it has only begun
+            told = {**here, "phase": "starting"}
+    elif told is None or told["host"] == socket.gethostname() or not is_fresh(told, time.time()):
+        return None
+    return driver_told(told)
+
+
+def driver_told(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is of the driver in what it told."""
+    who = {key: told.get(key) for key in ("driver", "host", "pid", "since", "phase")}
+    return who | {key: told.get(key) for key in LIVE}
 
 
 def sweep_status(folder: SweepFolder) -> dict[str, Any]:
-    """Return a sweep's counts, the share of its epochs that is done, its best run, and its failures.
+    """Return a sweep's counts, the share of its epochs that is done, its best run, its failures, and its driver.
 
     Raises:
         LedgerError: a ledger that cannot be read.
     """
     with Ledger.open_read_only(folder.ledger) as ledger:
         runs = runs_frame(ledger)
-    if not is_driven(folder.lock):  # whoever drove it died without a word
+    driver = driver_of(folder)
+    if driver is None:  # whoever drove it died without a word
         runs["status"] = runs["status"].replace("running", "interrupted")
     best = runs.dropna(subset="best_val_acc").sort_values("best_val_acc", ascending=False, kind="stable").head(1)
     behind = runs["epochs"].where(runs["status"] != "diverged", runs["target_epochs"]).sum()
@@ -39,6 +66,7 @@ def sweep_status(folder: SweepFolder) -> dict[str, Any]:
         "best_val_acc": None if best.empty else float(best["best_val_acc"].iloc[0]),
         "best_run": None if best.empty else str(best["run_id"].iloc[0]),
         "resume": resume_command(folder.name, folder.runs_dir),
+        "driver": driver,
         "failures": [
             {"run_id": str(run_id), "error": str(error)}
             for run_id, error in runs.loc[runs["status"] == "failed", ["run_id", "error"]].itertuples(index=False)
@@ -55,12 +83,41 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     lines.append(f"  data {status['data']}" + (" (made from a seed: not CIFAR-100)" if status["synthetic"] else ""))
     if status["best_run"]:
         lines.append(f"  best so far {status['best_val_acc']:.2f} % validation accuracy, run {status['best_run']}")
+    if status["driver"]:
+        lines.append(f"  {driver_line(status['driver'])}")
     lines += [f"  failed: run {failure['run_id']}: {failure['error']}" for failure in status["failures"]]
-    if status["pending"] or status["interrupted"]:
+    if (status["pending"] or status["interrupted"]) and not status["driver"]:
         lines.append(f"  to go on: {status['resume']}")
     if status["failed"]:
         lines.append(f"  to try again what failed: {status['resume']} --retry-failed")
     return lines
+
+
+def ask_driver(name: str, runs_dir: Path, request: str) -> dict[str, Any]:
+    """Ask ``request`` (``stop`` or ``cancel``) of whoever drives the sweep ``name``, and return who that is.
+
+    Raises:
+        SweepFolderError: there is no such sweep, nobody drives it, or its folder cannot be written.
+    """
+    folder = SweepFolder.existing(runs_dir, name)
+    driver = driver_of(folder)
+    if driver is None:
+        raise SweepFolderError(f"no driver is at work on {name}")
+    put_request(ControlFolder(folder.control), request, driver["driver"])
+    return driver
+
+
+def driver_line(driver: Mapping[str, Any]) -> str:
+    """Return who drives a sweep, and how it gets on, in one line."""
+    parts = [f"driver pid {driver['pid']} on {driver['host']} since {driver['since']}: {driver['phase']}"]
+    if driver["nodes"] is not None:
+        nodes = len(driver["nodes"])
+        parts += [f"{nodes} node{'s' * (nodes != 1)}", f"{driver['slots_used']} of {driver['slots']} slots used"]
+    if driver["rate"] is not None:
+        parts.append(f"{driver['rate']:.2f} run-epochs/s")
+    if driver["seconds_left"] is not None:
+        parts.append(f"about {duration(driver['seconds_left'])} left")
+    return ", ".join(parts)
 
 
 def all_statuses(runs_dir: Path) -> list[dict[str, Any]]:

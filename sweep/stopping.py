@@ -1,4 +1,4 @@
-"""A driver that is asked to end: by Ctrl-C, or by SIGTERM (a Slurm or Kubernetes stop). Nothing is lost by it."""
+"""A driver that is asked to end: by Ctrl-C, by SIGTERM (a Slurm or Kubernetes stop), or from another terminal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from types import FrameType
 
 from sweep.supervisor import ASKED, asks_anew, leave_last_words
+from trainables.stop_signal import Ask
 
 GRACE_SECONDS = 6.0
 """What the trials get to write their checkpoints."""
@@ -20,56 +20,66 @@ class Stopped(KeyboardInterrupt):
     """The sweep ends because it was asked to, and its trials have written their checkpoints, or had the time to."""
 
 
+SAID = {
+    Ask.STOP: "stopping: the running packs finish their epochs",
+    Ask.CANCEL: "stopping: the running packs write their checkpoints",
+}
+
+
 class Stopping:
-    """The request to end, as the trials and the driver see it."""
+    """The request to end, as the driver sees it: by a signal, or from another terminal."""
 
     def __init__(
-        self, request: Path, say: Callable[[str], None] = lambda text: None,
+        self, heard: Callable[[], Ask] = lambda: Ask.NOTHING, say: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """``request`` is the file that the trials look for; ``say`` is told of it once, outside of a signal."""
-        self._request = request
+        """``heard`` is what others ask; ``say`` is told of it, outside of a signal."""
+        self.pass_on: Callable[[Ask], None] = lambda what: None
+        """Tells the trials; whoever starts them sets it."""
+        self._heard = heard
         self._say = say
         self._clock = clock
-        self._asked_at: float | None = None
-        self._told = False
+        self._asked = Ask.NOTHING
+        self._passed_on = Ask.NOTHING
+        self._cancelled_at: float | None = None
 
     @property
-    def asked(self) -> bool:
-        """Whether somebody asked for the end."""
-        return self._asked_at is not None
+    def asked(self) -> Ask:
+        """What is asked: the end now, after the running epochs, or nothing."""
+        return self._asked
 
-    def ask(self) -> None:
-        """Ask the trials to write a checkpoint and end. Where the folder cannot be written, their time just passes."""
-        self._asked_at = self._clock()
-        with suppress(OSError):
-            self._request.parent.mkdir(exist_ok=True)
-            self._request.touch()
+    def ask(self, what: Ask = Ask.CANCEL) -> None:
+        """Ask for the end; the next :meth:`check` passes it on."""
+        self._asked = max(self._asked, what)
+        if self._asked is Ask.CANCEL and self._cancelled_at is None:
+            self._cancelled_at = self._clock()
 
     def check(self, training: int) -> None:
-        """Raise :class:`Stopped` where the end was asked for and no trial trains any more, or their time is over."""
-        if self.asked and not self._told:
-            self._told = True
-            self._say("stopping: the running packs write their checkpoints")
-        if self._asked_at is not None and (not training or self._clock() - self._asked_at > GRACE_SECONDS):
-            raise Stopped
+        """Pass on what is asked, and raise :class:`Stopped` once nothing trains any more.
 
-    def withdraw(self) -> None:
-        """Take the request back: whoever goes on with the sweep must not find it."""
-        with suppress(OSError):
-            self._request.unlink(missing_ok=True)
+        A pack that is asked for its checkpoint has :data:`GRACE_SECONDS` for it, an epoch takes as long as it takes.
+        """
+        self.ask(self._heard())
+        if self._asked > self._passed_on:
+            self._passed_on = self._asked
+            self.pass_on(self._asked)
+            if training:
+                self._say(SAID[self._asked])
+        late = self._cancelled_at is not None and self._clock() - self._cancelled_at > GRACE_SECONDS
+        if self._asked and (not training or late):
+            raise Stopped
 
 
 @contextmanager
-def stopping(request: Path, say: Callable[[str], None], last_words: str = "") -> Iterator[Stopping]:
+def stopping(heard: Callable[[], Ask], say: Callable[[str], None], last_words: str = "") -> Iterator[Stopping]:
     """Answer the first Ctrl-C or SIGTERM in the block with a request to the trials, the second one at once.
 
-    ``last_words`` are told where the process ends before it can say them itself: what is on record is whole.
+    ``heard`` is what other terminals ask. ``last_words`` are told where the process ends before it can say them itself:
+    what is on record is whole.
 
     Outside the main thread, where Python takes no signals, nobody asks.
     """
-    stop = Stopping(request, say)
-    stop.withdraw()
+    stop = Stopping(heard, say)
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -77,7 +87,7 @@ def stopping(request: Path, say: Callable[[str], None], last_words: str = "") ->
     def answer(number: int, frame: FrameType | None) -> None:
         if not asks_anew(number):
             return
-        if stop.asked:
+        if stop.asked is Ask.CANCEL:
             raise KeyboardInterrupt
         stop.ask()
         leave_last_words(last_words)
@@ -88,7 +98,6 @@ def stopping(request: Path, say: Callable[[str], None], last_words: str = "") ->
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        stop.withdraw()
 
 
 def keep_sigterm() -> Callable[[], None]:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import tempfile
+import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.ledger import Ledger
+from sweep.bulletin import Bulletin
 from sweep.folder import SweepFolder
 from sweep.plan import Pack
 from sweep.progress import Progress
+from sweep.snapshot import Snapshots, checkpoint_place
 from sweep.spec import Spec
 from sweep.stopping import Stopped, Stopping
 from trainables.dataset import DataSet
 from trainables.loop import Assignment
+from trainables.stop_signal import Ask, StopSignal
 
 if TYPE_CHECKING:
     from sweep.recorder import Failure
+
+
+MOST_TRIALS = 100_000
+"""So many may wait on the actor that tells them of the end."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class Trials:
 
     def __init__(
         self, spec: Spec, data: DataSet, folder: SweepFolder, ledger: Ledger, progress: Progress, stop: Stopping,
-        fail_fast: bool,
+        bulletin: Bulletin, fail_fast: bool, snapshots: Snapshots | None = None,
     ) -> None:  # fmt: skip
         self.retries = 0 if fail_fast else spec.resources.retries
         self._spec = spec
@@ -45,7 +54,10 @@ class Trials:
         self._ledger = ledger
         self._progress = progress
         self._stop = stop
+        self._stop_signal = _stop_signal(stop)
+        self._bulletin = bulletin
         self._fail_fast = fail_fast
+        self._snapshots = snapshots
         self._rounds: list[Round] = []
 
     def train(self, now: Round) -> None:
@@ -63,7 +75,7 @@ class Trials:
         resources = self._spec.resources
         recorder = Recorder(
             self._ledger, self._folder, {pack.pack_id: pack for pack in now.packs}, self._progress, self._stop,
-            lambda failure: self._settle(failure, now),
+            self._bulletin, lambda failure: self._settle(failure, now), self._snapshots,
         )  # fmt: skip
         trainable = tune.with_resources(
             tune.with_parameters(PackTrainable, data=self._data),
@@ -102,11 +114,12 @@ class Trials:
         spec, resources = self._spec, self._spec.resources
         return trial_config(
             Assignment(pack.pack_id, pack.runs, spec.epochs, spec.test_epoch_set()),
-            checkpoints=self._folder.pack_checkpoints(pack.pack_id),
+            checkpoints=checkpoint_place(self._folder, spec, pack.pack_id).uri,
+            local=not spec.storage and spec.cluster.address != "local",
             threads=resources.threads,
             gpus=gpus,
             weights=self._folder.weights,
-            stop_request=self._folder.stop_request,
+            stop_signal=self._stop_signal,
             save_weights_every=spec.save_weights_every,
             checkpoint_seconds=resources.checkpoint_seconds,
         )
@@ -150,6 +163,37 @@ class Trials:
         singles = [Pack((run,)) for run in pack.runs if run.run_id not in finished]
         self._ledger.split_pack(pack.pack_id, [(single.pack_id, single.run_ids) for single in singles])
         return singles
+
+
+def _stop_signal(stop: Stopping) -> str:
+    """Return the name of the actor through which ``stop`` reaches the trials; it lives on the driver's own node.
+
+    A name, and no handle: an object more that Ray would miss when its processes are ended with the driver's.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    name = f"stop-signal-{uuid.uuid4().hex}"
+    actor = (
+        ray.remote(StopSignal)
+        .options(
+            name=name,
+            num_cpus=0,
+            max_concurrency=MOST_TRIALS,
+            scheduling_strategy=here,
+            max_restarts=-1,
+            max_task_retries=-1,  # no trial starts without it
+        )
+        .remote()
+    )
+
+    def pass_on(what: Ask) -> None:
+        with suppress(ray.exceptions.RayError):  # it has gone: so have the trials
+            actor.ask.remote(what)
+
+    stop.pass_on = pass_on
+    return name
 
 
 def _terms(one: Round) -> tuple[int, float, bool]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import os
 import socket
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,22 +21,26 @@ from ray import tune
 
 from search_spaces import Run
 from trainables.allocator import keep_freed_memory
-from trainables.checkpoint import Checkpoints
+from trainables.checkpoint import CheckpointError, Checkpoints
 from trainables.dataset import DataSet
 from trainables.devices import deterministic, device_name, hold_to_share, library_versions, training_device
+from trainables.imports import LEDGER
 from trainables.loop import CHECKPOINT_SECONDS, Assignment, Report, train
 from trainables.saved_weights import SavedWeights
 from trainables.sigterm import Sigterm
+from trainables.stop_signal import Ask, Listener
+from trainables.storage import FolderStorage, Storage
 
 
 def trial_config(
-    assignment: Assignment, *, checkpoints: Path, threads: int, gpus: float, weights: Path, stop_request: Path,
-    save_weights_every: int = 0, checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    assignment: Assignment, *, checkpoints: str, threads: int, gpus: float, weights: Path, stop_signal: str,
+    save_weights_every: int = 0, checkpoint_seconds: float = CHECKPOINT_SECONDS, local: bool = False,
 ) -> dict[str, str]:  # fmt: skip
     """Return a trial's config: one JSON text, which Tune need not walk through for search spaces.
 
-    ``gpus`` is the trial's share of one, 0 for the CPU. Where the file ``stop_request`` appears, the trial writes a
-    checkpoint and ends.
+    ``gpus`` is the trial's share of one, 0 for the CPU. ``stop_signal`` is the name of an actor, a :class:`StopSignal`,
+    from which the trial hears of the end. ``checkpoints`` is the address of the pack's own; ``local`` says that it lies
+    on the driver's disk, which other nodes may not see.
     """
     return {
         "pack": json.dumps(
@@ -43,12 +49,13 @@ def trial_config(
                 "runs": [run.to_dict() for run in assignment.runs],
                 "epochs": assignment.epochs,
                 "test_epochs": sorted(assignment.test_epochs),
-                "checkpoints": str(checkpoints),
+                "checkpoints": checkpoints,
+                "local": local,
                 "threads": threads,
                 "gpus": gpus,
                 "weights": str(weights),
                 "save_weights_every": save_weights_every,
-                "stop_request": str(stop_request),
+                "stop_signal": stop_signal,
                 "checkpoint_seconds": checkpoint_seconds,
             }
         )
@@ -65,6 +72,8 @@ class PackTrainable(tune.Trainable):
         assert data is not None
         self._data = data
         self._sigterm = Sigterm()
+        stop_signal = ray.get_actor(json.loads(config["pack"])["stop_signal"])
+        self._listener = Listener(lambda known: stop_signal.wait.remote(known).future())
         keep_freed_memory()
         self._begin(config)
 
@@ -85,18 +94,21 @@ class PackTrainable(tune.Trainable):
             job["pack_id"], [Run.from_dict(run) for run in job["runs"]], job["epochs"], frozenset(job["test_epochs"])
         )
         attempt = _attempt(assignment.pack_id, assignment.runs, device, job["threads"])
-        every = job["save_weights_every"]
+        every = job["save_weights_every"] if not job["local"] or _sees(job["weights"]) else 0
         self._reports = train(
-            assignment, self._data, device, attempt, Checkpoints(Path(job["checkpoints"])),
+            assignment, self._data, device, attempt, Checkpoints(_place(job)),
             weights=SavedWeights(Path(job["weights"]), every) if every else None,
-            asked_to_stop=lambda: self._sigterm.came or os.path.exists(job["stop_request"]),  # noqa: PTH110  each step
+            asked_to_stop=lambda: self._sigterm.came or self._listener.asked is Ask.CANCEL,
             checkpoint_seconds=job["checkpoint_seconds"],
         )  # fmt: skip
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; the result is the :class:`Report`, as a dict, and ``done`` also where it was stopped."""
-        with self._sigterm.put_off():
-            report = next(self._reports)
+        if self._listener.asked:  # between two epochs, so what there is of this pack lies in its checkpoint
+            report = Report([], [], {}, fresh=True, done=False, stopped=True)
+        else:
+            with self._sigterm.put_off():
+                report = next(self._reports)
         return {**asdict(report), "done": report.done or report.stopped}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -104,6 +116,36 @@ class PackTrainable(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: ``setup`` has read it."""
+
+
+def _place(job: Mapping[str, Any]) -> Storage:
+    """Return where the pack's checkpoints go: where the driver says or, on a node that does not see that, on its disk.
+
+    What such a node has written is lost with it: the pack starts over elsewhere, and comes to the same bits.
+
+    Raises:
+        CheckpointError: a shared folder that is not mounted here; another one must not be made in its place.
+    """
+    storage = Storage.open(job["checkpoints"])
+    if not isinstance(storage, FolderStorage):
+        return storage
+    if not job["local"]:
+        if not storage.path.parent.parent.is_dir():
+            raise CheckpointError(f"{storage.path.parent.parent}: is not here; is the disk of the storage mounted?")
+        return storage
+    if _sees(job["checkpoints"]):
+        return storage
+    scratch = Path(tempfile.gettempdir()) / f"lenet-sweep-{os.getuid()}"
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    if scratch.is_symlink() or scratch.stat().st_uid != os.getuid():
+        raise CheckpointError(f"{scratch}: belongs to somebody else; set TMPDIR on this node")
+    sweep = hashlib.sha256(str(storage.path.parent).encode()).hexdigest()[:16]
+    return FolderStorage(scratch / sweep / storage.path.name)
+
+
+def _sees(path: str) -> bool:
+    """Tell whether this node shares the disk on which the sweep's folder lies; ``path`` is right in one of its own."""
+    return any((place / LEDGER).exists() for place in Path(path).parents)
 
 
 def _attempt(pack_id: str, runs: Sequence[Run], device: torch.device, threads: int) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""A pack's state on disk: written aside, checksummed, renamed, two kept; no pickle that could run code is read.
+"""A pack's state in a folder or a bucket: there whole or not at all, checksummed, two kept.
+
+No pickle that could run code is read.
 
 Who takes a pack up owns its folder from then on. A process that still trains for a driver that is dead, or for an
 attempt that was given up for lost, is refused at its next checkpoint and ends.
@@ -8,15 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from search_spaces.errors import StorageError
+from trainables.storage import FolderStorage, Storage
 
 MAGIC = b"lenet-sweep checkpoint 1\n"
 DIGEST_BYTES = 32
@@ -34,99 +39,88 @@ class SupersededError(RuntimeError):
 
 
 class Checkpoints:
-    """The checkpoints of one pack, in one folder."""
+    """The checkpoints of one pack, in one folder, or under one prefix of a bucket."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, place: Path | Storage) -> None:
+        self._storage = FolderStorage(place) if isinstance(place, Path) else place
         self._token: str | None = None
 
-    def _files(self) -> list[Path]:
-        """All files that are named like checkpoints, the latest epoch and step first."""
-        found = ((_NAME.fullmatch(path.name), path) for path in self.folder.glob("epoch*.ckpt"))
-        moments = [((int(match[1]), int(match[2])), path) for match, path in found if match and path.is_file()]
-        return [path for _, path in sorted(moments, reverse=True)]
+    def _files(self) -> list[str]:
+        """The names of all files that are named like checkpoints, the latest epoch and step first."""
+        found = ((_NAME.fullmatch(name), name) for name in self._storage.names())
+        moments = [((int(match[1]), int(match[2])), name) for match, name in found if match]
+        return [name for _, name in sorted(moments, reverse=True)]
 
     def take_up(self) -> dict[str, Any] | None:
         """Become the only one that may save here, clear what a killed writer left, and return :meth:`newest`.
 
         Raises:
-            CheckpointError: the folder cannot be written, or one of its files cannot be read.
+            CheckpointError: the place cannot be written, or one of its files cannot be read.
         """
         self._token = uuid.uuid4().hex
-        aside = self.folder / f"{OWNER}.{self._token}.tmp"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            aside.write_text(self._token, encoding="ascii")
-            aside.replace(self.folder / OWNER)
-            for left in self.folder.glob("*.tmp"):
-                left.unlink(missing_ok=True)
-        except OSError as error:
-            raise CheckpointError(error.errno, error.strerror, str(self.folder)) from error
+        with _as_checkpoint_error():
+            self._storage.write(OWNER, self._token.encode("ascii"))
+            self._storage.clear_unfinished()
         return self.newest()
 
-    def save(self, state: Mapping[str, Any]) -> Path:
-        """Write ``state`` (see ``Pack.state_dict``); it and the latest one before it are kept.
+    def save(self, state: Mapping[str, Any]) -> str:
+        """Write ``state`` (see ``Pack.state_dict``); it and the latest one before it are kept; return its file's name.
 
         Raises:
-            CheckpointError: the folder cannot be written; what stood there still stands.
+            CheckpointError: the place cannot be written; what stood there still stands.
             SupersededError: another process has taken the pack up since.
         """
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        payload = buffer.getbuffer()
-        path = self.folder / f"epoch{state['epoch']:06d}-step{state['step_in_epoch']:08d}.ckpt"
-        aside = path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as file:
-                file.write(MAGIC)
-                file.write(hashlib.sha256(payload).digest())
-                file.write(payload)
-                file.flush()
-                os.fsync(file.fileno())
-            self._check_owner()
-            aside.replace(path)
-        except OSError as error:  # a write that finds no space does not say where
-            raise CheckpointError(error.errno, error.strerror, str(path)) from error
-        finally:
-            aside.unlink(missing_ok=True)
-        self._drop_others(path)
-        return path
+        payload = buffer.getvalue()
+        name = f"epoch{state['epoch']:06d}-step{state['step_in_epoch']:08d}.ckpt"
+        with _as_checkpoint_error():
+            self._storage.write(name, MAGIC + hashlib.sha256(payload).digest() + payload, self._check_owner)
+            self._drop_others(name)
+        return name
 
     def _check_owner(self) -> None:
-        owner = self.folder / OWNER
-        if self._token and owner.exists() and owner.read_text(encoding="ascii", errors="replace") != self._token:
-            raise SupersededError(f"{self.folder}: another process has taken this pack up; this one ends")
+        """Refuse to write for somebody else's heir. (A bucket leaves an instant in between, with the same bits.)"""
+        owner = self._storage.read(OWNER) if self._token else None
+        if owner is not None and owner.decode("ascii", errors="replace") != self._token:
+            raise SupersededError(f"{self._storage.uri}: another process has taken this pack up; this one ends")
 
-    def _drop_others(self, path: Path) -> None:
-        """Keep ``path`` and the one before it. A later one was damaged, or training would have gone on from it."""
+    def _drop_others(self, name: str) -> None:
+        """Keep ``name`` and the one before it. A later one was damaged, or training would have gone on from it."""
         files = self._files()
-        kept = files[files.index(path) :][:KEPT] if path in files else files
+        kept = files[files.index(name) :][:KEPT] if name in files else files
         for old in files:
             if old not in kept:
-                old.unlink(missing_ok=True)
+                self._storage.delete(old)
 
     def newest(self) -> dict[str, Any] | None:
-        """Return the newest state that can be believed, or None where there is none."""
-        for path in self._files():
-            state = read_checkpoint(path)
-            if state is not None:
-                return state
+        """Return the newest state that can be believed, or None where there is none.
+
+        Raises:
+            CheckpointError: a file is there and cannot be read now; it may be sound.
+        """
+        with _as_checkpoint_error():
+            for name in self._files():
+                content = self._storage.read(name)
+                state = None if content is None else parse_checkpoint(content)
+                if state is not None:
+                    return state
         return None
 
 
-def read_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Return the state in ``path``; None where it is missing, torn, changed, or no checkpoint of ours.
-
-    Raises:
-        CheckpointError: the file is there and cannot be read now; it may be sound.
-    """
+@contextmanager
+def _as_checkpoint_error() -> Iterator[None]:
     try:
-        content = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
-        return None
-    except OSError as error:
-        raise CheckpointError(error.errno, error.strerror, str(path)) from error
+        yield
+    except StorageError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.strerror:  # a write that finds no space does not say where
+            raise CheckpointError(cause.errno, cause.strerror, str(error)) from error
+        raise CheckpointError(str(error)) from error
+
+
+def parse_checkpoint(content: bytes) -> dict[str, Any] | None:
+    """Return the state in a file's ``content``; None where it is torn, changed, or no checkpoint of ours."""
     head, payload = content[: len(MAGIC) + DIGEST_BYTES], content[len(MAGIC) + DIGEST_BYTES :]
     if head != MAGIC + hashlib.sha256(payload).digest():
         return None

@@ -23,8 +23,8 @@ from tests.builders import attempt_of, row_of, two_by_two_runs
 ROOT = Path(__file__).parent.parent.parent
 DATA = "synthetic:n_train=1000,n_test=100"
 COMMANDS = (
-    "run", "resume", "status", "logs", "spaces", "export", "report", "compare", "doctor", "gradients", "lr-range",
-    "trajectory", "activations", "study",
+    "run", "resume", "status", "logs", "spaces", "export", "report", "compare", "doctor", "stop", "cancel",
+    "gradients", "lr-range", "trajectory", "activations", "study",
 )  # fmt: skip
 PATIENCE_SECONDS = 120
 PACK = "1" * 16
@@ -87,6 +87,11 @@ SLIPS = [
         "optimizer.momentun: unknown parameter; valid: dampening = 0, lr = 0.001, momentum = 0",
     ),
     (["status", "nosuch"], "no sweep 'nosuch' in runs: it has none yet; `sweep run` begins one"),
+    (["status", "--watch"], "--watch: no sweep is named; sweep status NAME --watch"),
+    (["status", "/nowhere/mine", "--watch"], "/nowhere/mine: no sweep has been published there; name the sweep itself"),
+    (["status", "s3://Bad_Bucket/mine"], "storage: 'Bad_Bucket' cannot name a bucket"),
+    (["stop", "nosuch"], "no sweep 'nosuch' in runs"),
+    (["cancel", "/nowhere/mine"], "no driver is at work on /nowhere/mine"),
     (["resume", "nosuch"], "no sweep 'nosuch' in runs"),
     (["logs", "nosuch", "0123"], "no sweep 'nosuch' in runs"),
     (["export", "nosuch"], "no sweep 'nosuch' in runs"),

@@ -38,7 +38,7 @@ def test_all_but_the_configurations_has_a_default() -> None:
     )  # fmt: skip
     assert spec.shared_protocol == Protocol(128, 0.3, True, 0.1, "float32")
     placed = spec.resources
-    assert (placed.pack, placed.cpus_per_trial, placed.gpus_per_trial, placed.address) == ("auto", "auto", 0, "local")
+    assert (placed.pack, placed.cpus_per_trial, placed.gpus_per_trial) == ("auto", "auto", 0)
     assert (placed.max_concurrent, placed.retries) == (0, 2)
     assert spec.expanded() == [Configuration("SGD", {"lr": 0.1, "momentum": 0.9})]
 
@@ -167,15 +167,15 @@ def test_a_folder_of_data_is_written_as_an_absolute_path(tmp_path: Path, monkeyp
 
 
 SLIPS = [
-    ("epoch = 3", "my.toml: epoch: unknown key; valid: configurations, data, description, epochs, name, protocol"),
-    ("int = 3", "my.toml: int: unknown key; valid: configurations, data"),
+    ("epoch = 3", "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, name"),
+    ("int = 3", "my.toml: int: unknown key; valid: cluster, configurations, data"),
     (
         "protocol = {lr = 1}",
         "my.toml: protocol.lr: unknown key; valid: augment, batch_size, dropout, dtype, val_fraction",
     ),
     (
         "resources = {pck = 2}",
-        "my.toml: resources.pck: unknown key; valid: address, checkpoint_seconds, cpus_per_trial, gpus_per_trial",
+        "my.toml: resources.pck: unknown key; valid: checkpoint_seconds, cpus_per_trial, gpus_per_trial",
     ),
     ('"a\\nb" = 1', "my.toml: a\\nb: unknown key"),
     ("epochs = 0", "my.toml: epochs: 0; should be greater than or equal to 1"),

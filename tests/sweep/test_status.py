@@ -85,7 +85,7 @@ def test_the_status_is_json_of_plain_values(mixed: SweepFolder) -> None:
     assert {key: type(value) for key, value in status.items()} == {
         "name": str, "folder": str, "data": str, "synthetic": bool, "runs": int, **dict.fromkeys(STATES, int),
         "epochs_done": int, "epochs_share": float, "best_val_acc": float, "best_run": str, "resume": str,
-        "failures": list,
+        "failures": list, "driver": type(None),
     }  # fmt: skip
     assert (status["name"], status["folder"], status["data"]) == ("mixed", str(mixed.path), "cifar100")
 

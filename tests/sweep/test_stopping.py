@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -17,17 +20,17 @@ from results.frames import epochs_frame
 from results.ledger import Ledger
 from sweep.folder import SweepFolder
 from sweep.status import sweep_status
-from sweep.stopping import GRACE_SECONDS, Stopped, Stopping, stopping
+from sweep.stopping import GRACE_SECONDS, SAID, Stopped, Stopping, stopping
 from tests.sweep.test_run import PATIENCE_SECONDS, ROOT, SPEC, without_times
 from trainables.checkpoint import Checkpoints
+from trainables.stop_signal import Ask
 
 
-def test_a_request_ends_the_sweep_once_nothing_trains_or_the_grace_is_over(tmp_path: Path) -> None:
+def test_cancelled_the_sweep_ends_once_nothing_trains_or_the_grace_is_over() -> None:
     now = [0.0]
-    stop = Stopping(tmp_path / "control" / "stop", clock=lambda: now[0])
+    stop = Stopping(clock=lambda: now[0])
     stop.check(2)
     stop.ask()
-    assert (tmp_path / "control" / "stop").exists()
     stop.check(2)
     with pytest.raises(Stopped):
         stop.check(0)
@@ -36,33 +39,45 @@ def test_a_request_ends_the_sweep_once_nothing_trains_or_the_grace_is_over(tmp_p
         stop.check(2)
 
 
-def test_a_request_that_cannot_be_written_ends_the_sweep_when_the_grace_is_over(tmp_path: Path) -> None:
-    now = [0.0]
-    (tmp_path / "control").write_text("in the way")
-    stop = Stopping(tmp_path / "control" / "stop", clock=lambda: now[0])
-    stop.ask()
+def test_an_epoch_under_way_takes_as_long_as_it_takes_until_somebody_cancels() -> None:
+    now, heard, passed_on = [0.0], [Ask.NOTHING], list[Ask]()
+    stop = Stopping(lambda: heard[0], clock=lambda: now[0])
+    stop.pass_on = passed_on.append
     stop.check(2)
-    now[0] = GRACE_SECONDS + 1
+    heard[0] = Ask.STOP
+    stop.check(2)
+    now[0] = 1000 * GRACE_SECONDS
+    stop.check(1)
+    heard[0] = Ask.CANCEL
+    stop.check(1)
+    assert passed_on == [Ask.STOP, Ask.CANCEL]  # each once
+    now[0] += GRACE_SECONDS + 1
     with pytest.raises(Stopped):
-        stop.check(2)
+        stop.check(1)
+
+
+def test_stopped_the_sweep_ends_once_nothing_trains() -> None:
+    stop = Stopping(lambda: Ask.STOP)
+    stop.check(1)
+    with pytest.raises(Stopped):
+        stop.check(0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_and_the_second_ends(tmp_path: Path, number: signal.Signals) -> None:
-    """Afterwards the handlers are those from before, and no request is left for whoever goes on."""
+def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> None:
+    """Also where another terminal has asked for less. Afterwards the handlers are those from before."""
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     said: list[str] = []
-    with pytest.raises(KeyboardInterrupt), stopping(tmp_path / "control" / "stop", said.append) as stop:
+    with pytest.raises(KeyboardInterrupt), stopping(lambda: Ask.STOP, said.append) as stop:
+        stop.check(2)
         os.kill(os.getpid(), number)
-        assert stop.asked
-        assert (tmp_path / "control" / "stop").exists()
-        assert said == []  # a signal may come in the middle of a print
+        assert stop.asked is Ask.CANCEL
+        assert said == [SAID[Ask.STOP]]  # a signal may come in the middle of a print
         stop.check(2)
         stop.check(2)
-        assert said == ["stopping: the running packs write their checkpoints"]
+        assert said == [SAID[Ask.STOP], SAID[Ask.CANCEL]]
         os.kill(os.getpid(), number)
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert not (tmp_path / "control" / "stop").exists()
 
 
 TEXT = SPEC.replace("seeds = 2", "seeds = 1").replace("batch_size = 64", "batch_size = 16")
@@ -80,6 +95,23 @@ def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "sweep", *words, "--runs-dir", str(folder)],
         cwd=folder, capture_output=True, text=True, env=environment(), timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
+
+
+def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sweep", *words, "--runs-dir", str(folder)],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for(driver: subprocess.Popen[str], there: Callable[[], bool]) -> None:
+    """Wait until ``there``, while the driver is at work."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not there():
+        assert driver.poll() is None, driver.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def rows_of(folder: Path) -> pd.DataFrame:
@@ -103,17 +135,10 @@ def test_sigterm_writes_checkpoints_at_once_and_resume_gives_the_same_bits(
 ) -> None:
     """To the driver alone (Kubernetes), or to every process at the same time (Slurm)."""
     (tmp_path / "cut.toml").write_text(TEXT)
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "sweep", "run", "cut.toml", "--epochs", EPOCHS, "--runs-dir", str(tmp_path)],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
-        start_new_session=True,
-    )  # fmt: skip
+    driver = begin(tmp_path, "run", "cut.toml", "--epochs", EPOCHS)
     folder = tmp_path / "cut"
     try:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not list(folder.glob("checkpoints/*/epoch*.ckpt")) and time.monotonic() < deadline:
-            assert driver.poll() is None, driver.communicate()
-            time.sleep(0.05)
+        wait_for(driver, lambda: bool(list(folder.glob("checkpoints/*/epoch*.ckpt"))))
         processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
         for process in processes if whole_group else processes[:1]:
             process.send_signal(signal.SIGTERM)
@@ -126,11 +151,64 @@ def test_sigterm_writes_checkpoints_at_once_and_resume_gives_the_same_bits(
     _, alive = psutil.wait_procs(processes, timeout=30)
     assert not alive
     if not whole_group:  # the newest checkpoint lies between two epochs: it was not waited for the next one's end
-        states = [Checkpoints(path).newest() for path in (folder / "checkpoints").iterdir()]
-        assert any(state is not None and state["step_in_epoch"] > 0 for state in states)
+        assert any(state["step_in_epoch"] > 0 for state in states(folder))
     status = sweep_status(SweepFolder(tmp_path, "cut"))
     assert status["interrupted"] > 0
     assert status["running"] == status["failed"] == 0
     resumed = sweep(tmp_path, "resume", "cut")
+    assert resumed.returncode == 0, resumed.stderr
+    pd.testing.assert_frame_equal(rows_of(folder), undisturbed, check_exact=True)
+
+
+def states(folder: Path) -> list[dict[str, Any]]:
+    """The newest checkpoint of every pack."""
+    found = [Checkpoints(path).newest() for path in (folder / "checkpoints").iterdir()]
+    return [state for state in found if state is not None]
+
+
+@pytest.mark.ray
+def test_stopped_and_cancelled_from_another_terminal_it_resumes_to_the_same_bits(
+    tmp_path: Path, undisturbed: pd.DataFrame
+) -> None:
+    """Stopped: all packs end between two epochs. Cancelled: at least one ends within an epoch. A watcher sees both."""
+    (tmp_path / "far.toml").write_text(TEXT)
+    folder = tmp_path / "far"
+    endings: list[tuple[int, str, str]] = []
+    watched: list[dict[str, Any]] = []
+    for request, words in (("stop", ("run", "far.toml", "--epochs", EPOCHS)), ("cancel", ("resume", "far"))):
+        before = len(rows_of(folder)) if folder.exists() else 0
+        driver = begin(tmp_path, *words)
+        wait_for(driver, lambda before=before: (folder / "ledger.sqlite").exists() and len(rows_of(folder)) > before)
+        watcher = begin(tmp_path, "status", "far", "--watch", "--json")
+        try:
+            assert watcher.stdout is not None
+            first = json.loads(watcher.stdout.readline())
+            pid = first["driver"]["pid"]
+            assert psutil.Process(pid).ppid() == driver.pid  # the command is waited for by a process of its own
+            asked = sweep(tmp_path, request, "far")
+            assert (asked.returncode, asked.stderr) == (0, "")
+            assert asked.stdout.startswith(f"asked: the driver of far (pid {pid} on ")
+            _, err = driver.communicate(timeout=PATIENCE_SECONDS)
+            out, _ = watcher.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            driver.kill()
+            watcher.kill()
+        watched.append(json.loads(out.splitlines()[-1]))
+        endings.append(
+            (driver.returncode, err.splitlines()[-1], "".join(log.read_text() for log in folder.glob("logs/*")))
+        )
+        steps = [state["step_in_epoch"] for state in states(folder)]
+        assert (max(steps) == 0) is (request == "stop")
+        assert not list((folder / "control").glob("[sc]*[pl]"))  # the request was taken away
+        nobody = sweep(tmp_path, request, "far")
+        assert (nobody.returncode, nobody.stderr) == (2, "sweep: no driver is at work on far\n")
+    for code, last_line, logs in endings:
+        assert (code, last_line.split(" --runs-dir")[0]) == (130, "interrupted; go on with: sweep resume far")
+        assert "asked to stop; its checkpoint is written" in logs
+    for status in watched:
+        assert status["driver"] is None
+        assert status["interrupted"] > 0
+        assert status["running"] == status["failed"] == 0
+    resumed = sweep(tmp_path, "resume", "far")
     assert resumed.returncode == 0, resumed.stderr
     pd.testing.assert_frame_equal(rows_of(folder), undisturbed, check_exact=True)

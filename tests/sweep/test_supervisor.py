@@ -18,9 +18,9 @@ ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 60  # a bound for a child that hangs; no test passes by it
 PROGRAM = """
 import os, signal, sys, time
-from pathlib import Path
 from sweep.stopping import stopping
 from sweep.supervisor import supervise
+from trainables.stop_signal import Ask
 
 def work():
     {work}
@@ -28,7 +28,7 @@ def work():
 sys.exit(supervise(work))
 """
 ASKED_AND_THEN = """
-    with stopping(Path("request"), print, "last words") as stop:
+    with stopping(lambda: Ask.NOTHING, print, "last words") as stop:
         print("ready", flush=True)
         while not stop.asked:
             time.sleep(0.01)

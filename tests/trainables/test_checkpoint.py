@@ -18,7 +18,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainables.checkpoint import KEPT, MAGIC, OWNER, CheckpointError, Checkpoints, SupersededError, read_checkpoint
+from trainables.checkpoint import KEPT, MAGIC, OWNER, CheckpointError, Checkpoints, SupersededError, parse_checkpoint
 from trainables.faults import VARIABLE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -47,7 +47,7 @@ def test_without_a_folder_there_is_none(tmp_path: Path) -> None:
 def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, damage: str) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(state(1))
-    path = checkpoints.save(state(2))
+    path = tmp_path / checkpoints.save(state(2))
     content = bytearray(path.read_bytes())
     if damage == "truncated":
         content = content[: len(content) // 2]
@@ -68,7 +68,7 @@ def test_a_write_that_fails_leaves_the_old_one_and_no_litter(tmp_path: Path) -> 
     with pytest.raises(OSError, match="epoch000002"):
         checkpoints.save(state(2))
     assert not list(tmp_path.glob("*.tmp"))
-    assert read_checkpoint(tmp_path / "epoch000001-step00000000.ckpt") is not None
+    assert parse_checkpoint((tmp_path / "epoch000001-step00000000.ckpt").read_bytes()) is not None
 
 
 class Malicious:
@@ -83,7 +83,8 @@ def test_a_planted_pickle_does_not_run(tmp_path: Path, monkeypatch: pytest.Monke
     for payload in (pickle.dumps(Malicious()), (tmp_path / "payload").read_bytes()):
         path = tmp_path / "epoch000009-step00000000.ckpt"
         path.write_bytes(MAGIC + hashlib.sha256(payload).digest() + payload)
-        assert read_checkpoint(path) is None
+        assert parse_checkpoint(path.read_bytes()) is None
+        assert Checkpoints(tmp_path).newest() is None
     assert not (tmp_path / "planted").exists()
 
 
@@ -139,7 +140,7 @@ def test_no_damage_of_any_kind_is_ever_believed(
 ) -> None:
     """The one before it, where that is whole; else none. What the damage did not change is no damage."""
     checkpoints = Checkpoints(tmp_path)
-    paths = [checkpoints.save(state(epoch)) for epoch in (1, 2)]
+    paths = [tmp_path / checkpoints.save(state(epoch)) for epoch in (1, 2)]
     whole = [path.read_bytes() for path in paths]
     now = [damaged(whole[0], before) if before else whole[0], damaged(whole[1], newest)]
     for path, content in zip(paths, now, strict=True):
@@ -156,7 +157,7 @@ def test_what_is_no_state_is_no_checkpoint(tmp_path: Path, anything: Any) -> Non
     """Even one that torch wrote and whose checksum holds."""
     path = tmp_path / "epoch000003-step00000000.ckpt"
     path.write_bytes(valid(saved_by_torch(anything)))
-    assert read_checkpoint(path) is None
+    assert parse_checkpoint(path.read_bytes()) is None
 
 
 def test_what_is_only_named_like_a_checkpoint_is_left_alone(tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_after_both_were_damaged_new_ones_take_their_place(tmp_path: Path) -> No
     """The damaged ones are later by name; they may not push out what is written now."""
     checkpoints = Checkpoints(tmp_path)
     for epoch in (4, 5):
-        checkpoints.save(state(epoch)).write_bytes(b"torn")
+        (tmp_path / checkpoints.save(state(epoch))).write_bytes(b"torn")
     assert checkpoints.take_up() is None
     for epoch in (1, 2):
         checkpoints.save(state(epoch))

@@ -1,0 +1,168 @@
+"""Reaching a Ray cluster: its address, its token, and what is shipped to its nodes. Every fault is one line."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from socket import create_connection
+from typing import Any
+
+from search_spaces import Configuration
+from search_spaces.errors import EnvironmentMismatchError, SpecError
+
+CONNECT_SECONDS = 5.0
+PROBE_SECONDS = 25.0
+"""What Ray gets to connect; it would try a wrong token for 20 seconds, and an address without a node for minutes."""
+PACKAGES = ("search_spaces", "trainables")
+"""What a trial needs of ours, and all that the nodes are sent."""
+MEND = "local, auto, or HOST:PORT"
+
+_HOST_PORT = re.compile(r"([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})")
+_NAMED = re.compile(r"([A-Za-z_]\w*)(\.\w+)*:[A-Za-z_][\w.]*")
+
+PROBE = """
+import sys
+import ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR", configure_logging=False)
+print("connected")
+"""
+
+
+def check_address(address: str) -> None:
+    """Refuse what cannot be an address, and Ray's client.
+
+    Raises:
+        SpecError: the line says what would be right.
+    """
+    if address.startswith("ray://"):
+        host = address.removeprefix("ray://").partition(":")[0] or "HOST"
+        raise SpecError(
+            "cluster.address", f"{address!r} would move Tune's loop, and with it the ledger, to the head node",
+            f"say: ray job submit --address http://{host}:8265 --working-dir . -- {_own_command()}",
+        )  # fmt: skip
+    if address not in ("local", "auto") and not _HOST_PORT.fullmatch(address):
+        raise SpecError("cluster.address", repr(address), MEND)
+
+
+def _own_command() -> str:
+    """Return this command as it reads on the head node."""
+    words = [word for word in sys.argv[1:] if not word.startswith("--address=")]
+    while "--address" in words:
+        at = words.index("--address")
+        del words[at : at + 2]
+    return " ".join(["python -m sweep", *(words or ["run", "SPACE"]), "--address auto"])
+
+
+def check_token(address: str) -> None:
+    """Refuse to talk to other machines without a token, whoever could listen.
+
+    Raises:
+        EnvironmentMismatchError: authentication is switched off, or there is no token here.
+    """
+    if address == "local" and os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0") == "0":
+        return  # bound to loopback
+    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        raise EnvironmentMismatchError(
+            f"address {address!r}: RAY_AUTH_MODE={os.environ['RAY_AUTH_MODE']} lets anybody on the network run code; "
+            "set RAY_AUTH_MODE=token here and on every node"
+        )
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    if not os.environ.get("RAY_AUTH_TOKEN") and not path.is_file():
+        raise EnvironmentMismatchError(
+            f"address {address!r}: no token in RAY_AUTH_TOKEN or {path}; make one with "
+            "`ray get-auth-token --generate`, and give the same to every node"
+        )
+    os.environ["RAY_AUTH_MODE"] = "token"
+
+
+def check_reachable(address: str) -> None:
+    """Try the connection in a process of its own: Ray itself may hang, and tells only the screen why.
+
+    Raises:
+        EnvironmentMismatchError: nobody listens, another token, another version of Ray or Python, or no node here.
+    """
+    told = f"address {address!r}"
+    if match := _HOST_PORT.fullmatch(address):
+        try:
+            create_connection((match[1].strip("[]"), int(match[2])), timeout=CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            reason = " ".join(str(error).split())
+            raise EnvironmentMismatchError(
+                f"{told}: nobody answers there ({reason}); `ray start --head` prints the right one"
+            ) from error
+    said = _probe(address)
+    if said is None:
+        return
+    if "InvalidAuthToken" in said or "Unauthenticated" in said:
+        raise EnvironmentMismatchError(
+            f"{told}: the cluster has another token; put its own into RAY_AUTH_TOKEN or ~/.ray/auth_token"
+        )
+    last = said[said.rfind("Version mismatch") :] if "Version mismatch" in said else said.strip().splitlines()[-1:]
+    reason = " ".join(last.split()) if isinstance(last, str) else " ".join(last)
+    mend = "" if "Version mismatch" in said else "; the driver runs on a node of the cluster: see docs/cluster.md"
+    raise EnvironmentMismatchError(f"{told}: no Ray cluster answers there ({reason[:300]}){mend}")
+
+
+def _probe(address: str) -> str | None:
+    """Return what a process that connects to ``address`` says of its failure; None where it succeeds."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", PROBE, address], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, errors="replace",
+    )  # fmt: skip
+    said: list[str] = []
+    assert process.stderr is not None
+    reader = threading.Thread(target=lambda stream: said.extend(stream), args=(process.stderr,), daemon=True)
+    reader.start()
+    until = time.monotonic() + PROBE_SECONDS
+    try:
+        while process.poll() is None and time.monotonic() < until and not any("InvalidAuthToken" in x for x in said):
+            time.sleep(0.05)
+        if process.returncode == 0:
+            return None
+        silent = process.returncode is None
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+        process.stderr.close()
+    return "".join(said) or (f"no answer in {PROBE_SECONDS:g} s" if silent else f"exit code {process.returncode}")
+
+
+def shipped_modules(configurations: Iterable[Configuration]) -> list[str]:
+    """Return what the nodes are sent: our own packages, and what a spec names out of the working directory."""
+    places = [str(Path(_origin(package)).parent) for package in PACKAGES]
+    for module in sorted({name for one in configurations for name in _modules(one.to_dict())}):
+        spec = importlib.util.find_spec(module)
+        if spec is None or not spec.origin or not Path(spec.origin).resolve().is_relative_to(Path.cwd().resolve()):
+            continue  # an installed package: the nodes have it, or say that they do not
+        if "site-packages" in Path(spec.origin).parts or module in PACKAGES:
+            continue
+        places.append(str(Path(spec.origin).parent) if spec.submodule_search_locations else spec.origin)
+    return places
+
+
+def _origin(package: str) -> str:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return spec.origin
+
+
+def _modules(value: Any) -> Iterator[str]:
+    """Yield the outermost module of every ``module:attribute`` in a configuration."""
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from _modules(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _modules(inner)
+    elif isinstance(value, str) and (match := _NAMED.fullmatch(value)):
+        yield match[1]

@@ -1,0 +1,128 @@
+"""The batch script's own logic, with a real Ray of two nodes and a real sweep.
+
+Only `srun` and `scontrol` stand in for Slurm's: a step runs at once, on this machine; what is requeued is noted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from sweep.folder import SweepFolder
+from sweep.remote_status import remote_status
+from tests.deploy.test_launchers import DEPLOY
+from tests.sweep.test_stopping import EPOCHS, PATIENCE_SECONDS, TEXT, environment, rows_of, sweep, wait_for
+
+STAND_INS = {
+    "srun": """#!/bin/bash
+while [[ "$1" == --* ]]; do shift; done
+if [ "$1" = hostname ]; then echo 127.0.0.1; else exec "$@"; fi
+""",
+    "scontrol": """#!/bin/bash
+case "$1" in
+  show) printf 'first\\nsecond\\n' ;;
+  requeue) echo "$2" >> "$REQUEUED" ;;
+esac
+""",
+    "ray": f"""#!/bin/bash
+exec {sys.executable} -m ray.scripts.scripts "$@"
+""",
+    "sweep": f"""#!/bin/bash
+exec {sys.executable} -m sweep "$@"
+""",
+}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> dict[str, str]:
+    """The environment that Slurm gives a job of two nodes."""
+    (tmp_path / "bin").mkdir()
+    for name, text in STAND_INS.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "local").mkdir()
+    return environment() | {
+        "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
+        "TMPDIR": str(tmp_path / "local"),
+        "REQUEUED": str(tmp_path / "requeued"),
+        "SLURM_JOB_ID": str(os.getpid() % 10000),  # another port for each test process
+        "SLURM_JOB_NODELIST": "first,second",
+        "SLURM_CPUS_PER_TASK": "1",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all ports on loopback
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+
+
+def batch(folder: Path, job: dict[str, str]) -> subprocess.Popen[str]:
+    """What `sbatch deploy/slurm.sbatch cut.toml …/shared` runs on the job's first node."""
+    return subprocess.Popen(
+        ["bash", DEPLOY / "slurm.sbatch", "cut.toml", f"{folder}/shared"],
+        cwd=folder, env=job, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def end_of(process: subprocess.Popen[str], processes: list[psutil.Process]) -> tuple[str, str]:
+    """Return what it said by its end; none of its processes is left after that."""
+    try:
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        for one in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
+            one.kill()
+        process.kill()
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    assert not alive
+    return out, err
+
+
+@pytest.mark.ray
+def test_a_preempted_job_writes_checkpoints_is_requeued_and_resumes_to_the_same_bits(
+    tmp_path: Path, job: dict[str, str]
+) -> None:
+    """`--signal=B:TERM` reaches the batch shell alone. The requeued job finds nodes with nothing on their disks."""
+    (tmp_path / "whole.toml").write_text(TEXT)
+    spec = TEXT.replace("epochs = 2", f"epochs = {EPOCHS}")
+    (tmp_path / "cut.toml").write_text(f'storage = "{tmp_path}/shared"\n{spec}')
+    folder = SweepFolder(tmp_path / "local" / f"lenet-sweep-{job['SLURM_JOB_ID']}", "cut")
+    process = batch(tmp_path, job)
+    processes = [psutil.Process(process.pid)]
+
+    def nodes() -> int:
+        driver = remote_status(f"{tmp_path}/shared/cut")["driver"]
+        return len(driver["nodes"] or ()) if driver else 0
+
+    try:
+        wait_for(process, lambda: bool(list((tmp_path / "shared").glob("cut/checkpoints/*/epoch*.ckpt"))))
+        wait_for(process, lambda: nodes() == 2)
+        processes += processes[0].children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+    finally:
+        out, err = end_of(process, processes)
+    assert process.returncode == 130, out + err
+    assert "interrupted; go on with: sweep resume" in err
+    assert (tmp_path / "requeued").read_text() == f"{job['SLURM_JOB_ID']}\n"
+    status = remote_status(f"{tmp_path}/shared/cut")
+    assert status["interrupted"] > 0
+    assert (status["driver"], status["running"], status["failed"]) == (None, 0, 0)
+    assert len(rows_of(folder.path)) < 4 * int(EPOCHS)
+
+    shutil.rmtree(folder.runs_dir)
+    again = batch(tmp_path, job)
+    out, err = end_of(again, [psutil.Process(again.pid)])
+    assert again.returncode == 0, out + err
+    assert (tmp_path / "requeued").read_text().count("\n") == 1
+    assert sweep(tmp_path, "run", "whole.toml", "--epochs", EPOCHS).returncode == 0
+    pd.testing.assert_frame_equal(rows_of(folder.path), rows_of(tmp_path / "whole"), check_exact=True)
+
+
+def test_without_its_words_it_says_how_it_is_called(job: dict[str, str]) -> None:
+    said = subprocess.run(["bash", DEPLOY / "slurm.sbatch"], env=job, capture_output=True, text=True, check=False)
+    assert said.returncode != 0
+    assert "usage: sbatch deploy/slurm.sbatch SPEC.toml STORAGE" in said.stderr
