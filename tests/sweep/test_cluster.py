@@ -137,7 +137,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 def test_a_node_dies_another_joins_the_storage_is_gone_and_the_rows_are_those_of_one_node(
     cluster: LoopbackCluster, server: S3Server, folder: Path, alone: pd.DataFrame
 ) -> None:
-    """At 0.25 GPU a trial exactly eight train at a time."""
+    """At 0.25 GPU a trial exactly eight train at a time, on nodes that have nothing of ours before."""
+    assert subprocess.run([cluster.python, "-c", "import trainables"], capture_output=True, check=False).returncode == 1
     driver = start(
         cluster, folder, "run", "s.toml", "--address", cluster.address, "--storage", server.uri(BUCKET, "dies"),
         "--seeds", "10",
