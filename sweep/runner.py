@@ -59,7 +59,7 @@ def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str,
         options |= {"include_dashboard": False}
     else:
         check_reachable(address)
-        options |= {"runtime_env": {"py_modules": list(modules)}}
+        options |= {"runtime_env": {"py_modules": list(modules), "env_vars": QUIET}}
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what a user needs of it, the recorder tells

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import tempfile
@@ -115,13 +116,15 @@ class Snapshots:
         self._ended.set()
         self._storage.patience_seconds = patience_seconds
         self._thread.join(patience_seconds)
-        if self._thread.is_alive() or self._superseded:
+        if self._superseded:
             return
         try:
+            if self._thread.is_alive():
+                raise StorageError(f"{self._storage.uri}: it has not answered for {patience_seconds:g} s")
             if self._folder.spec.exists():  # else nothing was planned
                 self.publish()
             self._storage.delete(DRIVER)
-        except UserError as error:
+        except (UserError, OSError) as error:
             self._say(f"the last state could not be published ({error}); the next `sweep resume` does it")
 
     def _work(self) -> None:
@@ -138,7 +141,10 @@ class Snapshots:
                 if self._away:
                     self._say("the storage answers again; the record is published there")
                 self._away = False
-            except UserError as error:
+            except (
+                UserError,
+                OSError,
+            ) as error:  # whatever it is, a beat that stops would tell others that we are gone
                 if not self._away:
                     self._say(f"{error}; training goes on, and this is tried again")
                 self._away = True
@@ -225,7 +231,8 @@ def _check_newest(folder: SweepFolder, storage: Storage) -> None:
     if pointer and _is_behind(folder, pointer):
         raise LedgerError(
             f"{storage.uri}: holds a state of the sweep {folder.name!r} that {folder.path} has not; go on from it with "
-            f"`sweep resume {storage.uri}` and another --runs-dir, or begin another sweep with --name"
+            f"`sweep resume {shlex.quote(storage.uri)}` (with another --runs-dir to keep this folder), or begin "
+            "another sweep with --name"
         )
 
 

@@ -94,9 +94,10 @@ class PackTrainable(tune.Trainable):
             job["pack_id"], [Run.from_dict(run) for run in job["runs"]], job["epochs"], frozenset(job["test_epochs"])
         )
         attempt = _attempt(assignment.pack_id, assignment.runs, device, job["threads"])
+        checkpoints = Checkpoints(place_of_checkpoints(job["checkpoints"], on_drivers_disk=job["local"]))
         every = job["save_weights_every"] if not job["local"] or _sees(job["weights"]) else 0
         self._reports = train(
-            assignment, self._data, device, attempt, Checkpoints(_place(job)),
+            assignment, self._data, device, attempt, checkpoints,
             weights=SavedWeights(Path(job["weights"]), every) if every else None,
             asked_to_stop=lambda: self._sigterm.came or self._listener.asked is Ask.CANCEL,
             checkpoint_seconds=job["checkpoint_seconds"],
@@ -118,29 +119,27 @@ class PackTrainable(tune.Trainable):
         """Nothing: ``setup`` has read it."""
 
 
-def _place(job: Mapping[str, Any]) -> Storage:
-    """Return where the pack's checkpoints go: where the driver says or, on a node that does not see that, on its disk.
+def place_of_checkpoints(address: str, on_drivers_disk: bool) -> Storage:
+    """Return where a pack's checkpoints go: where the driver says or, where a node does not see that, on its own disk.
 
     What such a node has written is lost with it: the pack starts over elsewhere, and comes to the same bits.
 
     Raises:
         CheckpointError: a shared folder that is not mounted here; another one must not be made in its place.
     """
-    storage = Storage.open(job["checkpoints"])
-    if not isinstance(storage, FolderStorage):
+    storage = Storage.open(address)
+    if not isinstance(storage, FolderStorage) or (on_drivers_disk and _sees(address)):
         return storage
-    if not job["local"]:
-        if not storage.path.parent.parent.is_dir():
-            raise CheckpointError(f"{storage.path.parent.parent}: is not here; is the disk of the storage mounted?")
-        return storage
-    if _sees(job["checkpoints"]):
+    sweep = storage.path.parent.parent
+    if not on_drivers_disk:
+        if not sweep.is_dir():
+            raise CheckpointError(f"{sweep}: is not here; is the disk of the storage mounted?")
         return storage
     scratch = Path(tempfile.gettempdir()) / f"lenet-sweep-{os.getuid()}"
     scratch.mkdir(mode=0o700, exist_ok=True)
     if scratch.is_symlink() or scratch.stat().st_uid != os.getuid():
         raise CheckpointError(f"{scratch}: belongs to somebody else; set TMPDIR on this node")
-    sweep = hashlib.sha256(str(storage.path.parent).encode()).hexdigest()[:16]
-    return FolderStorage(scratch / sweep / storage.path.name)
+    return FolderStorage(scratch / hashlib.sha256(str(sweep).encode()).hexdigest()[:16] / storage.path.name)
 
 
 def _sees(path: str) -> bool:

@@ -169,8 +169,8 @@ class FolderStorage(Storage):
     """A folder: on this machine, or on a disk that all nodes share."""
 
     def __init__(self, path: Path, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        super().__init__(str(path), patience_seconds)
-        self.path = path
+        self.path = path.absolute()  # it travels to processes with another working directory
+        super().__init__(str(self.path), patience_seconds)
 
     def below(self, folder: str) -> FolderStorage:
         """See :meth:`Storage.below`."""

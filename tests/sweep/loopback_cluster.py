@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -58,6 +59,7 @@ class LoopbackCluster:
         self.hidden.mkdir()
         tried = subprocess.run(["unshare", "-m", "sh", "-c", HIDE, str(self.hidden), "true"], check=False)
         self.hides = tried.returncode == 0
+        self.python = self._python_without_us()
         self.temp = Path(tempfile.mkdtemp(prefix="lsr", dir="/tmp"))  # Ray's sockets want a short path
         with socket.create_server(("127.0.0.2", 0)) as server:
             self.address = f"127.0.0.2:{server.getsockname()[1]}"
@@ -69,8 +71,16 @@ class LoopbackCluster:
         self.nodes: list[Node] = []
         self.head = self._start_head()
 
+    def _python_without_us(self) -> str:
+        """Return a Python that has every library that this one has, and nothing of this project."""
+        venv.create(self.place / "python", symlinks=True)
+        (site,) = (self.place / "python" / "lib").glob("python*/site-packages")
+        libraries = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+        (site / "libraries.pth").write_text("\n".join(libraries))
+        return str(self.place / "python" / "bin" / "python")
+
     def _start(self, name: str, *arguments: str, hide: bool = True, **environment: str) -> Node:
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, "--disable-usage-stats", "--block"]
+        command = [self.python, "-m", "ray.scripts.scripts", "start", *arguments, "--disable-usage-stats", "--block"]
         if hide and self.hides:
             command = ["unshare", "-m", "sh", "-c", HIDE, str(self.hidden), *command]
         return Node(command, self.environment | environment, self.place / f"{name}.log")

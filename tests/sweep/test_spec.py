@@ -167,7 +167,10 @@ def test_a_folder_of_data_is_written_as_an_absolute_path(tmp_path: Path, monkeyp
 
 
 SLIPS = [
-    ("epoch = 3", "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, name"),
+    (
+        "epoch = 3",
+        "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, name, protocol",
+    ),
     ("int = 3", "my.toml: int: unknown key; valid: cluster, configurations, data"),
     (
         "protocol = {lr = 1}",
