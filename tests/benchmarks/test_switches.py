@@ -1,4 +1,4 @@
-"""When a switch counts as no more than another seed, by hand-worked numbers; and that a switch changes bits, not runs."""
+"""When a switch counts as no more than another seed, by hand-worked numbers; every switch trains the same runs."""
 
 from __future__ import annotations
 
