@@ -192,7 +192,7 @@ class Bench:
             {
                 "name": f"way-{way}", "data": self.source, "epochs": epochs, "seeds": SEEDS,
                 "configurations": configurations(COMPARED if way == "b" else 1),
-                "resources.pack": PACKS[way], "resources.max_concurrent": SLOTS,
+                "resources.pack": PACKS[way], "resources.max_concurrent": SLOTS, "resources.cpus_per_trial": 1.0,
             },
         )  # fmt: skip
 

@@ -125,6 +125,9 @@ def _shortage(spec: Spec) -> tuple[str, str] | None:
             if getattr(resources, key) == "auto":
                 return f"resources.{key}", f"asked 'auto', {where} {there:g} {unit}"
             return f"resources.{key}", f"asked {asked:g} {unit} a trial, {where} {there:g}"
+    if not any(slots_of(node, resources.cpus, resources.gpus) for node in nodes):
+        asked_of_both = f"asked {resources.cpus:g} CPU and {resources.gpus:g} GPU a trial, no node has both"
+        return "resources.gpus_per_trial", asked_of_both
     return None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from results.ledger import Ledger
 from search_spaces import Run
-from search_spaces.errors import LedgerError
+from search_spaces.errors import LedgerError, SpecError
 from sweep.plan import DEFAULT_PACK, even_sizes, sort_out
 from sweep.planner import StepTimes, choose
 from sweep.probing import Places, ProbeError, probe
@@ -105,6 +105,7 @@ def choose_packing(
 
     Raises:
         LedgerError: what the ledger has cannot be read.
+        SpecError: no node has room for the threads that the sweep was begun with.
     """
     resources, places = spec.resources, Places.of_cluster()
     size, threads, kept = known_packing(spec, ledger)
@@ -115,7 +116,13 @@ def choose_packing(
     cpus = {threads: resources.cpus} if threads else {}
     if resources.cpus_per_trial == "auto":
         cpus = {count: float(count) for count in ([threads] if threads else doubled(places.most_threads))}
-    slots = {count: places.slots(resources, asked) or 1 for count, asked in cpus.items()}
+    slots = {count: at_a_time for count, asked in cpus.items() if (at_a_time := places.slots(resources, asked))}
+    if not slots:
+        raise SpecError(
+            "resources.cpus_per_trial",
+            f"this sweep's packs are trained on {_threads(max(cpus))}, the largest node has {places.most_threads} CPUs",
+            f"--cpus-per-trial {places.most_threads} (another rounding), or a larger node",
+        )  # fmt: skip
     if size and threads:
         return Packing(size, threads, origin=kept.origin if kept else ""), slots[threads]
 
@@ -131,14 +138,16 @@ def choose_packing(
             like = max(groups, key=len) if groups else begun[0].runs[:1]
             measured = doubled(sizes[-1]) if len(sizes) > 1 else [_largest_pack(loads, counts, sizes[0])]
             try:
-                times = probe(places, resources, data, like, measured, cpus, most=sum(loads + counts))
+                asked = {count: cpus[count] for count in slots}
+                times = probe(places, resources, data, like, measured, asked, most=sum(loads + counts))
             except ProbeError as error:
                 origin = f"the probe failed: {error}"
     if times.seconds:
-        chosen, on = choose(counts, loads, times, slots, sizes)
+        timed = {count: at_a_time for count, at_a_time in slots.items() if times.knows(count)}
+        chosen, on = choose(counts, loads, times, timed, sizes)
         origin = _measured(times, chosen, on)
     else:
-        one = threads or 1
+        one = min(slots)
         typical = StepTimes({(runs, one): seconds for runs, seconds in TYPICAL_SECONDS.items()})
         chosen, on = choose(counts, loads, typical, {one: slots[one]}, sizes)
     known = largest if times.seconds and not size else 0

@@ -28,6 +28,10 @@ class StepTimes:
         """The sizes that were measured, the smallest first."""
         return sorted({size for size, _ in self.seconds})
 
+    def knows(self, threads: int) -> bool:
+        """Tell whether a pack on so many threads was measured."""
+        return any(on == threads for _, on in self.seconds)
+
     def of(self, size: int, threads: int) -> float:
         """Return the seconds of a step of ``size`` runs: measured, on the line between two that were, else to scale."""
         known = sorted((runs, seconds) for (runs, on), seconds in self.seconds.items() if on == threads)

@@ -52,6 +52,11 @@ class Places:
         """Return how many trials of ``cpus`` and ``gpus`` a node holds."""
         return slots_of(self.nodes[node], cpus, gpus)
 
+    def in_turn(self, cpus: float, gpus: float) -> list[str]:
+        """Return a node for each trial of ``cpus`` and ``gpus``: one of every node, the largest first, and so on."""
+        room = sorted(((self.on(node, cpus, gpus), node) for node in self.nodes), key=lambda pair: -pair[0])
+        return [node for number in range(room[0][0] if room else 0) for there, node in room if there > number]
+
     def slots(self, resources: Resources, cpus: float) -> int:
         """Return how many trials of ``cpus`` run at a time."""
         fit = sum(self.on(node, cpus, resources.gpus) for node in self.nodes)
@@ -99,10 +104,12 @@ def _time_steps(
                 break
             for size, threads in found:
                 busy = _at_work(places, resources, timers, cpus[threads])
+                if not busy:  # the processes that found a place are on nodes too small for so many threads
+                    continue
                 seconds = ray.get([timer.seconds.remote(size, threads) for timer in busy])
                 if number:
                     found[size, threads].append(statistics.median(seconds))
-    return StepTimes({cell: statistics.median(seconds) for cell, seconds in found.items()})
+    return StepTimes({cell: statistics.median(seconds) for cell, seconds in found.items() if seconds})
 
 
 def _at_work(places: Places, resources: Resources, timers: Sequence[tuple[str, Any]], cpus: float) -> list[Any]:
@@ -128,8 +135,7 @@ def _timers(
 
     gpus = resources.gpus
     shared, actor = ray.put(data), ray.remote(StepTimer)
-    nodes = [node for node in places.nodes for _ in range(places.on(node, cpus, gpus))]
-    nodes = nodes[: min(most, resources.max_concurrent or most)]
+    nodes = places.in_turn(cpus, gpus)[: min(most, resources.max_concurrent or most)]
     timers = [
         (
             node,

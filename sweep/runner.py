@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from results.ledger import Ledger
-from search_spaces.errors import EnvironmentMismatchError
+from search_spaces.errors import EnvironmentMismatchError, LedgerError, SpecError
 from sweep.bulletin import Bulletin
 from sweep.cluster import check_reachable, check_token
 from sweep.control import Control
@@ -37,6 +37,10 @@ LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 """Makes Ray take 127.0.0.1 for this node's address, on any system: all its ports are then bound to loopback. Read when
 Ray is imported; must not be set where other nodes are to reach this one. (``_node_ip_address`` does not: Ray replaces a
 loopback address that it is given by one that can be reached from outside.)"""
+
+
+GPU_PATIENCE_SECONDS = 120.0
+"""How long a whole GPU is waited for: others may be at work on the cluster."""
 
 
 @contextmanager
@@ -85,26 +89,54 @@ def gpus_a_trial(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledge
     """Return the GPUs of a trial; for ``auto`` the share that the ledger keeps, or that a probe finds now.
 
     The largest pack is trained for some steps on a whole GPU. A share is found anew only where a pack is larger than
-    that of the probe.
+    that of the probe, or where the GPUs have another memory than the probe's.
 
     Raises:
-        SpecError: a pack that a whole GPU has no memory for, or no GPU where Ray has one.
+        SpecError: a pack that a whole GPU has no memory for, no GPU where Ray has one, or a probe that did not end.
+        LedgerError: what the ledger keeps cannot be read.
     """
-    import ray
-
-    from trainables.gpu_share import probe_footprint, share_of
+    from trainables.gpu_share import Footprint, probe_footprint, share_of, whole_memory
+    from trainables.probe import like
 
     if spec.resources.gpus_per_trial != "auto":
         return spec.resources.gpus_per_trial
     largest = max(packs, key=lambda pack: len(pack.runs))
-    kept = ledger.gpu_share()
-    if kept is not None and len(largest.runs) <= kept["runs"]:
-        return float(kept["share"])
-    probe = ray.remote(num_gpus=1, max_calls=1)(probe_footprint)  # its process must not stay on the GPU
-    footprint = ray.get(probe.remote(largest.runs, data))
-    share = share_of(footprint, len(largest.runs))
-    ledger.keep_gpu_share({"runs": len(largest.runs), "share": share, **asdict(footprint)})
+    kept, runs = ledger.gpu_share(), len(largest.runs)
+    try:
+        if kept is not None and runs <= kept["runs"]:
+            whole = _on_a_gpu(whole_memory)
+            if whole in (0, kept.get("whole")):  # 0: Ray's GPUs are numbers here, and the trials train on the CPU
+                return float(kept["share"])
+            footprint, runs = replace(Footprint.from_dict(kept), whole=whole), int(kept["runs"])
+        else:
+            footprint = _on_a_gpu(probe_footprint, [like(run) for run in largest.runs], data)
+    except (ValueError, TypeError, KeyError) as error:
+        raise LedgerError(
+            f"{ledger.path}: the share of a GPU that it keeps cannot be read ({error}); give --gpus-per-trial"
+        ) from error
+    share = share_of(footprint, runs)
+    ledger.keep_gpu_share({"runs": runs, "share": share, **asdict(footprint)})
     return share
+
+
+def _on_a_gpu(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what ``work`` returns in a process of its own that has a whole GPU.
+
+    Raises:
+        SpecError: no GPU was free in time, or the process ended otherwise than it should.
+    """
+    import ray
+
+    task = ray.remote(num_gpus=1, max_calls=1, max_retries=0)(work).remote(*arguments)
+    try:
+        return ray.get(task, timeout=GPU_PATIENCE_SECONDS)
+    except ray.exceptions.GetTimeoutError:
+        ray.cancel(task, force=True)
+        reason = f"no GPU was free within {GPU_PATIENCE_SECONDS:g} seconds"
+    except ray.exceptions.RayError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1][:200] if lines else type(error).__name__
+    raise SpecError("resources.gpus_per_trial", f"'auto', but the probe did not end ({reason})", "a fraction of a GPU")
 
 
 def train_packs(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 
 from search_spaces.errors import SpecError
+from trainables.devices import CONTEXT_BYTES
 
 if TYPE_CHECKING:
     from search_spaces import Run
@@ -35,6 +36,18 @@ class Footprint:
     context: int  # what the process takes beside it: CUDA's context and its libraries' kernels
     whole: int  # the GPU's memory
 
+    @classmethod
+    def from_dict(cls, table: Mapping[str, float]) -> Self:
+        """Read what ``dataclasses.asdict`` made of one, beside whatever else is in ``table``.
+
+        Raises:
+            ValueError: one of the three is missing, or no number of bytes.
+        """
+        found = cls(*(int(table.get(key, -1)) for key in ("reserved", "context", "whole")))
+        if min(found.reserved, found.context, found.whole) < 0:
+            raise ValueError("bytes below 0")
+        return found
+
 
 def share_of(footprint: Footprint, runs: int) -> float:
     """Return the fraction of a GPU that a pack of ``runs`` runs asks for: 1/n, with the largest n that fits.
@@ -45,7 +58,7 @@ def share_of(footprint: Footprint, runs: int) -> float:
     where = "resources.gpus_per_trial"
     if not footprint.whole:
         raise SpecError(where, "'auto', but PyTorch finds no GPU where Ray has one", "a fraction, or 0")
-    needed = footprint.reserved * HEADROOM + footprint.context
+    needed = footprint.reserved * HEADROOM + max(footprint.context, CONTEXT_BYTES)  # as a trial is held to its share
     if needed > footprint.whole:
         more = "more" if footprint.reserved >= footprint.whole else _gib(needed)
         raise SpecError(
@@ -54,6 +67,11 @@ def share_of(footprint: Footprint, runs: int) -> float:
         )  # fmt: skip
     at_once = min(MOST_SHARES, int(footprint.whole // max(1, needed)))
     return RAY_GRAIN // at_once / RAY_GRAIN  # rounded up, the last one would not fit beside the others
+
+
+def whole_memory() -> int:
+    """Return the bytes of this process's GPU; 0 where PyTorch finds none."""
+    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
 
 
 def probe_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:

@@ -31,7 +31,7 @@ class StepTimer:
         keep_freed_memory()
         self._device = training_device(gpu)
         deterministic(self._device)
-        self._runs = [_like(run) for run in runs]
+        self._runs = [like(run) for run in runs]
         self._batches = Batches(data, [runs[0].seed], runs[0].protocol, self._device)
         self._packs: dict[int, Pack] = {}
         self._step = 0
@@ -61,8 +61,8 @@ class StepTimer:
             torch.cuda.synchronize(self._device)
 
 
-def _like(run: Run) -> Run:
-    """Return a run that takes the same time a step, with a constant rate."""
+def like(run: Run) -> Run:
+    """Return a run that takes the same time and memory a step, with a constant rate; a user's own class is not run."""
     choice = run.configuration
     if choice.optimizer in OPTIMIZERS:
         same = Configuration(choice.optimizer, choice.optimizer_params)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 
+import benchmarks.switches
 from benchmarks.switches import CHOICES, SWITCHES, accuracies, compare
 from trainables.dataset import load_data
+from trainables.loop import Assignment, train
 
 
 def test_a_switch_that_moves_runs_less_than_seeds_do_is_within_their_noise() -> None:
@@ -21,11 +26,26 @@ def test_a_switch_that_moves_one_run_farther_than_seeds_is_not() -> None:
     assert not compare([[10.0, 12.0], [20.0, 21.0]], [[13.0, 12.0], [20.0, 18.0]])["within"]
 
 
-def test_the_runs_of_every_switch_are_the_same_runs() -> None:
+def test_the_runs_of_every_switch_are_the_same_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In other packs; and with nothing switched, they come to the same accuracies again."""
     threads = torch.get_num_threads()
     data = load_data("synthetic:n_train=400,n_test=100,seed=0")
+    trained: dict[str, list[list[str]]] = {}
+
+    def noted(assignment: Assignment, *arguments: Any) -> Any:
+        trained[switch].append([run.run_id for run in assignment.runs])
+        return train(assignment, *arguments)
+
+    monkeypatch.setattr(benchmarks.switches, "train", noted)
+    found = {}
     try:
-        found = {switch: accuracies(data, [0], 1, switch) for switch in SWITCHES}
+        for switch in SWITCHES:
+            trained[switch] = []
+            found[switch] = accuracies(data, [0], 1, switch)
+        trained[switch := "as trained"] = []
+        again = accuracies(data, [0], 1, switch)
     finally:
         torch.set_num_threads(threads)
-    assert all(len(values) == len(CHOICES) and all(len(of_one) == 1 for of_one in values) for values in found.values())
+    assert again == found["as trained"]
+    assert len({tuple(run for pack in packs for run in pack) for packs in trained.values()}) == 1
+    assert [len(pack) for pack in trained["packs of one"]] == [1] * len(CHOICES)

@@ -16,7 +16,8 @@ import pytest
 
 import sweep.packing
 from results.ledger import Ledger
-from search_spaces.errors import LedgerError
+from search_spaces.errors import LedgerError, SpecError
+from sweep.folder import SweepFolder
 from sweep.packing import Packing, doubled, known_packing
 from sweep.planner import StepTimes
 from sweep.probing import Places
@@ -49,6 +50,19 @@ PLACES = Places({"a": {"CPU": 8.0, "GPU": 2.0}, "b": {"CPU": 3.0}})
 def test_as_many_trials_run_at_a_time_as_the_nodes_hold(resources: dict[str, Any], cpus: float, slots: int) -> None:
     assert PLACES.slots(Resources(**resources), cpus) == slots
     assert PLACES.most_threads == 8
+
+
+def test_the_probes_processes_are_spread_over_the_nodes_the_largest_first() -> None:
+    """So that few of them reach the node that alone has room for many threads."""
+    assert PLACES.in_turn(2, 0) == ["a", "b", "a", "a", "a"]
+    assert PLACES.in_turn(1, 0.5) == ["a"] * 4
+    assert PLACES.in_turn(16, 0) == []
+
+
+def test_a_number_of_threads_that_was_not_measured_is_not_known() -> None:
+    times = StepTimes({(1, 2): 0.25, (8, 2): 1.5})
+    assert times.knows(2)
+    assert not times.knows(8)
 
 
 def test_sizes_and_threads_are_doubled_up_to_the_most() -> None:
@@ -133,6 +147,19 @@ def test_a_sweep_is_packed_by_a_probe_and_from_then_on_by_its_ledger(
 def _provenance(outcome: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(outcome.folder.provenance.read_text())
     return found
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")
+def test_a_sweep_of_more_threads_than_any_node_has_is_refused_and_does_not_wait(ray: Any, tmp_path: Path) -> None:
+    """It was begun on a larger machine. Ray would wait for that one without a word."""
+    asked = spec(TEXT, "smaller")
+    with Ledger.create_or_open(
+        SweepFolder(tmp_path, "smaller").create() or tmp_path / "smaller" / "ledger.sqlite"
+    ) as kept:
+        kept.keep_packing("cpu", '{"size": 4, "threads": 64, "largest_group": 9, "step_seconds": []}')
+    with pytest.raises(SpecError, match=r"on 64 threads, the largest node has 4 CPUs; --cpus-per-trial 4"):
+        run(asked, tmp_path)
 
 
 @pytest.mark.ray

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def test_a_pack_too_large_for_a_whole_gpu_is_refused_with_both_sizes() -> None:
 @given(st.integers(0, 200 * GIB), st.integers(0, 2 * GIB), st.integers(4 * GIB, 200 * GIB))
 def test_all_shares_of_a_gpu_fit_on_it_together(reserved: int, context: int, whole: int) -> None:
     """Whatever is measured: as many packs as Ray will place there have room, each with its context."""
-    needed = reserved * HEADROOM + context
+    needed = reserved * HEADROOM + max(context, CONTEXT_BYTES)
     if needed > whole:
         with pytest.raises(SpecError):
             share_of(Footprint(reserved, context, whole), 1)
@@ -57,6 +58,22 @@ def test_all_shares_of_a_gpu_fit_on_it_together(reserved: int, context: int, who
     assert share == round(share, 4)  # else Ray would round it
     assert at_once * needed <= whole
     assert at_once == MOST_SHARES or (at_once + 1) * needed > whole
+
+
+@given(st.integers(GIB // 4, 60 * GIB), st.integers(0, GIB), st.integers(4 * GIB, 200 * GIB))
+def test_a_share_admits_the_pack_that_it_was_found_for(reserved: int, context: int, whole: int) -> None:
+    """Whatever a trial's process is held to, the probe's own peak is less."""
+    if reserved * HEADROOM + max(context, CONTEXT_BYTES) > whole:
+        return
+    assert allocator_fraction(share_of(Footprint(reserved, context, whole), 1), whole) * whole >= reserved
+
+
+def test_a_footprint_that_was_kept_is_read_again_and_nothing_else_is() -> None:
+    found = Footprint(3, 2, 9)
+    assert Footprint.from_dict({"runs": 4, "share": 0.5, **asdict(found)}) == found
+    for broken in ({}, {**asdict(found), "whole": -1}, {**asdict(found), "context": "much"}):
+        with pytest.raises(ValueError, match=r"below 0|invalid literal"):
+            Footprint.from_dict(broken)  # type: ignore[arg-type]
 
 
 @given(st.integers(1, MOST_SHARES), st.integers(16 * GIB, 200 * GIB))
