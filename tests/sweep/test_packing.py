@@ -32,6 +32,8 @@ epochs = 2
 seeds = 1
 [protocol]
 batch_size = 64
+[resources]
+max_concurrent = 2
 [[configurations]]
 optimizer = {{name = "SGD", lr = [0.01, 0.02, 0.03, 0.04, 0.05]}}
 """
