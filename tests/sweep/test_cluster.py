@@ -205,8 +205,7 @@ def test_the_head_dies_and_another_machine_goes_on_from_the_storage(
         driver.kill()
         raise
     code, said = finish(driver)
-    assert code != 0, said
-    print(code, said)
+    assert code not in (0, 2), said
     shutil.rmtree(folder / "runs")
     code, said = sweep(cluster, folder, "resume", server.uri(BUCKET, "head/s"), "--address", cluster.address)
     assert code == 0, said
