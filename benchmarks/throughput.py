@@ -269,14 +269,22 @@ ROUND_COLUMNS = {
 def report(found: Mapping[str, Any]) -> str:
     """Return what was measured as Markdown."""
     rounds, summary = found["rounds"], found["summary"]
-    lines = [
-        "Runs · epochs an hour, training, evaluation, reports and (b, c) checkpoints together:",
-        "",
-        f"| round | {' | '.join(ROUND_COLUMNS.values())} |",
-        f"|{' ---: |' * (1 + len(ROUND_COLUMNS))}",
-    ]
+    lines = (
+        []
+        if not rounds
+        else [
+            "Runs · epochs an hour, training, evaluation, reports and (b, c) checkpoints together:",
+            "",
+            f"| round | {' | '.join(ROUND_COLUMNS.values())} |",
+            f"|{' ---: |' * (1 + len(ROUND_COLUMNS))}",
+        ]
+    )
     named = [(str(i), row) for i, row in enumerate(rounds, 1)]
-    named += [(key, {column: summary[column][key] for column in ROUND_COLUMNS}) for key in ("median", "least", "most")]
+    named += (
+        []
+        if not rounds
+        else [(key, {column: summary[column][key] for column in ROUND_COLUMNS}) for key in ("median", "least", "most")]
+    )
     lines += [f"| {name} | {' | '.join(f'{row[key]:.3g}' for key in ROUND_COLUMNS)} |" for name, row in named]
     probe = ", ".join(f"{workers}: {ms:.1f}" for workers, ms in found["probe_ms"].items())
     lines += [
@@ -333,7 +341,7 @@ def tell(line: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="cifar100", help="cifar100, a folder, or synthetic")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0: only the accuracies")
     parser.add_argument("--accuracy", action="store_true", help="also show that all three learn the same")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
