@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE_SECONDS = 150  # a bound for what hangs; no test passes by it
+PATIENCE_SECONDS = 400  # a bound for what hangs; no test passes by it
 HIDE = 'mount -t tmpfs tmpfs "$0" && exec "$@"'
 COUNT = """
 import sys, time, ray

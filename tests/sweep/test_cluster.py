@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
 BUCKET = "here"
 SPEC = """
 data = "synthetic:n_train=1000,n_test=100,seed=0"
-epochs = 30
+epochs = 12
 seeds = 8
 [protocol]
 batch_size = 64
@@ -156,14 +156,15 @@ def test_a_node_dies_another_joins_the_storage_is_gone_and_the_rows_are_those_of
     cluster: LoopbackCluster, server: S3Server, folder: Path, alone: pd.DataFrame
 ) -> None:
     """At 0.25 GPU a trial exactly eight train at a time, on nodes that have nothing of ours before."""
-    assert subprocess.run([cluster.python, "-c", "import trainables"], capture_output=True, check=False).returncode == 1
+    bare = [cluster.python, "-c", "import trainables"]
+    assert subprocess.run(bare, cwd=cluster.place, capture_output=True, check=False).returncode == 1
     driver = start(
         cluster, folder, "run", "s.toml", "--address", cluster.address, "--storage", server.uri(BUCKET, "dies"),
         "--seeds", "10",
     )  # fmt: skip
     try:
         assert wait_until_full(cluster) == 2  # eight shares of 0.25
-        wait_for_epochs(40, folder, driver)
+        wait_for_epochs(20, folder, driver)
         cluster.nodes[0].kill()
         server.fail_next(10)
         server.go_away()
@@ -195,7 +196,7 @@ def test_the_head_dies_and_another_machine_goes_on_from_the_storage(
         cluster, folder, "run", "s.toml", "--address", cluster.address, "--storage", server.uri(BUCKET, "head")
     )
     try:
-        wait_for_epochs(60, folder, driver)
+        wait_for_epochs(20, folder, driver)
         while not (folder / "runs" / "s" / "published.json").exists():
             assert driver.poll() is None, driver.communicate()[0]
             time.sleep(0.05)
@@ -204,8 +205,7 @@ def test_the_head_dies_and_another_machine_goes_on_from_the_storage(
         driver.kill()
         raise
     code, said = finish(driver)
-    assert code != 0, said
-    print(code, said)
+    assert code not in (0, 2), said
     shutil.rmtree(folder / "runs")
     code, said = sweep(cluster, folder, "resume", server.uri(BUCKET, "head/s"), "--address", cluster.address)
     assert code == 0, said
@@ -220,7 +220,7 @@ def test_without_storage_a_pack_whose_node_died_starts_over_to_the_same_bits(
         pytest.skip("needs the right to mount a file system, to hide the driver's folder from the nodes")
     driver = start(cluster, folder, "run", "s.toml", "--address", cluster.address)
     try:
-        wait_for_epochs(60, folder, driver)
+        wait_for_epochs(20, folder, driver)
         cluster.nodes[-1].kill()
     except BaseException:
         driver.kill()
