@@ -138,7 +138,7 @@ def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
     try:
         outcome = drive(spec, runs_dir, Console(), **how)
     except KeyboardInterrupt:
-        if SweepFolder(runs_dir, spec.name).ledger.exists():
+        if SweepFolder(runs_dir, spec.name).spec.exists():  # else nothing was planned
             typer.echo(f"interrupted; go on with: {again}", err=True)
         raise
     if outcome is None:

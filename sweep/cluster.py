@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -52,12 +53,12 @@ def check_address(address: str) -> None:
 
 
 def _own_command() -> str:
-    """Return this command as it reads on the head node."""
+    """Return this command as it reads in a shell on the head node."""
     words = [word for word in sys.argv[1:] if not word.startswith("--address=")]
     while "--address" in words:
         at = words.index("--address")
         del words[at : at + 2]
-    return " ".join(["python -m sweep", *(words or ["run", "SPACE"]), "--address auto"])
+    return shlex.join(["python", "-m", "sweep", *(words or ["run", "SPACE"]), "--address", "auto"])
 
 
 def check_token(address: str) -> None:
@@ -140,13 +141,24 @@ def shipped_modules(configurations: Iterable[Configuration]) -> list[str]:
     """Return what the nodes are sent: our own packages, and what a spec names out of the working directory."""
     places = [str(Path(_origin(package)).parent) for package in PACKAGES]
     for module in sorted({name for one in configurations for name in _modules(one.to_dict())}):
-        spec = importlib.util.find_spec(module)
-        if spec is None or not spec.origin or not Path(spec.origin).resolve().is_relative_to(Path.cwd().resolve()):
+        place = _place(module)
+        if place is None or not place.resolve().is_relative_to(Path.cwd().resolve()):
             continue  # an installed package: the nodes have it, or say that they do not
-        if "site-packages" in Path(spec.origin).parts or module in PACKAGES:
+        if "site-packages" in place.parts or module in PACKAGES:
             continue
-        places.append(str(Path(spec.origin).parent) if spec.submodule_search_locations else spec.origin)
+        places.append(str(place))
     return places
+
+
+def _place(module: str) -> Path | None:
+    """Return a module's file, or its folder where it is a package, with an ``__init__.py`` or without."""
+    spec = importlib.util.find_spec(module)
+    if spec is None:
+        return None
+    folders = list(spec.submodule_search_locations or [])
+    if folders:
+        return Path(folders[0])
+    return Path(spec.origin) if spec.origin else None
 
 
 def _origin(package: str) -> str:

@@ -112,6 +112,7 @@ def drive(
         _tell_plan(console, spec, runs, folder, len(data.train_labels), retry_failed)
         return None
     with _driven(folder) as control, Ledger.create_or_open(folder.ledger) as ledger:
+        planned_before = folder.spec.exists()
         _check_same_protocol(ledger, folder, runs[0])
         left = _left_to_train(ledger, spec, runs, retry_failed)
         _tell_edits(console, ledger, folder, resuming)
@@ -121,10 +122,11 @@ def drive(
             snapshots = None
             if storage is not None:
                 snapshots = stack.enter_context(published(folder, storage, lambda text: _tell(console, text)))
-                control.serve(ControlStorage(storage))  # now that no other driver is at work there
+                if planned_before:  # else nothing is there that anybody could go on with
+                    control.serve(ControlStorage(storage))
             packs: list[Pack] = []
             if left.to_train:  # what the cluster cannot place is told before anything is written
-                resources = stack.enter_context(_cluster(spec, configurations, console))
+                resources = stack.enter_context(_cluster(spec, configurations, console, control))
                 packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data)
                 packs = longest_first(_packs(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 _tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
@@ -139,6 +141,8 @@ def drive(
                 ledger.retry([run.run_id for run in runs])
             text = spec_text(spec, configurations)
             write_aside(folder.spec, text)
+            if storage is not None and not planned_before:
+                control.serve(ControlStorage(storage))
             ledger.keep_spec(text)
             ledger.interrupt()  # what an earlier driver left running runs no more
             if packs:
@@ -152,7 +156,7 @@ def drive(
 def _driven(folder: SweepFolder) -> Iterator[Control]:
     """Make the folder and drive it, within reach of other terminals.
 
-    Where it is new and a user's mistake ends it before it is planned, it is taken away again.
+    Where it is new, and a user's mistake or Ctrl-C ends it before it is planned, it is taken away again.
     """
     new = not folder.path.exists()
     folder.create()
@@ -161,14 +165,16 @@ def _driven(folder: SweepFolder) -> Iterator[Control]:
             with Control(driver) as control:
                 control.serve(ControlFolder(folder.control))
                 yield control
-        except UserError:
+        except (UserError, KeyboardInterrupt):
             if new and not folder.spec.exists():
                 shutil.rmtree(folder.path)
             raise
 
 
 @contextmanager
-def _cluster(spec: Spec, configurations: Sequence[Configuration], console: Console) -> Iterator[dict[str, float]]:
+def _cluster(
+    spec: Spec, configurations: Sequence[Configuration], console: Console, control: Control
+) -> Iterator[dict[str, float]]:
     from sweep.cluster import shipped_modules
     from sweep.nodes import check_nodes, check_resources
     from sweep.runner import ray_session
@@ -176,7 +182,7 @@ def _cluster(spec: Spec, configurations: Sequence[Configuration], console: Conso
 
     address = spec.cluster.address
     with ray_session(address, shipped_modules(configurations) if address != "local" else ()) as resources:
-        check_resources(spec, lambda text: _tell(console, text))
+        check_resources(spec, lambda text: _tell(console, text), lambda: control.asked)
         if address != "local":
             storage = sweep_storage(spec)
             check_nodes(storage.uri if storage else "", DRIVER)

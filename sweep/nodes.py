@@ -11,6 +11,8 @@ from typing import Any
 
 from search_spaces.errors import EnvironmentMismatchError, SpecError
 from sweep.spec import Spec
+from sweep.stopping import Stopped
+from trainables.stop_signal import Ask
 
 ANSWER_SECONDS = 25.0
 """What the nodes get to say what they are made of; the first to be asked unpacks what it is sent."""
@@ -86,11 +88,16 @@ def _problems(answer: Any, here: Mapping[str, str], ray: Any) -> list[str]:
     return differing + ([there["storage"]] if "storage" in there else [])
 
 
-def check_resources(spec: Spec, say: Callable[[str], None] = lambda text: None) -> None:
+def check_resources(
+    spec: Spec, say: Callable[[str], None] = lambda text: None, heard: Callable[[], Ask] = lambda: Ask.NOTHING
+) -> None:
     """Refuse what no node of the cluster could ever place, after ``cluster.wait`` seconds at the latest.
+
+    ``heard`` is what other terminals ask meanwhile.
 
     Raises:
         SpecError: more CPUs or GPUs a trial than any place has.
+        Stopped: the end was asked for.
     """
     import ray
 
@@ -102,10 +109,14 @@ def check_resources(spec: Spec, say: Callable[[str], None] = lambda text: None) 
 
         say(f"{shortage[1]}; waiting up to {spec.cluster.wait:g} s for the cluster to grow")
         asked = {"CPU": spec.resources.cpus, "GPU": spec.resources.gpus}
-        request_resources(bundles=[{unit: amount for unit, amount in asked.items() if amount}])
-        while (shortage := _shortage(spec)) is not None and time.monotonic() < until:
-            time.sleep(min(1.0, spec.cluster.wait))
-        request_resources(bundles=[])  # from here on the trials themselves are what it grows for
+        try:
+            request_resources(bundles=[{unit: amount for unit, amount in asked.items() if amount}])
+            while (shortage := _shortage(spec)) is not None and time.monotonic() < until:
+                if heard():
+                    raise Stopped
+                time.sleep(min(1.0, spec.cluster.wait))
+        finally:
+            request_resources(bundles=[])  # from here on the trials are what it grows for; without them, nothing
     if shortage is not None:
         grows = any(node["Alive"] for node in ray.nodes()) and spec.cluster.address != "local" and not spec.cluster.wait
         mend = "0 trains on the CPU" if spec.resources.gpus_per_trial == "auto" else ""

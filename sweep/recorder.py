@@ -25,6 +25,13 @@ from trainables.faults import fault_point
 LAST_LINES = 5
 _OUT_OF_GPU_MEMORY = re.compile(r"OutOfMemoryError: CUDA|CUDA out of memory|CUDA error: out of memory")
 _NO_FAULT_OF_A_RUN = re.compile(r"\b(CheckpointError|SupersededError)\b")
+_LOST_NODE = re.compile(
+    r"The actor died because its node has died\. Node Id: "
+    r"|Task failed because the node it was running on is dead or unavailable\. Node IP: "
+    r"|Actor died by preemption\."
+    r"|\bNodeDiedError\b|The task's local raylet died\."
+)
+"""How Ray 2.60 says that a trial went with its node."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -47,9 +54,14 @@ class Failure:
         return bool(_OUT_OF_GPU_MEMORY.search(self.error))
 
     @property
+    def lost_its_node(self) -> bool:
+        """Whether the machine went, by a fault or because it was taken away: no run can be to blame."""
+        return bool(_LOST_NODE.search(self.error))
+
+    @property
     def may_be_one_run(self) -> bool:
         """Whether one run of the pack may be to blame, so that the others have a chance without it."""
-        return len(self.pack.runs) > 1 and not _NO_FAULT_OF_A_RUN.search(self.error)
+        return len(self.pack.runs) > 1 and not self.lost_its_node and not _NO_FAULT_OF_A_RUN.search(self.error)
 
 
 class Recorder(Callback):

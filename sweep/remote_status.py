@@ -51,12 +51,13 @@ def remote_status(address: str) -> dict[str, Any]:
     """Return what :func:`sweep.status.sweep_status` returns, as the driver published it at ``address``.
 
     Raises:
-        StorageError: it does not answer, or no sweep was published there.
+        StorageError: it does not answer, or no sweep was published there, by a driver that is at work or that left
+            what another one can go on with.
     """
     storage = _open(address)
     place = ControlStorage(storage)
     told, snapshot = published(place), _snapshot(storage)
-    if told is None and not snapshot:
+    if not snapshot and _driver(told or {}) is None:
         raise StorageError(f"{address}: no sweep has been published there; name the sweep itself, PLACE/NAME")
     told = told or {}
     numbers = told if NUMBERS[0] in told else snapshot

@@ -27,7 +27,7 @@ import psutil
 
 from results.aside import replacing
 from results.ledger_file import copy_ledger
-from search_spaces.errors import LedgerError, StorageError, SweepFolderError, UserError
+from search_spaces.errors import LedgerError, StorageError, SweepFolderError
 from sweep.folder import SweepFolder, write_aside
 from sweep.lock import driving
 from sweep.spec import Spec
@@ -36,6 +36,8 @@ from trainables.storage import FolderStorage, Storage
 
 DRIVER, POINTER, STATUS = "driver.json", "snapshot.json", "status.json"
 BEAT_SECONDS = 5.0
+MISSED_BEATS = 2
+"""After so many in a row, that they cannot be written is told."""
 SILENT_SECONDS = 30.0
 """After which a driver of which nothing is heard counts as gone."""
 OLD_SECONDS = 600.0
@@ -44,7 +46,8 @@ PUBLISH_SECONDS = 20.0
 FIRST_PATIENCE_SECONDS = 8.0
 LAST_PATIENCE_SECONDS = 30.0
 STOPPED_PATIENCE_SECONDS = 2.0
-_LEDGER = re.compile(r"ledger-[0-9]{6,12}\.sqlite")
+_LEDGER = re.compile(r"ledger-[0-9]{6,12}(-[0-9a-f]{8})?\.sqlite")
+"""Named after its driver, too: what one that was taken over still uploads is never taken for its successor's."""
 
 
 def sweep_storage(spec: Spec, patience_seconds: float = FIRST_PATIENCE_SECONDS) -> Storage | None:
@@ -82,10 +85,15 @@ def published(folder: SweepFolder, storage: Storage, say: Callable[[str], None])
         snapshots.finish(STOPPED_PATIENCE_SECONDS if isinstance(error, KeyboardInterrupt) else LAST_PATIENCE_SECONDS)
         raise
     snapshots.finish(LAST_PATIENCE_SECONDS)
+    snapshots.check()
 
 
 class Snapshots:
-    """Publishes from a thread of its own; a storage that is away is told, and tried again."""
+    """Signs and publishes, from a thread each; a storage that is away is told, and tried again.
+
+    Signing does not wait for an upload: a driver that is silent would be taken for gone. Whatever is written, it is
+    looked first whose name is there, for this process may have slept while another one took the sweep over.
+    """
 
     def __init__(self, folder: SweepFolder, storage: Storage, token: str, say: Callable[[str], None]) -> None:
         self._folder = folder
@@ -93,14 +101,19 @@ class Snapshots:
         self._token = token
         self._say = say
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="snapshots", daemon=True)
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for name, work in (("beat", self._beat), ("snapshots", self._work))
+        ]
         self._last: tuple[int, ...] = ()
+        self._missed: list[Exception] = []  # why the beats since the last good one were not written
         self._away = False
         self._superseded = False
 
     def start(self) -> None:
-        """Begin to publish."""
-        self._thread.start()
+        """Begin to sign and to publish."""
+        for thread in self._threads:
+            thread.start()
 
     def check(self) -> None:
         """Raise where another driver has taken the sweep over.
@@ -112,40 +125,60 @@ class Snapshots:
             raise LedgerError(f"{self._folder.name}: {_holder(self._storage)} has taken the sweep over; this one ends")
 
     def finish(self, patience_seconds: float) -> None:
-        """Publish the last state and take the driver's name away."""
+        """Publish the last state and take the driver's name away; neither, where it is another driver's by now."""
         self._ended.set()
         self._storage.patience_seconds = patience_seconds
-        self._thread.join(patience_seconds)
-        if self._superseded:
-            return
+        until = time.monotonic() + patience_seconds
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
         try:
-            if self._thread.is_alive():
+            if any(thread.is_alive() for thread in self._threads):
                 raise StorageError(f"{self._storage.uri}: it has not answered for {patience_seconds:g} s")
+            self._hold()
             if self._folder.spec.exists():  # else nothing was planned
                 self.publish()
+            self._hold()
             self._storage.delete(DRIVER)
-        except (UserError, OSError) as error:
-            self._say(f"the last state could not be published ({error}); the next `sweep resume` does it")
+        except Exception as error:  # whatever it is, the sweep's own end is told, and not this one
+            if not self._superseded:
+                self._say(f"the last state could not be published ({error}); the next `sweep resume` does it")
+
+    def _hold(self) -> None:
+        """Raise where the sweep is another driver's, or has been since this one published."""
+        token = _read_json(self._storage, DRIVER).get("token")
+        if token is None:  # taken away by hand, or by a driver that came and went
+            pointer = _read_json(self._storage, POINTER)
+            if pointer and _is_behind(self._folder, pointer):
+                self._superseded = True
+        elif token != self._token:
+            self._superseded = True
+        self.check()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT_SECONDS):
+            try:
+                self._hold()
+                _sign(self._storage, self._token, before_commit=self._hold)
+                self._missed = []
+            except Exception as error:  # whatever it is, a beat that stops would tell others that we are gone
+                if self._superseded:
+                    return
+                self._missed = [*self._missed, error][-MISSED_BEATS:]
 
     def _work(self) -> None:
         published_at = -PUBLISH_SECONDS
-        while not self._ended.wait(BEAT_SECONDS):
+        while not self._ended.wait(BEAT_SECONDS) and not self._superseded:
             try:
-                if _read_json(self._storage, DRIVER).get("token") != self._token:
-                    self._superseded = True
-                    return
-                _sign(self._storage, self._token)
+                if len(self._missed) == MISSED_BEATS:
+                    raise self._missed[-1]
                 if time.monotonic() - published_at >= PUBLISH_SECONDS and self._folder.spec.exists():
                     self.publish()
                     published_at = time.monotonic()
                 if self._away:
                     self._say("the storage answers again; the record is published there")
                 self._away = False
-            except (
-                UserError,
-                OSError,
-            ) as error:  # whatever it is, a beat that stops would tell others that we are gone
-                if not self._away:
+            except Exception as error:  # whatever it is, the next snapshot may do
+                if not self._away and not self._superseded:
                     self._say(f"{error}; training goes on, and this is tried again")
                 self._away = True
 
@@ -154,7 +187,9 @@ class Snapshots:
 
         Raises:
             StorageError: the storage cannot be written.
+            LedgerError: another driver has taken the sweep over; nothing more is written.
         """
+        self._hold()
         for path in (self._folder.spec, self._folder.provenance):
             if path.exists():
                 self._storage.write(path.name, path.read_bytes())
@@ -163,7 +198,7 @@ class Snapshots:
             self._put_ledger()
             self._last = state
         status = sweep_status(self._folder) | {"published": time.time(), "host": socket.gethostname()}
-        self._storage.write(STATUS, json.dumps(status, indent=2).encode())
+        self._storage.write(STATUS, json.dumps(status, indent=2).encode(), before_commit=self._hold)
 
     def _put_ledger(self) -> None:
         before = _read_json(self._storage, POINTER)
@@ -173,13 +208,14 @@ class Snapshots:
             copy_ledger(self._folder.ledger, copy)
             content = copy.read_bytes()
         pointer = {
-            "sequence": sequence, "ledger": f"ledger-{sequence:06d}.sqlite", "published": time.time(),
-            "sha256": hashlib.sha256(content).hexdigest(), "driver": self._token,
+            "sequence": sequence, "ledger": f"ledger-{sequence:06d}-{self._token[:8]}.sqlite",
+            "published": time.time(), "sha256": hashlib.sha256(content).hexdigest(), "driver": self._token,
         }  # fmt: skip
         text = json.dumps(pointer)
         self._storage.write(str(pointer["ledger"]), content)
+        self._hold()  # the upload may have taken a while
         write_aside(self._folder.published, text)  # before the storage says so: this folder is never behind it
-        self._storage.write(POINTER, text.encode())
+        self._storage.write(POINTER, text.encode(), before_commit=self._hold)
         for name in self._storage.names():
             if _LEDGER.fullmatch(name) and name not in (pointer["ledger"], before.get("ledger")):
                 self._storage.delete(name)
@@ -273,13 +309,15 @@ def _is_gone(record: dict[str, Any]) -> bool:
 _since = time.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _sign(storage: Storage, token: str) -> None:
+def _sign(storage: Storage, token: str, before_commit: Callable[[], None] | None = None) -> None:
     record = {"host": socket.gethostname(), "pid": os.getpid(), "since": _since, "token": token, "beat": time.time()}
-    storage.write(DRIVER, json.dumps(record).encode())
+    storage.write(DRIVER, json.dumps(record).encode(), before_commit)
 
 
 def _holder(storage: Storage) -> str:
     record = _read_json(storage, DRIVER)
+    if not record:
+        return "another driver"
     return f"pid {record.get('pid')} on {record.get('host')} since {record.get('since')}"
 
 

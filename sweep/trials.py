@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_TRIALS = 100_000
 """So many may wait on the actor that tells them of the end."""
+MOST_LOST_NODES = 10
+"""So often a pack may lose its node, twice in a row without an epoch between, before that counts as its failure."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Trials:
         self._fail_fast = fail_fast
         self._snapshots = snapshots
         self._rounds: list[Round] = []
+        self._lost_nodes: Counter[str] = Counter()  # id of a pack → how often
 
     def train(self, now: Round) -> None:
         """Train a round.
@@ -139,7 +143,13 @@ class Trials:
         It is in the ledger at once, so that a driver that dies now leaves it to the next one.
         """
         pack, gpus = failure.pack, now.gpus_per_trial
-        if now.last or not self.retries:
+        if not self.retries:
+            return None
+        if failure.lost_its_node and self._lost_nodes[pack.pack_id] < MOST_LOST_NODES:
+            self._lost_nodes[pack.pack_id] += 1
+            self._rounds.append(Round((pack,), 1, gpus, now.last))
+            return "its node was lost: it is tried again from its last checkpoint"
+        if now.last:
             return None
         if failure.progressed:
             self._rounds.append(Round((pack,), 1, gpus))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from search_spaces.errors import StorageError, SweepFolderError
-from sweep.control import SILENT_SECONDS, Control, ControlStorage
-from sweep.remote_status import ask_remote_driver, remote_status
+from sweep.control import SILENT_SECONDS, Control, ControlStorage, published
+from sweep.remote_status import SNAPSHOT, ask_remote_driver, remote_status
 from sweep.status import sweep_status
 from tests.builders import two_by_two_runs
 from tests.sweep.test_control import DRIVER, wait_until
@@ -62,9 +62,9 @@ def test_where_nothing_was_published_it_says_so_in_one_line(address: str) -> Non
 
 def test_what_a_driver_publishes_is_shown_and_what_is_asked_reaches_it(address: str) -> None:
     with Control(DRIVER) as control:
-        control.serve(ControlStorage(storage_of(address)))
         control.tell(NUMBERS)
-        wait_until(lambda: "control" if storage_of(address).names("control") else "")
+        control.serve(ControlStorage(storage_of(address)))
+        wait_until(lambda: published(ControlStorage(storage_of(address))))
         status = remote_status(address)
         assert {key: status[key] for key in ("name", "running", "done", "epochs_share")} == {
             "name": "mine", "running": 2, "done": 1, "epochs_share": 0.5,
@@ -73,6 +73,7 @@ def test_what_a_driver_publishes_is_shown_and_what_is_asked_reaches_it(address: 
         assert (status["driver"]["slots_used"], status["driver"]["rate"]) == (2, 2.0)
         assert ask_remote_driver(address, "stop")["driver"] == DRIVER["driver"]
         wait_until(lambda: control.asked is Ask.STOP)
+        storage_of(address).write(SNAPSHOT, b'{"data": "synthetic"}')
     status = remote_status(address)
     assert (status["driver"], status["running"], status["interrupted"]) == (None, 0, 2)
     assert status["resume"] == f"sweep resume {address}"
@@ -83,12 +84,22 @@ def test_what_a_driver_publishes_is_shown_and_what_is_asked_reaches_it(address: 
 
 def test_a_driver_that_is_silent_for_too_long_is_dead(tmp_path: Path) -> None:
     address = f"{tmp_path}/mine"
+    storage_of(address).write(SNAPSHOT, b'{"data": "synthetic"}')
     for told_at, driven in ((time.time(), True), (time.time() - SILENT_SECONDS, False)):
         told = {**DRIVER, **NUMBERS, "phase": "training", "told_at": told_at}
         storage_of(address).write("control/status.json", json.dumps(told).encode())
         status = remote_status(address)
         assert (status["driver"] is not None) is driven
         assert (status["running"], status["interrupted"]) == ((2, 0) if driven else (0, 2))
+
+
+def test_a_driver_that_ended_and_left_no_snapshot_left_nothing_to_go_on_with(address: str) -> None:
+    with Control(DRIVER) as control:
+        control.serve(ControlStorage(storage_of(address)))
+        wait_until(lambda: published(ControlStorage(storage_of(address))))
+        assert remote_status(address)["driver"]["phase"] == "starting"
+    with pytest.raises(StorageError, match="no sweep has been published there"):
+        remote_status(address)
 
 
 def test_a_snapshot_alone_is_shown_with_all_that_a_folder_shows(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -44,7 +46,7 @@ def place(request: pytest.FixtureRequest, server: S3Server, tmp_path: Path) -> s
     """Where sweeps are published."""
     if request.param == "folder":
         return str(tmp_path / "shared")
-    return server.uri("here", request.node.name.partition("[")[0])
+    return server.uri("here", re.sub(r"\W+", "-", request.node.name).rstrip("-"))
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def test_another_machine_gets_the_record_as_it_was(folder: SweepFolder, place: s
     for mine, theirs in zip(frames(folder), frames(there), strict=True):
         pd.testing.assert_frame_equal(mine, theirs)
     names = storage_of(place).names()
-    assert [name for name in names if name.startswith("ledger-")] == ["ledger-000001.sqlite", "ledger-000002.sqlite"]
+    assert [name[:13] for name in names if name.startswith("ledger-")] == ["ledger-000001", "ledger-000002"]
     assert DRIVER not in names
     assert json.loads(storage_of(place).read("status.json") or b"")["epochs_done"] == 2
 
@@ -120,7 +122,8 @@ def test_the_first_machine_does_not_go_on_from_what_the_second_has_left_behind(
 
 def test_a_ledger_that_was_changed_on_the_way_is_not_believed(folder: SweepFolder, place: str, tmp_path: Path) -> None:
     publish(folder, place)
-    storage_of(place).write("ledger-000001.sqlite", b"something else")
+    (ledger,) = [name for name in storage_of(place).names() if name.startswith("ledger-")]
+    storage_of(place).write(ledger, b"something else")
     with pytest.raises(StorageError, match="its newest ledger is missing or damaged"):
         fetch(address_of(place), tmp_path / "elsewhere")
     assert not (tmp_path / "elsewhere" / "mine").exists()
@@ -179,16 +182,90 @@ def test_a_driver_that_was_taken_over_ends_and_publishes_nothing(
 ) -> None:
     monkeypatch.setattr(snapshot, "BEAT_SECONDS", 0.1)
     storage = storage_of(place)
+    stolen = {"host": socket.gethostname(), "pid": 1, "since": "now", "token": "theirs", "beat": time.time()}
+    until = time.monotonic() + PATIENCE_SECONDS
     with ExitStack() as stack:
+        stack.enter_context(pytest.raises(LedgerError, match=r"pid 1 on .* has taken the sweep over; this one ends"))
         mine = stack.enter_context(published(folder, storage, lambda text: None))
-        stolen = {"host": socket.gethostname(), "pid": 1, "since": "now", "token": "theirs", "beat": time.time()}
-        until = time.monotonic() + PATIENCE_SECONDS
-        with pytest.raises(LedgerError, match=r"pid 1 on .* has taken the sweep over; this one ends"):
-            while time.monotonic() < until:
-                storage.write(DRIVER, json.dumps(stolen).encode())  # again: a beat may have come in between
-                time.sleep(0.05)
-                mine.check()
+        while time.monotonic() < until:
+            storage.write(DRIVER, json.dumps(stolen).encode())  # again: a beat may have come in between
+            time.sleep(0.05)
+            mine.check()
     assert json.loads(storage.read(DRIVER) or b"")["token"] == "theirs"
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_driver_that_slept_while_it_was_taken_over_leaves_its_successors_record_alone(
+    folder: SweepFolder, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    """It never looked meanwhile; its successor is still at work, or has come and gone."""
+    publish(folder, place)
+    monkeypatch.setattr(snapshot, "BEAT_SECONDS", 1e6)
+    with ExitStack() as stack:
+        stack.enter_context(pytest.raises(LedgerError, match="has taken the sweep over; this one ends"))
+        mine = stack.enter_context(published(folder, storage_of(place), lambda text: None))
+        storage_of(place).delete(DRIVER)  # as if it had been silent for too long
+        there, _ = fetch(address_of(place), tmp_path / "elsewhere")
+        add_epoch(there, 2)
+        publish(there, place)
+        if not gone:
+            other = {"host": "far-away", "pid": 1, "since": "now", "token": "theirs", "beat": time.time()}
+            storage_of(place).write(DRIVER, json.dumps(other).encode())
+        before = contents(place)
+        add_epoch(folder, 3)
+        with pytest.raises(LedgerError):
+            mine.publish()
+    assert contents(place) == before
+
+
+def contents(place: str) -> dict[str, bytes | None]:
+    storage = storage_of(place)
+    return {name: storage.read(name) for name in storage.names()}
+
+
+def test_a_name_that_was_taken_away_is_signed_again(
+    folder: SweepFolder, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "BEAT_SECONDS", 0.1)
+    storage = storage_of(place)
+    with published(folder, storage, lambda text: None) as mine:
+        before = json.loads(storage.read(DRIVER) or b"")["token"]
+        storage.delete(DRIVER)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while (found := storage.read(DRIVER)) is None and time.monotonic() < until:
+            time.sleep(0.05)
+        mine.check()
+        assert json.loads(found or b"")["token"] == before
+
+
+def test_the_beat_goes_on_while_a_ledger_is_uploaded_and_whatever_goes_wrong_is_told(
+    folder: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upload takes longer than the sweep; then the ledger is no ledger any more."""
+    monkeypatch.setattr(snapshot, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(snapshot, "PUBLISH_SECONDS", 0.0)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def copy_slowly(source: Path, target: Path) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        raise ValueError("no ledger")
+
+    monkeypatch.setattr(snapshot, "copy_ledger", copy_slowly)
+    said: list[str] = []
+    storage = storage_of(str(tmp_path / "shared"))
+    until = time.monotonic() + PATIENCE_SECONDS
+    with published(folder, storage, said.append):
+        assert begun.wait(PATIENCE_SECONDS)
+        before = storage.read(DRIVER)
+        while storage.read(DRIVER) == before and time.monotonic() < until:
+            time.sleep(0.05)
+        assert storage.read(DRIVER) != before
+        go_on.set()
+        while not said and time.monotonic() < until:
+            time.sleep(0.05)
+    assert said[0] == "no ledger; training goes on, and this is tried again"
+    assert DRIVER in storage.names()
 
 
 def test_a_storage_that_is_away_is_told_once_and_the_record_is_published_when_it_is_back(

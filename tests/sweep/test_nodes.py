@@ -1,0 +1,106 @@
+"""What a cluster's nodes have is looked at before anything is written; what was asked of it is taken back."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from search_spaces.errors import SpecError
+from sweep.control import ControlFolder, put_request
+from sweep.driver import drive
+from sweep.folder import SweepFolder
+from sweep.nodes import check_resources
+from sweep.spec import Spec, parse_spec
+from sweep.stopping import Stopped
+from trainables.stop_signal import Ask
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own, in this process and at its end
+
+PATIENCE_SECONDS = 120  # a bound for what hangs
+TOO_LARGE = """
+data = "synthetic:n_train=1000,n_test=100,seed=0"
+epochs = 1
+[protocol]
+batch_size = 64
+[resources]
+cpus_per_trial = 1000
+[[configurations]]
+optimizer = {name = "SGD", lr = 0.05}
+"""
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """One Ray for this file, with two logical CPUs."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()
+
+
+def waiting(**overrides: Any) -> Spec:
+    return parse_spec(TOO_LARGE, where="s.toml", name="s", overrides=overrides)
+
+
+def asked_of_the_cluster() -> list[Any]:
+    """Return what Ray's autoscaler is asked to have, where it reads it."""
+    from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    return list(json.loads(_internal_kv_get(AUTOSCALER_RESOURCE_REQUEST_CHANNEL) or b"[]"))
+
+
+@pytest.mark.parametrize("how", [Stopped, KeyboardInterrupt])
+def test_what_a_cluster_was_asked_to_have_is_taken_back_whoever_ends_the_wait(
+    ray: Any, how: type[KeyboardInterrupt]
+) -> None:
+    seen: list[list[Any]] = []
+
+    def heard() -> Ask:
+        seen.append(asked_of_the_cluster())
+        if how is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return Ask.STOP
+
+    with pytest.raises(how):
+        check_resources(waiting(**{"cluster.wait": 3600}), heard=heard)
+    assert "1000" in str(seen)
+    assert asked_of_the_cluster() == []
+
+
+def test_a_cluster_that_does_not_grow_is_told_with_what_is_missing(ray: Any) -> None:
+    with pytest.raises(SpecError, match=r"resources.cpus_per_trial.*asked 1000 CPU a trial, the cluster has 2"):
+        check_resources(waiting(**{"cluster.wait": 0.1}))
+    assert asked_of_the_cluster() == []
+
+
+def test_asked_to_end_while_it_waits_for_the_cluster_a_new_sweep_leaves_nothing(ray: Any, tmp_path: Path) -> None:
+    """Neither a folder that could not be resumed, nor, in its storage, the word of a driver that could be."""
+    folder = SweepFolder(tmp_path / "runs", "s")
+
+    def ask() -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while "waiting up to" not in screen.getvalue() and time.monotonic() < until:
+            time.sleep(0.05)
+        driver = json.loads(folder.lock.read_text())["driver"]
+        put_request(ControlFolder(folder.control), "stop", driver)
+
+    screen = io.StringIO()
+    asking = threading.Thread(target=ask)
+    asking.start()
+    spec = waiting(**{"cluster.wait": 3600, "storage": str(tmp_path / "shared")})
+    with pytest.raises(Stopped):
+        drive(spec, folder.runs_dir, Console(file=screen, width=200))
+    asking.join()
+    assert not folder.path.exists()
+    assert [name for _, _, names in os.walk(tmp_path / "shared") for name in names] == []
