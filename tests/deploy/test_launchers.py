@@ -60,6 +60,30 @@ def test_every_node_of_the_cluster_asks_for_the_token_that_it_is_given() -> None
     assert "--dashboard-host=127.0.0.1" in config["head_start_ray_commands"][-1]
 
 
+def test_a_sweep_on_the_cluster_waits_for_its_first_worker() -> None:
+    """No node that is always there has a CPU for a trial; without `--wait` every sweep would be refused."""
+    config = read("ray-cluster.yaml")
+    types = config["available_node_types"]
+    always = [types[config["head_node_type"]], *(one for one in types.values() if one.get("min_workers", 0) > 0)]
+    assert not any(one["resources"]["CPU"] for one in always)
+    commands = re.findall(r"sweep (?:run|resume) .*?--address auto[^'`]*", (DEPLOY / "ray-cluster.yaml").read_text())
+    assert len(commands) == 2
+    assert all(re.search(r"--wait \d+", command) for command in commands)
+
+
+def test_every_node_of_the_cluster_has_a_profile_the_same_image_and_the_python_that_is_required() -> None:
+    config = read("ray-cluster.yaml")
+    text = (DEPLOY / "ray-cluster.yaml").read_text()
+    nodes = [one["node_config"] for one in config["available_node_types"].values()]
+    assert len({node["ImageId"] for node in nodes}) == 1
+    for node in nodes:
+        assert re.search(rf"^# .*\b{node['IamInstanceProfile']['Name']}\b", text, re.MULTILINE)  # see the header
+    python = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    environments = [line for line in config["setup_commands"] if " venv " in line]
+    assert len(environments) == 1
+    assert f" --python {python} " in environments[0]
+
+
 # The fields of KubeRay's API reference (v1.6) that a launcher of ours may use, with the kinds of their values.
 RAYJOB = {
     "entrypoint": str, "runtimeEnvYAML": str, "shutdownAfterJobFinishes": bool, "ttlSecondsAfterFinished": int,
