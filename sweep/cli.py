@@ -132,8 +132,10 @@ def resume(
 
 
 def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
+    from sweep.cluster import check_record_stays
     from sweep.driver import drive
 
+    check_record_stays(runs_dir, spec.storage)
     again = resume_command(spec.name, runs_dir)
     try:
         outcome = drive(spec, runs_dir, Console(), **how)

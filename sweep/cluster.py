@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import re
 import shlex
@@ -10,13 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from socket import create_connection
 from typing import Any
 
 from search_spaces import Configuration
-from search_spaces.errors import EnvironmentMismatchError, SpecError
+from search_spaces.errors import EnvironmentMismatchError, SpecError, SweepFolderError
 
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 25.0
@@ -24,6 +25,8 @@ PROBE_SECONDS = 25.0
 PACKAGES = ("search_spaces", "trainables")
 """What a trial needs of ours, and all that the nodes are sent."""
 MEND = "local, auto, or HOST:PORT"
+JOB_FOLDERS = ("runtime_resources", "working_dir_files")
+"""Where in its session's folder Ray unpacks the working directory of a job; it clears that away when it likes."""
 
 _HOST_PORT = re.compile(r"([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})")
 _NAMED = re.compile(r"([A-Za-z_]\w*)(\.\w+)*:[A-Za-z_][\w.]*")
@@ -53,12 +56,40 @@ def check_address(address: str) -> None:
 
 
 def _own_command() -> str:
-    """Return this command as it reads in a shell on the head node."""
+    """Return this command as it reads on the head node, with a place for the record that outlives the job."""
     words = [word for word in sys.argv[1:] if not word.startswith("--address=")]
     while "--address" in words:
         at = words.index("--address")
         del words[at : at + 2]
-    return shlex.join(["python", "-m", "sweep", *(words or ["run", "SPACE"]), "--address", "auto"])
+    words = words or ["run", "SPACE"]
+    runs_dir = _given("--runs-dir", words)
+    kept = _given("--storage", words) or (runs_dir and Path(runs_dir).is_absolute())
+    words += [] if kept else ["--storage", "PLACE"]
+    return shlex.join(["python", "-m", "sweep", *words, "--address", "auto"])
+
+
+def _given(flag: str, words: Sequence[str]) -> str | None:
+    """Return the value that ``flag`` has in a command's ``words``, None where it is not there."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == flag:
+            return following
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return None
+
+
+def check_record_stays(runs_dir: Path, storage: str) -> None:
+    """Refuse to keep the only record of a sweep in a folder that Ray takes away with the job that it belongs to.
+
+    Raises:
+        SweepFolderError: ``runs_dir`` lies there, and there is no ``storage``.
+    """
+    place = runs_dir.resolve()
+    if not storage and JOB_FOLDERS in itertools.pairwise(place.parts):
+        raise SweepFolderError(
+            f"{place}: lies in a job's own folder, which Ray takes away with the sweep in it; "
+            "give --storage PLACE, or an absolute --runs-dir elsewhere"
+        )
 
 
 def check_token(address: str) -> None:

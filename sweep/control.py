@@ -2,8 +2,9 @@
 
 ``stop`` and ``cancel`` are requests, each addressed to one driver by the id that stands in the sweep's lock, so that a
 request can never end another driver than the one that it was meant for. ``status.json`` is what the driver tells, every
-few seconds. Whoever reaches these files reaches the driver: on its machine, through a shared folder, or through the
-sweep's storage.
+few seconds, and as its last word how it ended: ``ended_by`` is ``stop`` or ``cancel`` (asked from another terminal),
+``signal``, ``error`` or ``done``. Whoever reaches these files reaches the driver: on its machine, through a shared
+folder, or through the sweep's storage.
 """
 
 from __future__ import annotations
@@ -108,6 +109,7 @@ class Control:
         self._wall_clock = wall_clock
         self._facts: Mapping[str, Any] = {}
         self._asked = Ask.NOTHING
+        self._ended_by = ""
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -123,6 +125,7 @@ class Control:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended_by = _end(kind, self._asked)
         self._over.set()
         for thread in self._threads:
             thread.join(timeout=2 * STORAGE_PATIENCE_SECONDS)
@@ -163,7 +166,17 @@ class Control:
     def _status(self, last: bool) -> dict[str, Any]:
         at_work = "training" if self._facts else "starting"
         phase = ENDED if last else {Ask.STOP: "stopping", Ask.CANCEL: "cancelling"}.get(self._asked, at_work)
-        return {**self._driver, "phase": phase, "told_at": self._wall_clock(), **self._facts}
+        end = {"ended_by": self._ended_by} if last else {}
+        return {**self._driver, "phase": phase, **end, "told_at": self._wall_clock(), **self._facts}
+
+
+def _end(kind: type[BaseException] | None, asked: Ask) -> str:
+    """Return what ended a driver that left its block with an exception of that ``kind`` and was ``asked`` to end."""
+    if kind is None:
+        return "done"
+    if not issubclass(kind, KeyboardInterrupt):
+        return "error"
+    return next((name for name, what in REQUESTS.items() if what is asked), "signal")
 
 
 def _addressee(request: bytes) -> str | None:

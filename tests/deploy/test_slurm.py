@@ -23,6 +23,7 @@ from tests.sweep.test_stopping import EPOCHS, PATIENCE_SECONDS, TEXT, environmen
 
 STAND_INS = {
     "srun": """#!/bin/bash
+echo "$SRUN_CPUS_PER_TASK $*" >> "$STEPS"
 while [[ "$1" == --* ]]; do shift; done
 if [ "$1" = hostname ]; then echo 127.0.0.1; else exec "$@"; fi
 """,
@@ -53,6 +54,7 @@ def job(tmp_path: Path) -> dict[str, str]:
         "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
         "TMPDIR": str(tmp_path / "local"),
         "REQUEUED": str(tmp_path / "requeued"),
+        "STEPS": str(tmp_path / "steps"),
         "SLURM_JOB_ID": str(os.getpid() % 10000),  # another port for each test process
         "SLURM_JOB_NODELIST": "first,second",
         "SLURM_CPUS_PER_TASK": "1",
@@ -108,6 +110,11 @@ def test_a_preempted_job_writes_checkpoints_is_requeued_and_resumes_to_the_same_
     assert process.returncode == 130, out + err
     assert "interrupted; go on with: sweep resume" in err
     assert (tmp_path / "requeued").read_text() == f"{job['SLURM_JOB_ID']}\n"
+    sessions = f"/tmp/ray-{job['SLURM_JOB_ID']}"
+    steps = (tmp_path / "steps").read_text().splitlines()
+    assert steps[-1] == f"1 --overlap --ntasks-per-node=1 rm -rf {sessions}"  # on every node of the job
+    assert all(step.startswith("1 ") for step in steps)  # with the CPUs of a task
+    assert not Path(sessions).exists()
     status = remote_status(f"{tmp_path}/shared/cut")
     assert status["interrupted"] > 0
     assert (status["driver"], status["running"], status["failed"]) == (None, 0, 0)
@@ -120,6 +127,43 @@ def test_a_preempted_job_writes_checkpoints_is_requeued_and_resumes_to_the_same_
     assert (tmp_path / "requeued").read_text().count("\n") == 1
     assert sweep(tmp_path, "run", "whole.toml", "--epochs", EPOCHS).returncode == 0
     pd.testing.assert_frame_equal(rows_of(folder.path), rows_of(tmp_path / "whole"), check_exact=True)
+
+
+TERM = "kill -TERM $PPID"
+
+
+@pytest.mark.parametrize(
+    ("ray", "sweep_status", "sweep_run", "begun"),
+    [
+        (f"{TERM}; exit 1", "exit 0", "exit 0", False),  # while the head starts
+        ("exit 0", f"{TERM}; exit 0", "exit 0", False),
+        ("exit 0", f"{TERM}; kill -TERM $$", "exit 0", False),  # everybody got it
+        ("exit 0", "exit 2", f"{TERM}; exec sleep 600", True),  # the driver has no answer of its own yet: 143
+        ("exit 0", "exit 2", f"{TERM}; {TERM}; exit 130", True),
+    ],
+)
+def test_a_job_that_is_ended_before_its_driver_is_at_work_is_requeued_too(
+    tmp_path: Path, job: dict[str, str], ray: str, sweep_status: str, sweep_run: str, begun: bool
+) -> None:
+    """With a `ray` and a `sweep` that only bring the signal at that moment."""
+    (tmp_path / "bin" / "ray").write_text(f'#!/bin/bash\n[ "$1" = health-check ] || exec sleep 600\n{ray}\n')
+    (tmp_path / "bin" / "sweep").write_text(
+        f'#!/bin/bash\nif [ "$1" = status ]; then {sweep_status}; fi\ntouch begun\n{sweep_run}\n'
+    )
+    process = batch(tmp_path, job)
+    out, err = end_of(process, [psutil.Process(process.pid)])
+    assert process.returncode == 130, out + err
+    assert (tmp_path / "requeued").read_text() == f"{job['SLURM_JOB_ID']}\n"
+    assert (tmp_path / "begun").exists() is begun
+
+
+def test_a_job_whose_driver_fails_is_not_requeued(tmp_path: Path, job: dict[str, str]) -> None:
+    (tmp_path / "bin" / "ray").write_text('#!/bin/bash\n[ "$1" = health-check ] || exec sleep 600\n')
+    (tmp_path / "bin" / "sweep").write_text("#!/bin/bash\nexit 2\n")
+    process = batch(tmp_path, job)
+    out, err = end_of(process, [psutil.Process(process.pid)])
+    assert process.returncode == 2, out + err
+    assert not (tmp_path / "requeued").exists()
 
 
 def test_without_its_words_it_says_how_it_is_called(job: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import subprocess
 import sys
@@ -11,23 +12,66 @@ import pytest
 
 from search_spaces import Configuration
 from search_spaces.errors import EnvironmentMismatchError, SpecError
-from sweep.cluster import check_address, check_reachable, check_token, shipped_modules
+from sweep.cluster import check_address, check_reachable, check_record_stays, check_token, shipped_modules
 from sweep.spec import parse_spec
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCK = '\n[[configurations]]\noptimizer = {name = "SGD", lr = 0.1}\n'
 
 
-def test_rays_client_is_refused_with_the_line_that_does_it_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        sys, "argv", ["sweep", "run", "my space.toml", "--address", "ray://head:10001", "--epochs", "3"]
-    )
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["run", "my s.toml", "--address", "ray://head:10001", "--epochs", "3"], "--storage PLACE "),
+        (["run", "my s.toml", "--address=ray://head:10001", "--epochs", "3", "--runs-dir", "mine"], "--storage PLACE "),
+        (["run", "my s.toml", "--epochs", "3", "--runs-dir", "/shared/runs"], ""),
+        (["run", "my s.toml", "--epochs", "3", "--runs-dir=/shared/runs"], ""),
+        (["run", "my s.toml", "--epochs", "3", "--storage", "s3://b/p"], ""),
+        (["run", "my s.toml", "--epochs", "3", "--storage=s3://b/p"], ""),
+    ],
+)
+def test_rays_client_is_refused_with_the_line_that_does_it_right(
+    words: list[str], kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job's working directory does not outlive it: the line says what keeps the record."""
+    monkeypatch.setattr(sys, "argv", ["sweep", *words])
     with pytest.raises(SpecError) as told:
         check_address("ray://head:10001")
-    assert str(told.value).endswith(
-        "say: ray job submit --address http://head:8265 --working-dir . -- "
-        "python -m sweep run 'my space.toml' --epochs 3 --address auto"
+    line = str(told.value).partition("say: ")[2]
+    given = shlex.join(word for word in words[4:] if "ray://" not in word and word != "--address")
+    assert line.startswith(
+        "ray job submit --address http://head:8265 --working-dir . -- python -m sweep run 'my s.toml' "
     )
+    assert line.endswith(f" {kept}--address auto")
+    assert shlex.split(line)[-2:] == ["--address", "auto"]
+    assert given in line
+
+
+@pytest.mark.parametrize("words", [[], ["--runs-dir", "mine"]])
+def test_a_sweep_whose_only_record_would_go_with_the_job_is_refused(tmp_path: Path, words: list[str]) -> None:
+    """As `ray job submit --working-dir .` runs it, without what keeps the record."""
+    job = tmp_path / "session_1" / "runtime_resources" / "working_dir_files" / "_ray_pkg_1"
+    job.mkdir(parents=True)
+    (job / "s.toml").write_text('data = "synthetic:n_train=1000,n_test=100,seed=0"' + BLOCK)
+    told = subprocess.run(
+        [sys.executable, "-m", "sweep", "run", "s.toml", "--address", "auto", *words],
+        cwd=job, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert told.returncode == 2, told.stderr
+    assert told.stderr.startswith(f"sweep: {job / (words[1] if words else 'runs')}: lies in a job's own folder, ")
+    assert "give --storage PLACE, or an absolute --runs-dir elsewhere" in told.stderr
+    assert len(told.stderr.splitlines()) == 1
+    assert [path.name for path in job.iterdir()] == ["s.toml"]
+
+
+def test_a_record_that_outlives_the_job_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_1"
+    job.mkdir(parents=True)
+    monkeypatch.chdir(job)
+    check_record_stays(Path("runs"), "s3://bucket/prefix")
+    check_record_stays(tmp_path / "runs", "")
+    monkeypatch.chdir(tmp_path)
+    check_record_stays(Path("runs"), "")
 
 
 @pytest.mark.parametrize(

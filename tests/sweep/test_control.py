@@ -26,6 +26,7 @@ from sweep.control import (
 from sweep.folder import SweepFolder
 from sweep.lock import driving
 from sweep.status import ask_driver, driver_of, sweep_status
+from sweep.stopping import Stopped
 from tests.builders import two_by_two_runs
 from tests.sweep.test_status import begin
 from trainables.stop_signal import Ask
@@ -85,7 +86,31 @@ def test_what_a_driver_tells_goes_from_starting_to_ended(place: ControlFolder) -
         wait_until(lambda: phase() == "training")
         put_request(place, "stop", "d1")
         wait_until(lambda: phase() == "stopping")
-    assert published(place) == {**DRIVER, "runs": 3, "phase": ENDED, "told_at": 5.0}
+    assert published(place) == {**DRIVER, "runs": 3, "phase": ENDED, "ended_by": "done", "told_at": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("request_name", "end", "told"),
+    [
+        ("stop", Stopped, "stop"),
+        ("cancel", Stopped, "cancel"),
+        (None, Stopped, "signal"),
+        (None, KeyboardInterrupt, "signal"),
+        ("stop", OSError, "error"),
+    ],
+)
+def test_a_drivers_last_word_is_what_ended_it(
+    place: ControlFolder, request_name: str | None, end: type[BaseException], told: str
+) -> None:
+    with pytest.raises(end), Control(DRIVER) as control:
+        control.serve(place)
+        if request_name:
+            put_request(place, request_name, "d1")
+            wait_until(lambda: control.asked is not Ask.NOTHING)
+        raise end
+    last = published(place)
+    assert last is not None
+    assert (last["phase"], last["ended_by"]) == (ENDED, told)
 
 
 def test_a_place_that_cannot_be_written_is_no_hindrance(tmp_path: Path, place: ControlFolder) -> None:
