@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import os
 import re
 import shlex
@@ -19,9 +20,11 @@ from typing import Any
 from search_spaces import Configuration
 from search_spaces.errors import EnvironmentMismatchError, SpecError, SweepFolderError
 
+ANSWER_SECONDS = 30.0
+"""What a cluster gets for all that is asked of it before anything starts, its connection and its nodes; Ray would try a
+wrong token for 20 seconds, and an address without a node for minutes."""
+ANSWER_VARIABLE = "LENET_SWEEP_ANSWER_SECONDS"
 CONNECT_SECONDS = 5.0
-PROBE_SECONDS = 25.0
-"""What Ray gets to connect; it would try a wrong token for 20 seconds, and an address without a node for minutes."""
 PACKAGES = ("search_spaces", "trainables")
 """What a trial needs of ours, and all that the nodes are sent."""
 MEND = "local, auto, or HOST:PORT"
@@ -115,13 +118,30 @@ def check_token(address: str) -> None:
     os.environ["RAY_AUTH_MODE"] = "token"
 
 
+def answer_seconds() -> float:
+    """Return what a cluster gets to answer: ``LENET_SWEEP_ANSWER_SECONDS`` where a slow one needs more.
+
+    Raises:
+        SpecError: the variable is no number of seconds.
+    """
+    asked = os.environ.get(ANSWER_VARIABLE, "")
+    try:
+        seconds = float(asked or ANSWER_SECONDS)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise SpecError(ANSWER_VARIABLE, repr(asked), "a number of seconds, such as 60")
+    return seconds
+
+
 def check_reachable(address: str) -> None:
     """Try the connection in a process of its own: Ray itself may hang, and tells only the screen why.
 
     Raises:
+        SpecError: ``LENET_SWEEP_ANSWER_SECONDS`` is no number of seconds.
         EnvironmentMismatchError: nobody listens, another token, another version of Ray or Python, or no node here.
     """
-    told = f"address {address!r}"
+    told, until = f"address {address!r}", time.monotonic() + answer_seconds()
     if match := _HOST_PORT.fullmatch(address):
         try:
             create_connection((match[1].strip("[]"), int(match[2])), timeout=CONNECT_SECONDS).close()
@@ -130,7 +150,7 @@ def check_reachable(address: str) -> None:
             raise EnvironmentMismatchError(
                 f"{told}: nobody answers there ({reason}); `ray start --head` prints the right one"
             ) from error
-    said = _probe(address)
+    said = _probe(address, until)
     if said is None:
         return
     if "InvalidAuthToken" in said or "Unauthenticated" in said:
@@ -143,8 +163,9 @@ def check_reachable(address: str) -> None:
     raise EnvironmentMismatchError(f"{told}: no Ray cluster answers there ({reason[:300]}){mend}")
 
 
-def _probe(address: str) -> str | None:
+def _probe(address: str, until: float) -> str | None:
     """Return what a process that connects to ``address`` says of its failure; None where it succeeds."""
+    began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", PROBE, address], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, text=True, errors="replace",
@@ -153,7 +174,6 @@ def _probe(address: str) -> str | None:
     assert process.stderr is not None
     reader = threading.Thread(target=lambda stream: said.extend(stream), args=(process.stderr,), daemon=True)
     reader.start()
-    until = time.monotonic() + PROBE_SECONDS
     try:
         while process.poll() is None and time.monotonic() < until and not any("InvalidAuthToken" in x for x in said):
             time.sleep(0.05)
@@ -165,7 +185,7 @@ def _probe(address: str) -> str | None:
         process.wait()
         reader.join()
         process.stderr.close()
-    return "".join(said) or (f"no answer in {PROBE_SECONDS:g} s" if silent else f"exit code {process.returncode}")
+    return "".join(said) or (f"no answer in {until - began:.0f} s" if silent else f"exit code {process.returncode}")
 
 
 def shipped_modules(configurations: Iterable[Configuration]) -> list[str]:

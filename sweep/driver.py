@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -181,11 +182,13 @@ def _cluster(
     from sweep.snapshot import DRIVER, sweep_storage
 
     address = spec.cluster.address
+    began = time.monotonic()
     with ray_session(address, shipped_modules(configurations) if address != "local" else ()) as resources:
+        spent_seconds = time.monotonic() - began
         check_resources(spec, lambda text: _tell(console, text), lambda: control.asked)
         if address != "local":
             storage = sweep_storage(spec)
-            check_nodes(storage.uri if storage else "", DRIVER)
+            check_nodes(storage.uri if storage else "", DRIVER, spent_seconds)
         yield resources
 
 

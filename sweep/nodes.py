@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from search_spaces.errors import EnvironmentMismatchError, SpecError
+from sweep.cluster import ANSWER_VARIABLE, answer_seconds
 from sweep.spec import Spec
 from sweep.stopping import Stopped
 from trainables.stop_signal import Ask
 
-ANSWER_SECONDS = 25.0
-"""What the nodes get to say what they are made of; the first to be asked unpacks what it is sent."""
+LEAST_ANSWER_SECONDS = 1.0
 LIBRARIES = ("torch", "numpy")
 MOST_NAMED = 4
 _FUZZ = 1e-9
@@ -40,10 +40,11 @@ def look(storage: str, marker: str) -> dict[str, str]:
     return found
 
 
-def check_nodes(storage: str = "", marker: str = "") -> None:
+def check_nodes(storage: str = "", marker: str = "", spent_seconds: float = 0.0) -> None:
     """Ask every node, in a task that needs no CPU, what it is made of, and hold it against this driver.
 
-    ``marker`` is a file that the driver wrote into ``storage``.
+    ``marker`` is a file that the driver wrote into ``storage``; ``spent_seconds`` is what connecting took of
+    :func:`sweep.cluster.answer_seconds`. The first task on a node waits until what is sent there is unpacked.
 
     Raises:
         EnvironmentMismatchError: nodes that differ, do not answer or do not reach the storage, each by its name.
@@ -51,6 +52,7 @@ def check_nodes(storage: str = "", marker: str = "") -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    until = time.monotonic() + max(LEAST_ANSWER_SECONDS, answer_seconds() - spent_seconds)
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the nodes have nothing of this package
     try:
         task = ray.remote(num_cpus=0, max_retries=0)(look)
@@ -61,7 +63,7 @@ def check_nodes(storage: str = "", marker: str = "") -> None:
             for node in ray.nodes()
             if node["Alive"]
         }
-        ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
+        ray.wait(list(asked), num_returns=len(asked), timeout=max(0.0, until - time.monotonic()))
     finally:
         ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
     here = look("", "")
@@ -80,7 +82,7 @@ def _problems(answer: Any, here: Mapping[str, str], ray: Any) -> list[str]:
     try:
         there = ray.get(answer, timeout=0)
     except ray.exceptions.GetTimeoutError:
-        return [f"does not answer within {ANSWER_SECONDS:g} s"]
+        return [f"does not answer within {answer_seconds():g} s ({ANSWER_VARIABLE} gives a slow cluster more)"]
     except ray.exceptions.RayError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return [f"cannot run a task ({lines[-1][:200] if lines else type(error).__name__})"]

@@ -6,10 +6,13 @@ Only `srun` and `scontrol` stand in for Slurm's: a step runs at once, on this ma
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -55,12 +58,20 @@ def job(tmp_path: Path) -> dict[str, str]:
         "TMPDIR": str(tmp_path / "local"),
         "REQUEUED": str(tmp_path / "requeued"),
         "STEPS": str(tmp_path / "steps"),
-        "SLURM_JOB_ID": str(os.getpid() % 10000),  # another port for each test process
+        "SLURM_JOB_ID": job_with_a_free_port(),
         "SLURM_JOB_NODELIST": "first,second",
         "SLURM_CPUS_PER_TASK": "1",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all ports on loopback
         "RAY_USAGE_STATS_ENABLED": "0",
     }
+
+
+def job_with_a_free_port() -> str:
+    """Return the id of a job to which `slurm.sbatch` gives a port that nobody has: 20000 + its last four digits."""
+    for digits in random.Random(os.getpid()).sample(range(10000), 100):
+        with suppress(OSError), socket.create_server(("", 20000 + digits)):
+            return f"{os.getpid()}{digits:04d}"
+    raise AssertionError("none of a hundred ports is free")
 
 
 def batch(folder: Path, job: dict[str, str]) -> subprocess.Popen[str]:

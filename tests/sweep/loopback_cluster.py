@@ -20,6 +20,8 @@ import psutil
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 400  # a bound for what hangs; no test passes by it
 HIDE = 'mount -t tmpfs tmpfs "$0" && exec "$@"'
+FREE_PORTS = ["--dashboard-agent-listen-port=0", "--min-worker-port=0", "--max-worker-port=0"]
+"""Ray's own choice would be the same for every cluster of this machine."""
 COUNT = """
 import sys, time, ray
 ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR", configure_logging=False)
@@ -66,6 +68,7 @@ class LoopbackCluster:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
         self.environment = kept | {
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0",
+            "LENET_SWEEP_ANSWER_SECONDS": "120",  # all nodes share this machine with other work
             "RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "4",
         }  # fmt: skip
         self.nodes: list[Node] = []
@@ -81,6 +84,7 @@ class LoopbackCluster:
 
     def _start(self, name: str, *arguments: str, hide: bool = True, **environment: str) -> Node:
         command = [self.python, "-m", "ray.scripts.scripts", "start", *arguments, "--disable-usage-stats", "--block"]
+        command += FREE_PORTS
         if hide and self.hides:
             command = ["unshare", "-m", "sh", "-c", HIDE, str(self.hidden), *command]
         return Node(command, self.environment | environment, self.place / f"{name}.log")

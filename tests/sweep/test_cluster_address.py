@@ -12,7 +12,14 @@ import pytest
 
 from search_spaces import Configuration
 from search_spaces.errors import EnvironmentMismatchError, SpecError
-from sweep.cluster import check_address, check_reachable, check_record_stays, check_token, shipped_modules
+from sweep.cluster import (
+    ANSWER_VARIABLE,
+    check_address,
+    check_reachable,
+    check_record_stays,
+    check_token,
+    shipped_modules,
+)
 from sweep.spec import parse_spec
 
 ROOT = Path(__file__).parent.parent.parent
@@ -127,11 +134,18 @@ def test_where_nobody_listens_that_is_told_and_nothing_is_made(tmp_path: Path) -
 
 def test_a_server_that_is_no_ray_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes the connection and says nothing: Ray itself would wait for minutes."""
-    monkeypatch.setattr("sweep.cluster.PROBE_SECONDS", 8.0)
+    monkeypatch.setenv(ANSWER_VARIABLE, "8")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(EnvironmentMismatchError, match="no Ray cluster answers there") as told:
             check_reachable(f"127.0.0.1:{silent.getsockname()[1]}")
         assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("seconds", ["soon", "0", "-3", "nan", "inf"])
+def test_a_wait_that_is_no_number_of_seconds_is_told(seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ANSWER_VARIABLE, seconds)
+    with pytest.raises(SpecError, match=f"LENET_SWEEP_ANSWER_SECONDS.*{seconds}.*a number of seconds"):
+        check_reachable("auto")
 
 
 def test_the_nodes_are_sent_what_the_spec_names_out_of_the_working_directory(

@@ -21,6 +21,7 @@ import pytest
 
 from sweep.folder import SweepFolder
 from sweep.status import sweep_status
+from tests.sweep.loopback_cluster import FREE_PORTS
 from tests.sweep.test_stopping import EPOCHS, PATIENCE_SECONDS, TEXT, environment, rows_of, states
 
 pytestmark = pytest.mark.ray
@@ -47,7 +48,7 @@ class JobServer:
                 *RAY, "start", "--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=2",
                 "--include-dashboard=true", "--dashboard-host=127.0.0.1",
                 f"--dashboard-port={self.address.rpartition(':')[2]}", f"--temp-dir={temporary}",
-                "--object-store-memory=200000000", "--disable-usage-stats",
+                "--object-store-memory=200000000", "--disable-usage-stats", *FREE_PORTS,
             ],
             env=self.environment, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
