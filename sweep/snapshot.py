@@ -77,6 +77,11 @@ def published(folder: SweepFolder, storage: Storage, say: Callable[[str], None])
     _check_newest(folder, storage)
     token = uuid.uuid4().hex
     _claim(storage, token, say)
+    try:
+        _check_newest(folder, storage)  # anew: whoever was listened for may have published and gone meanwhile
+    except LedgerError:
+        storage.delete(DRIVER)
+        raise
     snapshots = Snapshots(folder, storage, token, say)
     snapshots.start()
     try:

@@ -177,6 +177,26 @@ def test_a_driver_on_another_machine_that_is_silent_is_taken_for_gone(
     assert said.startswith("pid 7 on far-away since today may drive this sweep; listening")
 
 
+def test_a_driver_that_published_and_went_while_it_was_listened_for_is_not_overwritten(
+    folder: SweepFolder, place: str, tmp_path: Path
+) -> None:
+    publish(folder, place)
+    record = {"host": "far-away", "pid": 7, "since": "today", "token": "theirs", "beat": time.time()}
+    storage_of(place).write(DRIVER, json.dumps(record).encode())
+    left: list[dict[str, bytes | None]] = []
+
+    def go_on_and_end(text: str) -> None:
+        storage_of(place).delete(DRIVER)
+        there, _ = fetch(address_of(place), tmp_path / "elsewhere")
+        add_epoch(there, 2)
+        publish(there, place)
+        left.append(contents(place))
+
+    with pytest.raises(LedgerError, match=r"holds a state of the sweep 'mine' that .* has not"), ExitStack() as stack:
+        stack.enter_context(published(folder, storage_of(place), go_on_and_end))
+    assert [contents(place)] == left
+
+
 def test_a_driver_that_was_taken_over_ends_and_publishes_nothing(
     folder: SweepFolder, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
