@@ -28,7 +28,7 @@ STAND_INS = {
     "srun": """#!/bin/bash
 echo "$SRUN_CPUS_PER_TASK $*" >> "$STEPS"
 while [[ "$1" == --* ]]; do shift; done
-if [ "$1" = hostname ]; then echo 127.0.0.1; else exec "$@"; fi
+if [ "$1" = hostname ]; then echo 127.0.0.2; else exec "$@"; fi
 """,
     "scontrol": """#!/bin/bash
 case "$1" in
@@ -36,7 +36,9 @@ case "$1" in
   requeue) echo "$2" >> "$REQUEUED" ;;
 esac
 """,
+    # Each node has an address of its own on loopback.
     "ray": f"""#!/bin/bash
+[[ "$*" != "start --block "* ]] || set -- "$@" --node-ip-address=127.0.0.3
 exec {sys.executable} -m ray.scripts.scripts "$@"
 """,
     "sweep": f"""#!/bin/bash
@@ -61,7 +63,6 @@ def job(tmp_path: Path) -> dict[str, str]:
         "SLURM_JOB_ID": job_with_a_free_port(),
         "SLURM_JOB_NODELIST": "first,second",
         "SLURM_CPUS_PER_TASK": "1",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all ports on loopback
         "RAY_USAGE_STATS_ENABLED": "0",
     }
 
