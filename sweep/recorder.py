@@ -129,7 +129,8 @@ class Recorder(Callback):
             )
         for run_id, epoch in result["diverged"].items():
             self._log(pack, f"run {run_id} diverged in epoch {epoch}")
-        self._progress.reported(pack, rows, result["diverged"], fresh=result["fresh"], done=result["done"])
+        done = result["done"] and not result["stopped"]  # for Tune a trial that was stopped is done, too
+        self._progress.reported(pack, rows, result["diverged"], fresh=result["fresh"], done=done)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial reached its last epoch, or was asked to end and has written its checkpoint."""
