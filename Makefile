@@ -4,11 +4,12 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: sweep test lint browser shellcheck clean help
+.PHONY: sweep test test-cluster lint browser shellcheck clean help
 
 help:
 	@echo "make sweep   set up .venv and run the quickstart space on embedded data"
 	@echo "make test    set up .venv and run ruff, mypy and pytest (with Chromium for the report)"
+	@echo "make test-cluster  the tests on several loopback nodes"
 	@echo "make clean   remove .venv and what tools cached (never runs/)"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -45,6 +46,10 @@ shellcheck:
 # Two files at a time: half of what the tests wait for is Ray and other processes that start.
 test: lint browser shellcheck
 	@$(BIN)/pytest -n 2 --dist loadfile
+
+# Several nodes on loopback, one of which is killed: minutes each, so a command of their own.
+test-cluster: $(STAMP)
+	@$(BIN)/pytest -m cluster
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

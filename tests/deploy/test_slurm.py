@@ -97,6 +97,7 @@ def end_of(process: subprocess.Popen[str], processes: list[psutil.Process]) -> t
 
 
 @pytest.mark.ray
+@pytest.mark.cluster
 def test_a_preempted_job_writes_checkpoints_is_requeued_and_resumes_to_the_same_bits(
     tmp_path: Path, job: dict[str, str]
 ) -> None:

@@ -24,7 +24,7 @@ from tests.sweep.loopback_cluster import PATIENCE_SECONDS, ROOT, LoopbackCluster
 from tests.sweep.test_run import without_times
 from tests.trainables.s3_server import ENVIRONMENT, S3Server, s3_server
 
-pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
 
 BUCKET = "here"
 SPEC = """
