@@ -158,4 +158,4 @@ def measure_epoch(pack: int) -> float:
     )  # fmt: skip
     next(reports)  # the first epoch warms up
     row = next(reports).rows[0]
-    return (row["epoch_seconds"] + row["eval_seconds"]) * EPOCH_EXAMPLES / MEASURED_EXAMPLES
+    return float(row["epoch_seconds"] + row["eval_seconds"]) * EPOCH_EXAMPLES / MEASURED_EXAMPLES

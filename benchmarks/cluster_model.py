@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from heapq import heapify, heappop, heappush
 from math import ceil
 from pathlib import Path
@@ -40,7 +40,7 @@ MOST_NODES = 100_000
 CHECKPOINT_SECONDS = 30.0
 TOLERANCE = 0.25
 CHECKED_NODES, CHECKED_CPUS = (2, 3), 4
-CHECKED = {"trials": 48, "epochs": 10, "seconds": 0.5}
+CHECKED = FixedSweep(trials=48, concurrent=0, epochs=10, seconds=0.5)  # how many at a time: as many as fit
 FOLDER = Path(__file__).parent.parent / "docs" / "figures"
 
 
@@ -255,10 +255,10 @@ def main(words: Sequence[str] | None = None) -> int:
     say(as_markdown(table))
     (picture,) = write_figures({table.name: draw(table)}, arguments.figures, ["png"])
     say(f"{picture}\n")
-    sweep = FixedSweep(concurrent=0, pack=arguments.pack, **CHECKED)
+    sweep = replace(CHECKED, pack=arguments.pack)
     checked = check(costs, machine, CHECKED_NODES, sweep)
-    say(f"Held against loopback clusters of {CHECKED_CPUS} slots a node: {CHECKED['trials']} trials of "
-        f"{CHECKED['epochs']} epochs of {CHECKED['seconds']} s.\n" + check_text(checked))  # fmt: skip
+    say(f"Held against loopback clusters of {CHECKED_CPUS} slots a node: {CHECKED.trials} trials of "
+        f"{CHECKED.epochs} epochs of {CHECKED.seconds} s.\n" + check_text(checked))  # fmt: skip
     ok = all(abs(row["error"]) <= TOLERANCE for row in checked)
     say(f"{'Within' if ok else 'NOT within'} {100 * TOLERANCE:g} %.")
     if arguments.json:

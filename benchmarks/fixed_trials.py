@@ -85,7 +85,7 @@ def fixed_trainable(seconds: float) -> type:
     """Return a stand-in for ``PackTrainable`` whose epoch is a sleep, and whose reports are like its own."""
     from ray import get_runtime_context, tune
 
-    class FixedPack(tune.Trainable):  # type: ignore[misc]  # Ray has no types
+    class FixedPack(tune.Trainable):  # Ray has no types
         def setup(self, config: dict[str, Any], **what_real_trials_use: Any) -> None:
             self._ended = 0.0
             self._begin(config)
@@ -209,7 +209,7 @@ def measure_transfer(size: int, address: str) -> float:
         took.append(ray.get(there.remote([reference])))
         del reference
     ray.shutdown()
-    return statistics.median(took[1:])  # the first one starts the process that fetches
+    return float(statistics.median(took[1:]))  # the first one starts the process that fetches
 
 
 def measure_events(pending: int, address: str) -> float:

@@ -123,7 +123,7 @@ def _members(checkpoints: Checkpoints) -> list[dict[str, Any]]:
 def _same(one: Any, other: Any) -> bool:
     """Whether two states are equal bit for bit."""
     if isinstance(one, torch.Tensor):
-        return one.dtype == other.dtype and one.numpy().tobytes() == other.numpy().tobytes()
+        return one.dtype == other.dtype and bool(one.numpy().tobytes() == other.numpy().tobytes())
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):

@@ -155,7 +155,8 @@ class _StridedPool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        return _strided_backward(*ctx.saved_tensors, gradient)
+        values, pooled = ctx.saved_tensors
+        return _strided_backward(values, pooled, gradient)
 
 
 def _corners(values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

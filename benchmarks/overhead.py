@@ -145,7 +145,7 @@ def measure_bare(place: Path, trials: int) -> dict[str, float]:
 
     from sweep.runner import ray_session
 
-    class Idle(tune.Trainable):  # type: ignore[misc]  # Ray has no types
+    class Idle(tune.Trainable):  # Ray has no types
         def setup(self, config: dict[str, Any]) -> None:
             self.began = time.time()
 
@@ -198,19 +198,23 @@ def measure_checkpoints(place: Path, size: int) -> dict[str, float]:
     for step in range(SAVES):
         pack.step_in_epoch = step
         began = time.perf_counter()
-        path = checkpoints.save(pack.state_dict())
+        name = checkpoints.save(pack.state_dict())
         seconds.append(time.perf_counter() - began)
     median = statistics.median(seconds)
     return {
         "pack": size,
         "save_ms": 1000 * median,
         "worst_ms": 1000 * max(seconds),
-        "MiB": path.stat().st_size / 2**20,
+        "MiB": (place / name).stat().st_size / 2**20,
         "share_percent": 100 * median / (CHECKPOINT_SECONDS + median),
     }
 
 
-MEASURES = {"sweep": measure_sweep, "bare": measure_bare, "checkpoints": measure_checkpoints}
+MEASURES: dict[str, Callable[..., dict[str, float]]] = {
+    "sweep": measure_sweep,
+    "bare": measure_bare,
+    "checkpoints": measure_checkpoints,
+}
 
 
 def apart(measure: str, *numbers: int) -> dict[str, float]:

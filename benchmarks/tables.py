@@ -61,7 +61,7 @@ def generate(folder: SweepFolder, runs: int, epochs: int) -> None:
             ledger.record([attempt], rows, {})
 
 
-def measure(folder_path: str, runs: int, epochs: int, out: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
+def measure(folder_path: str, runs: int, epochs: int, out: multiprocessing.Queue) -> None:
     folder = SweepFolder(Path(folder_path), f"runs{runs}")
     began = time.perf_counter()
     make_tables(load_sweep(folder.ledger))

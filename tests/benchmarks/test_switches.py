@@ -29,7 +29,7 @@ def test_a_switch_that_moves_one_run_farther_than_seeds_is_not() -> None:
 def test_the_runs_of_every_switch_are_the_same_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """In other packs; and with nothing switched, they come to the same accuracies again."""
     threads = torch.get_num_threads()
-    data = load_data("synthetic:n_train=400,n_test=100,seed=0")
+    data = load_data("synthetic:n_train=1000,n_test=100,seed=0")
     trained: dict[str, list[list[str]]] = {}
 
     def noted(assignment: Assignment, *arguments: Any) -> Any:
