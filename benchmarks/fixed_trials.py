@@ -85,7 +85,7 @@ def fixed_trainable(seconds: float) -> type:
     """Return a stand-in for ``PackTrainable`` whose epoch is a sleep, and whose reports are like its own."""
     from ray import get_runtime_context, tune
 
-    class FixedPack(tune.Trainable):  # Ray has no types
+    class FixedPack(tune.Trainable):
         def setup(self, config: dict[str, Any], **what_real_trials_use: Any) -> None:
             self._ended = 0.0
             self._begin(config)

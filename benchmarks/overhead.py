@@ -145,7 +145,7 @@ def measure_bare(place: Path, trials: int) -> dict[str, float]:
 
     from sweep.runner import ray_session
 
-    class Idle(tune.Trainable):  # Ray has no types
+    class Idle(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
             self.began = time.time()
 

@@ -72,7 +72,7 @@ def stock_step(model: LeNet5, optimizer: torch.optim.Optimizer, images: Tensor, 
     logits = model(images, masks)
     loss = F.cross_entropy(logits, labels)
     optimizer.zero_grad()
-    loss.backward()  # torch's own annotation
+    loss.backward()
     optimizer.step()
     return loss.item(), int((logits.argmax(1) == labels).sum())
 

@@ -104,7 +104,7 @@ def fit(trainable: Callable[..., None], jobs: Sequence[Job], data: DataSet, plac
     """Run a function trainable for every job, as Tune's manual says; return their last results and the end."""
     from ray import tune
 
-    class Ends(tune.Callback):  # Ray has no types
+    class Ends(tune.Callback):
         at = 0.0
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
