@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.trainables.s3_server import S3Server
 
 # No test passes or fails by a clock, and a green suite stays green: new examples are looked for by
 # `pytest --hypothesis-profile=search`.
@@ -25,6 +29,28 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LENET_SWEEP_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread for PyTorch: small tensors gain nothing by a second one, and other tests run beside this."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    """A real S3 server on loopback with an empty ``BUCKET``; the keys to it are in the environment."""
+    from tests.trainables.s3_server import BUCKET, ENVIRONMENT, s3_server
+
+    with pytest.MonkeyPatch.context() as patch, s3_server(BUCKET) as server:
+        for key, value in ENVIRONMENT.items():
+            patch.setenv(key, value)
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 
 import benchmarks.switches
 from benchmarks.switches import CHOICES, SWITCHES, accuracies, compare
@@ -26,9 +25,9 @@ def test_a_switch_that_moves_one_run_farther_than_seeds_is_not() -> None:
     assert not compare([[10.0, 12.0], [20.0, 21.0]], [[13.0, 12.0], [20.0, 18.0]])["within"]
 
 
+@pytest.mark.usefixtures("one_thread")  # a switch may ask for more
 def test_the_runs_of_every_switch_are_the_same_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """In other packs; and with nothing switched, they come to the same accuracies again."""
-    threads = torch.get_num_threads()
     data = load_data("synthetic:n_train=1000,n_test=100,seed=0")
     trained: dict[str, list[list[str]]] = {}
 
@@ -38,14 +37,11 @@ def test_the_runs_of_every_switch_are_the_same_runs(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(benchmarks.switches, "train", noted)
     found = {}
-    try:
-        for switch in SWITCHES:
-            trained[switch] = []
-            found[switch] = accuracies(data, [0], 1, switch)
-        trained[switch := "as trained"] = []
-        again = accuracies(data, [0], 1, switch)
-    finally:
-        torch.set_num_threads(threads)
+    for switch in SWITCHES:
+        trained[switch] = []
+        found[switch] = accuracies(data, [0], 1, switch)
+    trained[switch := "as trained"] = []
+    again = accuracies(data, [0], 1, switch)
     assert again == found["as trained"]
     assert len({tuple(run for pack in packs for run in pack) for packs in trained.values()}) == 1
     assert [len(pack) for pack in trained["packs of one"]] == [1] * len(CHOICES)

@@ -22,11 +22,10 @@ from results.ledger import Ledger
 from search_spaces.errors import LedgerError
 from tests.sweep.loopback_cluster import PATIENCE_SECONDS, ROOT, LoopbackCluster, loopback_cluster
 from tests.sweep.test_run import without_times
-from tests.trainables.s3_server import ENVIRONMENT, S3Server, s3_server
+from tests.trainables.s3_server import BUCKET, S3Server
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
 
-BUCKET = "here"
 SPEC = """
 data = "synthetic:n_train=1000,n_test=100,seed=0"
 epochs = 12
@@ -43,21 +42,12 @@ optimizer = {name = "SGD", lr = 0.05, momentum = 0.9}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server(BUCKET) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackCluster]:
-    """A head and two nodes with a logical GPU each: eight slots of 0.25."""
-    with pytest.MonkeyPatch.context() as patch:
-        for key, value in ENVIRONMENT.items():
-            patch.setenv(key, value)
-        with loopback_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-            cluster.add(3)
-            cluster.add(4)
-            yield cluster
+def cluster(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackCluster]:
+    """A head and two nodes with a logical GPU each: eight slots of 0.25. They have the keys to ``server``."""
+    with loopback_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        cluster.add(3)
+        cluster.add(4)
+        yield cluster
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from sweep.status import sweep_status
 from tests.builders import two_by_two_runs
 from tests.sweep.test_control import DRIVER, wait_until
 from tests.sweep.test_status import begin
-from tests.trainables.s3_server import ENVIRONMENT, s3_server
+from tests.trainables.s3_server import BUCKET
 from trainables.stop_signal import Ask
 from trainables.storage import Storage
 
@@ -29,21 +28,12 @@ NUMBERS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """A place in a real S3 server on loopback."""
-    with pytest.MonkeyPatch.context() as patch, s3_server("lab") as server:
-        for key, value in ENVIRONMENT.items():
-            patch.setenv(key, value)
-        yield server.uri("lab")
-
-
 @pytest.fixture(params=["folder", "bucket"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """PLACE/NAME of a sweep; in a bucket, with options behind it."""
     if request.param == "folder":
         return f"{tmp_path}/shared/mine"
-    place, mark, options = request.getfixturevalue("bucket").partition("?")
+    place, mark, options = request.getfixturevalue("server").uri(BUCKET, "lab").partition("?")
     return f"{place}/{tmp_path.name.rstrip('0123456789_')}/mine{mark}{options}"
 
 

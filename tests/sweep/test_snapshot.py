@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from sweep import snapshot
 from sweep.folder import SweepFolder
 from sweep.snapshot import DRIVER, POINTER, fetch, published
 from tests.builders import attempt_of, row_of, two_by_two_runs
-from tests.trainables.s3_server import ENVIRONMENT, S3Server, s3_server
+from tests.trainables.s3_server import BUCKET, S3Server
 from trainables.storage import Storage
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -33,20 +32,12 @@ PATIENCE_SECONDS = 60  # a bound for what hangs
 SPEC = "# as resolved\n"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with pytest.MonkeyPatch.context() as patch, s3_server("here") as server:
-        for key, value in ENVIRONMENT.items():
-            patch.setenv(key, value)
-        yield server
-
-
 @pytest.fixture(params=["folder", "bucket"])
 def place(request: pytest.FixtureRequest, server: S3Server, tmp_path: Path) -> str:
     """Where sweeps are published."""
     if request.param == "folder":
         return str(tmp_path / "shared")
-    return server.uri("here", re.sub(r"\W+", "-", request.node.name).rstrip("-"))
+    return server.uri(BUCKET, re.sub(r"\W+", "-", request.node.name).rstrip("-"))
 
 
 @pytest.fixture
@@ -294,7 +285,7 @@ def test_a_storage_that_is_away_is_told_once_and_the_record_is_published_when_it
     monkeypatch.setattr(snapshot, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(snapshot, "PUBLISH_SECONDS", 0.0)
     said: list[str] = []
-    storage = Storage.open(server.uri("here", "away"), 0.3).below("mine")
+    storage = Storage.open(server.uri(BUCKET, "away"), 0.3).below("mine")
     until = time.monotonic() + PATIENCE_SECONDS
     with published(folder, storage, said.append):
         server.go_away()

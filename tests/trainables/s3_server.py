@@ -18,6 +18,7 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_EC2_METADATA_DISABLED": "true",  # no credentials are looked for on another machine
 }
+BUCKET = "here"
 ERROR = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>We are sorry</Message></Error>"
 
 

@@ -9,28 +9,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from moto import settings
 
 from search_spaces.errors import SpecError, StorageError
-from tests.trainables.s3_server import ENVIRONMENT, S3Server, s3_server
+from tests.trainables.s3_server import BUCKET, S3Server
 from trainables.storage import Storage
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:moto.*|botocore.*|werkzeug.*")
 
 ROOT = Path(__file__).parent.parent.parent
-BUCKET = "here"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with pytest.MonkeyPatch.context() as patch, s3_server(BUCKET) as server:
-        for key, value in ENVIRONMENT.items():
-            patch.setenv(key, value)
-        yield server
 
 
 @pytest.fixture(params=["folder", "bucket"])
