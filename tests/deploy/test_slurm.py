@@ -22,7 +22,8 @@ import pytest
 from sweep.folder import SweepFolder
 from sweep.remote_status import remote_status
 from tests.deploy.test_launchers import DEPLOY
-from tests.sweep.test_stopping import EPOCHS, PATIENCE_SECONDS, TEXT, environment, rows_of, sweep, wait_for
+from tests.sweep.sweeps import PATIENCE_SECONDS, environment, finish, rows_of
+from tests.sweep.test_stopping import EPOCHS, TEXT, wait_for
 
 STAND_INS = {
     "srun": """#!/bin/bash
@@ -97,14 +98,13 @@ def end_of(process: subprocess.Popen[str], processes: list[psutil.Process]) -> t
 
 
 @pytest.mark.ray
-@pytest.mark.cluster
 def test_a_preempted_job_writes_checkpoints_is_requeued_and_resumes_to_the_same_bits(
     tmp_path: Path, job: dict[str, str]
 ) -> None:
     """`--signal=B:TERM` reaches the batch shell alone. The requeued job finds nodes with nothing on their disks."""
-    (tmp_path / "whole.toml").write_text(TEXT)
-    spec = TEXT.replace("epochs = 2", f"epochs = {EPOCHS}")
-    (tmp_path / "cut.toml").write_text(f'storage = "{tmp_path}/shared"\n{spec}')
+    text = TEXT.replace("epochs = 2", f"epochs = {EPOCHS}").replace("batch_size = 2", "batch_size = 4")
+    (tmp_path / "whole.toml").write_text(text)
+    (tmp_path / "cut.toml").write_text(f'storage = "{tmp_path}/shared"\n{text}')
     folder = SweepFolder(tmp_path / "local" / f"lenet-sweep-{job['SLURM_JOB_ID']}", "cut")
     process = batch(tmp_path, job)
     processes = [psutil.Process(process.pid)]
@@ -134,7 +134,7 @@ def test_a_preempted_job_writes_checkpoints_is_requeued_and_resumes_to_the_same_
     out, err = end_of(again, [psutil.Process(again.pid)])
     assert again.returncode == 0, out + err
     assert (tmp_path / "requeued").read_text().count("\n") == 1
-    assert sweep(tmp_path, "run", "whole.toml", "--epochs", EPOCHS).returncode == 0
+    assert finish(tmp_path, "run", "whole.toml").returncode == 0
     pd.testing.assert_frame_equal(rows_of(folder.path), rows_of(tmp_path / "whole"), check_exact=True)
 
 

@@ -17,7 +17,10 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).parent.parent.parent
+from results.ledger import Ledger
+from search_spaces.errors import LedgerError
+from tests.sweep.sweeps import ROOT, command
+
 PATIENCE_SECONDS = 400  # a bound for what hangs; no test passes by it
 HIDE = 'mount -t tmpfs tmpfs "$0" && exec "$@"'
 FREE_PORTS = ["--dashboard-agent-listen-port=0", "--min-worker-port=0", "--max-worker-port=0"]
@@ -34,6 +37,7 @@ class Node:
     """One ``ray start --block``; what it started ends with it."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], log: Path) -> None:
+        self.log = log
         with log.open("a") as said:
             self.process = subprocess.Popen(
                 command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=log.parent
@@ -53,7 +57,7 @@ class Node:
 
 
 class LoopbackCluster:
-    """A head that trains nothing, at 127.0.0.2, and the nodes that are added beside it."""
+    """A head that trains nothing, and the nodes that are added beside it; in a network of its own, 127.0.N.0/24."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -63,12 +67,14 @@ class LoopbackCluster:
         self.hides = tried.returncode == 0
         self.python = self._python_without_us()
         self.temp = Path(tempfile.mkdtemp(prefix="lsr", dir="/tmp"))  # Ray's sockets want a short path
-        with socket.create_server(("127.0.0.2", 0)) as server:
-            self.address = f"127.0.0.2:{server.getsockname()[1]}"
+        self.network = f"127.0.{1 + secrets.randbelow(254)}"
+        with socket.create_server((f"{self.network}.2", 0)) as server:
+            self.address = f"{self.network}.2:{server.getsockname()[1]}"
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
         self.environment = kept | {
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0",
             "LENET_SWEEP_ANSWER_SECONDS": "120",  # all nodes share this machine with other work
+            "RAY_prestart_worker_first_driver": "0",  # a trial's process is another one: it is sent the packages
             "RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "4",
         }  # fmt: skip
         self.nodes: list[Node] = []
@@ -83,8 +89,9 @@ class LoopbackCluster:
         return str(self.place / "python" / "bin" / "python")
 
     def _start(self, name: str, *arguments: str, hide: bool = True, **environment: str) -> Node:
-        command = [self.python, "-m", "ray.scripts.scripts", "start", *arguments, "--disable-usage-stats", "--block"]
-        command += FREE_PORTS
+        command = [self.python, "-m", "ray.scripts.scripts", "start", *arguments, "--disable-usage-stats", "--block",
+                   "--include-log-monitor=false"]  # fmt: skip
+        command += [*FREE_PORTS, f"--temp-dir={self.temp}/{name}"]  # nodes that share one may choose the same socket
         if hide and self.hides:
             command = ["unshare", "-m", "sh", "-c", HIDE, str(self.hidden), *command]
         return Node(command, self.environment | environment, self.place / f"{name}.log")
@@ -93,7 +100,7 @@ class LoopbackCluster:
         host, _, port = self.address.partition(":")
         head = self._start(
             "head", "--head", f"--node-ip-address={host}", f"--port={port}", "--num-cpus=0", "--num-gpus=0",
-            "--include-dashboard=false", f"--temp-dir={self.temp}", hide=False,
+            "--include-dashboard=false", hide=False,
         )  # fmt: skip
         until = time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -106,9 +113,9 @@ class LoopbackCluster:
                 time.sleep(0.1)
 
     def add(self, number: int, **environment: str) -> Node:
-        """Start the node 127.0.0.``number`` with one logical GPU."""
+        """Start the node ``number`` of the network, with one logical GPU."""
         node = self._start(
-            f"node{number}", f"--address={self.address}", f"--node-ip-address=127.0.0.{number}", "--num-cpus=4",
+            f"{number}", f"--address={self.address}", f"--node-ip-address={self.network}.{number}", "--num-cpus=4",
             "--num-gpus=1", **environment,
         )  # fmt: skip
         self.nodes.append(node)
@@ -116,11 +123,30 @@ class LoopbackCluster:
 
     def wait_for_nodes(self) -> None:
         """Wait until every node that lives has joined, and every other one is given up."""
-        alive = 1 + sum(node.process.poll() is None for node in self.nodes)
-        subprocess.run(
-            [sys.executable, "-c", COUNT, self.address, str(alive)], env=self.environment, check=True,
-            stderr=subprocess.DEVNULL, timeout=PATIENCE_SECONDS,
+        alive = [node for node in (self.head, *self.nodes) if node.process.poll() is None]
+        words = [sys.executable, "-c", COUNT, self.address, str(len(alive))]
+        until = time.monotonic() + PATIENCE_SECONDS
+        with subprocess.Popen(words, env=self.environment, stderr=subprocess.DEVNULL) as counting:
+            try:
+                while counting.poll() is None:
+                    for node in alive:
+                        assert node.process.poll() is None, node.log.read_text()
+                    assert time.monotonic() < until
+                    time.sleep(0.1)
+            finally:
+                counting.kill()
+        assert counting.returncode == 0
+
+    def begin(self, folder: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
+        """Start ``sweep WORDS`` in ``folder``, as a user who has the cluster's token."""
+        return subprocess.Popen(
+            command(*words), cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=self.environment | {"PYTHONPATH": str(ROOT)} | environment,
         )  # fmt: skip
+
+    def sweep(self, folder: Path, *words: str, **environment: str) -> tuple[int, str]:
+        """Run the same to its end; return its exit code and what it said."""
+        return end_of(self.begin(folder, *words, **environment))
 
     def restart(self, *numbers: int) -> None:
         """Kill the head and with it the cluster; start a new one at the same address with these nodes."""
@@ -148,3 +174,27 @@ def loopback_cluster(place: Path) -> Iterator[LoopbackCluster]:
         yield cluster
     finally:
         cluster.close()
+
+
+def end_of(driver: subprocess.Popen[str]) -> tuple[int, str]:
+    """Return the exit code of a command and what it said."""
+    try:
+        said, _ = driver.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        driver.kill()
+    return driver.returncode, said
+
+
+def wait_for_epochs(count: int, folder: Path, driver: subprocess.Popen[str]) -> None:
+    """Wait until the ledger has ``count`` run-epochs."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
+                if sum(ledger.epochs_recorded().values()) >= count:
+                    return
+        except LedgerError:  # it is not made yet
+            pass
+        assert driver.poll() is None, driver.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.05)

@@ -5,7 +5,6 @@ The nodes see none of the driver's folders (a mount of their own hides them, whe
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -17,18 +16,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from results.frames import epochs_frame
 from results.ledger import Ledger
-from search_spaces.errors import LedgerError
-from tests.sweep.loopback_cluster import PATIENCE_SECONDS, ROOT, LoopbackCluster, loopback_cluster
-from tests.sweep.test_run import without_times
+from tests.sweep.loopback_cluster import PATIENCE_SECONDS, LoopbackCluster, end_of, loopback_cluster, wait_for_epochs
+from tests.sweep.sweeps import finish, rows_of
 from tests.trainables.s3_server import BUCKET, S3Server
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
 
+
 SPEC = """
 data = "synthetic:n_train=1000,n_test=100,seed=0"
-epochs = 12
+epochs = 8
 seeds = 8
 [protocol]
 batch_size = 64
@@ -51,56 +49,27 @@ def cluster(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-def folder(cluster: LoopbackCluster, request: pytest.FixtureRequest) -> Path:
-    """A folder that the nodes do not see."""
+def place(cluster: LoopbackCluster, request: pytest.FixtureRequest) -> Path:
+    """A folder that the nodes do not see, with the spec in it."""
     place = cluster.hidden / request.node.name.partition("[")[0][:40]
     place.mkdir()
     (place / "s.toml").write_text(SPEC)
     return place
 
 
-def start(cluster: LoopbackCluster, folder: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "sweep", *words], cwd=folder, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, env=cluster.environment | {"PYTHONPATH": str(ROOT)} | environment,
-    )  # fmt: skip
-
-
-def finish(driver: subprocess.Popen[str]) -> tuple[int, str]:
-    try:
-        said, _ = driver.communicate(timeout=PATIENCE_SECONDS)
-    finally:
-        driver.kill()
-    return driver.returncode, said
-
-
-def sweep(cluster: LoopbackCluster, folder: Path, *words: str, **environment: str) -> tuple[int, str]:
-    return finish(start(cluster, folder, *words, **environment))
-
-
-def wait_for_epochs(count: int, folder: Path, driver: subprocess.Popen[str]) -> None:
-    """Wait until the ledger has ``count`` run-epochs."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            with Ledger.open_read_only(folder / "runs" / "s" / "ledger.sqlite") as ledger:
-                if sum(ledger.epochs_recorded().values()) >= count:
-                    return
-        except LedgerError:  # it is not made yet
-            pass
-        assert driver.poll() is None, driver.communicate()[0]
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
-def rows_of(folder: Path) -> pd.DataFrame:
-    with Ledger.open_read_only(folder / "runs" / "s" / "ledger.sqlite") as ledger:
-        return without_times(epochs_frame(ledger))
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The rows of the same sweep on one node. (The GPUs of the cluster are logical ones: all trials use the CPU.)"""
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "s.toml").write_text(SPEC)
+    done = finish(folder, "run", "s.toml", "--gpus-per-trial", "0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return rows_of(folder / "s")
 
 
 def most_at_a_time(folder: Path) -> int:
     """Return how many packs trained at the same time, by the ledger's times of those that were done."""
-    with Ledger.open_read_only(folder / "runs" / "s" / "ledger.sqlite") as ledger:
+    with Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
         (answer,) = ledger.read("SELECT started, ended FROM attempts WHERE ended IS NOT NULL")
     moments = sorted([(started, 1) for started, _ in answer.rows] + [(ended, -1) for _, ended in answer.rows])
     now, most = 0, 0
@@ -128,33 +97,19 @@ def wait_until_full(cluster: LoopbackCluster) -> float:
     return float(found.stdout)
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """The rows of the same sweep on one node. (The GPUs of the cluster are logical ones: all trials use the CPU.)"""
-    folder = tmp_path_factory.mktemp("alone")
-    (folder / "s.toml").write_text(SPEC)
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "sweep", "run", "s.toml", "--gpus-per-trial", "0"], cwd=folder, text=True,
-        env=kept | {"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return rows_of(folder)
-
-
 def test_a_node_dies_another_joins_the_storage_is_gone_and_the_rows_are_those_of_one_node(
-    cluster: LoopbackCluster, server: S3Server, folder: Path, alone: pd.DataFrame
+    cluster: LoopbackCluster, server: S3Server, place: Path, alone: pd.DataFrame
 ) -> None:
     """At 0.25 GPU a trial exactly eight train at a time, on nodes that have nothing of ours before."""
     bare = [cluster.python, "-c", "import trainables"]
     assert subprocess.run(bare, cwd=cluster.place, capture_output=True, check=False).returncode == 1
-    driver = start(
-        cluster, folder, "run", "s.toml", "--address", cluster.address, "--storage", server.uri(BUCKET, "dies"),
-        "--seeds", "10",
-    )  # fmt: skip
+    folder = place / "runs" / "s"
+    driver = cluster.begin(
+        place, "run", "s.toml", "--address", cluster.address, "--storage", server.uri(BUCKET, "dies"), "--seeds", "10"
+    )
     try:
         assert wait_until_full(cluster) == 2  # eight shares of 0.25
-        wait_for_epochs(20, folder, driver)
+        wait_for_epochs(12, folder, driver)
         cluster.nodes[0].kill()
         server.fail_next(10)
         server.go_away()
@@ -164,7 +119,7 @@ def test_a_node_dies_another_joins_the_storage_is_gone_and_the_rows_are_those_of
     except BaseException:
         driver.kill()
         raise
-    code, said = finish(driver)
+    code, said = end_of(driver)
     back.join()
     assert code == 0, said
     assert "10 done" in said
@@ -178,51 +133,57 @@ def test_a_node_dies_another_joins_the_storage_is_gone_and_the_rows_are_those_of
     assert "driver.json" not in names
 
 
+EACH = ("--seeds", "2", "--gpus-per-trial", "1")
+"""One trial on each of two nodes."""
+
+
 def test_the_head_dies_and_another_machine_goes_on_from_the_storage(
-    cluster: LoopbackCluster, server: S3Server, folder: Path, alone: pd.DataFrame
+    cluster: LoopbackCluster, server: S3Server, place: Path, alone: pd.DataFrame
 ) -> None:
     """The folder of the first one is gone, too; what its last snapshot had not comes out of the checkpoints."""
-    driver = start(
-        cluster, folder, "run", "s.toml", "--address", cluster.address, "--storage", server.uri(BUCKET, "head")
+    folder = place / "runs" / "s"
+    driver = cluster.begin(
+        place, "run", "s.toml", *EACH, "--address", cluster.address, "--storage", server.uri(BUCKET, "head")
     )
     try:
-        wait_for_epochs(20, folder, driver)
-        while not (folder / "runs" / "s" / "published.json").exists():
+        wait_for_epochs(4, folder, driver)
+        while not (folder / "published.json").exists():
             assert driver.poll() is None, driver.communicate()[0]
             time.sleep(0.05)
         cluster.restart(5, 6)
     except BaseException:
         driver.kill()
         raise
-    code, said = finish(driver)
+    code, said = end_of(driver)
     assert code not in (0, 2), said
-    shutil.rmtree(folder / "runs")
-    code, said = sweep(cluster, folder, "resume", server.uri(BUCKET, "head/s"), "--address", cluster.address)
+    shutil.rmtree(place / "runs")
+    code, said = cluster.sweep(place, "resume", server.uri(BUCKET, "head/s"), "--address", cluster.address)
     assert code == 0, said
-    assert "8 done" in said
-    pd.testing.assert_frame_equal(rows_of(folder), alone, check_exact=True)
+    assert "2 done" in said
+    pd.testing.assert_frame_equal(rows_of(folder), alone[alone["seed"] < 2], check_exact=True)
 
 
 def test_without_storage_a_pack_whose_node_died_starts_over_to_the_same_bits(
-    cluster: LoopbackCluster, folder: Path, alone: pd.DataFrame
+    cluster: LoopbackCluster, place: Path, alone: pd.DataFrame
 ) -> None:
     if not cluster.hides:
         pytest.skip("needs the right to mount a file system, to hide the driver's folder from the nodes")
-    driver = start(cluster, folder, "run", "s.toml", "--address", cluster.address)
+    folder = place / "runs" / "s"
+    driver = cluster.begin(place, "run", "s.toml", *EACH, "--address", cluster.address)
     try:
-        wait_for_epochs(20, folder, driver)
+        wait_for_epochs(4, folder, driver)
         cluster.nodes[-1].kill()
     except BaseException:
         driver.kill()
         raise
-    code, said = finish(driver)
+    code, said = end_of(driver)
     assert code == 0, said
-    assert not list((folder / "runs" / "s").glob("checkpoints/*/*.ckpt"))  # they lay on the nodes
-    pd.testing.assert_frame_equal(rows_of(folder), alone, check_exact=True)
+    assert not list(folder.glob("checkpoints/*/*.ckpt"))  # they lay on the nodes
+    pd.testing.assert_frame_equal(rows_of(folder), alone[alone["seed"] < 2], check_exact=True)
 
 
 def test_what_cannot_be_is_told_in_a_line_and_nothing_is_half_made(
-    cluster: LoopbackCluster, server: S3Server, folder: Path
+    cluster: LoopbackCluster, server: S3Server, place: Path
 ) -> None:
     """A wrong token, a node with another torch, and more GPU than there is."""
     stranger = cluster.place / "stranger"
@@ -233,13 +194,13 @@ def test_what_cannot_be_is_told_in_a_line_and_nothing_is_half_made(
         (["--gpus-per-trial", "2"], {}, "asked 2 GPU a trial, its largest node has 1; a cluster that grows by itself"),
         (["--storage", server.uri("nowhere")], {}, "there is no such bucket"),
     ):
-        code, said = sweep(cluster, folder, "run", "s.toml", "--address", cluster.address, *words, **environment)
+        code, said = cluster.sweep(place, "run", "s.toml", "--address", cluster.address, *words, **environment)
         assert (code, told in said.splitlines()[-1]) == (2, True), said
         assert "Traceback" not in said
-        assert not (folder / "runs").exists() or not list((folder / "runs").iterdir())
+        assert not (place / "runs").exists() or not list((place / "runs").iterdir())
     node = cluster.add(7, PYTHONPATH=str(stranger))
     cluster.wait_for_nodes()
-    code, said = sweep(cluster, folder, "run", "s.toml", "--address", cluster.address)
+    code, said = cluster.sweep(place, "run", "s.toml", "--address", cluster.address)
     node.kill()
     assert code == 2, said
-    assert "node 127.0.0.7 has torch 2.0.0, this driver 2." in said.splitlines()[-1]
+    assert f"node {cluster.network}.7 has torch 2.0.0, this driver 2." in said.splitlines()[-1]

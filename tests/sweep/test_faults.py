@@ -27,6 +27,7 @@ from results.ledger import Ledger
 from sweep.__main__ import main
 from sweep.folder import SweepFolder
 from sweep.runner import QUIET
+from tests.sweep.sweeps import PATIENCE_SECONDS, ROOT, command, environment
 from trainables.faults import VARIABLE
 
 pytestmark = [
@@ -34,8 +35,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # Ray's and Tune's own, in this process and at its end
 ]
 
-ROOT = Path(__file__).parent.parent.parent
-PATIENCE_SECONDS = 180  # a bound for a child that hangs; no test passes by it
 SPEC = """
 data = "synthetic:n_train=1000,n_test=100,seed=0"
 epochs = 3
@@ -48,13 +47,6 @@ cpus_per_trial = 1
 retries = 1
 [[configurations]]
 optimizer = [{name = "SGD", lr = 0.05, momentum = 0.9}, {name = "Adam", lr = 0.003}]
-"""
-DRIVER = """
-import sys
-import sweep.reporting
-sweep.reporting.make_outputs = lambda folder: folder.report  # another test's
-from sweep.__main__ import main
-main()
 """
 LOCKER = """
 import sqlite3, sys, time
@@ -214,13 +206,11 @@ def resume_equals(folder: SweepFolder, undisturbed: SweepFolder, verb: Verb) -> 
 
 
 @contextmanager
-def driver(spec_file: Path, runs_dir: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def driver(spec_file: Path, runs_dir: Path, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
     """A driver in a process of its own, with its own Ray; it and what it started is gone at the end."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     with (runs_dir / "said").open("wb") as said:
         process = subprocess.Popen(
-            [sys.executable, "-c", DRIVER, "run", str(spec_file), "--runs-dir", str(runs_dir)],
-            stdout=said, stderr=said, env={**clean, "PYTHONPATH": str(ROOT), **environment},
+            command("run", spec_file, "--runs-dir", runs_dir), stdout=said, stderr=said, env=environment() | changes,
         )  # fmt: skip
     try:
         yield process
@@ -342,8 +332,8 @@ def test_a_ledger_that_another_program_locks_is_waited_for_and_then_told(
     """A process holds SQLite's write lock from the first report on; its end lets the sweep go on."""
     folder = SweepFolder(tmp_path, "tiny")
     monkeypatch.setattr(ledger_file, "BUSY_SECONDS", 0.5)
-    command = [sys.executable, "-c", LOCKER, str(folder.ledger)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as locker:
+    words = [sys.executable, "-c", LOCKER, str(folder.ledger)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as locker:
         try:
             code, told = verb("run", spec_file, "--runs-dir", tmp_path)
             assert code == 2
@@ -373,7 +363,7 @@ def test_a_driver_that_dies_after_a_row_loses_nothing(
 ) -> None:
     """The record is then ahead of the checkpoints: one pack's newest is gone, the others have a bit changed."""
     with driver(spec_file, tmp_path, **{VARIABLE: f"row recorded:4:{tmp_path / 'died'}"}) as process:
-        assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL, (tmp_path / "said").read_text()
+        assert process.wait(PATIENCE_SECONDS) == 128 + signal.SIGKILL, (tmp_path / "said").read_text()
     folder = SweepFolder(tmp_path, "tiny")
     assert 0 < recorded(folder) < 4 * 3
     first, *others = newest_checkpoints(folder)

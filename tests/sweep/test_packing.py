@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,8 @@ from sweep.packing import Packing, doubled, known_packing
 from sweep.planner import StepTimes
 from sweep.probing import Places
 from sweep.spec import Resources
-from tests.sweep.test_run import DATA, PATIENCE_SECONDS, ROOT, ray, run, spec
+from tests.sweep.sweeps import DATA, PATIENCE_SECONDS, begin, finish, run, spec
+from tests.sweep.test_run import ray
 
 __all__ = ["ray"]  # the fixture: four logical CPUs and two logical GPUs
 
@@ -213,27 +212,14 @@ def test_a_probe_whose_processes_die_leaves_the_sweep_to_the_usual_ratios(
     assert ledger_of(outcome)[0]["step_seconds"] == []
 
 
-DRIVER = """
-import sweep.packing, sweep.reporting
-sweep.packing.PROBE_PAYS_FROM_SECONDS = 0.0
-sweep.reporting.make_outputs = lambda folder: folder.report  # another test's
-from sweep.__main__ import main
-main()
-"""
+PROBES_ALWAYS = "sweep.packing.PROBE_PAYS_FROM_SECONDS = 0.0"
 
 
 @pytest.mark.ray
 def test_a_driver_killed_in_training_leaves_its_choice_to_the_next_one(tmp_path: Path) -> None:
     """SIGKILL to the driver and all its workers: the same packs, on the same threads, without a second probe."""
     (tmp_path / "cut.toml").write_text(TEXT)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    environment |= {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", DRIVER]
-    there = ["--runs-dir", str(tmp_path)]
-    driver = subprocess.Popen(
-        [*command, "run", "cut.toml", "--epochs", "12", *there],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
+    driver = begin(tmp_path, "run", "cut.toml", "--epochs", "12", also=PROBES_ALWAYS)
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not list(tmp_path.glob("cut/checkpoints/*/epoch*.ckpt")) and time.monotonic() < deadline:
@@ -250,10 +236,7 @@ def test_a_driver_killed_in_training_leaves_its_choice_to_the_next_one(tmp_path:
     psutil.wait_procs(processes, timeout=30)
     with Ledger.open_read_only(tmp_path / "cut" / "ledger.sqlite") as ledger:
         kept, packs = ledger.kept_packing("cpu"), ledger.packs("")
-    resumed = subprocess.run(
-        [*command, "resume", "cut", *there],
-        cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
+    resumed = finish(tmp_path, "resume", "cut", also=PROBES_ALWAYS)
     assert resumed.returncode == 0, resumed.stderr
     assert "(as chosen before)" in resumed.stdout
     with Ledger.open_read_only(tmp_path / "cut" / "ledger.sqlite") as ledger:

@@ -22,7 +22,8 @@ import pytest
 from sweep.folder import SweepFolder
 from sweep.status import sweep_status
 from tests.sweep.loopback_cluster import FREE_PORTS
-from tests.sweep.test_stopping import EPOCHS, PATIENCE_SECONDS, TEXT, environment, rows_of, states
+from tests.sweep.sweeps import PATIENCE_SECONDS, environment, rows_of
+from tests.sweep.test_stopping import EPOCHS, TEXT, states
 
 pytestmark = pytest.mark.ray
 

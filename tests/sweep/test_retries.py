@@ -11,7 +11,8 @@ import pytest
 
 from results.frames import EPOCH_COLUMNS
 from results.ledger import Ledger
-from tests.sweep.test_run import DATA, frames, ray, run, spec, without_times
+from tests.sweep.sweeps import DATA, frames, run, spec, without_times
+from tests.sweep.test_run import ray
 
 __all__ = ["ray"]  # the fixture
 

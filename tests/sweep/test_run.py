@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import io
+import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 import pytest
-from rich.console import Console
 
-from results.frames import epochs_frame, runs_frame
 from results.ledger import Ledger
-from sweep.driver import Outcome, drive
+from search_spaces import Run
+from sweep.driver import Outcome
 from sweep.runner import QUIET
-from sweep.spec import Spec, parse_spec
+from tests.sweep.sweeps import DATA, ROOT, environment, frames, run, spec
 from trainables.dataset import load_data
 from trainables.devices import training_device
 from trainables.loop import Assignment, train
@@ -30,10 +27,6 @@ pytestmark = [
     pytest.mark.ray,
     pytest.mark.filterwarnings("ignore"),  # Ray's and Tune's own, in this process and at its end
 ]
-
-ROOT = Path(__file__).parent.parent.parent
-DATA = "synthetic:n_train=1000,n_test=100,seed=0"
-PATIENCE_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
@@ -50,36 +43,10 @@ def ray() -> Iterator[Any]:
     ray.shutdown()
 
 
-SPEC = f"""
-data = "{DATA}"
-epochs = 2
-seeds = 2
-test_epochs = "all"
-[protocol]
-batch_size = 64
-[resources]
-pack = 2
-cpus_per_trial = 1
-[[configurations]]
-optimizer = [{{name = "SGD", lr = 0.05, momentum = 0.9}}, {{name = "Adam", lr = 0.003}}]
-scheduler = [{{name = "none"}}, {{name = "CosineAnnealingLR"}}]
-"""
-
-
-def spec(text: str = SPEC, name: str = "tiny", **overrides: Any) -> Spec:
-    return parse_spec(text, where=f"{name}.toml", name=name, overrides=overrides)
-
-
-def run(spec: Spec, runs_dir: Path, **options: Any) -> tuple[Outcome, str]:
-    screen = io.StringIO()
-    outcome = drive(spec, runs_dir, Console(file=screen, width=200), **options)
-    assert outcome is not None
-    return outcome, screen.getvalue()
-
-
-def frames(outcome: Outcome) -> tuple[pd.DataFrame, pd.DataFrame]:
-    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
-        return runs_frame(ledger), epochs_frame(ledger)
+@pytest.fixture(scope="module")
+def trained(ray: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, str]:
+    """A sweep with all that it writes, and what it said; not to be changed."""
+    return run(spec(), tmp_path_factory.mktemp("trained"), outputs=True)
 
 
 def attempts(outcome: Outcome) -> dict[tuple[str, int], str]:
@@ -89,13 +56,9 @@ def attempts(outcome: Outcome) -> dict[tuple[str, int], str]:
     return {(run_id, epoch): attempt_id for run_id, epoch, attempt_id in answer.rows}
 
 
-def without_times(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.drop(columns=[column for column in frame.columns if "seconds" in column])
-
-
-def test_a_sweep_trains_every_run_once_and_then_nothing(ray: Any, tmp_path: Path) -> None:
+def test_a_sweep_trains_every_run_once_and_then_nothing(trained: tuple[Outcome, str]) -> None:
     """The second time is idempotent: no trial, not even Ray's workers."""
-    outcome, said = run(spec(), tmp_path)
+    outcome, said = trained
     runs, epochs = frames(outcome)
     assert outcome.all_done
     assert len(runs) == 8
@@ -104,7 +67,7 @@ def test_a_sweep_trains_every_run_once_and_then_nothing(ray: Any, tmp_path: Path
     assert epochs["test_acc"].notna().all()
     assert [tuple(seeds) for _, seeds in runs.groupby("configuration_id")["seed"]] == [(0, 1)] * 4
     assert "made from a seed" in said
-    again, said = run(spec(), tmp_path)
+    again, said = run(spec(), outcome.folder.runs_dir)
     assert "nothing to train" in said
     pd.testing.assert_frame_equal(frames(again)[1], epochs)
     written = {path.name for path in outcome.folder.tables.iterdir()}
@@ -115,18 +78,13 @@ def test_a_sweep_trains_every_run_once_and_then_nothing(ray: Any, tmp_path: Path
     assert list(exported["val_loss"]) == list(epochs["val_loss"])
 
 
-def test_tune_gives_the_bits_of_the_loop_itself(ray: Any, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("one_thread")
+def test_tune_gives_the_bits_of_the_loop_itself(trained: tuple[Outcome, str]) -> None:
     """A pack through Ray and the same pack in this process."""
-    import torch
-
-    outcome, _ = run(spec(), tmp_path)
+    outcome, _ = trained
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         packs = ledger.packs("2")
         (answer,) = ledger.read("SELECT run_id, configuration, seed, protocol, data_fingerprint FROM runs")
-    import json
-
-    from search_spaces import Run
-
     tables = {
         run_id: {
             "configuration": json.loads(configuration), "seed": seed, "protocol": json.loads(protocol),
@@ -137,13 +95,8 @@ def test_tune_gives_the_bits_of_the_loop_itself(ray: Any, tmp_path: Path) -> Non
     members = next(iter(packs.values()))
     runs = [Run.from_dict(tables[run_id]) for run_id in members]
     assert [run.run_id for run in runs] == members
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        assignment = Assignment("here", runs, 2, frozenset({1, 2}))
-        reports = list(train(assignment, load_data(DATA), training_device(False), {"attempt_id": "here"}))
-    finally:
-        torch.set_num_threads(threads)
+    assignment = Assignment("here", runs, 2, frozenset({1, 2}))
+    reports = list(train(assignment, load_data(DATA), training_device(False), {"attempt_id": "here"}))
     epochs = frames(outcome)[1].set_index(["run_id", "epoch"])
     for row in (row for report in reports for row in report.rows):
         recorded = epochs.loc[(row["run_id"], row["epoch"])]
@@ -151,12 +104,13 @@ def test_tune_gives_the_bits_of_the_loop_itself(ray: Any, tmp_path: Path) -> Non
             assert recorded[column] == row[column], column
 
 
-def test_more_epochs_extend_what_does_not_depend_on_them(ray: Any, tmp_path: Path) -> None:
+def test_more_epochs_extend_what_does_not_depend_on_them(trained: tuple[Outcome, str], tmp_path: Path) -> None:
     """Four constant-rate runs go on to epoch 3; the four cosine runs become others, and the old ones are kept.
 
     Go on, and not start over: epochs 1 and 2 are still those that the first attempt trained.
     """
-    outcome, _ = run(spec(), tmp_path)
+    outcome, _ = trained
+    shutil.copytree(outcome.folder.path, tmp_path / "tiny")
     before = frames(outcome)[1]
     trained_by = attempts(outcome)
     outcome, _ = run(spec(epochs=3), tmp_path)
@@ -288,62 +242,12 @@ def test_a_share_is_probed_only_where_torch_finds_a_gpu_and_kept_for_a_resume(ra
 
 
 def test_a_cluster_without_a_gpu_has_no_share_of_one(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     command = [sys.executable, "-m", "sweep", "run", "quickstart", "--gpus-per-trial", "auto", "--runs-dir"]
     ended = subprocess.run(
-        [*command, str(tmp_path)], env={**environment, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        [*command, str(tmp_path)], env={**environment(), "CUDA_VISIBLE_DEVICES": ""},
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 2
     line = "resources.gpus_per_trial: asked 'auto', the cluster has 0 GPU; 0 trains on the CPU"
     assert ended.stderr.splitlines()[-1].endswith(line)
     assert not list(tmp_path.glob("quickstart"))
-
-
-def test_ctrl_c_ends_clean_and_resume_gives_the_same_bits(ray: Any, tmp_path: Path) -> None:
-    """A real driver with its own Ray, a real SIGINT: workers gone, exit 130, the command that goes on printed."""
-    reference, _ = run(spec(name="reference", epochs=40), tmp_path)
-    path = tmp_path / "cut.toml"
-    path.write_text(SPEC)
-    command = [sys.executable, "-m", "sweep"]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    environment |= {"PYTHONPATH": str(ROOT)}
-    driver = subprocess.Popen(
-        [*command, "run", str(path), "--epochs", "40", "--runs-dir", str(tmp_path)],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
-    try:
-        ledger_path = tmp_path / "cut" / "ledger.sqlite"
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not _rows(ledger_path) and driver.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert driver.poll() is None, driver.communicate()
-        workers = psutil.Process(driver.pid).children(recursive=True)
-        driver.send_signal(signal.SIGINT)
-        _, err = driver.communicate(timeout=PATIENCE_SECONDS)
-    finally:
-        driver.kill()
-    assert driver.returncode == 130, err
-    assert f"go on with: sweep resume cut --runs-dir {tmp_path}" in err
-    assert "Traceback" not in err
-    _, alive = psutil.wait_procs(workers, timeout=30)
-    assert workers
-    assert not alive
-    with Ledger.open_read_only(ledger_path) as ledger:
-        assert "running" not in ledger.statuses().values()
-        assert "interrupted" in ledger.statuses().values()
-    resumed = subprocess.run(
-        [*command, "resume", "cut", "--runs-dir", str(tmp_path)],
-        cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
-    assert resumed.returncode == 0, resumed.stderr
-    with Ledger.open_read_only(ledger_path) as ledger:
-        again = epochs_frame(ledger)
-    pd.testing.assert_frame_equal(without_times(again), without_times(frames(reference)[1]), check_exact=True)
-
-
-def _rows(ledger_path: Path) -> int:
-    if not ledger_path.exists():
-        return 0
-    with Ledger.open_read_only(ledger_path) as ledger:
-        return int(ledger.read("SELECT COUNT(*) FROM epochs")[0].rows[0][0])

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +15,11 @@ import pandas as pd
 import psutil
 import pytest
 
-from results.frames import epochs_frame
-from results.ledger import Ledger
+from search_spaces.errors import UserError
 from sweep.folder import SweepFolder
 from sweep.status import sweep_status
 from sweep.stopping import GRACE_SECONDS, SAID, Stopped, Stopping, stopping
-from tests.sweep.test_run import PATIENCE_SECONDS, ROOT, SPEC, without_times
+from tests.sweep.sweeps import PATIENCE_SECONDS, SPEC, begin, finish, rows_of
 from trainables.checkpoint import Checkpoints
 from trainables.stop_signal import Ask
 
@@ -80,29 +78,9 @@ def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> No
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-TEXT = SPEC.replace("seeds = 2", "seeds = 1").replace("batch_size = 64", "batch_size = 16")
-EPOCHS = "12"
-
-
-def environment() -> dict[str, str]:
-    """Return this process's, without what a Ray of another test has put into it."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    return kept | {"PYTHONPATH": str(ROOT)}
-
-
-def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sweep", *words, "--runs-dir", str(folder)],
-        cwd=folder, capture_output=True, text=True, env=environment(), timeout=PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
-
-
-def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "sweep", *words, "--runs-dir", str(folder)],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
-        start_new_session=True,
-    )  # fmt: skip
+TEXT = SPEC.replace("seeds = 2", "seeds = 1").replace("batch_size = 64", "batch_size = 2")
+EPOCHS = "6"
+"""Long epochs, so that hardly any request comes between two of them."""
 
 
 def wait_for(driver: subprocess.Popen[str], there: Callable[[], bool]) -> None:
@@ -114,26 +92,24 @@ def wait_for(driver: subprocess.Popen[str], there: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def rows_of(folder: Path) -> pd.DataFrame:
-    with Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
-        return without_times(epochs_frame(ledger))
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """The epochs of a sweep that nobody stopped."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "whole.toml").write_text(TEXT)
-    assert sweep(folder, "run", "whole.toml", "--epochs", EPOCHS).returncode == 0
+    ended = finish(folder, "run", "whole.toml", "--epochs", EPOCHS)
+    assert ended.returncode == 0, ended.stderr
     return rows_of(folder / "whole")
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("whole_group", [False, True])
-def test_sigterm_writes_checkpoints_at_once_and_resume_gives_the_same_bits(
-    tmp_path: Path, whole_group: bool, undisturbed: pd.DataFrame
+@pytest.mark.parametrize(
+    ("number", "whole_group"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)]
+)
+def test_a_signal_writes_checkpoints_at_once_and_resume_gives_the_same_bits(
+    tmp_path: Path, number: signal.Signals, whole_group: bool, undisturbed: pd.DataFrame
 ) -> None:
-    """To the driver alone (Kubernetes), or to every process at the same time (Slurm)."""
+    """Ctrl-C; SIGTERM to the driver alone (Kubernetes), or to every process at the same time (Slurm)."""
     (tmp_path / "cut.toml").write_text(TEXT)
     driver = begin(tmp_path, "run", "cut.toml", "--epochs", EPOCHS)
     folder = tmp_path / "cut"
@@ -141,21 +117,22 @@ def test_sigterm_writes_checkpoints_at_once_and_resume_gives_the_same_bits(
         wait_for(driver, lambda: bool(list(folder.glob("checkpoints/*/epoch*.ckpt"))))
         processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
         for process in processes if whole_group else processes[:1]:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
         _, err = driver.communicate(timeout=PATIENCE_SECONDS)
     finally:
         driver.kill()
     assert driver.returncode == 130, err
-    assert "go on with: sweep resume cut" in err
+    assert f"go on with: sweep resume cut --runs-dir {tmp_path}" in err
     assert "Traceback" not in err
     _, alive = psutil.wait_procs(processes, timeout=30)
+    assert len(processes) > 2  # Ray's
     assert not alive
     if not whole_group:  # the newest checkpoint lies between two epochs: it was not waited for the next one's end
         assert any(state["step_in_epoch"] > 0 for state in states(folder))
     status = sweep_status(SweepFolder(tmp_path, "cut"))
     assert status["interrupted"] > 0
     assert status["running"] == status["failed"] == 0
-    resumed = sweep(tmp_path, "resume", "cut")
+    resumed = finish(tmp_path, "resume", "cut")
     assert resumed.returncode == 0, resumed.stderr
     pd.testing.assert_frame_equal(rows_of(folder), undisturbed, check_exact=True)
 
@@ -164,6 +141,13 @@ def states(folder: Path) -> list[dict[str, Any]]:
     """The newest checkpoint of every pack."""
     found = [Checkpoints(path).newest() for path in (folder / "checkpoints").iterdir()]
     return [state for state in found if state is not None]
+
+
+def is_driven(folder: Path) -> bool:
+    try:
+        return sweep_status(SweepFolder(folder.parent, folder.name))["driver"] is not None
+    except UserError:  # it is not made yet
+        return False
 
 
 @pytest.mark.ray
@@ -178,14 +162,15 @@ def test_stopped_and_cancelled_from_another_terminal_it_resumes_to_the_same_bits
     for request, words in (("stop", ("run", "far.toml", "--epochs", EPOCHS)), ("cancel", ("resume", "far"))):
         before = len(rows_of(folder)) if folder.exists() else 0
         driver = begin(tmp_path, *words)
-        wait_for(driver, lambda before=before: (folder / "ledger.sqlite").exists() and len(rows_of(folder)) > before)
+        wait_for(driver, lambda: is_driven(folder))
         watcher = begin(tmp_path, "status", "far", "--watch", "--json")
         try:
             assert watcher.stdout is not None
             first = json.loads(watcher.stdout.readline())
+            wait_for(driver, lambda before=before: len(rows_of(folder)) > before)
             pid = first["driver"]["pid"]
             assert psutil.Process(pid).ppid() == driver.pid  # the command is waited for by a process of its own
-            asked = sweep(tmp_path, request, "far")
+            asked = finish(tmp_path, request, "far")
             assert (asked.returncode, asked.stderr) == (0, "")
             assert asked.stdout.startswith(f"asked: the driver of far (pid {pid} on ")
             _, err = driver.communicate(timeout=PATIENCE_SECONDS)
@@ -200,7 +185,7 @@ def test_stopped_and_cancelled_from_another_terminal_it_resumes_to_the_same_bits
         steps = [state["step_in_epoch"] for state in states(folder)]
         assert (max(steps) == 0) is (request == "stop")
         assert not list((folder / "control").glob("[sc]*[pl]"))  # the request was taken away
-        nobody = sweep(tmp_path, request, "far")
+        nobody = finish(tmp_path, request, "far")
         assert (nobody.returncode, nobody.stderr) == (2, "sweep: no driver is at work on far\n")
     for code, last_line, logs in endings:
         assert (code, last_line.split(" --runs-dir")[0]) == (130, "interrupted; go on with: sweep resume far")
@@ -209,6 +194,6 @@ def test_stopped_and_cancelled_from_another_terminal_it_resumes_to_the_same_bits
         assert status["driver"] is None
         assert status["interrupted"] > 0
         assert status["running"] == status["failed"] == 0
-    resumed = sweep(tmp_path, "resume", "far")
+    resumed = finish(tmp_path, "resume", "far")
     assert resumed.returncode == 0, resumed.stderr
     pd.testing.assert_frame_equal(rows_of(folder), undisturbed, check_exact=True)

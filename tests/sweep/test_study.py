@@ -98,33 +98,33 @@ def test_the_study_writes_every_figure_every_table_and_the_article(study: Outcom
     assert "2 epochs; the study's protocol has 50" in text
 
 
-def test_the_study_goes_on_where_it_was(study: Outcome) -> None:
-    """A range test is missing, as if the last command had ended there: range tests are made, no other is touched."""
-    files = sorted(study.folder.analyses.rglob("*.parquet"))
+def test_the_study_goes_on_where_it_was_and_writes_about_its_own(study: Outcome) -> None:
+    """As if its last command had ended early, and others had looked into the folder meanwhile.
+
+    A range test is missing, and Adam's gradients are of fewer batches: these two are captured again, and nothing else.
+    A second run's gradients stay out of the article.
+    """
+    folder, sgd = study.folder, str(whole(study).runs.query("optimizer == 'SGD'")["run_id"].iloc[0])
+    article = folder.article.read_text(encoding="utf-8")
+    files = sorted(folder.analyses.rglob("*.parquet"))
     lost = next(path for path in files if "lr-range" in path.parts)
-    before = {path: path.stat().st_mtime_ns for path in files}
     content = read_analysis(lost)
+    sweep.gradients(whole(study), run=sgd, batches=5)
+    sweep.gradients(whole(study), run=adam(study), batches=5)
+    before = {path: path.stat().st_mtime_ns for path in files}
     lost.unlink()
     screen = io.StringIO()
-    run_study(ASKED, study.folder.runs_dir, Console(file=screen))
+    run_study(ASKED, folder.runs_dir, Console(file=screen))
     assert "nothing to train" in screen.getvalue()
     touched = {path for path, at in before.items() if path.stat().st_mtime_ns != at}
-    assert touched == {path for path in files if "lr-range" in path.parts}
+    expected = {path for path in files if "lr-range" in path.parts}
+    assert touched == expected | {folder.analysis("gradients", f"{adam(study)}.conv1.weight")}
     again = read_analysis(lost)
     assert again.about["label"] == content.about["label"]
     for name, values in content.columns.items():
         np.testing.assert_array_equal(again.columns[name], values)
-
-
-def test_what_else_is_captured_in_the_folder_stays_out_of_the_article(study: Outcome) -> None:
-    """A second run's gradients, and Adam's own over fewer batches, which the study then makes again."""
-    folder, sgd = study.folder, str(whole(study).runs.query("optimizer == 'SGD'")["run_id"].iloc[0])
-    before = folder.article.read_text(encoding="utf-8")
-    sweep.gradients(whole(study), run=sgd, batches=5)
-    sweep.gradients(whole(study), run=adam(study), batches=5)
-    run_study(ASKED, folder.runs_dir, Console(file=io.StringIO()))
     after = folder.article.read_text(encoding="utf-8")
-    assert after.partition("How to reproduce")[0] == before.partition("How to reproduce")[0]
+    assert after.partition("How to reproduce")[0] == article.partition("How to reproduce")[0]
     assert {path.stem for path in folder.figures.glob("gradient_stages*.png")} == {
         "gradient_stages-Adam-lr-0.001-seed-0", "gradient_stages-SGD-lr-0.01-seed-0",
     }  # fmt: skip

@@ -1,0 +1,116 @@
+"""Small sweeps through a real Ray: in this process, or by a command in a process of its own.
+
+They end with their ledger unless a test looks at more: tables, figures and page have tests of their own, and would take
+most of a small sweep's time.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+import sweep.reporting
+from results.frames import epochs_frame, runs_frame
+from results.ledger import Ledger
+from sweep.driver import Outcome, drive
+from sweep.spec import Spec, parse_spec
+
+ROOT = Path(__file__).parent.parent.parent
+PATIENCE_SECONDS = 180  # a bound for a child that hangs; no test passes by it
+DATA = "synthetic:n_train=1000,n_test=100,seed=0"
+SPEC = f"""
+data = "{DATA}"
+epochs = 2
+seeds = 2
+test_epochs = "all"
+[protocol]
+batch_size = 64
+[resources]
+pack = 2
+cpus_per_trial = 1
+max_concurrent = 2
+[[configurations]]
+optimizer = [{{name = "SGD", lr = 0.05, momentum = 0.9}}, {{name = "Adam", lr = 0.003}}]
+scheduler = [{{name = "none"}}, {{name = "CosineAnnealingLR"}}]
+"""
+
+COMMAND = """
+import sys
+from sweep.supervisor import supervise
+
+def command():
+    if sys.argv[1] in ("run", "resume"):
+        import sweep.packing, sweep.reporting
+        sweep.reporting.make_outputs = lambda folder: folder.report
+        {also}
+    from sweep.__main__ import main
+    main()
+
+sys.exit(supervise(command))
+"""
+
+
+def spec(text: str = SPEC, name: str = "tiny", **overrides: Any) -> Spec:
+    return parse_spec(text, where=f"{name}.toml", name=name, overrides=overrides)
+
+
+def run(spec: Spec, runs_dir: Path, *, outputs: bool = False, **options: Any) -> tuple[Outcome, str]:
+    """Drive it in this process; return how it ended and what it said."""
+    screen = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        if not outputs:
+            patch.setattr(sweep.reporting, "make_outputs", lambda folder: folder.report)
+        outcome = drive(spec, runs_dir, Console(file=screen, width=200), **options)
+    assert outcome is not None
+    return outcome, screen.getvalue()
+
+
+def command(*words: str | Path, also: str = "pass") -> list[str]:
+    """Return ``sweep WORDS`` as a command of its own; ``also`` is a line of Python that goes before it."""
+    return [sys.executable, "-c", COMMAND.format(also=also), *map(str, words)]
+
+
+def environment() -> dict[str, str]:
+    """Return this process's, without what a Ray of another test has put into it."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    return kept | {"PYTHONPATH": str(ROOT)}
+
+
+def begin(folder: Path, *words: str, also: str = "pass") -> subprocess.Popen[str]:
+    """Start ``sweep WORDS`` on the sweeps in ``folder``, in a session of its own."""
+    return subprocess.Popen(
+        command(*words, "--runs-dir", folder, also=also), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=environment(), start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(folder: Path, *words: str, also: str = "pass") -> subprocess.CompletedProcess[str]:
+    """Run the same to its end."""
+    return subprocess.run(
+        command(*words, "--runs-dir", folder, also=also), cwd=folder, capture_output=True, text=True,
+        env=environment(), timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+
+
+def frames(outcome: Outcome) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row a run; a row a run and epoch."""
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
+        return runs_frame(ledger), epochs_frame(ledger)
+
+
+def rows_of(folder: Path) -> pd.DataFrame:
+    """A row a run and epoch of a sweep's folder, without times."""
+    with Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
+        return without_times(epochs_frame(ledger))
+
+
+def without_times(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.drop(columns=[column for column in frame.columns if "seconds" in column])
