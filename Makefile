@@ -47,7 +47,7 @@ shellcheck:
 test: lint browser shellcheck
 	@$(BIN)/pytest -n 2 --dist loadfile
 
-# Several nodes on loopback, one of which is killed: minutes each, so a command of their own.
+# Several nodes on loopback, which are killed and join: they need the machine for themselves.
 test-cluster: $(STAMP)
 	@$(BIN)/pytest -m cluster
 
