@@ -59,16 +59,18 @@ def check_nodes(storage: str = "", marker: str = "", spent_seconds: float = 0.0)
         asked = {
             task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
                 storage, marker
-            ): str(node["NodeManagerAddress"])
-            for node in ray.nodes()
-            if node["Alive"]
+            ): node
+            for node in alive_nodes()
         }
         ray.wait(list(asked), num_returns=len(asked), timeout=max(0.0, until - time.monotonic()))
     finally:
         ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-    here = look("", "")
+    here, alive = look("", ""), {node["NodeID"] for node in alive_nodes()}
     problems = [
-        f"node {address} {problem}" for answer, address in asked.items() for problem in _problems(answer, here, ray)
+        f"node {node['NodeManagerAddress']} {problem}"
+        for answer, node in asked.items()
+        if node["NodeID"] in alive  # one that left meanwhile trains nothing
+        for problem in _problems(answer, here, ray)
     ]
     if problems:
         more = [f"and {len(problems) - MOST_NAMED} more"] if len(problems) > MOST_NAMED else []
@@ -101,7 +103,6 @@ def check_resources(
         SpecError: more CPUs or GPUs a trial than any place has.
         Stopped: the end was asked for.
     """
-    import ray
 
     shortage, until = _shortage(spec), time.monotonic() + spec.cluster.wait
     if shortage is None:
@@ -120,16 +121,21 @@ def check_resources(
         finally:
             request_resources(bundles=[])  # from here on the trials are what it grows for; without them, nothing
     if shortage is not None:
-        grows = any(node["Alive"] for node in ray.nodes()) and spec.cluster.address != "local" and not spec.cluster.wait
+        grows = alive_nodes() and spec.cluster.address != "local" and not spec.cluster.wait
         mend = "0 trains on the CPU" if spec.resources.gpus_per_trial == "auto" else ""
         raise SpecError(*shortage, "a cluster that grows by itself gets --wait SECONDS" if grows else mend)
 
 
-def _shortage(spec: Spec) -> tuple[str, str] | None:
-    """Return the key and what is wrong, where no node has room for one trial."""
+def alive_nodes() -> list[dict[str, Any]]:
+    """Return what Ray tells of every node that is there now."""
     import ray
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _shortage(spec: Spec) -> tuple[str, str] | None:
+    """Return the key and what is wrong, where no node has room for one trial."""
+    nodes = [node["Resources"] for node in alive_nodes()]
     resources = spec.resources
     for key, unit, asked in (("cpus_per_trial", "CPU", resources.cpus), ("gpus_per_trial", "GPU", resources.gpus)):
         there = max((node.get(unit, 0) for node in nodes), default=0)

@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import Run
-from sweep.nodes import slots_of
+from sweep.nodes import alive_nodes, slots_of
 from sweep.planner import StepTimes
 from sweep.spec import Resources
 
@@ -39,9 +39,7 @@ class Places:
     @classmethod
     def of_cluster(cls) -> Places:
         """Ask Ray, to which this process is connected."""
-        import ray
-
-        return cls({node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]})
+        return cls({node["NodeID"]: node["Resources"] for node in alive_nodes()})
 
     @property
     def most_threads(self) -> int:

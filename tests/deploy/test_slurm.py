@@ -23,7 +23,7 @@ from sweep.folder import SweepFolder
 from sweep.remote_status import remote_status
 from tests.deploy.test_launchers import DEPLOY
 from tests.sweep.sweeps import PATIENCE_SECONDS, environment, finish, rows_of
-from tests.sweep.test_stopping import EPOCHS, TEXT, wait_for
+from tests.sweep.test_stopping import TEXT, wait_for
 
 STAND_INS = {
     "srun": """#!/bin/bash
@@ -102,9 +102,8 @@ def test_a_preempted_job_writes_checkpoints_is_requeued_and_resumes_to_the_same_
     tmp_path: Path, job: dict[str, str]
 ) -> None:
     """`--signal=B:TERM` reaches the batch shell alone. The requeued job finds nodes with nothing on their disks."""
-    text = TEXT.replace("epochs = 2", f"epochs = {EPOCHS}").replace("batch_size = 2", "batch_size = 4")
-    (tmp_path / "whole.toml").write_text(text)
-    (tmp_path / "cut.toml").write_text(f'storage = "{tmp_path}/shared"\n{text}')
+    (tmp_path / "whole.toml").write_text(TEXT)
+    (tmp_path / "cut.toml").write_text(f'storage = "{tmp_path}/shared"\n{TEXT}')
     folder = SweepFolder(tmp_path / "local" / f"lenet-sweep-{job['SLURM_JOB_ID']}", "cut")
     process = batch(tmp_path, job)
     processes = [psutil.Process(process.pid)]
@@ -127,7 +126,7 @@ def test_a_preempted_job_writes_checkpoints_is_requeued_and_resumes_to_the_same_
     status = remote_status(f"{tmp_path}/shared/cut")
     assert status["interrupted"] > 0
     assert (status["driver"], status["running"], status["failed"]) == (None, 0, 0)
-    assert len(rows_of(folder.path)) < 4 * int(EPOCHS)
+    assert len(rows_of(folder.path)) < 2 * 3
 
     shutil.rmtree(folder.runs_dir)
     again = batch(tmp_path, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -14,6 +15,7 @@ import venv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -59,8 +61,10 @@ class Node:
 class LoopbackCluster:
     """A head that trains nothing, and the nodes that are added beside it; in a network of its own, 127.0.N.0/24."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *, grows: bool = False) -> None:
+        """Start the head; where the cluster ``grows``, with an autoscaler that adds a node of two CPUs when asked."""
         self.place = place
+        self.grows = grows
         self.hidden = place / "driver"
         self.hidden.mkdir()
         tried = subprocess.run(["unshare", "-m", "sh", "-c", HIDE, str(self.hidden), "true"], check=False)
@@ -68,7 +72,7 @@ class LoopbackCluster:
         self.python = self._python_without_us()
         self.temp = Path(tempfile.mkdtemp(prefix="lsr", dir="/tmp"))  # Ray's sockets want a short path
         self.network = f"127.0.{1 + secrets.randbelow(254)}"
-        with socket.create_server((f"{self.network}.2", 0)) as server:
+        with socket.create_server(("", 0)) as server:  # Ray takes it on every interface
             self.address = f"{self.network}.2:{server.getsockname()[1]}"
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
         self.environment = kept | {
@@ -98,9 +102,15 @@ class LoopbackCluster:
 
     def _start_head(self) -> Node:
         host, _, port = self.address.partition(":")
+        more, environment = [], {}
+        if self.grows:
+            config = self.place / "autoscaling.json"
+            config.write_text(json.dumps(autoscaling(self.address)))
+            more = [f"--autoscaling-config={config}"]
+            environment = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
         head = self._start(
             "head", "--head", f"--node-ip-address={host}", f"--port={port}", "--num-cpus=0", "--num-gpus=0",
-            "--include-dashboard=false", hide=False,
+            "--include-dashboard=false", *more, hide=False, **environment,
         )  # fmt: skip
         until = time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -166,10 +176,30 @@ class LoopbackCluster:
         shutil.rmtree(self.temp, ignore_errors=True)
 
 
+def autoscaling(address: str) -> dict[str, Any]:
+    """Return the configuration of Ray's own test provider, whose nodes are processes on this machine."""
+    nothing = [
+        "cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands", "setup_commands",
+        "head_setup_commands", "worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands",
+    ]  # fmt: skip
+    return {key: [] for key in nothing} | {
+        "cluster_name": "grows", "max_workers": 1, "upscaling_speed": 1.0, "idle_timeout_minutes": 5, "auth": {},
+        "file_mounts": {}, "file_mounts_sync_continuously": False, "head_node_type": "ray.head.default",
+        "provider": {
+            "type": "fake_multinode", "gcs_address": address, "use_node_id_as_ip": True,
+            "disable_node_updaters": True, "disable_launch_config_check": True,
+        },
+        "available_node_types": {
+            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "worker": {"resources": {"CPU": 2}, "node_config": {}, "min_workers": 0, "max_workers": 1},
+        },
+    }  # fmt: skip
+
+
 @contextmanager
-def loopback_cluster(place: Path) -> Iterator[LoopbackCluster]:
+def loopback_cluster(place: Path, *, grows: bool = False) -> Iterator[LoopbackCluster]:
     """Run a cluster while the block runs; a token of its own keeps everybody else out."""
-    cluster = LoopbackCluster(place)
+    cluster = LoopbackCluster(place, grows=grows)
     try:
         yield cluster
     finally:

@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from search_spaces.errors import SpecError
+import sweep.nodes
+from search_spaces.errors import EnvironmentMismatchError, SpecError
 from sweep.control import ControlFolder, put_request
 from sweep.driver import drive
 from sweep.folder import SweepFolder
-from sweep.nodes import check_resources
+from sweep.nodes import alive_nodes, check_nodes, check_resources
 from sweep.spec import Spec, parse_spec
 from sweep.stopping import Stopped
+from tests.sweep.loopback_cluster import loopback_cluster
 from trainables.stop_signal import Ask
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own, in this process and at its end
@@ -104,3 +106,25 @@ def test_asked_to_end_while_it_waits_for_the_cluster_a_new_sweep_leaves_nothing(
     asking.join()
     assert not folder.path.exists()
     assert [name for _, _, names in os.walk(tmp_path / "shared") for name in names] == []
+
+
+def test_a_cluster_that_grows_by_itself_gets_the_time_to(tmp_path: Path) -> None:
+    """Ray's autoscaler is at work, and there is no node to train on until a sweep asks for one."""
+    with loopback_cluster(tmp_path, grows=True) as cluster:
+        (tmp_path / "s.toml").write_text(TOO_LARGE.replace("cpus_per_trial = 1000", "cpus_per_trial = 2"))
+        code, said = cluster.sweep(
+            tmp_path, "run", "s.toml", "--seeds", "1", "--address", cluster.address, "--wait", str(PATIENCE_SECONDS)
+        )
+        assert code == 0, said
+        assert "the cluster has 0; waiting up to 120 s for the cluster to grow" in said
+        assert "1 done" in said
+
+
+def test_a_node_that_leaves_while_nodes_are_asked_is_not_waited_for(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = {"NodeID": "ab" * 28, "NodeManagerAddress": "127.0.0.9", "Alive": True}
+    answers = [[*alive_nodes(), gone], alive_nodes()]
+    monkeypatch.setattr(sweep.nodes, "alive_nodes", lambda: answers.pop(0))
+    check_nodes()
+    answers[:] = [[*ray.nodes(), gone]] * 2
+    with pytest.raises(EnvironmentMismatchError, match=r"node 127\.0\.0\.9 cannot run a task"):
+        check_nodes()
