@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -72,7 +73,7 @@ def remote_status(address: str) -> dict[str, Any]:
         "best_val_acc": None,
         "best_run": None,
         **{key: numbers[key] for key in NUMBERS if key in numbers},
-        "resume": f"sweep resume {address}",
+        "resume": shlex.join(["sweep", "resume", address]),
         "driver": _driver(told),
         "failures": snapshot.get("failures", []),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_what_a_driver_publishes_is_shown_and_what_is_asked_reaches_it(address: 
         storage_of(address).write(SNAPSHOT, b'{"data": "synthetic"}')
     status = remote_status(address)
     assert (status["driver"], status["running"], status["interrupted"]) == (None, 0, 2)
-    assert status["resume"] == f"sweep resume {address}"
+    assert status["resume"] == f"sweep resume {shlex.quote(address)}"
     assert storage_of(address).names("control") == ["status.json"]
     with pytest.raises(SweepFolderError, match=r"^no driver is at work on "):
         ask_remote_driver(address, "cancel")
@@ -100,7 +101,7 @@ def test_a_snapshot_alone_is_shown_with_all_that_a_folder_shows(tmp_path: Path) 
     address = f"{tmp_path}/shared/mine"
     storage_of(address).write("status.json", json.dumps(local).encode())
     found = remote_status(address)
-    assert found == {**local, "folder": address, "resume": f"sweep resume {address}"}
+    assert found == {**local, "folder": address, "resume": f"sweep resume {shlex.quote(address)}"}
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b"\xff", b'{"driver": 1}'])
