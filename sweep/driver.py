@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,7 +168,8 @@ def _driven(folder: SweepFolder) -> Iterator[Control]:
                 yield control
         except (UserError, KeyboardInterrupt):
             if new and not folder.spec.exists():
-                shutil.rmtree(folder.path)
+                with suppress(FileNotFoundError):  # it lay in what Ray took away itself, with its job
+                    shutil.rmtree(folder.path)
             raise
 
 

@@ -103,7 +103,6 @@ def check_resources(
         SpecError: more CPUs or GPUs a trial than any place has.
         Stopped: the end was asked for.
     """
-
     shortage, until = _shortage(spec), time.monotonic() + spec.cluster.wait
     if shortage is None:
         return

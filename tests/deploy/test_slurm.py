@@ -22,6 +22,7 @@ import pytest
 from sweep.folder import SweepFolder
 from sweep.remote_status import remote_status
 from tests.deploy.test_launchers import DEPLOY
+from tests.sweep.loopback_cluster import FREE_PORTS
 from tests.sweep.sweeps import PATIENCE_SECONDS, environment, finish, rows_of
 from tests.sweep.test_stopping import TEXT, wait_for
 
@@ -37,9 +38,10 @@ case "$1" in
   requeue) echo "$2" >> "$REQUEUED" ;;
 esac
 """,
-    # Each node has an address of its own on loopback.
+    # Each node has an address, ports and a folder of its own on this machine.
     "ray": f"""#!/bin/bash
-[[ "$*" != "start --block "* ]] || set -- "$@" --node-ip-address=127.0.0.3
+[[ "$*" != "start --block "* ]] || set -- "$@" --node-ip-address=127.0.0.3 --temp-dir="/tmp/ray-$SLURM_JOB_ID/second"
+[[ "$1" != start ]] || set -- "$@" {" ".join(FREE_PORTS)}
 exec {sys.executable} -m ray.scripts.scripts "$@"
 """,
     "sweep": f"""#!/bin/bash

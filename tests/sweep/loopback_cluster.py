@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import socket
@@ -21,7 +20,7 @@ import psutil
 
 from results.ledger import Ledger
 from search_spaces.errors import LedgerError
-from tests.sweep.sweeps import ROOT, command
+from tests.sweep.sweeps import command, environment
 
 PATIENCE_SECONDS = 400  # a bound for what hangs; no test passes by it
 HIDE = 'mount -t tmpfs tmpfs "$0" && exec "$@"'
@@ -74,8 +73,7 @@ class LoopbackCluster:
         self.network = f"127.0.{1 + secrets.randbelow(254)}"
         with socket.create_server(("", 0)) as server:  # Ray takes it on every interface
             self.address = f"{self.network}.2:{server.getsockname()[1]}"
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-        self.environment = kept | {
+        self.environment = environment() | {
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0",
             "LENET_SWEEP_ANSWER_SECONDS": "120",  # all nodes share this machine with other work
             "RAY_prestart_worker_first_driver": "0",  # a trial's process is another one: it is sent the packages
@@ -147,16 +145,16 @@ class LoopbackCluster:
                 counting.kill()
         assert counting.returncode == 0
 
-    def begin(self, folder: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
+    def begin(self, folder: Path, *words: str, **changes: str) -> subprocess.Popen[str]:
         """Start ``sweep WORDS`` in ``folder``, as a user who has the cluster's token."""
         return subprocess.Popen(
             command(*words), cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=self.environment | {"PYTHONPATH": str(ROOT)} | environment,
+            env=self.environment | changes,
         )  # fmt: skip
 
-    def sweep(self, folder: Path, *words: str, **environment: str) -> tuple[int, str]:
+    def sweep(self, folder: Path, *words: str, **changes: str) -> tuple[int, str]:
         """Run the same to its end; return its exit code and what it said."""
-        return end_of(self.begin(folder, *words, **environment))
+        return end_of(self.begin(folder, *words, **changes))
 
     def restart(self, *numbers: int) -> None:
         """Kill the head and with it the cluster; start a new one at the same address with these nodes."""
@@ -215,13 +213,17 @@ def end_of(driver: subprocess.Popen[str]) -> tuple[int, str]:
     return driver.returncode, said
 
 
-def wait_for_epochs(count: int, folder: Path, driver: subprocess.Popen[str]) -> None:
-    """Wait until the ledger has ``count`` run-epochs."""
+def wait_for_epochs(count: int, folder: Path, driver: subprocess.Popen[str], *, of_each: bool = False) -> None:
+    """Wait until the ledger has ``count`` run-epochs, or so many of each of its runs."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             with Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
-                if sum(ledger.epochs_recorded().values()) >= count:
+                ((runs,),) = ledger.rows("SELECT COUNT(*) FROM runs", {})
+                recorded = ledger.epochs_recorded().values()
+                if not of_each and sum(recorded) >= count:
+                    return
+                if of_each and len(recorded) == runs and min(recorded) >= count:
                     return
         except LedgerError:  # it is not made yet
             pass

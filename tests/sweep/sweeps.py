@@ -74,7 +74,10 @@ def run(spec: Spec, runs_dir: Path, *, outputs: bool = False, **options: Any) ->
 
 
 def command(*words: str | Path, also: str = "pass") -> list[str]:
-    """Return ``sweep WORDS`` as a command of its own; ``also`` is a line of Python that goes before it."""
+    """Return ``sweep WORDS`` as a command of its own; `run` and `resume` end with the ledger.
+
+    ``also`` is a line of Python that goes before these two.
+    """
     return [sys.executable, "-c", COMMAND.format(also=also), *map(str, words)]
 
 

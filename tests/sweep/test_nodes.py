@@ -113,14 +113,16 @@ def test_a_cluster_that_grows_by_itself_gets_the_time_to(tmp_path: Path) -> None
     with loopback_cluster(tmp_path, grows=True) as cluster:
         (tmp_path / "s.toml").write_text(TOO_LARGE.replace("cpus_per_trial = 1000", "cpus_per_trial = 2"))
         code, said = cluster.sweep(
-            tmp_path, "run", "s.toml", "--seeds", "1", "--address", cluster.address, "--wait", str(PATIENCE_SECONDS)
+            tmp_path, "run", "s.toml", "--seeds", "1", "--address", cluster.address, "--wait", "3600"
         )
         assert code == 0, said
-        assert "the cluster has 0; waiting up to 120 s for the cluster to grow" in said
+        assert "the cluster has 0; waiting up to 3600 s for the cluster to grow" in said
         assert "1 done" in said
 
 
-def test_a_node_that_leaves_while_nodes_are_asked_is_not_waited_for(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_leaves_while_nodes_are_asked_is_not_held_against_the_cluster(
+    ray: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gone = {"NodeID": "ab" * 28, "NodeManagerAddress": "127.0.0.9", "Alive": True}
     answers = [[*alive_nodes(), gone], alive_nodes()]
     monkeypatch.setattr(sweep.nodes, "alive_nodes", lambda: answers.pop(0))

@@ -45,7 +45,7 @@ def ray() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def trained(ray: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, str]:
-    """A sweep with all that it writes, and what it said; not to be changed."""
+    """A sweep with all that it writes, and what it said; tests that add to it take a copy."""
     return run(spec(), tmp_path_factory.mktemp("trained"), outputs=True)
 
 

@@ -105,10 +105,10 @@ def wait_for(driver: subprocess.Popen[str], there: Callable[[], bool]) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """Six epochs of the sweep that nobody stopped; its schedules do not depend on their number."""
+    """Ten epochs of the sweep that nobody stopped; its schedules do not depend on their number."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "whole.toml").write_text(TEXT)
-    ended = finish(folder, "run", "whole.toml", "--epochs", "6")
+    ended = finish(folder, "run", "whole.toml", "--epochs", "10")
     assert ended.returncode == 0, ended.stderr
     return rows_of(folder / "whole")
 
@@ -120,15 +120,18 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 def test_a_signal_writes_checkpoints_at_once_and_resume_gives_the_same_bits(
     tmp_path: Path, number: signal.Signals, whole_group: bool, undisturbed: pd.DataFrame
 ) -> None:
-    """Ctrl-C; SIGTERM to the driver alone (Kubernetes), or to every process at the same time (Slurm)."""
+    """Ctrl-C, to the group of a terminal; SIGTERM to the driver (Kubernetes), or to every process at once (Slurm)."""
     (tmp_path / "cut.toml").write_text(TEXT)
     driver = begin(tmp_path, "run", "cut.toml")
     folder = tmp_path / "cut"
     try:
         wait_for(driver, lambda: bool(list(folder.glob("checkpoints/*/epoch*.ckpt"))))
         processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
-        for process in processes if whole_group else processes[:1]:
-            process.send_signal(number)
+        if number == signal.SIGINT:
+            os.killpg(driver.pid, number)
+        else:
+            for process in processes if whole_group else processes[:1]:
+                process.send_signal(number)
         _, err = driver.communicate(timeout=PATIENCE_SECONDS)
     finally:
         driver.kill()
@@ -171,12 +174,14 @@ def test_stopped_and_cancelled_from_another_terminal_it_resumes_to_the_same_bits
     folder = tmp_path / "far"
     endings: list[tuple[int, str, str]] = []
     watched: list[dict[str, Any]] = []
-    for request, words in (("stop", ("run", "far.toml", "--epochs", "6")), ("cancel", ("resume", "far"))):
+    for request, words in (("stop", ("run", "far.toml", "--epochs", "10")), ("cancel", ("resume", "far"))):
         before = len(rows_of(folder)) if folder.exists() else 0
         driver = begin(tmp_path, *words)
-        wait_for(driver, lambda: is_driven(folder))
-        watcher = begin(tmp_path, "status", "far", "--watch", "--json")
+        begun = [driver]
         try:
+            wait_for(driver, lambda: is_driven(folder))
+            watcher = begin(tmp_path, "status", "far", "--watch", "--json")
+            begun.append(watcher)
             assert watcher.stdout is not None
             first = json.loads(watcher.stdout.readline())
             wait_for(driver, lambda before=before: len(rows_of(folder)) > before)
@@ -188,8 +193,8 @@ def test_stopped_and_cancelled_from_another_terminal_it_resumes_to_the_same_bits
             _, err = driver.communicate(timeout=PATIENCE_SECONDS)
             out, _ = watcher.communicate(timeout=PATIENCE_SECONDS)
         finally:
-            driver.kill()
-            watcher.kill()
+            for process in begun:
+                process.kill()
         watched.append(json.loads(out.splitlines()[-1]))
         endings.append(
             (driver.returncode, err.splitlines()[-1], "".join(log.read_text() for log in folder.glob("logs/*")))
