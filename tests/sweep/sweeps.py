@@ -24,7 +24,7 @@ from sweep.driver import Outcome, drive
 from sweep.spec import Spec, parse_spec
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE_SECONDS = 180  # a bound for a child that hangs; no test passes by it
+PATIENCE_SECONDS = 400  # a bound for a child that hangs; no test passes by it
 DATA = "synthetic:n_train=1000,n_test=100,seed=0"
 SPEC = f"""
 data = "{DATA}"
