@@ -82,6 +82,7 @@ TEXT = f"""
 data = "{DATA}"
 epochs = 3
 seeds = 1
+test_epochs = "all"
 [protocol]
 batch_size = 1
 [resources]
