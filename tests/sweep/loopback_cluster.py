@@ -223,7 +223,7 @@ def wait_for_epochs(count: int, folder: Path, driver: subprocess.Popen[str], *, 
                 recorded = ledger.epochs_recorded().values()
                 if not of_each and sum(recorded) >= count:
                     return
-                if of_each and len(recorded) == runs and min(recorded) >= count:
+                if of_each and runs and len(recorded) == runs and min(recorded) >= count:
                     return
         except LedgerError:  # it is not made yet
             pass
