@@ -269,23 +269,19 @@ ROUND_COLUMNS = {
 def report(found: Mapping[str, Any]) -> str:
     """Return what was measured as Markdown."""
     rounds, summary = found["rounds"], found["summary"]
-    lines = (
-        []
-        if not rounds
-        else [
+    lines = []
+    if rounds:
+        lines += [
             "Runs · epochs an hour, training, evaluation, reports and (b, c) checkpoints together:",
             "",
             f"| round | {' | '.join(ROUND_COLUMNS.values())} |",
             f"|{' ---: |' * (1 + len(ROUND_COLUMNS))}",
         ]
-    )
-    named = [(str(i), row) for i, row in enumerate(rounds, 1)]
-    named += (
-        []
-        if not rounds
-        else [(key, {column: summary[column][key] for column in ROUND_COLUMNS}) for key in ("median", "least", "most")]
-    )
-    lines += [f"| {name} | {' | '.join(f'{row[key]:.3g}' for key in ROUND_COLUMNS)} |" for name, row in named]
+        named = [(str(i), row) for i, row in enumerate(rounds, 1)]
+        named += [
+            (key, {column: summary[column][key] for column in ROUND_COLUMNS}) for key in ("median", "least", "most")
+        ]
+        lines += [f"| {name} | {' | '.join(f'{row[key]:.3g}' for key in ROUND_COLUMNS)} |" for name, row in named]
     probe = ", ".join(f"{workers}: {ms:.1f}" for workers, ms in found["probe_ms"].items())
     lines += [
         "",

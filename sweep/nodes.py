@@ -80,14 +80,19 @@ def check_nodes(storage: str = "", marker: str = "", spent_seconds: float = 0.0)
         )
 
 
+def last_line(error: Exception) -> str:
+    """Return what a traceback out of another process says at its end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
+
+
 def _problems(answer: Any, here: Mapping[str, str], ray: Any) -> list[str]:
     try:
         there = ray.get(answer, timeout=0)
     except ray.exceptions.GetTimeoutError:
         return [f"does not answer within {answer_seconds():g} s ({ANSWER_VARIABLE} gives a slow cluster more)"]
     except ray.exceptions.RayError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return [f"cannot run a task ({lines[-1][:200] if lines else type(error).__name__})"]
+        return [f"cannot run a task ({last_line(error)})"]
     differing = [f"has {key} {there[key]}, this driver {here[key]}" for key in here if there[key] != here[key]]
     return differing + ([there["storage"]] if "storage" in there else [])
 

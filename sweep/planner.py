@@ -33,15 +33,18 @@ class StepTimes:
         return any(on == threads for _, on in self.seconds)
 
     def of(self, size: int, threads: int) -> float:
-        """Return the seconds of a step of ``size`` runs: measured, on the line between two that were, else to scale."""
+        """Return the seconds of a step of ``size`` runs: measured, on the line between two that were, else to scale.
+
+        Raises:
+            LookupError: nothing was measured on so many ``threads`` (see :meth:`knows`).
+        """
         known = sorted((runs, seconds) for (runs, on), seconds in self.seconds.items() if on == threads)
-        below = max((point for point in known if point[0] <= size), default=None)
-        above = min((point for point in known if point[0] >= size), default=None)
-        if below is None or above is None:
-            runs, seconds = below or above or (1, 1.0)
-            return seconds * size / runs
+        if not known:
+            raise LookupError(f"no step of a pack on {threads} threads was measured")
+        below = max((point for point in known if point[0] <= size), default=known[0])
+        above = min((point for point in known if point[0] >= size), default=known[-1])
         if below == above:
-            return below[1]
+            return below[1] * (size / below[0])
         return below[1] + (above[1] - below[1]) * (size - below[0]) / (above[0] - below[0])
 
     def to_list(self) -> list[list[float]]:

@@ -15,6 +15,7 @@ from sweep.bulletin import Bulletin
 from sweep.cluster import check_reachable, check_token
 from sweep.control import Control
 from sweep.folder import SweepFolder, resume_command
+from sweep.nodes import last_line
 from sweep.plan import Pack
 from sweep.progress import Progress
 from sweep.snapshot import Snapshots
@@ -134,8 +135,7 @@ def _on_a_gpu(work: Callable[..., Any], *arguments: Any) -> Any:
         ray.cancel(task, force=True)
         reason = f"no GPU was free within {GPU_PATIENCE_SECONDS:g} seconds"
     except ray.exceptions.RayError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = lines[-1][:200] if lines else type(error).__name__
+        reason = last_line(error)
     raise SpecError("resources.gpus_per_trial", f"'auto', but the probe did not end ({reason})", "a fraction of a GPU")
 
 

@@ -18,7 +18,6 @@ ROOT = Path(__file__).parent.parent.parent
 SOURCE = "synthetic:n_train=400,n_test=100,seed=0"
 CPU = torch.device("cpu")
 
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

@@ -204,16 +204,21 @@ def test_what_cannot_be_is_told_in_a_line_and_nothing_is_half_made(
     stranger = cluster.place / "stranger"
     (stranger / "torch-2.0.0.dist-info").mkdir(parents=True)
     (stranger / "torch-2.0.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.0.0\n")
-    for words, environment, told in (
+    cluster.add(7, PYTHONPATH=str(stranger))
+    mistakes = [
         ([], {"RAY_AUTH_TOKEN": "f" * 64}, "the cluster has another token; put its own into RAY_AUTH_TOKEN"),
         (["--gpus-per-trial", "2"], {}, "asked 2 GPU a trial, its largest node has 1; a cluster that grows by itself"),
         (["--storage", server.uri("nowhere")], {}, "there is no such bucket"),
-    ):
-        code, said = cluster.sweep(place, "run", "s.toml", "--address", cluster.address, *words, **environment)
+    ]
+    drivers = [
+        cluster.begin(place, "run", "s.toml", "--name", f"s{i}", "--address", cluster.address, *words, **changes)
+        for i, (words, changes, _) in enumerate(mistakes)
+    ]
+    for driver, (_, _, told) in zip(drivers, mistakes, strict=True):
+        code, said = end_of(driver)
         assert (code, told in said.splitlines()[-1]) == (2, True), said
         assert "Traceback" not in said
-        assert not (place / "runs").exists() or not list((place / "runs").iterdir())
-    cluster.add(7, PYTHONPATH=str(stranger))
+    assert not (place / "runs").exists() or not list((place / "runs").iterdir())
     cluster.wait_for_nodes()
     code, said = cluster.sweep(place, "run", "s.toml", "--address", cluster.address)
     assert code == 2, said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from sweep.cluster import (
     check_token,
     shipped_modules,
 )
+from sweep.driver import _driven
+from sweep.folder import SweepFolder
 from sweep.spec import parse_spec
 
 ROOT = Path(__file__).parent.parent.parent
@@ -79,6 +82,13 @@ def test_a_record_that_outlives_the_job_is_taken(tmp_path: Path, monkeypatch: py
     check_record_stays(tmp_path / "runs", "")
     monkeypatch.chdir(tmp_path)
     check_record_stays(Path("runs"), "")
+
+
+def test_a_mistake_is_told_although_ray_took_the_jobs_folder_away_meanwhile(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "runs", "s")
+    with pytest.raises(SpecError, match="no such optimizer"), _driven(folder):
+        shutil.rmtree(tmp_path / "runs")
+        raise SpecError("optimizer", "no such optimizer", "another one")
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,14 @@ import sweep.packing
 from results.ledger import Ledger
 from search_spaces.errors import LedgerError, SpecError
 from sweep.folder import SweepFolder
-from sweep.packing import Packing, doubled, known_packing
+from sweep.packing import Packing, choose_packing, doubled, known_packing
+from sweep.plan import make_runs, resolve_configurations
 from sweep.planner import StepTimes
-from sweep.probing import Places
+from sweep.probing import Places, probe
 from sweep.spec import Resources
 from tests.sweep.sweeps import DATA, PATIENCE_SECONDS, begin, finish, run, spec
 from tests.sweep.test_run import ray
+from trainables.dataset import load_data
 
 __all__ = ["ray"]  # the fixture: two logical CPUs and a logical GPU
 
@@ -154,13 +156,31 @@ def _provenance(outcome: Any) -> list[dict[str, Any]]:
 @pytest.mark.filterwarnings("ignore")
 def test_a_sweep_of_more_threads_than_any_node_has_is_refused_and_does_not_wait(ray: Any, tmp_path: Path) -> None:
     """It was begun on a larger machine. Ray would wait for that one without a word."""
-    asked = spec(TEXT, "smaller")
-    with Ledger.create_or_open(
-        SweepFolder(tmp_path, "smaller").create() or tmp_path / "smaller" / "ledger.sqlite"
-    ) as kept:
+    folder, asked = SweepFolder(tmp_path, "smaller"), spec(TEXT, "smaller")
+    folder.create()
+    with Ledger.create_or_open(folder.ledger) as kept:
         kept.keep_packing("cpu", '{"size": 4, "threads": 64, "largest_group": 9, "step_seconds": []}')
     with pytest.raises(SpecError, match=r"on 64 threads, the largest node has 2 CPUs; --cpus-per-trial 2"):
         run(asked, tmp_path)
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")
+def test_threads_that_no_process_of_the_probe_has_room_for_are_not_timed_and_not_chosen(
+    ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on nodes of unequal size, where the large one is busy: of one thread and of four, one is measured."""
+    asked = spec(TEXT, "unequal")
+    data = load_data(DATA)
+    runs = make_runs(asked, resolve_configurations(asked, 15), data.fingerprint)
+    times = probe(Places.of_cluster(), asked.resources, data, runs, [1, 2], {1: 1.0, 4: 4.0}, most=2)
+    assert {threads for _, threads in times.seconds} == {1}
+    monkeypatch.setattr(sweep.packing, "PROBE_PAYS_FROM_SECONDS", 0.0)
+    monkeypatch.setattr(sweep.packing, "probe", lambda *given, **most: times)
+    with Ledger.create_or_open(tmp_path / "ledger.sqlite") as ledger:
+        packing, _ = choose_packing(asked, runs, set(), ledger, data)
+    assert packing.threads == 1
+    assert packing.chosen
 
 
 @pytest.mark.ray
