@@ -203,6 +203,7 @@ def test_stopped_and_cancelled_from_another_terminal_it_resumes_to_the_same_bits
         steps = [state["step_in_epoch"] for state in states(folder)]
         assert (max(steps) == 0) is (request == "stop")
         assert not list((folder / "control").glob("[sc]*[pl]"))  # the request was taken away
+        assert json.loads((folder / "control" / "status.json").read_text())["done"] == 0  # stopped is not done
         nobody = finish(tmp_path, request, "far")
         assert (nobody.returncode, nobody.stderr) == (2, "sweep: no driver is at work on far\n")
     for code, last_line, logs in endings:
