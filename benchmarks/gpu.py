@@ -1,14 +1,18 @@
-"""What one GPU makes of the study, measured in one go: ``python -m benchmarks.gpu --data FOLDER``.
+"""What a GPU does with the study, section by section: ``python -m benchmarks.gpu --data FOLDER``.
 
-Asked for is the space ``study``: 24 configurations, 5 seeds, 50 epochs.
+Every section runs in a process of its own and appends its rows to a file as they come, so a run that is cut short
+keeps what it has measured. The sections:
 
-- A step of 24 runs of one seed, recorded as CUDA graphs and as it stands, in turn; and whether both give the same bits.
-- Whether a training that is cut within an epoch and goes on from its checkpoint ends with the same bits.
-- The memory that such a pack takes, and the share of the GPU that ``gpus_per_trial = "auto"`` makes of it.
-- The whole study, packed (a pack a seed) at that share: seconds from the first trial's start to the last one's end.
-- A small part of it unpacked, four runs at a time at ``gpus_per_trial = 0.25``, and what all of it would take so.
+- ``exact``: a step as CUDA graphs and as eager kernels gives the same bits; so does a training that is interrupted and
+  resumed; a member that diverges leaves the bits of the others alone.
+- ``candidates``: conv2 of K models by every candidate in :mod:`benchmarks.gpu_convolutions`, forward and backward.
+- ``packs``: a step of packs of 1, 8, 24, 48 and 120 runs, as CUDA graphs and eager.
+- ``profile``: the kernels that a step of 24 runs spends its time on.
+- ``reuse``: memory after each of 20 packs that one process trains one after the other.
+- ``shares``: run-steps a second of 1, 2 and 4 processes that share the GPU, each within its share of the memory.
+- ``sweep``: the whole study through Ray, packed, and a part of it unpacked, four runs at a time.
 
-On a machine without a GPU it says so and measures nothing.
+Without a GPU it prints one line and measures nothing. ``--cpu`` rehearses every section on a CPU, in a small size.
 """
 
 from __future__ import annotations
@@ -16,22 +20,27 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
+import multiprocessing
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.gpu_convolutions import CANDIDATES, gradients, inputs, one_by_one
 from search_spaces import Run
 from trainables.batches import Batches
 from trainables.checkpoint import Checkpoints
 from trainables.dataset import DataSet, load_data
-from trainables.devices import deterministic, device_name, library_versions
+from trainables.devices import deterministic, device_name, hold_to_share, library_versions, training_device
 from trainables.graphs import WARM_UPS, Graphs, NoGraphs, graphs_of
 from trainables.loop import Assignment, Report, train
 from trainables.pack import Pack
@@ -42,8 +51,12 @@ ROUNDS, STEPS = 5, 100
 RESUME_EPOCHS = 3
 UNPACKED_SHARE = 0.25
 UNPACKED_EPOCHS = 2
-TARGET_SECONDS, TARGET_RATIO = 120.0, 8.0
-NO_GPU = "benchmarks.gpu: PyTorch finds no GPU here; nothing was measured"
+TARGET_SECONDS, TARGET_RATIO = 60.0, 8.0
+SMALL = "synthetic:n_train=6000,n_test=1000,seed=0"
+NO_GPU = "benchmarks.gpu: PyTorch finds no GPU; nothing was measured"
+
+Row = tuple[str, str, str]
+"""What was measured, the value, and the target (or an empty text)."""
 
 
 def study_runs(source: str, data: DataSet, epochs: int, seeds: int) -> list[Run]:
@@ -153,49 +166,233 @@ def extrapolated(seconds: float, run_epochs: int, asked: int) -> float:
     return seconds * asked / run_epochs
 
 
-def measure(source: str, epochs: int, seeds: int, place: Path) -> dict[str, Any]:
-    """Measure everything on this machine's first GPU."""
-    data = load_data(source)
-    runs = study_runs(source, data, epochs, seeds)
-    one_seed = [run for run in runs if run.seed == runs[0].seed]
-    # The sweeps come first: from then on this process has a context on the GPU itself, which a probe would count.
-    packed = study_spec("packed", source, epochs, seeds, pack=len(one_seed), gpus_per_trial="auto")
-    packed_seconds, probed = training_seconds(packed, place / "runs")
-    part = study_spec("unpacked", source, UNPACKED_EPOCHS, 1, pack=1, gpus_per_trial=UNPACKED_SHARE)
-    part_seconds, _ = training_seconds(part, place / "runs")
-    unpacked_seconds = extrapolated(part_seconds, len(one_seed) * UNPACKED_EPOCHS, len(runs) * epochs)
-    device = torch.device("cuda")
-    deterministic(device)
-    return {
-        **measure_steps(one_seed, data, device, graphs_of(device), ROUNDS, STEPS),
-        "resume_same_bits": resume_is_exact(one_seed, data, device, place),
-        "packed_seconds": packed_seconds, "unpacked_seconds": unpacked_seconds,
-        "ratio": unpacked_seconds / packed_seconds, **(probed or {}),
-        "device": device_name(device), "versions": library_versions(), "runs": len(runs), "epochs": epochs,
-    }  # fmt: skip
+def rows_of_all_but(reports: Sequence[Report], run_id: str) -> list[str]:
+    return [row for row in measured_rows(reports) if f"'run_id': '{run_id}'" not in row]
 
 
-def report(found: Mapping[str, Any]) -> str:
-    """Return what was measured as Markdown."""
-    yes = {True: "yes", False: "NO"}
-    runs = f"{found['runs']} runs × {found['epochs']} epochs"
-    rows = [
-        ("a step of one seed's runs, recorded, ms", f"{found['recorded_ms']:.2f}", ""),
-        ("the same as it stands, ms", f"{found['eager_ms']:.2f}", ""),
-        ("both give the same bits", yes[found["same_bits"]], "yes"),
-        ("cut and resumed, the same bits", yes[found["resume_same_bits"]], "yes"),
-        (
-            "memory of a pack, GiB, and its context",
-            f"{found['reserved'] / 2**30:.2f} + {found['context'] / 2**30:.2f}",
-            "",
-        ),
-        ("share of the GPU", f"{found['share']:.3g}", ""),
-        (f"{runs}, packed, s", f"{found['packed_seconds']:.0f}", f"≤ {TARGET_SECONDS:.0f}"),
-        (f"the same, unpacked at {UNPACKED_SHARE}, s (extrapolated)", f"{found['unpacked_seconds']:.0f}", ""),
-        ("unpacked over packed", f"{found['ratio']:.1f}", f"≥ {TARGET_RATIO:.0f}"),
-    ]
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    lines = [f"{found['device']}; {versions}", "", "| what | measured | asked for |", "| :--- | ---: | ---: |"]
+def divergence_is_contained(runs: Sequence[Run], data: DataSet, device: torch.device) -> bool:
+    """Train a pack twice, once with weights of NaN for its second run; compare the rows of all other runs."""
+    assignment = Assignment("gpu", runs, RESUME_EPOCHS, frozenset({RESUME_EPOCHS}))
+    start = [dict(pack_member) for pack_member in _initial(runs, device)]
+    healthy = list(train(assignment, data, device, {"attempt_id": "a"}, start=start))
+    start[1] = {name: torch.full_like(value, math.nan) for name, value in start[1].items()}
+    broken = list(train(assignment, data, device, {"attempt_id": "a"}, start=start))
+    assert runs[1].run_id in broken[-1].diverged, "the run with NaN did not diverge"
+    return rows_of_all_but(healthy, runs[1].run_id) == rows_of_all_but(broken, runs[1].run_id)
+
+
+def _initial(runs: Sequence[Run], device: torch.device) -> list[dict[str, torch.Tensor]]:
+    from trainables.lenet import initial_parameters
+
+    return [{n: v.to(device) for n, v in initial_parameters(run.seed, torch.float32).items()} for run in runs]
+
+
+class Bench:
+    """What the sections measure with: the data, the runs, the device and the sizes."""
+
+    def __init__(self, source: str, epochs: int, seeds: int, cpu: bool) -> None:
+        self.source, self.epochs, self.seeds, self.cpu = source, epochs, seeds, cpu
+        self.device = training_device(wants_gpu=not cpu)
+        deterministic(self.device)
+        self.rounds, self.steps = (1, 2) if cpu else (ROUNDS, STEPS)
+
+    @property
+    def graphs(self) -> Graphs:
+        return graphs_of(self.device) or NoGraphs()
+
+    def data(self) -> DataSet:
+        """Return a small data set of the same shape: a step takes as long."""
+        return load_data("synthetic:n_train=400,n_test=100,seed=0" if self.cpu else SMALL, val_fraction=0.5)
+
+    def runs(self, data: DataSet, count: int) -> list[Run]:
+        """Return the first ``count`` runs of the study; 24 have one seed."""
+        return study_runs(self.source, data, self.epochs, -(-count // 24))[:count]
+
+    def exact(self) -> Iterator[Row]:
+        yes = {True: "yes", False: "NO"}
+        data = self.data()
+        runs = self.runs(data, 2 if self.cpu else 24)
+        found = measure_steps(runs, data, self.device, self.graphs, 1, self.steps)
+        yield f"{len(runs)} runs: CUDA graphs and eager give the same bits", yes[found["same_bits"]], "yes"
+        with tempfile.TemporaryDirectory() as place:
+            same = resume_is_exact(runs, data, self.device, Path(place))
+        yield f"{len(runs)} runs: interrupted and resumed, the same bits", yes[same], "yes"
+        same = divergence_is_contained(runs, data, self.device)
+        yield f"{len(runs)} runs: one diverges, the bits of the others stay", yes[same], "yes"
+        if not self.cpu:
+            both = self.runs(data, 48)[20:28]  # two seeds
+            found = measure_steps(both, data, self.device, self.graphs, 1, self.steps)
+            yield "8 runs of two seeds: CUDA graphs and eager give the same bits", yes[found["same_bits"]], "yes"
+
+    def candidates(self) -> Iterator[Row]:
+        for K in (2,) if self.cpu else (1, 8, 24, 120):
+            x, weight = inputs(K, 4 if self.cpu else 128, self.device)
+            exact = (x.detach().double().requires_grad_(), weight.detach().double().requires_grad_())
+            reference = gradients(one_by_one, *exact)
+            for name, convolution in CANDIDATES.items():
+                try:
+                    ours = gradients(convolution, x, weight)
+                    error = max(float((a - b).norm() / b.norm()) for a, b in zip(ours, reference, strict=True))
+                    forward = self.milliseconds(convolution, x, weight)
+                    both = self.milliseconds(gradients, convolution, x, weight)
+                except RuntimeError as failure:
+                    yield f"conv2 of {K} models, {name}", f"failed: {failure!s:.80}", ""
+                    continue
+                text = f"{forward:.3f} + {both - forward:.3f} ms, error {error:.0e}"
+                yield f"conv2 of {K} models, {name}, forward + backward", text, ""
+
+    def milliseconds(self, work: Callable[..., Any], *arguments: Any) -> float:
+        """Return the median of ``rounds`` × 10 calls, warm."""
+        times = []
+        for number in range(3 + 2 * self.rounds):
+            self.wait()
+            began = time.perf_counter()
+            for _ in range(5):
+                work(*arguments)
+            self.wait()
+            if number >= 3:
+                times.append(200 * (time.perf_counter() - began))
+        return statistics.median(times)
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def packs(self) -> Iterator[Row]:
+        data = self.data()
+        for count in (2,) if self.cpu else (1, 8, 24, 48, 120):
+            runs = self.runs(data, count)
+            found = measure_steps(runs, data, self.device, self.graphs, min(3, self.rounds), self.steps)
+            rate = 1000 * count / found["recorded_ms"]
+            peak = torch.cuda.max_memory_reserved(self.device) / 2**30 if not self.cpu else 0.0
+            both = f"{found['recorded_ms']:.2f} / {found['eager_ms']:.2f} ms"
+            text = f"{both}, {rate:.0f} run-steps a second, {peak:.2f} GiB"
+            yield f"a step of {count} runs, CUDA graphs / eager", text, ""
+            seconds = 120 * 50 * 352 / rate
+            yield "the study (120 runs, 50 epochs) at that rate, training alone", f"{seconds:.0f} s", "60 s"
+
+    def profile(self) -> Iterator[Row]:
+        from torch.profiler import ProfilerActivity, profile
+
+        data = self.data()
+        for count in (2,) if self.cpu else (24, 120):
+            runs = self.runs(data, count)
+            batches = Batches(data, [run.seed for run in runs], runs[0].protocol, self.device)
+            pack = Pack(runs, batches.steps, self.device, NoGraphs())
+            for step in range(4):
+                pack.train_step(batches.batch(1, step % batches.steps))
+            kind = ProfilerActivity.CPU if self.cpu else ProfilerActivity.CUDA
+            with profile(activities=[kind]) as seen:
+                for step in range(3):
+                    pack.train_step(batches.batch(1, step % batches.steps))
+                self.wait()
+            key = "self_cpu_time_total" if self.cpu else "self_device_time_total"
+            events = sorted(seen.key_averages(), key=lambda event: -getattr(event, key))
+            whole = sum(getattr(event, key) for event in events)
+            for event in events[:14]:
+                part = getattr(event, key)
+                yield f"{count} runs: {event.key[:90]}", f"{part / 3000:.3f} ms, {100 * part / whole:.0f} %", ""
+
+    def reuse(self) -> Iterator[Row]:
+        import gc
+
+        data = self.data()
+        runs = self.runs(data, 2 if self.cpu else 24)
+        held = []
+        for _ in range(2 if self.cpu else 20):
+            list(train(Assignment("gpu", runs, 1, frozenset()), data, self.device, {"attempt_id": "a"}))
+            gc.collect()
+            if not self.cpu:
+                free, whole = torch.cuda.mem_get_info(self.device)
+                held.append((whole - free) / 2**20)
+        if held:
+            text = f"{held[0]:.0f}, {held[1]:.0f}, {held[-1]:.0f} MiB"
+            yield "memory of the GPU in use after 1, 2 and 20 packs in one process", text, "no growth"
+
+    def shares(self) -> Iterator[Row]:
+        for processes in (1,) if self.cpu else (1, 2, 4):
+            for count in (2,) if self.cpu else (24,):
+                context = multiprocessing.get_context("spawn")
+                answers, start = context.Queue(), context.Barrier(processes)
+                arguments = (self.source, self.epochs, count, 1 / processes, self.cpu, start, answers)
+                children = [context.Process(target=_share, args=arguments) for _ in range(processes)]
+                for child in children:
+                    child.start()
+                found = [answers.get(timeout=120) for _ in children]
+                for child in children:
+                    child.join()
+                rate = sum(rate for rate, _, _ in found)
+                used, allowed = max(peak for _, peak, _ in found), found[0][2]
+                text = f"{rate:.0f} run-steps a second; {used / 2**20:.0f} of {allowed / 2**20:.0f} MiB"
+                yield f"{processes} process(es), a pack of {count} each: rate; peak memory and share", text, ""
+
+    def sweep(self) -> Iterator[Row]:
+        data = load_data(self.source)
+        runs = study_runs(self.source, data, self.epochs, self.seeds)
+        one_seed = len([run for run in runs if run.seed == runs[0].seed])
+        gpus: Any = 0 if self.cpu else "auto"
+        place = Path(os.environ.get("SWEEP_GPU_RUNS") or tempfile.mkdtemp(prefix="gpu-"))
+        packed = study_spec("packed", self.source, self.epochs, self.seeds, pack=one_seed, gpus_per_trial=gpus)
+        seconds, probed = training_seconds(packed, place / "runs")
+        shape = f"{len(runs)} runs × {self.epochs} epochs"
+        yield (
+            f"{shape}, packs of {one_seed}, gpus_per_trial {gpus}",
+            f"{seconds:.0f} s {probed or ''}",
+            f"{TARGET_SECONDS:.0f} s",
+        )
+        part = study_spec(
+            "unpacked", self.source, UNPACKED_EPOCHS, 1, pack=1, gpus_per_trial=0 if self.cpu else UNPACKED_SHARE
+        )
+        part_seconds, _ = training_seconds(part, place / "runs")
+        whole = extrapolated(part_seconds, one_seed * UNPACKED_EPOCHS, len(runs) * self.epochs)
+        yield f"{shape}, unpacked at {UNPACKED_SHARE} (from {UNPACKED_EPOCHS} epochs of one seed)", f"{whole:.0f} s", ""
+        yield "unpacked over packed", f"{whole / seconds:.1f}", f">= {TARGET_RATIO:.0f}"
+
+
+def _share(source: str, epochs: int, count: int, gpus: float, cpu: bool, start: Any, answers: Any) -> None:
+    """Train a pack of ``count`` in a process that has ``gpus`` of the GPU; send its rate, peak and limit."""
+    bench = Bench(source, epochs, 1, cpu)
+    hold_to_share(bench.device, gpus)
+    data = bench.data()
+    runs = bench.runs(data, count)
+    batches = Batches(data, [run.seed for run in runs], runs[0].protocol, bench.device)
+    pack = Pack(runs, batches.steps, bench.device, bench.graphs)
+    full = max(1, batches.examples // runs[0].protocol.batch_size)
+
+    def steps(number: int) -> None:
+        for step in range(number):
+            pack.step_in_epoch = step % full
+            pack.train_step(batches.batch(1, step % full))
+        bench.wait()
+
+    steps(2 * WARM_UPS)
+    start.wait()
+    began = time.perf_counter()
+    taken = 2 if cpu else 1000
+    steps(taken)
+    rate = taken * count / (time.perf_counter() - began)
+    peak, limit = 0, 0
+    if not cpu:
+        peak = torch.cuda.max_memory_reserved(bench.device)
+        limit = int(torch.cuda.get_device_properties(bench.device).total_memory * gpus)
+    answers.put((rate, peak, limit))
+
+
+SECTIONS = ("exact", "packs", "profile", "candidates", "reuse", "shares", "sweep")
+
+
+def run_section(name: str, bench: Bench, out: Path) -> None:
+    """Measure one section; append every row to ``out`` as it comes."""
+    for row in getattr(bench, name)():
+        with out.open("a") as file:
+            file.write(json.dumps([name, *row]) + "\n")
+        print(f"{name}: {' | '.join(row)}", file=sys.stderr, flush=True)
+
+
+def table(out: Path) -> str:
+    """Return what a file of rows holds, as Markdown."""
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    lines = ["| section | what | measured | target |", "| :--- | :--- | ---: | ---: |"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
@@ -204,17 +401,50 @@ def main() -> None:
     parser.add_argument("--data", default="cifar100", help="cifar100, a folder, or synthetic")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    if not torch.cuda.is_available():
+    parser.add_argument("--cpu", action="store_true", help="rehearse on a CPU, in a small size")
+    parser.add_argument("--out", type=Path, default=Path("gpu-results.jsonl"))
+    parser.add_argument("--section-seconds", type=float, default=150.0, help="after which a section is ended")
+    parser.add_argument("--in-this-process", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("sections", nargs="*", default=list(SECTIONS), help=f"of: {', '.join(SECTIONS)}")
+    given = parser.parse_args()
+    if unknown := [name for name in given.sections if name not in SECTIONS]:
+        parser.error(f"unknown section {unknown[0]}; the sections are {', '.join(SECTIONS)}")
+    if not given.cpu and not torch.cuda.is_available():
         print(NO_GPU, file=sys.stderr)
         raise SystemExit(2)
-    with (
-        tempfile.TemporaryDirectory(prefix="gpu-", ignore_cleanup_errors=True) as place,
-        redirect_stdout(sys.stderr),  # Ray and Tune talk, and the result stands alone
-    ):
-        found = measure(arguments.data, arguments.epochs, arguments.seeds, Path(place))
-    print(json.dumps(found) if arguments.json else report(found))
+    if given.in_this_process:
+        with redirect_stdout(sys.stderr):  # Ray prints to stdout
+            run_section(given.sections[0], Bench(given.data, given.epochs, given.seeds, given.cpu), given.out)
+        return
+    arguments = [
+        "--data",
+        given.data,
+        "--epochs",
+        str(given.epochs),
+        "--seeds",
+        str(given.seeds),
+        "--out",
+        str(given.out),
+    ]
+    device = training_device(wants_gpu=not given.cpu)
+    given.out.write_text(json.dumps(["device", device_name(device), str(library_versions()), ""]) + "\n")
+    for name in given.sections:
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.gpu",
+            "--in-this-process",
+            *arguments,
+            *["--cpu"] * given.cpu,
+            name,
+        ]
+        began = time.monotonic()
+        try:
+            code: object = subprocess.run(command, timeout=given.section_seconds, check=False).returncode
+        except subprocess.TimeoutExpired:
+            code = "ended after its time"
+        print(f"{name}: exit {code} after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    print(table(given.out))
 
 
 if __name__ == "__main__":

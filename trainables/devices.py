@@ -13,8 +13,13 @@ CONTEXT_BYTES = 600 * 2**20
 
 
 def training_device(wants_gpu: bool) -> torch.device:
-    """Return the GPU that Ray gave this process; the CPU where none was asked for, or Ray's GPUs are only logical."""
-    return torch.device("cuda" if wants_gpu and torch.cuda.is_available() else "cpu")
+    """Return the GPU that Ray gave this process; the CPU where none was asked for, or Ray's GPUs are only logical.
+
+    The GPU has its index: ``torch.cuda.set_per_process_memory_fraction`` refuses a device without one.
+    """
+    if wants_gpu and torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
 
 
 def device_name(device: torch.device) -> str:

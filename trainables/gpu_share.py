@@ -91,11 +91,11 @@ def probe_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:
 
 def _trained_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:
     from trainables.batches import Batches, Split
-    from trainables.devices import deterministic
+    from trainables.devices import deterministic, training_device
     from trainables.pack import Pack
     from trainables.range_test import without_schedule
 
-    device = torch.device("cuda")
+    device = training_device(wants_gpu=True)
     deterministic(device)
     torch.cuda.reset_peak_memory_stats(device)
     batches = Batches(data, [run.seed for run in runs], runs[0].protocol, device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -25,7 +26,11 @@ class Graphs(Protocol):
 
 
 class CudaGraphs:
-    """Records CUDA graphs, all of one memory pool, on a stream of their own, as PyTorch's notes on CUDA graphs ask."""
+    """Records CUDA graphs, all in one memory pool, on one side stream, as PyTorch's notes on CUDA graphs ask.
+
+    A process has one (:func:`graphs_of`): every stream costs a cuBLAS workspace that is never freed, and graphs that
+    are replayed one after the other on one stream can share a pool.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)
@@ -59,6 +64,7 @@ class NoGraphs:
         return work
 
 
+@lru_cache
 def graphs_of(device: torch.device) -> Graphs | None:
     """Return how a pack's step is recorded on ``device``; None where it is taken as it stands, on a CPU."""
     return CudaGraphs(device) if device.type == "cuda" else None
