@@ -179,10 +179,10 @@ def measure_checkpoints(place: Path, size: int) -> dict[str, float]:
     import torch
 
     from search_spaces import Configuration, Protocol, Run
-    from trainables.checkpoint import Checkpoints
-    from trainables.loop import CHECKPOINT_SECONDS
-    from trainables.optimizers import complete_optimizer
-    from trainables.pack import Pack
+    from trainables.optim.optimizers import complete_optimizer
+    from trainables.training.checkpoints import Checkpoints
+    from trainables.training.loop import CHECKPOINT_SECONDS
+    from trainables.training.pack import Pack
 
     torch.set_num_threads(1)
     adam = Configuration("Adam", complete_optimizer("Adam", {}, "overhead"))

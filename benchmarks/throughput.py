@@ -39,8 +39,8 @@ import torch
 
 from benchmarks.stock_loop import Job, probe_stock, train_stock
 from search_spaces.labels import configuration_labels
-from trainables.dataset import DataSet, load_data
-from trainables.lenet import SHAPES
+from trainables.data.dataset import DataSet, load_data
+from trainables.models.lenet import SHAPES
 
 SPACE = "optimizers"
 RATES, ADAMS_RATES = [0.005, 0.01, 0.02, 0.04], [0.0005, 0.001, 0.002, 0.004]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from search_spaces.errors import UserError
 from sweep.supervisor import EXIT_INTERRUPTED, supervise
-from trainables.imports import in_sweep_folder, leave_sweep_folders
+from trainables.optim.plugins import in_sweep_folder, leave_sweep_folders
 
 EXIT_BAD_INPUT = 2
 DISK_MENDS = {

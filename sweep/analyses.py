@@ -45,8 +45,8 @@ def capture_gradients(
     """
     from results.gradient_captures import writing_gradients
     from results.gradient_stages import check_beta
-    from trainables import gradient_capture
-    from trainables.lenet import SHAPES
+    from trainables.analyses import gradient_capture
+    from trainables.models.lenet import SHAPES
 
     check_beta(beta)
     gradient_capture.check_capture(layer, batches)
@@ -79,7 +79,7 @@ def run_range_tests(
         SpecError: ends or a number of steps that cannot be.
         SweepFolderError: a folder that cannot be written.
     """
-    from trainables.range_test import range_test
+    from trainables.analyses.lr_range_test import range_test
 
     device = device_of(subjects)
     different = list({_key_without_rate(run): run for run in reversed(subjects.runs)}.values())[::-1]
@@ -115,8 +115,8 @@ def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str
     from results.ledger import Ledger
     from results.lookup import pack_of
     from sweep.snapshot import checkpoint_place
-    from trainables.activations import feature_maps, member_parameters
-    from trainables.checkpoint import Checkpoints
+    from trainables.analyses.feature_maps import feature_maps, member_parameters
+    from trainables.training.checkpoints import Checkpoints
 
     subjects = of_sweep(folder, run, data)
     (subject,) = subjects.runs
@@ -151,7 +151,7 @@ def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str
 
 def device_of(subjects: Subjects) -> torch.device:
     """Return where the spec would train: a GPU where it asks for one and there is one."""
-    from trainables.devices import deterministic, training_device
+    from trainables.runtime.devices import deterministic, training_device
 
     device = training_device(subjects.spec.resources.gpus > 0)
     deterministic(device)

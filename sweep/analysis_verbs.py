@@ -38,7 +38,7 @@ def gradients(
     from results.gradient_stages import check_beta
     from sweep.analyses import capture_gradients
     from sweep.subjects import of_space, of_sweep
-    from trainables.gradient_capture import check_capture
+    from trainables.analyses.gradient_capture import check_capture
 
     if (space is None) == (sweep is None):
         raise SpecError("gradients", "needs one of --space and --sweep", "for instance --space optimizers")
@@ -73,7 +73,7 @@ def lr_range(
     """Raise the learning rate step by step and see which rates teach, and which diverge."""
     from sweep.analyses import run_range_tests
     from sweep.subjects import of_space
-    from trainables.range_test import check_range
+    from trainables.analyses.lr_range_test import check_range
 
     check_range(lr_from, lr_to, steps)
     overrides = {key: value for key, value in (("data", data), ("name", name)) if value is not None}

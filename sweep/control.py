@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from results.aside import replacing
 from search_spaces.errors import StorageError, SweepFolderError
-from trainables.stop_signal import Ask
+from trainables.runtime.stop_signal import Ask
 
 if TYPE_CHECKING:
-    from trainables.storage import Storage
+    from trainables.storage.interface import Storage
 
 REQUESTS = {"stop": Ask.STOP, "cancel": Ask.CANCEL}
 """The file of a request → what it asks."""

@@ -58,7 +58,7 @@ def _torch() -> str:
 def _torchvision() -> str:
     import torch
 
-    from trainables.vision import import_torchvision
+    from trainables.data.vision import import_torchvision
 
     return f"{import_torchvision().__version__}, a matching pair with torch {torch.__version__}"
 
@@ -97,7 +97,7 @@ def _ray() -> str:
 
 
 def _data(source: str) -> str:
-    from trainables.dataset import load_data
+    from trainables.data.dataset import load_data
 
     data = load_data(source)
     return f"{len(data.train_labels):,} training, {len(data.val_labels):,} validation, {len(data.test_labels):,} test"
@@ -105,8 +105,8 @@ def _data(source: str) -> str:
 
 def _cached_data() -> str:
     """Without a source: is CIFAR-100 here already? Nothing is downloaded for the question."""
-    from trainables.data_cache import default_cache_dir
-    from trainables.dataset import OFFICIAL_KEY
+    from trainables.data.cache import default_cache_dir
+    from trainables.data.dataset import OFFICIAL_KEY
 
     cache = default_cache_dir()
     found = "is here" if (cache / OFFICIAL_KEY).exists() else "is not here yet; the first sweep on it downloads it"

@@ -31,7 +31,7 @@ from sweep.spec import Spec, parse_spec, spec_text
 
 if TYPE_CHECKING:
     from sweep.snapshot import Snapshots
-    from trainables.dataset import DataSet
+    from trainables.data.dataset import DataSet
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def drive(
     from sweep.reporting import make_outputs
     from sweep.runner import gpus_a_trial
     from sweep.snapshot import published, sweep_storage
-    from trainables.dataset import load_data
-    from trainables.imports import in_sweep_folder
+    from trainables.data.dataset import load_data
+    from trainables.optim.plugins import in_sweep_folder
 
     check_address(spec.cluster.address)
     storage = sweep_storage(spec)

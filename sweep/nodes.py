@@ -13,7 +13,7 @@ from search_spaces.errors import EnvironmentMismatchError, SpecError
 from sweep.cluster import ANSWER_VARIABLE, answer_seconds
 from sweep.spec import Spec
 from sweep.stopping import Stopped
-from trainables.stop_signal import Ask
+from trainables.runtime.stop_signal import Ask
 
 LEAST_ANSWER_SECONDS = 1.0
 LIBRARIES = ("torch", "numpy")
@@ -30,10 +30,10 @@ def look(storage: str, marker: str) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[library] = "none"
     if storage:
-        from trainables.storage import Storage
+        from trainables.storage.addresses import open_storage
 
         try:
-            if Storage.open(storage, patience_seconds=5.0).read(marker) is None:
+            if open_storage(storage, patience_seconds=5.0).read(marker) is None:
                 found["storage"] = f"does not see {storage}: what the driver wrote there is not there"
         except Exception as error:  # whatever it is, this node is not fit for the sweep
             found["storage"] = f"cannot use the storage ({error})"

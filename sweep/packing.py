@@ -16,7 +16,7 @@ from sweep.probing import Places, ProbeError, probe
 from sweep.spec import Resources, Spec
 
 if TYPE_CHECKING:
-    from trainables.dataset import DataSet
+    from trainables.data.dataset import DataSet
 
 SECONDS_PER_EXAMPLE = 7e-5
 """Training time of one image of one run on one CPU thread, in packs of four: a rule of thumb."""

@@ -38,7 +38,7 @@ def resolve_configurations(spec: Spec, steps_per_epoch: int) -> list[Configurati
     Raises:
         SpecError: a parameter that its optimizer or scheduler does not take; nothing has started by then.
     """
-    from trainables.configurations import complete_configuration
+    from trainables.optim.validation import complete_configuration
 
     complete: dict[str, Configuration] = {}
     for i, configuration in enumerate(spec.expanded()):

@@ -16,7 +16,7 @@ from sweep.planner import StepTimes
 from sweep.spec import Resources
 
 if TYPE_CHECKING:
-    from trainables.dataset import DataSet
+    from trainables.data.dataset import DataSet
 
 PROBE_SECONDS = 2.0
 """After which no other round begins, once there were enough."""
@@ -129,7 +129,7 @@ def _timers(
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from trainables.probe import StepTimer
+    from trainables.profiling.probe import StepTimer
 
     gpus = resources.gpus
     shared, actor = ray.put(data), ray.remote(StepTimer)

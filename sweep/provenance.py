@@ -18,7 +18,7 @@ from search_spaces.errors import SweepFolderError
 from sweep.folder import SweepFolder, write_aside
 
 if TYPE_CHECKING:
-    from trainables.dataset import DataSet
+    from trainables.data.dataset import DataSet
 
 PACKAGES = ("lenet-sweep", "torch", "torchvision", "numpy", "ray", "pandas", "scipy", "matplotlib", "pyarrow")
 

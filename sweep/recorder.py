@@ -20,7 +20,7 @@ from sweep.plan import Pack
 from sweep.progress import Progress
 from sweep.snapshot import Snapshots
 from sweep.stopping import Stopping
-from trainables.faults import fault_point
+from trainables.runtime.fault_injection import fault_point
 
 LAST_LINES = 5
 _OUT_OF_GPU_MEMORY = re.compile(r"OutOfMemoryError: CUDA|CUDA out of memory|CUDA error: out of memory")

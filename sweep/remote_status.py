@@ -16,7 +16,7 @@ from sweep.progress import STATES
 from sweep.status import driver_told, sweep_status
 
 if TYPE_CHECKING:
-    from trainables.storage import Storage
+    from trainables.storage.interface import Storage
 
 SNAPSHOT = "status.json"
 """What lies beside the snapshot of the ledger: the status at that moment."""
@@ -42,10 +42,10 @@ def look_at(name: str, runs_dir: Path) -> Callable[[], dict[str, Any]]:
 
 def _open(address: str) -> Storage:
     """Return the storage of the sweep ``PLACE/NAME``, or ``PLACE/NAME?options``."""
-    from trainables.storage import Storage
+    from trainables.storage.addresses import open_storage
 
     place, mark, options = address.partition("?")
-    return Storage.open(place.rstrip("/") + mark + options)
+    return open_storage(place.rstrip("/") + mark + options)
 
 
 def remote_status(address: str) -> dict[str, Any]:

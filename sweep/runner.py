@@ -22,7 +22,7 @@ from sweep.snapshot import Snapshots
 from sweep.spec import Spec
 from sweep.stopping import end_on_sigterm, keep_sigterm, stopping
 from sweep.trials import Round, Trials
-from trainables.dataset import DataSet
+from trainables.data.dataset import DataSet
 
 QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they mean to the user
@@ -96,8 +96,8 @@ def gpus_a_trial(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledge
         SpecError: a pack that a whole GPU has no memory for, no GPU where Ray has one, or a probe that did not end.
         LedgerError: what the ledger keeps cannot be read.
     """
-    from trainables.gpu_share import Footprint, probe_footprint, share_of, whole_memory
-    from trainables.probe import like
+    from trainables.profiling.gpu_share import Footprint, probe_footprint, share_of, whole_memory
+    from trainables.profiling.probe import like
 
     if spec.resources.gpus_per_trial != "auto":
         return spec.resources.gpus_per_trial

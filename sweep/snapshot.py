@@ -32,7 +32,9 @@ from sweep.folder import SweepFolder, write_aside
 from sweep.lock import driving
 from sweep.spec import Spec
 from sweep.status import sweep_status
-from trainables.storage import FolderStorage, Storage
+from trainables.storage.addresses import open_storage
+from trainables.storage.folder import FolderStorage
+from trainables.storage.interface import Storage
 
 DRIVER, POINTER, STATUS = "driver.json", "snapshot.json", "status.json"
 BEAT_SECONDS = 5.0
@@ -52,7 +54,7 @@ _LEDGER = re.compile(r"ledger-[0-9]{6,12}(-[0-9a-f]{8})?\.sqlite")
 
 def sweep_storage(spec: Spec, patience_seconds: float = FIRST_PATIENCE_SECONDS) -> Storage | None:
     """Return the storage of this sweep, the spec's ``storage`` below its name; None where it has none."""
-    return Storage.open(spec.storage, patience_seconds).below(spec.name) if spec.storage else None
+    return open_storage(spec.storage, patience_seconds).below(spec.name) if spec.storage else None
 
 
 def checkpoint_place(folder: SweepFolder, spec: Spec, pack_id: str) -> Storage:
@@ -236,7 +238,7 @@ def fetch(uri: str, runs_dir: Path) -> tuple[SweepFolder, str]:
     address, mark, query = uri.partition("?")
     parent, _, name = address.rstrip("/").rpartition("/")
     folder, place = SweepFolder(runs_dir, name), parent + mark + query
-    storage = Storage.open(place, FIRST_PATIENCE_SECONDS).below(name)
+    storage = open_storage(place, FIRST_PATIENCE_SECONDS).below(name)
     pointer = _read_json(storage, POINTER)
     if not pointer:
         raise StorageError(f"{storage.uri}: no sweep has been published there; name the sweep itself, PLACE/NAME")

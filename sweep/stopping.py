@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from sweep.supervisor import ASKED, asks_anew, leave_last_words
-from trainables.stop_signal import Ask
+from trainables.runtime.stop_signal import Ask
 
 GRACE_SECONDS = 6.0
 """What the trials get to write their checkpoints."""

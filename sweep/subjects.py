@@ -21,7 +21,7 @@ from sweep.spec import Spec, read_spec
 if TYPE_CHECKING:
     import torch
 
-    from trainables.dataset import DataSet
+    from trainables.data.dataset import DataSet
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Subjects:
         """Return what every analysis says of the run that it looked into."""
         import torch
 
-        from trainables.devices import device_name, library_versions
+        from trainables.runtime.devices import device_name, library_versions
 
         return {
             "kind": kind,
@@ -71,7 +71,7 @@ def of_space(source: str | Spec, overrides: Mapping[str, Any], runs_dir: Path, s
     Raises:
         UserError: a spec or data that cannot be read.
     """
-    from trainables.dataset import load_data
+    from trainables.data.dataset import load_data
 
     spec = source if isinstance(source, Spec) else read_spec(source, overrides)
     data = load_data(spec.data, val_fraction=spec.protocol.val_fraction)
@@ -98,7 +98,7 @@ def of_sweep(folder: SweepFolder, run: str | None = None, data: str | None = Non
         UnknownNameError: no such run.
         DataError: the data are not those that the sweep was trained on.
     """
-    from trainables.dataset import load_data
+    from trainables.data.dataset import load_data
 
     spec = read_resolved(folder, {} if data is None else {"data": data})
     with Ledger.open_read_only(folder.ledger) as ledger:

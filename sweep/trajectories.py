@@ -115,8 +115,8 @@ def _chosen(folder: SweepFolder, runs: Sequence[str | Run], seed: int | None, da
 
 def _weights(subjects: Subjects, run: Run, device: torch.device, track: Track) -> tuple[list[int], Weights]:
     """Return the epochs of which the run's weights are known, and these ``[n, P]``; train again what is missing."""
-    from trainables.saved_weights import SavedWeights
-    from trainables.trajectory import FEWEST_POINTS
+    from trainables.analyses.loss_landscape import FEWEST_POINTS
+    from trainables.training.weight_snapshots import SavedWeights
 
     saved = SavedWeights(subjects.folder.weights)
     epochs = saved.epochs(run.run_id)
@@ -135,8 +135,8 @@ def _retrain(subjects: Subjects, run: Run, device: torch.device, track: Track) -
     """Train the run's whole pack again, on as many threads as the first time: the same bits, this time kept."""
     import torch
 
-    from trainables.loop import Assignment
-    from trainables.trajectory import retrain_weights
+    from trainables.analyses.loss_landscape import retrain_weights
+    from trainables.training.loop import Assignment
 
     folder, epochs = subjects.folder, subjects.spec.epochs
     with Ledger.open_read_only(folder.ledger) as ledger:
@@ -172,7 +172,13 @@ def _traced(
     """Return the paths of a group on the two directions of all their points, over the loss on that plane."""
     import torch
 
-    from trainables.trajectory import loss_surface, path_lengths, path_losses, principal_directions, surface_extent
+    from trainables.analyses.loss_landscape import (
+        loss_surface,
+        path_lengths,
+        path_losses,
+        principal_directions,
+        surface_extent,
+    )
 
     data = subjects.data
     dtype = getattr(torch, group[0].protocol.dtype)

@@ -19,9 +19,9 @@ from sweep.progress import Progress
 from sweep.snapshot import Snapshots, checkpoint_place
 from sweep.spec import Spec
 from sweep.stopping import Stopped, Stopping
-from trainables.dataset import DataSet
-from trainables.loop import Assignment
-from trainables.stop_signal import Ask, StopSignal
+from trainables.data.dataset import DataSet
+from trainables.runtime.stop_signal import Ask, StopSignal
+from trainables.training.loop import Assignment
 
 if TYPE_CHECKING:
     from sweep.recorder import Failure
@@ -73,7 +73,7 @@ class Trials:
         from ray import tune
 
         from sweep.recorder import Recorder
-        from trainables.adapter import PackTrainable
+        from trainables.ray_trainable import PackTrainable
 
         self._stop.check(training=0)
         resources = self._spec.resources
@@ -113,7 +113,7 @@ class Trials:
             raise Stopped
 
     def _config(self, pack: Pack, gpus: float) -> dict[str, str]:
-        from trainables.adapter import trial_config
+        from trainables.ray_trainable import trial_config
 
         spec, resources = self._spec, self._spec.resources
         return trial_config(

@@ -20,7 +20,7 @@ from sweep.folder import SweepFolder, write_aside
 from sweep.plan import Pack, make_packs, make_runs, resolve_configurations
 from sweep.spec import Spec, parse_spec, spec_text
 from tests.builders import attempt_of, row_of
-from trainables.dataset import load_data
+from trainables.data.dataset import load_data
 
 DATA = "synthetic:n_train=1000,n_test=100,seed=0"
 STEPS = 8  # 900 images in batches of 128

@@ -29,7 +29,7 @@ from sweep.status import ask_driver, driver_of, sweep_status
 from sweep.stopping import Stopped
 from tests.builders import two_by_two_runs
 from tests.sweep.test_status import begin
-from trainables.stop_signal import Ask
+from trainables.runtime.stop_signal import Ask
 
 PATIENCE_SECONDS = 60
 DRIVER = {"driver": "d1", "host": "elsewhere", "pid": 1, "since": "2026-01-02 03:04:05"}

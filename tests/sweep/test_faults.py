@@ -28,7 +28,7 @@ from sweep.__main__ import main
 from sweep.folder import SweepFolder
 from sweep.runner import QUIET
 from tests.sweep.sweeps import PATIENCE_SECONDS, ROOT, command, environment
-from trainables.faults import VARIABLE
+from trainables.runtime.fault_injection import VARIABLE
 
 pytestmark = [
     pytest.mark.ray,

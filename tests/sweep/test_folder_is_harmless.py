@@ -30,10 +30,10 @@ from sweep.spec import parse_spec, spec_text
 from sweep.subjects import of_sweep
 from sweep.trajectories import trace_trajectories
 from tests.builders import attempt_of
-from trainables.checkpoint import MAGIC, Checkpoints
-from trainables.dataset import load_data
-from trainables.loop import Assignment, train
-from trainables.saved_weights import SavedWeights
+from trainables.data.dataset import load_data
+from trainables.training.checkpoints import MAGIC, Checkpoints
+from trainables.training.loop import Assignment, train
+from trainables.training.weight_snapshots import SavedWeights
 
 DATA = "synthetic:n_train=1000,n_test=100,seed=0"
 SPEC = f"""

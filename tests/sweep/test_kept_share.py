@@ -17,7 +17,7 @@ from sweep.runner import gpus_a_trial
 from sweep.spec import Spec
 from tests.builders import two_by_two_runs
 from tests.sweep.sweeps import spec
-from trainables.gpu_share import Footprint, probe_footprint, share_of, whole_memory
+from trainables.profiling.gpu_share import Footprint, probe_footprint, share_of, whole_memory
 
 GIB = 2**30
 SMALL = Footprint(8 * GIB, GIB // 2, 80 * GIB)

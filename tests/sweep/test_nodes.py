@@ -23,7 +23,7 @@ from sweep.nodes import alive_nodes, check_nodes, check_resources
 from sweep.spec import Spec, parse_spec
 from sweep.stopping import Stopped
 from tests.sweep.loopback_cluster import loopback_cluster
-from trainables.stop_signal import Ask
+from trainables.runtime.stop_signal import Ask
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own, in this process and at its end
 

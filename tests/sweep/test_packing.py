@@ -23,7 +23,7 @@ from sweep.probing import Places, probe
 from sweep.spec import Resources
 from tests.sweep.sweeps import DATA, PATIENCE_SECONDS, begin, finish, run, spec
 from tests.sweep.test_run import ray
-from trainables.dataset import load_data
+from trainables.data.dataset import load_data
 
 __all__ = ["ray"]  # the fixture: two logical CPUs and a logical GPU
 
@@ -217,15 +217,15 @@ def test_on_gpus_only_the_size_is_chosen_and_a_short_sweep_is_not_probed_for(ray
 def test_a_probe_whose_processes_die_leaves_the_sweep_to_the_usual_ratios(
     ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import trainables.probe
+    import trainables.profiling.probe
 
-    class Dies(trainables.probe.StepTimer):
+    class Dies(trainables.profiling.probe.StepTimer):
         def seconds(self, size: int, threads: int) -> float:
             os.kill(os.getpid(), signal.SIGKILL)
             return 0.0
 
     monkeypatch.setattr(sweep.packing, "PROBE_PAYS_FROM_SECONDS", 0.0)
-    monkeypatch.setattr(trainables.probe, "StepTimer", Dies)
+    monkeypatch.setattr(trainables.profiling.probe, "StepTimer", Dies)
     outcome, said = run(spec(TEXT, "unprobed"), tmp_path)
     assert outcome.all_done
     assert "(the probe failed: " in said

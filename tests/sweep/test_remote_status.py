@@ -17,8 +17,9 @@ from tests.builders import two_by_two_runs
 from tests.sweep.test_control import DRIVER, wait_until
 from tests.sweep.test_status import begin
 from tests.trainables.s3_server import BUCKET
-from trainables.stop_signal import Ask
-from trainables.storage import Storage
+from trainables.runtime.stop_signal import Ask
+from trainables.storage.addresses import open_storage
+from trainables.storage.interface import Storage
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:moto.*|botocore.*|werkzeug.*")
 
@@ -40,7 +41,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def storage_of(address: str) -> Storage:
     place, mark, options = address.partition("?")
-    return Storage.open(place + mark + options)
+    return open_storage(place + mark + options)
 
 
 def test_where_nothing_was_published_it_says_so_in_one_line(address: str) -> None:

@@ -19,9 +19,9 @@ from search_spaces import Run
 from sweep.driver import Outcome
 from sweep.runner import QUIET
 from tests.sweep.sweeps import DATA, ROOT, environment, frames, run, spec
-from trainables.dataset import load_data
-from trainables.devices import training_device
-from trainables.loop import Assignment, train
+from trainables.data.dataset import load_data
+from trainables.runtime.devices import training_device
+from trainables.training.loop import Assignment, train
 
 pytestmark = [
     pytest.mark.ray,

@@ -23,7 +23,8 @@ from sweep.folder import SweepFolder
 from sweep.snapshot import DRIVER, POINTER, fetch, published
 from tests.builders import attempt_of, row_of, two_by_two_runs
 from tests.trainables.s3_server import BUCKET, S3Server
-from trainables.storage import Storage
+from trainables.storage.addresses import open_storage
+from trainables.storage.interface import Storage
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -55,7 +56,7 @@ def folder(tmp_path: Path) -> SweepFolder:
 
 
 def storage_of(place: str) -> Storage:
-    return Storage.open(place, 5.0).below("mine")
+    return open_storage(place, 5.0).below("mine")
 
 
 def address_of(place: str) -> str:
@@ -133,9 +134,10 @@ import sys
 from pathlib import Path
 from sweep import snapshot
 from sweep.folder import SweepFolder
-from trainables.storage import Storage
+from trainables.storage.addresses import open_storage
+from trainables.storage.interface import Storage
 snapshot.BEAT_SECONDS = 0.2
-with snapshot.published(SweepFolder(Path(sys.argv[1]), "mine"), Storage.open(sys.argv[2], 5.0).below("mine"), print):
+with snapshot.published(SweepFolder(Path(sys.argv[1]), "mine"), open_storage(sys.argv[2], 5.0).below("mine"), print):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -285,7 +287,7 @@ def test_a_storage_that_is_away_is_told_once_and_the_record_is_published_when_it
     monkeypatch.setattr(snapshot, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(snapshot, "PUBLISH_SECONDS", 0.0)
     said: list[str] = []
-    storage = Storage.open(server.uri(BUCKET, "away"), 0.3).below("mine")
+    storage = open_storage(server.uri(BUCKET, "away"), 0.3).below("mine")
     until = time.monotonic() + PATIENCE_SECONDS
     with published(folder, storage, said.append):
         server.go_away()

@@ -19,9 +19,9 @@ from search_spaces.errors import SpecError, UnknownNameError, UserError
 from sweep.folder import SweepFolder
 from sweep.plan import DEFAULT_PACK, make_packs, make_runs, resolve_configurations
 from sweep.spec import ProtocolTable, Resources, Spec, parse_spec, read_spec, spec_text
-from trainables.optimizers import OPTIMIZERS, complete_optimizer
-from trainables.schedulers import HIDDEN, LAMBDAS, SCHEDULERS
-from trainables.signature import defaults_of
+from trainables.optim.optimizers import OPTIMIZERS, complete_optimizer
+from trainables.optim.schedulers import HIDDEN, LAMBDAS, SCHEDULERS
+from trainables.optim.signature import defaults_of
 
 STEPS_PER_EPOCH = 352  # 45 000 images in batches of 128
 BLOCK = '\n[[configurations]]\noptimizer = {name = "SGD", lr = 0.1, momentum = 0.9}\n'

@@ -22,7 +22,7 @@ from sweep.runner import QUIET
 from sweep.study import run_study
 from sweep.trajectories import trace_trajectories
 from tests.builders import attempt_of, row_of
-from trainables.saved_weights import SavedWeights
+from trainables.training.weight_snapshots import SavedWeights
 
 pytestmark = [
     pytest.mark.ray,

@@ -20,7 +20,7 @@ PROGRAM = """
 import os, signal, sys, time
 from sweep.stopping import stopping
 from sweep.supervisor import supervise
-from trainables.stop_signal import Ask
+from trainables.runtime.stop_signal import Ask
 
 def work():
     {work}
