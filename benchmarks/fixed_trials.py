@@ -136,7 +136,7 @@ def measure_sweep(sweep: FixedSweep, name: str, address: str, data: str, place: 
     import sweep.reporting as reporting
     import sweep.runner as runner
     import trainables.ray_trainable as adapter
-    from results.ledger import Ledger
+    from results.ledger.ledger import Ledger
     from sweep.driver import drive
     from sweep.spec import parse_spec
 

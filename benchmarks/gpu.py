@@ -135,7 +135,7 @@ def training_seconds(spec: Any, runs_dir: Path) -> tuple[float, dict[str, float]
     """Train a sweep; return the seconds from its first trial's start to its last one's end, and what a probe found."""
     from rich.console import Console
 
-    from results.ledger import Ledger
+    from results.ledger.ledger import Ledger
     from sweep.driver import drive
 
     outcome = drive(spec, runs_dir, Console(file=io.StringIO()))

@@ -22,8 +22,8 @@ from torch import Tensor
 
 import trainables.training.pack as training
 from benchmarks.growth import make_pack
-from results.table import Column, Row, Table
-from results.writers import as_markdown
+from results.tables.formats import as_markdown
+from results.tables.table import Column, Row, Table
 from search_spaces import Protocol
 from trainables.data import augmentation
 from trainables.data.dataset import DataSet, load_data

@@ -92,7 +92,7 @@ def measure_sweep(place: Path, runs: int, pack: int = 1) -> dict[str, float]:
     from rich.console import Console
 
     import sweep.reporting as reporting
-    from results.ledger import Ledger
+    from results.ledger.ledger import Ledger
     from sweep.driver import drive
     from sweep.spec import parse_spec
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import psutil
 
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from sweep.folder import SweepFolder
 
 ROOT = Path(__file__).parent.parent

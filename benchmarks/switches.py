@@ -17,8 +17,8 @@ from itertools import combinations
 import torch
 
 import trainables.training.pack as training
-from results.table import Column, Row, Table
-from results.writers import as_markdown
+from results.tables.formats import as_markdown
+from results.tables.table import Column, Row, Table
 from search_spaces import Configuration, Protocol, Run
 from trainables.data.dataset import DataSet, load_data
 from trainables.optim.optimizers import complete_optimizer

@@ -197,7 +197,7 @@ class Bench:
         )  # fmt: skip
 
     def _ledger(self, way: str) -> Any:
-        from results.ledger import Ledger
+        from results.ledger.ledger import Ledger
         from sweep.folder import SweepFolder
 
         return Ledger.open_read_only(SweepFolder(self.place / "runs", f"way-{way}").ledger)

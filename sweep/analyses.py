@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.analysis_files import write_analysis
+from results.analyses.file_format import write_analysis
 from search_spaces import Configuration, Run
 from search_spaces.errors import SpecError, SweepFolderError
 from sweep.folder import SweepFolder, resume_command
@@ -43,8 +43,8 @@ def capture_gradients(
         SpecError: fewer than two batches, a β outside [0, 1), or a run that diverges on its way.
         SweepFolderError: a folder that cannot be written.
     """
-    from results.gradient_captures import writing_gradients
-    from results.gradient_stages import check_beta
+    from results.analyses.gradients import writing_gradients
+    from results.metrics.gradients import check_beta
     from trainables.analyses import gradient_capture
     from trainables.models.lenet import SHAPES
 
@@ -111,9 +111,9 @@ def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str
     """
     import torch
 
-    from results.activation_maps import ActivationMaps, write_activation_maps
-    from results.ledger import Ledger
-    from results.lookup import pack_of
+    from results.analyses.activations import ActivationMaps, write_activation_maps
+    from results.ledger.ledger import Ledger
+    from results.ledger.queries import pack_of
     from sweep.snapshot import checkpoint_place
     from trainables.analyses.feature_maps import feature_maps, member_parameters
     from trainables.training.checkpoints import Checkpoints

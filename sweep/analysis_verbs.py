@@ -35,7 +35,7 @@ def gradients(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Capture a layer's gradients in real training: EWMA, Adam's stages, noise scale."""
-    from results.gradient_stages import check_beta
+    from results.metrics.gradients import check_beta
     from sweep.analyses import capture_gradients
     from sweep.subjects import of_space, of_sweep
     from trainables.analyses.gradient_capture import check_capture

@@ -6,8 +6,8 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from results.ledger import Ledger
-from results.lookup import recorded_run
+from results.ledger.ledger import Ledger
+from results.ledger.queries import recorded_run
 from search_spaces import Run
 from search_spaces.canonical import canonical_json
 from search_spaces.labels import configuration_labels

@@ -235,8 +235,8 @@ def export_command(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Write the tables of a sweep, finished or not."""
-    from results.analyses import load_analyses
-    from results.export import export
+    from results.analyses.captures import load_analyses
+    from results.reports.export import export
 
     folder = SweepFolder.existing(runs_dir, name)
     wanted = [word.strip() for word in formats.split(",")]
@@ -269,9 +269,9 @@ def compare(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Lay two sweeps side by side: same configurations, differences with intervals, what else differs."""
-    from results.compare_sweeps import compare_sweeps
-    from results.sweep_data import load_sweep
-    from results.writers import TEXTS
+    from results.ledger.arrays import load_sweep
+    from results.tables.formats import TEXTS
+    from results.tables.sweep_comparison import compare_sweeps
     from search_spaces.errors import UnknownNameError
 
     if file_format not in TEXTS:

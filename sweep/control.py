@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from results.aside import replacing
+from results.atomic_write import replacing
 from search_spaces.errors import StorageError, SweepFolderError
 from trainables.runtime.stop_signal import Ask
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from search_spaces import Configuration, Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
@@ -47,8 +47,8 @@ class Outcome:
 
     def answer(self) -> list[str]:
         """Return what the sweep says so far, in three sentences."""
-        from results.answer import answer
-        from results.sweep_data import load_sweep
+        from results.ledger.arrays import load_sweep
+        from results.reports.summary import answer
 
         return answer(load_sweep(self.folder.ledger, self.folder.name))
 

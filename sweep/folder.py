@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from results.aside import replacing
+from results.atomic_write import replacing
 from search_spaces.errors import SpecError, SweepFolderError
 
 DEFAULT_RUNS_DIR = Path("runs")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import LedgerError, SpecError
 from sweep.plan import DEFAULT_PACK, even_sizes, sort_out

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from results.ledger import EpochRow
+from results.ledger.ledger import EpochRow
 from search_spaces import Run
 from sweep.plan import Pack
 

@@ -13,7 +13,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from results.ledger import Attempt, EpochRow, Ledger
+from results.ledger.ledger import Attempt, EpochRow, Ledger
 from sweep.bulletin import Bulletin
 from sweep.folder import SweepFolder
 from sweep.plan import Pack

@@ -8,17 +8,17 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from results.analyses import Analyses, is_of_an_analysis, load_analyses
-from results.answer import answer, question
-from results.article import ArticleFigure, article_html, article_markdown
-from results.export import export, write_tables
-from results.figures import FIGURES, FORMATS, save_figures, write_figures
-from results.gradient_captures import ewma_meaning
-from results.report import ReportFigure, report_html
-from results.study_figures import STUDY_FIGURES, study_figures
-from results.sweep_data import load_sweep
-from results.tables import make_tables
-from results.writers import TABLE_WRITERS
+from results.analyses.captures import Analyses, is_of_an_analysis, load_analyses
+from results.analyses.gradients import ewma_meaning
+from results.figures.registry import FIGURES, FORMATS, save_figures, write_figures
+from results.ledger.arrays import load_sweep
+from results.reports.export import export, write_tables
+from results.reports.report import ReportFigure, report_html
+from results.reports.study_article import ArticleFigure, article_html, article_markdown
+from results.reports.study_figures import STUDY_FIGURES, study_figures
+from results.reports.summary import answer, question
+from results.tables.formats import TABLE_WRITERS
+from results.tables.registry import make_tables
 from search_spaces.errors import SweepFolderError
 from sweep.folder import SweepFolder, resume_command, write_aside
 

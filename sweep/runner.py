@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from search_spaces.errors import EnvironmentMismatchError, LedgerError, SpecError
 from sweep.bulletin import Bulletin
 from sweep.cluster import check_reachable, check_token

@@ -25,8 +25,8 @@ from typing import Any
 
 import psutil
 
-from results.aside import replacing
-from results.ledger_file import copy_ledger
+from results.atomic_write import replacing
+from results.ledger.sqlite_file import copy_ledger
 from search_spaces.errors import LedgerError, StorageError, SweepFolderError
 from sweep.folder import SweepFolder, write_aside
 from sweep.lock import driving

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from results.frames import runs_frame
-from results.ledger import Ledger
-from results.lookup import begun_pack_of, find_run
+from results.ledger.frames import runs_frame
+from results.ledger.ledger import Ledger
+from results.ledger.queries import begun_pack_of, find_run
 from search_spaces.errors import LedgerError, SweepFolderError
 from sweep.control import ControlFolder, is_fresh, published, put_request
 from sweep.folder import SweepFolder, resume_command, sweep_names
@@ -140,7 +140,7 @@ def run_log(folder: SweepFolder, run: str) -> str:
     What a terminal would obey is shown escaped.
 
     Raises:
-        UnknownNameError: see :func:`results.lookup.find_run`.
+        UnknownNameError: see :func:`results.ledger.queries.find_run`.
         SweepFolderError: a ledger that names a pack by no id of one.
     """
     with Ledger.open_read_only(folder.ledger) as ledger:

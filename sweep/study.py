@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from results.analyses import Analyses, load_analyses
-from results.study_tables import claimed_configurations
-from results.sweep_data import SweepData, load_sweep
+from results.analyses.captures import Analyses, load_analyses
+from results.ledger.arrays import SweepData, load_sweep
+from results.tables.study import claimed_configurations
 from search_spaces import Run
 from search_spaces.errors import UserError
 from sweep.analyses import Track, capture_gradients, map_activations, run_range_tests

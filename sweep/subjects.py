@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results.ledger import Ledger
-from results.lookup import find_run, run_of
+from results.ledger.ledger import Ledger
+from results.ledger.queries import find_run, run_of
 from search_spaces import Run
 from search_spaces.errors import DataError
 from search_spaces.labels import configuration_labels

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from results.figure_tables import pick
-from results.ledger import Ledger
-from results.lookup import find_run, pack_of, run_of, train_losses
-from results.sweep_data import load_sweep
-from results.trajectories import PathOfRun, Trajectory, trajectory_files, write_trajectory
+from results.analyses.trajectory import PathOfRun, Trajectory, trajectory_files, write_trajectory
+from results.figures.plot_data import pick
+from results.ledger.arrays import load_sweep
+from results.ledger.ledger import Ledger
+from results.ledger.queries import find_run, pack_of, run_of, train_losses
 from search_spaces import Run
 from search_spaces.canonical import content_hash
 from search_spaces.errors import SpecError, SweepFolderError

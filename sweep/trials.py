@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from sweep.bulletin import Bulletin
 from sweep.folder import SweepFolder
 from sweep.plan import Pack

@@ -66,7 +66,7 @@ def loaded_by(statement: str) -> set[str]:
     ("statement", "never"),
     [
         ("import search_spaces", {"torch", "ray", "pandas", "matplotlib", "pydantic"}),
-        ("import results, results.export, results.frames", {"torch", "ray"}),
+        ("import results, results.reports.export, results.ledger.frames", {"torch", "ray"}),
         ("import sweep.cli", {"torch", "ray", "pandas", "matplotlib", "pyarrow", "scipy"}),
         ("import trainables.training.loop, trainables.data.dataset", {"ray", "pandas", "matplotlib"}),
     ],

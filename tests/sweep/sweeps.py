@@ -18,8 +18,8 @@ import pytest
 from rich.console import Console
 
 import sweep.reporting
-from results.frames import epochs_frame, runs_frame
-from results.ledger import Ledger
+from results.ledger.frames import epochs_frame, runs_frame
+from results.ledger.ledger import Ledger
 from sweep.driver import Outcome, drive
 from sweep.spec import Spec, parse_spec
 

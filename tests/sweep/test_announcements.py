@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import SpecError
 from sweep.announcements import announce_changes, spec_edits

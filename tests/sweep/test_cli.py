@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from results.ledger import Ledger
-from results.sweep_data import load_sweep
-from results.tables import make_tables
+from results.ledger.arrays import load_sweep
+from results.ledger.ledger import Ledger
+from results.tables.registry import make_tables
 from search_spaces import space_names
 from sweep.folder import SweepFolder
 from tests.builders import attempt_of, row_of, two_by_two_runs

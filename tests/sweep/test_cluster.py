@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from tests.sweep.loopback_cluster import PATIENCE_SECONDS, LoopbackCluster, end_of, loopback_cluster, wait_for_epochs
 from tests.sweep.sweeps import finish, rows_of
 from tests.trainables.s3_server import BUCKET, S3Server

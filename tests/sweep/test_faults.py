@@ -21,9 +21,9 @@ import psutil
 import pytest
 
 import sweep.reporting
-from results import ledger_file
-from results.export import export
-from results.ledger import Ledger
+from results.ledger import sqlite_file
+from results.ledger.ledger import Ledger
+from results.reports.export import export
 from sweep.__main__ import main
 from sweep.folder import SweepFolder
 from sweep.runner import QUIET
@@ -331,7 +331,7 @@ def test_a_ledger_that_another_program_locks_is_waited_for_and_then_told(
 ) -> None:  # fmt: skip
     """A process holds SQLite's write lock from the first report on; its end lets the sweep go on."""
     folder = SweepFolder(tmp_path, "tiny")
-    monkeypatch.setattr(ledger_file, "BUSY_SECONDS", 0.5)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.5)
     words = [sys.executable, "-c", LOCKER, str(folder.ledger)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as locker:
         try:

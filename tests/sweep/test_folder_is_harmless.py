@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from results.ledger import EpochRow, Ledger
+from results.ledger.ledger import EpochRow, Ledger
 from search_spaces.errors import SweepFolderError
 from sweep.__main__ import main
 from sweep.analyses import map_activations, run_range_tests

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from search_spaces import Configuration, Protocol, Run
 from search_spaces.errors import SpecError
 from sweep.folder import SweepFolder

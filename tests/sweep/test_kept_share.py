@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import sweep.runner
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from search_spaces.errors import LedgerError
 from sweep.plan import Pack
 from sweep.runner import gpus_a_trial

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 import sweep.packing
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from search_spaces.errors import LedgerError, SpecError
 from sweep.folder import SweepFolder
 from sweep.packing import Packing, choose_packing, doubled, known_packing

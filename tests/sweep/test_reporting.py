@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from results.export import export
+from results.reports.export import export
 from search_spaces import Configuration
 from sweep.folder import SweepFolder
 from sweep.reporting import make_outputs

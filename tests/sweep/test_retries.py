@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from results.frames import EPOCH_COLUMNS
-from results.ledger import Ledger
+from results.ledger.frames import EPOCH_COLUMNS
+from results.ledger.ledger import Ledger
 from tests.sweep.sweeps import DATA, frames, run, spec, without_times
 from tests.sweep.test_run import ray
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from search_spaces import Run
 from sweep.driver import Outcome
 from sweep.runner import QUIET

@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from results.frames import epochs_frame, runs_frame
-from results.ledger import Ledger
+from results.ledger.frames import epochs_frame, runs_frame
+from results.ledger.ledger import Ledger
 from search_spaces.errors import LedgerError, StorageError, SweepFolderError
 from sweep import snapshot
 from sweep.folder import SweepFolder

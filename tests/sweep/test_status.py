@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import UnknownNameError
 from sweep.folder import SweepFolder

@@ -14,8 +14,8 @@ import pytest
 from rich.console import Console
 
 import sweep
-from results.analyses import load_analyses
-from results.analysis_files import read_analysis
+from results.analyses.captures import load_analyses
+from results.analyses.file_format import read_analysis
 from search_spaces.errors import DataError, SpecError, SweepFolderError, UnknownNameError
 from sweep.driver import Outcome
 from sweep.runner import QUIET
@@ -135,8 +135,8 @@ def test_the_study_looks_into_runs_of_one_seed_that_are_done(tmp_path: Path) -> 
     """Under seed 0 one of the four diverged, under seed 1 one failed and under seed 2 none: those of seed 2."""
     from dataclasses import replace
 
-    from results.ledger import Ledger
-    from results.sweep_data import load_sweep
+    from results.ledger.arrays import load_sweep
+    from results.ledger.ledger import Ledger
     from search_spaces import Protocol, Run
     from sweep.plan import resolve_configurations
     from sweep.spec import read_spec

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from sweep import trials
 from sweep.folder import SweepFolder
 from sweep.plan import Pack

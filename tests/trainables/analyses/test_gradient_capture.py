@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from results.gradient_stages import adam_stages
+from results.metrics.gradients import adam_stages
 from search_spaces import Run
 from search_spaces.errors import SpecError, UnknownNameError
 from tests.trainables.small_runs import CPU, FLOAT32, FLOAT64, make_run
