@@ -48,7 +48,7 @@ NO_GPU = "benchmarks.gpu: PyTorch finds no GPU here; nothing was measured"
 
 def study_runs(source: str, data: DataSet, epochs: int, seeds: int) -> list[Run]:
     """Return the runs of the study, seed after seed."""
-    from sweep.plan import make_runs, resolve_configurations
+    from sweep.planning.plan import make_runs, resolve_configurations
 
     spec = study_spec("runs", source, epochs, seeds)
     steps = -(-len(data.train_labels) // spec.protocol.batch_size)
@@ -57,7 +57,7 @@ def study_runs(source: str, data: DataSet, epochs: int, seeds: int) -> list[Run]
 
 
 def study_spec(name: str, source: str, epochs: int, seeds: int, **resources: Any) -> Any:
-    from sweep.spec import read_spec
+    from sweep.config.spec import read_spec
 
     placed = {f"resources.{key}": value for key, value in resources.items()}
     return read_spec(SPACE, {"name": name, "data": source, "epochs": epochs, "seeds": seeds, **placed})
@@ -136,7 +136,7 @@ def training_seconds(spec: Any, runs_dir: Path) -> tuple[float, dict[str, float]
     from rich.console import Console
 
     from results.ledger.ledger import Ledger
-    from sweep.driver import drive
+    from sweep.driver.driver import drive
 
     outcome = drive(spec, runs_dir, Console(file=io.StringIO()))
     if outcome is None or not outcome.all_done:

@@ -30,7 +30,7 @@ from typing import Any
 import psutil
 
 from results.ledger.ledger import Ledger
-from sweep.folder import SweepFolder
+from sweep.folder.paths import SweepFolder
 
 ROOT = Path(__file__).parent.parent
 DATA = "synthetic:n_train=5000,n_test=500,seed=0"

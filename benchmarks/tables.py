@@ -20,8 +20,8 @@ from results.ledger.ledger import Attempt, EpochRow, Ledger
 from results.reports.export import export
 from results.tables.registry import make_tables
 from search_spaces import Configuration, Protocol, Run
-from sweep.folder import SweepFolder
-from sweep.reporting import make_report
+from sweep.driver.outputs import make_report
+from sweep.folder.paths import SweepFolder
 
 SEEDS = 100
 

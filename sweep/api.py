@@ -18,10 +18,10 @@ from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
 from results.tables.table import Table
 from search_spaces.errors import SpecError, UnknownNameError
-from sweep import analyses as captured
-from sweep.folder import DEFAULT_RUNS_DIR, SweepFolder
-from sweep.spec import Spec, read_spec, spec_of
-from sweep.subjects import Subjects, of_space, of_sweep
+from sweep.analyses import captures as captured
+from sweep.analyses.targets import Subjects, of_space, of_sweep
+from sweep.config.spec import Spec, read_spec, spec_of
+from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def run(
     Raises:
         search_spaces.errors.UserError: a spec, data or a folder that cannot be; nothing has been trained then.
     """
-    from sweep.driver import drive
+    from sweep.driver.driver import drive
 
     outcome = drive(_spec(spec, overrides), Path(runs_dir), Console(quiet=quiet), retry_failed=retry_failed)
     assert outcome is not None
@@ -200,7 +200,7 @@ def trajectory(sweep: Sweep, *, runs: Sequence[str] = (), seed: int | None = Non
 
     Source: Li et al., *Visualizing the Loss Landscape of Neural Nets* (2018).
     """
-    from sweep.trajectories import trace_trajectories
+    from sweep.analyses.trajectories import trace_trajectories
 
     return _analysis(sweep.folder, trace_trajectories(sweep.folder, runs, seed=seed, grid=grid))
 

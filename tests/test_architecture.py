@@ -67,7 +67,7 @@ def loaded_by(statement: str) -> set[str]:
     [
         ("import search_spaces", {"torch", "ray", "pandas", "matplotlib", "pydantic"}),
         ("import results, results.reports.export, results.ledger.frames", {"torch", "ray"}),
-        ("import sweep.cli", {"torch", "ray", "pandas", "matplotlib", "pyarrow", "scipy"}),
+        ("import sweep.cli.app", {"torch", "ray", "pandas", "matplotlib", "pyarrow", "scipy"}),
         ("import trainables.training.loop, trainables.data.dataset", {"ray", "pandas", "matplotlib"}),
     ],
 )

@@ -20,13 +20,13 @@ import pandas as pd
 import psutil
 import pytest
 
-import sweep.reporting
+import sweep.driver.outputs
 from results.ledger import sqlite_file
 from results.ledger.ledger import Ledger
 from results.reports.export import export
 from sweep.__main__ import main
-from sweep.folder import SweepFolder
-from sweep.runner import QUIET
+from sweep.execution.ray.runner import QUIET
+from sweep.folder.paths import SweepFolder
 from tests.sweep.sweeps import PATIENCE_SECONDS, ROOT, command, environment
 from trainables.runtime.fault_injection import VARIABLE
 
@@ -155,7 +155,9 @@ def verb(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def epochs_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep ends with its CSV files: figures and page have tests of their own, and take most of a small sweep."""
-    monkeypatch.setattr(sweep.reporting, "make_outputs", lambda folder: export(folder.ledger, folder.tables, ["csv"]))
+    monkeypatch.setattr(
+        sweep.driver.outputs, "make_outputs", lambda folder: export(folder.ledger, folder.tables, ["csv"])
+    )
 
 
 @pytest.fixture(scope="module")
