@@ -37,13 +37,13 @@ import torch
 
 from benchmarks.gpu_convolutions import CANDIDATES, gradients, inputs, one_by_one
 from search_spaces import Run
-from trainables.batches import Batches
-from trainables.checkpoint import Checkpoints
-from trainables.dataset import DataSet, load_data
-from trainables.devices import deterministic, device_name, hold_to_share, library_versions, training_device
-from trainables.graphs import WARM_UPS, Graphs, NoGraphs, graphs_of
-from trainables.loop import Assignment, Report, train
-from trainables.pack import Pack
+from trainables.data.dataset import DataSet, load_data
+from trainables.runtime.devices import deterministic, device_name, hold_to_share, library_versions, training_device
+from trainables.training.batches import Batches
+from trainables.training.checkpoints import Checkpoints
+from trainables.training.cuda_graphs import WARM_UPS, Graphs, NoGraphs, graphs_of
+from trainables.training.loop import Assignment, Report, train
+from trainables.training.pack import Pack
 
 SPACE = "study"
 EPOCHS, SEEDS = 50, 5
@@ -61,7 +61,7 @@ Row = tuple[str, str, str]
 
 def study_runs(source: str, data: DataSet, epochs: int, seeds: int) -> list[Run]:
     """Return the runs of the study, seed after seed."""
-    from sweep.plan import make_runs, resolve_configurations
+    from sweep.planning.plan import make_runs, resolve_configurations
 
     spec = study_spec("runs", source, epochs, seeds)
     steps = -(-len(data.train_labels) // spec.protocol.batch_size)
@@ -70,7 +70,7 @@ def study_runs(source: str, data: DataSet, epochs: int, seeds: int) -> list[Run]
 
 
 def study_spec(name: str, source: str, epochs: int, seeds: int, **resources: Any) -> Any:
-    from sweep.spec import read_spec
+    from sweep.config.spec import read_spec
 
     placed = {f"resources.{key}": value for key, value in resources.items()}
     return read_spec(SPACE, {"name": name, "data": source, "epochs": epochs, "seeds": seeds, **placed})
@@ -148,8 +148,8 @@ def training_seconds(spec: Any, runs_dir: Path) -> tuple[float, dict[str, float]
     """Train a sweep; return the seconds from its first trial's start to its last one's end, and what a probe found."""
     from rich.console import Console
 
-    from results.ledger import Ledger
-    from sweep.driver import drive
+    from results.ledger.ledger import Ledger
+    from sweep.driver.driver import drive
 
     outcome = drive(spec, runs_dir, Console(file=io.StringIO()))
     if outcome is None or not outcome.all_done:
@@ -182,7 +182,7 @@ def divergence_is_contained(runs: Sequence[Run], data: DataSet, device: torch.de
 
 
 def _initial(runs: Sequence[Run], device: torch.device) -> list[dict[str, torch.Tensor]]:
-    from trainables.lenet import initial_parameters
+    from trainables.models.lenet import initial_parameters
 
     return [{n: v.to(device) for n, v in initial_parameters(run.seed, torch.float32).items()} for run in runs]
 

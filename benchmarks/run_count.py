@@ -17,10 +17,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks.overhead import SLOTS, apart, tell
-from results.aside import replacing
-from results.look import DASHES, GREY, MARKERS, PALETTE, RC, SINGLE_COLUMN
-from results.placement import legend_below, write_notes
-from results.table import Column, Row, Table
+from results.atomic_write import replacing
+from results.figures.label_layout import legend_below, write_notes
+from results.figures.style import DASHES, GREY, MARKERS, PALETTE, RC, SINGLE_COLUMN
+from results.tables.table import Column, Row, Table
 
 RUNS = (10, 30, 100, 300, 1000)
 PACKS = (1, 4, 8)

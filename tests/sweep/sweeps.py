@@ -17,11 +17,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-import sweep.reporting
-from results.frames import epochs_frame, runs_frame
-from results.ledger import Ledger
-from sweep.driver import Outcome, drive
-from sweep.spec import Spec, parse_spec
+import sweep.driver.outputs
+from results.ledger.frames import epochs_frame, runs_frame
+from results.ledger.ledger import Ledger
+from sweep.config.spec import Spec, parse_spec
+from sweep.driver.driver import Outcome, drive
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 400  # a bound for a child that hangs; no test passes by it
@@ -44,12 +44,12 @@ scheduler = [{{name = "none"}}, {{name = "CosineAnnealingLR"}}]
 
 COMMAND = """
 import sys
-from sweep.supervisor import supervise
+from sweep.process.supervisor import supervise
 
 def command():
     if sys.argv[1] in ("run", "resume"):
-        import sweep.packing, sweep.reporting
-        sweep.reporting.make_outputs = lambda folder: folder.report
+        import sweep.driver.pack_size, sweep.driver.outputs
+        sweep.driver.outputs.make_outputs = lambda folder: folder.report
         {also}
     from sweep.__main__ import main
     main()
@@ -67,7 +67,7 @@ def run(spec: Spec, runs_dir: Path, *, outputs: bool = False, **options: Any) ->
     screen = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         if not outputs:
-            patch.setattr(sweep.reporting, "make_outputs", lambda folder: folder.report)
+            patch.setattr(sweep.driver.outputs, "make_outputs", lambda folder: folder.report)
         outcome = drive(spec, runs_dir, Console(file=screen, width=200), **options)
     assert outcome is not None
     return outcome, screen.getvalue()

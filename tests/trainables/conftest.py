@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.trainables.training import tiny_data
-from trainables.dataset import DataSet
+from tests.trainables.small_runs import tiny_data
+from trainables.data.dataset import DataSet
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,68 @@
+"""A storage in a folder: on this machine, or on a disk that all nodes share."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from trainables.storage.interface import PATIENCE_SECONDS, Storage, checked_name
+
+UNFINISHED = ".tmp"
+_PASSES = {errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EINTR, errno.EAGAIN}  # of a network's file system
+
+
+class FolderStorage(Storage):
+    """A folder: on this machine, or on a disk that all nodes share."""
+
+    def __init__(self, path: Path, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self.path = path.absolute()  # it travels to processes with another working directory
+        super().__init__(str(self.path), patience_seconds)
+
+    def below(self, folder: str) -> FolderStorage:
+        """See :meth:`Storage.below`."""
+        return FolderStorage(self.path / checked_name(folder), self.patience_seconds)
+
+    def where(self, name: str) -> str:
+        """See :meth:`Storage.where`."""
+        return str(self.path / name)
+
+    def clear_unfinished(self) -> None:
+        """See :meth:`Storage.clear_unfinished`."""
+        for left in self.path.glob(f"*{UNFINISHED}"):
+            self._try(left.name, lambda left=left: left.unlink(missing_ok=True))  # type: ignore[misc]
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return (self.path / name).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return None
+
+    def _write(self, name: str, content: bytes, before_commit: Callable[[], None] | None) -> None:
+        path = self.path / name
+        aside = path.with_name(f"{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}{UNFINISHED}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with aside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if before_commit:
+                before_commit()
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _names(self, folder: str) -> list[str]:
+        try:
+            return [path.name for path in (self.path / folder).iterdir() if path.is_file()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _delete(self, name: str) -> None:
+        (self.path / name).unlink(missing_ok=True)
+
+    def _lasting(self, error: OSError) -> str | None:
+        return None if error.errno in _PASSES else error.strerror or type(error).__name__
