@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -82,15 +83,12 @@ def read_range_test(path: Path) -> RangeTest:
 def smoothed(loss: Array, beta: float = BETA) -> Array:
     """Return the bias-corrected exponential average ``[S]`` of the finite losses; NaN where a loss is not finite.
 
-    v_t = β v_{t−1} + (1 − β) l_t, corrected v_t/(1 − β^t), as Kingma and Ba, *Adam* (2015).
+    v_t = β v_{t−1} + (1 − β) l_t, corrected v_t/(1 − β^t), as Kingma and Ba, *Adam* (2015); t counts finite losses.
     """
-    average, taken, out = 0.0, 0, np.full(len(loss), np.nan)
-    for i, value in enumerate(loss):
-        if math.isfinite(value):
-            taken += 1
-            average = beta * average + (1 - beta) * value
-            out[i] = average / (1 - beta**taken)
-    return out
+    finite = np.isfinite(loss)
+    known = pd.Series(np.where(finite, loss, np.nan))
+    averages = known.ewm(alpha=1 - beta, adjust=True, ignore_na=True).mean().to_numpy()
+    return np.where(finite, averages, np.nan)
 
 
 def settled_step(smooth: Array) -> int:
