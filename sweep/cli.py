@@ -29,9 +29,7 @@ PackSize = Annotated[
 ]
 Cpus = Annotated[
     Auto | None,
-    typer.Option(
-        "--cpus-per-trial", parser=number_or_auto, metavar="N|auto", help="CPUs, and so threads, of a trial."
-    ),
+    typer.Option("--cpus-per-trial", parser=number_or_auto, metavar="N|auto", help="CPUs, and so threads, of a trial."),
 ]
 Gpus = Annotated[
     Auto | None,
@@ -128,17 +126,19 @@ def resume(
 def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
     from sweep.cluster import check_record_stays
     from sweep.driver import drive
+    from sweep.reporting import make_outputs
 
     check_record_stays(runs_dir, spec.storage)
     again = resume_command(spec.name, runs_dir)
     try:
         outcome = drive(spec, runs_dir, Console(), **how)
+        if outcome is None:
+            return
+        make_outputs(outcome.folder)
     except KeyboardInterrupt:
         if SweepFolder(runs_dir, spec.name).spec.exists():  # else nothing was planned
             typer.echo(f"interrupted; go on with: {again}", err=True)
         raise
-    if outcome is None:
-        return
     counts = ", ".join(
         f"{outcome.count(word)} {word}"
         for word in ("done", "diverged", "failed", "interrupted", "pending")

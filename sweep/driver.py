@@ -76,7 +76,9 @@ def drive(
     spec: Spec, runs_dir: Path, console: Console, *, dry_run: bool = False, fail_fast: bool = False,
     retry_failed: bool = False, resuming: bool = False,
 ) -> Outcome | None:  # fmt: skip
-    """Train what ``spec`` asks for and the ledger does not have; make tables, figures and report; None for a dry run.
+    """Train what ``spec`` asks for and the ledger does not have; return how it ended, or None for a dry run.
+
+    The caller makes the tables, the figures and the report (``sweep.reporting.make_outputs``).
 
     Args:
         spec: what is asked for.
@@ -91,7 +93,6 @@ def drive(
         UserError: anything in the spec, the data or the folder that cannot be; nothing has been trained then.
         KeyboardInterrupt: Ctrl-C; the ledger is consistent, and the same command goes on.
     """
-    from sweep.reporting import make_outputs
     from sweep.runner import gpus_a_trial
     from sweep.snapshot import published, sweep_storage
     from trainables.dataset import load_data
@@ -148,9 +149,7 @@ def drive(
             ledger.interrupt()  # what an earlier driver left running runs no more
             if packs:
                 _train(chosen, runs, packs, data, folder, ledger, control, console, fail_fast, snapshots)
-        outcome = Outcome(folder, ledger.statuses())
-    make_outputs(folder)
-    return outcome
+        return Outcome(folder, ledger.statuses())
 
 
 @contextmanager
