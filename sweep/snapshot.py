@@ -2,7 +2,7 @@
 
 In the storage, under the sweep's name: ``driver.json`` (who drives, with a beat), ``snapshot.json`` (which ledger is
 the newest whole one, with its checksum), ``ledger-*.sqlite`` (two kept), ``sweep.toml``, ``provenance.json``,
-``status.json``, and the packs' ``checkpoints/``.
+``status.json``, the packs' ``checkpoints/``, and the runs' ``weights/`` where they are kept.
 """
 
 from __future__ import annotations
@@ -63,6 +63,12 @@ def checkpoint_place(folder: SweepFolder, spec: Spec, pack_id: str) -> Storage:
     """
     path, storage = folder.pack_checkpoints(pack_id), sweep_storage(spec)
     return FolderStorage(path) if storage is None else storage.below("checkpoints").below(path.name)
+
+
+def weights_place(folder: SweepFolder, spec: Spec) -> Storage:
+    """Return where the weights along the way lie: in the sweep's storage, or in its folder where it has none."""
+    storage = sweep_storage(spec)
+    return FolderStorage(folder.weights) if storage is None else storage.below("weights")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from sweep.bulletin import Bulletin
 from sweep.folder import SweepFolder
 from sweep.plan import Pack
 from sweep.progress import Progress
-from sweep.snapshot import Snapshots, checkpoint_place
+from sweep.snapshot import Snapshots, checkpoint_place, weights_place
 from sweep.spec import Spec
 from sweep.stopping import Stopped, Stopping
 from trainables.dataset import DataSet
@@ -122,7 +122,7 @@ class Trials:
             local=not spec.storage and spec.cluster.address != "local",
             threads=resources.threads,
             gpus=gpus,
-            weights=self._folder.weights,
+            weights=weights_place(self._folder, spec).uri,
             stop_signal=self._stop_signal,
             save_weights_every=spec.save_weights_every,
             checkpoint_seconds=resources.checkpoint_seconds,
