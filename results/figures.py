@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from results import figure_tables as made_for_figures
-from results.aside import replacing
 from results.curve_drawings import draw_curves, draw_learning_rates, draw_profile, draw_train_and_test
 from results.drawings import (
     ROW_INCHES,
@@ -28,6 +27,7 @@ from results.placement import write_notes
 from results.sweep_data import SweepData
 from results.table import Table
 from results.tables import TABLES
+from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError, UnknownNameError
 
 TableOf = Callable[[str], Table | None]
@@ -211,6 +211,6 @@ def _check_formats(formats: Sequence[str]) -> None:
 
 def _save(figure: Figure, path: Path, suffix: str) -> Path:
     dateless = {"Date": None} if suffix == "svg" else {"Software": None}
-    with matplotlib.rc_context(RC), replacing(path) as aside:
-        figure.savefig(aside, format=suffix, dpi=PNG_DPI, metadata=dateless)
+    with matplotlib.rc_context(RC), atomic_write(path) as unfinished:
+        figure.savefig(unfinished, format=suffix, dpi=PNG_DPI, metadata=dateless)
     return path

@@ -25,8 +25,8 @@ from typing import Any
 
 import psutil
 
-from results.aside import replacing
 from results.ledger_file import copy_ledger
+from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import LedgerError, StorageError, SweepFolderError
 from sweep.folder import SweepFolder, write_aside
 from sweep.lock import driving
@@ -261,11 +261,11 @@ def fetch(uri: str, runs_dir: Path) -> tuple[SweepFolder, str]:
         with driving(folder.lock):
             for path in (folder.spec, folder.provenance):
                 if (text := storage.read(path.name)) is not None:
-                    with replacing(path) as aside:
-                        aside.write_bytes(text)
+                    with atomic_write(path) as unfinished:
+                        unfinished.write_bytes(text)
             write_aside(folder.published, json.dumps(pointer))
-            with replacing(folder.ledger) as aside:  # the last: it makes the folder a sweep's
-                aside.write_bytes(content)
+            with atomic_write(folder.ledger) as unfinished:  # the last: it makes the folder a sweep's
+                unfinished.write_bytes(content)
     except BaseException:
         if new:
             shutil.rmtree(folder.path)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from search_spaces.atomic_write import UNFINISHED, atomic_write
 from search_spaces.errors import SpecError, StorageError
 
 PATIENCE_SECONDS = 60.0
@@ -26,7 +27,6 @@ SILENCE_SECONDS = 5.0
 """After which a server that sends nothing is given up for this try."""
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
-UNFINISHED = ".tmp"
 OPTIONS = ("endpoint_override", "region", "scheme")
 """What may stand behind the ``?`` of an ``s3://`` address."""
 
@@ -193,18 +193,9 @@ class FolderStorage(Storage):
 
     def _write(self, name: str, content: bytes, before_commit: Callable[[], None] | None) -> None:
         path = self.path / name
-        aside = path.with_name(f"{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}{UNFINISHED}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with aside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if before_commit:
-                before_commit()
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        with atomic_write(path, sync=True, before_rename=before_commit) as unfinished:
+            unfinished.write_bytes(content)
 
     def _names(self, folder: str) -> list[str]:
         try:
