@@ -49,7 +49,7 @@ test: lint browser shellcheck
 
 # Several nodes on loopback, which are killed and join: they need the machine for themselves.
 test-cluster: $(STAMP)
-	@$(BIN)/pytest -m cluster tests/sweep/test_cluster.py
+	@$(BIN)/pytest -m cluster tests/sweep/execution/test_cluster.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -133,11 +133,11 @@ def measure_sweep(sweep: FixedSweep, name: str, address: str, data: str, place: 
     """Drive ``sweep`` on the cluster at ``address``."""
     from rich.console import Console
 
-    import sweep.runner as runner
-    import trainables.adapter as adapter
-    from results.ledger import Ledger
-    from sweep.driver import drive
-    from sweep.spec import parse_spec
+    import sweep.execution.ray.runner as runner
+    import trainables.ray_trainable as adapter
+    from results.ledger.ledger import Ledger
+    from sweep.driver.driver import drive
+    from sweep.config.spec import parse_spec
 
     writes: list[float] = []
     spans: dict[str, float] = {}

@@ -28,13 +28,13 @@ from typing import Any
 import torch
 
 from search_spaces import Run
-from trainables.batches import Batches
-from trainables.checkpoint import Checkpoints
-from trainables.dataset import DataSet, load_data
-from trainables.devices import deterministic, device_name, library_versions
-from trainables.graphs import WARM_UPS, Graphs, NoGraphs, graphs_of
-from trainables.loop import Assignment, Report, train
-from trainables.pack import Pack
+from trainables.training.batches import Batches
+from trainables.training.checkpoints import Checkpoints
+from trainables.data.dataset import DataSet, load_data
+from trainables.runtime.devices import deterministic, device_name, library_versions
+from trainables.training.cuda_graphs import WARM_UPS, Graphs, NoGraphs, graphs_of
+from trainables.training.loop import Assignment, Report, train
+from trainables.training.pack import Pack
 
 SPACE = "study"
 EPOCHS, SEEDS = 50, 5
@@ -48,7 +48,7 @@ NO_GPU = "benchmarks.gpu: PyTorch finds no GPU here; nothing was measured"
 
 def study_runs(source: str, data: DataSet, epochs: int, seeds: int) -> list[Run]:
     """Return the runs of the study, seed after seed."""
-    from sweep.plan import make_runs, resolve_configurations
+    from sweep.planning.plan import make_runs, resolve_configurations
 
     spec = study_spec("runs", source, epochs, seeds)
     steps = -(-len(data.train_labels) // spec.protocol.batch_size)
@@ -57,7 +57,7 @@ def study_runs(source: str, data: DataSet, epochs: int, seeds: int) -> list[Run]
 
 
 def study_spec(name: str, source: str, epochs: int, seeds: int, **resources: Any) -> Any:
-    from sweep.spec import read_spec
+    from sweep.config.spec import read_spec
 
     placed = {f"resources.{key}": value for key, value in resources.items()}
     return read_spec(SPACE, {"name": name, "data": source, "epochs": epochs, "seeds": seeds, **placed})
@@ -135,8 +135,8 @@ def training_seconds(spec: Any, runs_dir: Path) -> tuple[float, dict[str, float]
     """Train a sweep; return the seconds from its first trial's start to its last one's end, and what a probe found."""
     from rich.console import Console
 
-    from results.ledger import Ledger
-    from sweep.driver import drive
+    from results.ledger.ledger import Ledger
+    from sweep.driver.driver import drive
 
     outcome = drive(spec, runs_dir, Console(file=io.StringIO()))
     if outcome is None or not outcome.all_done:

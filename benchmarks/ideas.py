@@ -20,17 +20,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import trainables.pack as training
+import trainables.training.pack as training
 from benchmarks.growth import make_pack
-from results.table import Column, Row, Table
-from results.writers import as_markdown
+from results.tables.table import Column, Row, Table
+from results.tables.formats import as_markdown
 from search_spaces import Protocol
-from trainables import augment
-from trainables.allocator import keep_freed_memory
-from trainables.batches import Batches, Split
-from trainables.dataset import DataSet, load_data
-from trainables.lenet import SHAPES
-from trainables.pack import Pack
+from trainables.data import augmentation
+from trainables.runtime.malloc import keep_freed_memory
+from trainables.training.batches import Batches, Split
+from trainables.data.dataset import DataSet, load_data
+from trainables.models.lenet import SHAPES
+from trainables.training.pack import Pack
 
 RUNS = 8
 POOL_CHUNK = 8
@@ -260,7 +260,7 @@ def measure(data: DataSet, source: str, rounds: int) -> list[Row]:
     batch = step.batches.batch(1, 0)
     share: dict[str, Work] = {
         "a whole step": step.train,
-        "normalising its images": lambda: augment.normalise(batch.images),
+        "normalising its images": lambda: augmentation.normalise(batch.images),
         "drawing and cutting its batch": lambda: step.batches.batch(1, 0),
         "its optimizers": lambda: [member.optimizer.step() for member in step.pack.members],
     }

@@ -91,10 +91,10 @@ def measure_sweep(place: Path, runs: int, pack: int = 1) -> dict[str, float]:
     """Run a sweep of ``runs`` runs in packs of ``pack`` in this process; the number is rounded up to whole seeds."""
     from rich.console import Console
 
-    from results.ledger import Ledger
-    from sweep.driver import drive
-    from sweep.reporting import make_outputs
-    from sweep.spec import parse_spec
+    from results.ledger.ledger import Ledger
+    from sweep.driver.driver import drive
+    from sweep.driver.outputs import make_outputs
+    from sweep.config.spec import parse_spec
 
     watch = Watch()
     Ledger.record = watch.around(Ledger.record)  # type: ignore[method-assign]
@@ -138,7 +138,7 @@ def measure_bare(place: Path, trials: int) -> dict[str, float]:
     import ray
     from ray import tune
 
-    from sweep.runner import ray_session
+    from sweep.execution.ray.runner import ray_session
 
     class Idle(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
@@ -174,10 +174,10 @@ def measure_checkpoints(place: Path, size: int) -> dict[str, float]:
     import torch
 
     from search_spaces import Configuration, Protocol, Run
-    from trainables.checkpoint import Checkpoints
-    from trainables.loop import CHECKPOINT_SECONDS
-    from trainables.optimizers import complete_optimizer
-    from trainables.pack import Pack
+    from trainables.training.checkpoints import Checkpoints
+    from trainables.training.loop import CHECKPOINT_SECONDS
+    from trainables.optim.optimizers import complete_optimizer
+    from trainables.training.pack import Pack
 
     torch.set_num_threads(1)
     adam = Configuration("Adam", complete_optimizer("Adam", {}, "overhead"))

@@ -17,9 +17,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks.overhead import SLOTS, apart, tell
-from results.look import DASHES, GREY, MARKERS, PALETTE, RC, SINGLE_COLUMN
-from results.placement import legend_below, write_notes
-from results.table import Column, Row, Table
+from results.figures.style import DASHES, GREY, MARKERS, PALETTE, RC, SINGLE_COLUMN
+from results.figures.label_layout import legend_below, write_notes
+from results.tables.table import Column, Row, Table
 from search_spaces.atomic_write import atomic_write
 
 RUNS = (10, 30, 100, 300, 1000)

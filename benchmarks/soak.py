@@ -29,8 +29,8 @@ from typing import Any
 
 import psutil
 
-from results.ledger import Ledger
-from sweep.folder import SweepFolder
+from results.ledger.ledger import Ledger
+from sweep.folder.paths import SweepFolder
 
 ROOT = Path(__file__).parent.parent
 DATA = "synthetic:n_train=5000,n_test=500,seed=0"

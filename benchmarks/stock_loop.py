@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trainables.augment import MEAN, PADDING, SIDE, STD
-from trainables.dataset import DataSet
-from trainables.lenet import HIDDEN, LeNet5
+from trainables.data.augmentation import MEAN, PADDING, SIDE, STD
+from trainables.data.dataset import DataSet
+from trainables.models.lenet import HIDDEN, LeNet5
 
 BATCH = 128
 DROPOUT = 0.3

@@ -16,14 +16,14 @@ from itertools import combinations
 
 import torch
 
-import trainables.pack as training
-from results.table import Column, Row, Table
-from results.writers import as_markdown
+import trainables.training.pack as training
+from results.tables.table import Column, Row, Table
+from results.tables.formats import as_markdown
 from search_spaces import Configuration, Protocol, Run
-from trainables.allocator import keep_freed_memory
-from trainables.dataset import DataSet, load_data
-from trainables.loop import Assignment, train
-from trainables.optimizers import complete_optimizer
+from trainables.runtime.malloc import keep_freed_memory
+from trainables.data.dataset import DataSet, load_data
+from trainables.training.loop import Assignment, train
+from trainables.optim.optimizers import complete_optimizer
 
 CHOICES = (
     ("SGD", {"lr": 0.01, "momentum": 0.9}),

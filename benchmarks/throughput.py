@@ -39,8 +39,8 @@ import torch
 
 from benchmarks.stock_loop import Job, probe_stock, train_stock
 from search_spaces.labels import configuration_labels
-from trainables.dataset import DataSet, load_data
-from trainables.lenet import SHAPES
+from trainables.data.dataset import DataSet, load_data
+from trainables.models.lenet import SHAPES
 
 SPACE = "optimizers"
 RATES, ADAMS_RATES = [0.005, 0.01, 0.02, 0.04], [0.0005, 0.001, 0.002, 0.004]
@@ -145,7 +145,7 @@ class Bench:
     def __init__(self, source: str, place: Path) -> None:
         import ray
 
-        import sweep.packing as packing
+        import sweep.driver.pack_size as packing
 
         packing.PROBE_PAYS_FROM_SECONDS = 0.0  # each round is short, but the sweep goes on for many
         self.source, self.place = source, place
@@ -183,7 +183,7 @@ class Bench:
         return results, len(jobs) * epochs * 3600 / (ended - min(result["began"] for result in results))
 
     def _spec(self, way: str, epochs: int) -> Any:
-        from sweep.spec import read_spec
+        from sweep.config.spec import read_spec
 
         return read_spec(
             SPACE,
@@ -195,8 +195,8 @@ class Bench:
         )  # fmt: skip
 
     def _ledger(self, way: str) -> Any:
-        from results.ledger import Ledger
-        from sweep.folder import SweepFolder
+        from results.ledger.ledger import Ledger
+        from sweep.folder.paths import SweepFolder
 
         return Ledger.open_read_only(SweepFolder(self.place / "runs", f"way-{way}").ledger)
 
@@ -204,7 +204,7 @@ class Bench:
         """Extend the sweep of ``way`` by :data:`EPOCHS`, to ``epochs``; return the runs · epochs an hour."""
         from rich.console import Console
 
-        from sweep.driver import drive
+        from sweep.driver.driver import drive
 
         began = time.time()
         outcome = drive(self._spec(way, epochs), self.place / "runs", Console(file=io.StringIO()))
@@ -305,7 +305,7 @@ def report(found: Mapping[str, Any]) -> str:
 
 def measure(source: str, rounds: int, place: Path, with_accuracy: bool) -> dict[str, Any]:
     """Measure ``rounds`` rounds in one Ray session."""
-    from sweep.runner import ray_session
+    from sweep.execution.ray.runner import ray_session
 
     with ray_session("local"):
         bench = Bench(source, place)

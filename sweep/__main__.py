@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from search_spaces.errors import UserError
-from sweep.supervisor import EXIT_INTERRUPTED, supervise
-from trainables.imports import in_sweep_folder, leave_sweep_folders
+from sweep.process.supervisor import EXIT_INTERRUPTED, supervise
+from trainables.optim.plugins import in_sweep_folder, leave_sweep_folders
 
 EXIT_BAD_INPUT = 2
 DISK_MENDS = {
@@ -29,7 +29,7 @@ def main() -> None:
     leave_sweep_folders()  # before a library looks for another one
     import typer
 
-    from sweep.cli import app
+    from sweep.cli.app import app
 
     # Of click, or of the copy that newer versions of typer carry.
     usage_error: type[Exception] = typer.BadParameter.__bases__[0]

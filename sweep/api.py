@@ -12,16 +12,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from results.analyses import Analyses, load_analyses
-from results.frames import epochs_frame, runs_frame
-from results.ledger import Ledger
-from results.sweep_data import SweepData, load_sweep
-from results.table import Table
+from results.analyses.captures import Analyses, load_analyses
+from results.ledger.frames import epochs_frame, runs_frame
+from results.ledger.ledger import Ledger
+from results.ledger.arrays import SweepData, load_sweep
+from results.tables.table import Table
 from search_spaces.errors import SpecError, UnknownNameError
-from sweep import analyses as captured
-from sweep.folder import DEFAULT_RUNS_DIR, SweepFolder
-from sweep.spec import Spec, read_spec, spec_of
-from sweep.subjects import Subjects, of_space, of_sweep
+from sweep.analyses import captures as captured
+from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder
+from sweep.config.spec import Spec, read_spec, spec_of
+from sweep.analyses.targets import Subjects, of_space, of_sweep
 
 
 @dataclass(frozen=True)
@@ -64,22 +64,22 @@ class Sweep:
     @cached_property
     def answer(self) -> list[str]:
         """What came out, in three sentences."""
-        from results.answer import answer
+        from results.reports.summary import answer
 
         return answer(self.data)
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
         """Every table by its name, that of its file; docs/tables.md has the columns. ``attrs``: caption and notes."""
-        from results.tables import make_tables
+        from results.tables.registry import make_tables
 
         return _frames({**make_tables(self.data), **self.analyses.tables()})
 
     @cached_property
     def figures(self) -> dict[str, Figure]:
         """Every figure by its name, that of its file."""
-        from results.figures import make_figures
-        from results.study_figures import study_figures
+        from results.figures.registry import make_figures
+        from results.reports.study_figures import study_figures
 
         return {**make_figures(self.data), **study_figures(self.data), **self.analyses.figures()}
 
@@ -116,8 +116,8 @@ def run(
     Raises:
         search_spaces.errors.UserError: a spec, data or a folder that cannot be; nothing has been trained then.
     """
-    from sweep.driver import drive
-    from sweep.reporting import make_outputs
+    from sweep.driver.driver import drive
+    from sweep.driver.outputs import make_outputs
 
     outcome = drive(_spec(spec, overrides), Path(runs_dir), Console(quiet=quiet), retry_failed=retry_failed)
     assert outcome is not None
@@ -202,7 +202,7 @@ def trajectory(sweep: Sweep, *, runs: Sequence[str] = (), seed: int | None = Non
 
     Source: Li et al., *Visualizing the Loss Landscape of Neural Nets* (2018).
     """
-    from sweep.trajectories import trace_trajectories
+    from sweep.analyses.trajectories import trace_trajectories
 
     return _analysis(sweep.folder, trace_trajectories(sweep.folder, runs, seed=seed, grid=grid))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from results.ledger import Attempt, EpochRow
+from results.ledger.ledger import Attempt, EpochRow
 from search_spaces.configuration import Configuration
 from search_spaces.run import Protocol, Run
 

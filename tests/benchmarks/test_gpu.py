@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from benchmarks.gpu import NO_GPU, extrapolated, measure_steps, report, resume_is_exact, study_runs
-from trainables.dataset import DataSet, load_data
-from trainables.graphs import NoGraphs
+from trainables.data.dataset import DataSet, load_data
+from trainables.training.cuda_graphs import NoGraphs
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCE = "synthetic:n_train=400,n_test=100,seed=0"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak import NOTHING, Count, Rows
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from tests.builders import attempt_of, row_of, two_by_two_runs
 
 ROOT = Path(__file__).parent.parent.parent

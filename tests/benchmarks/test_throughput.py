@@ -15,7 +15,7 @@ from benchmarks.throughput import (
     training_flops,
 )
 from search_spaces import expand
-from trainables.lenet import LeNet5
+from trainables.models.lenet import LeNet5
 
 IMAGES = 4
 

@@ -39,7 +39,7 @@ def test_a_launcher_says_at_its_top_how_it_is_used_in_three_lines(name: str) -> 
 def test_a_launcher_has_only_verbs_and_options_that_the_command_line_has(name: str) -> None:
     from typer.main import get_command
 
-    from sweep.cli import app
+    from sweep.cli.app import app
 
     text = (DEPLOY / name).read_text(encoding="utf-8")
     verbs = get_command(app).commands  # type: ignore[attr-defined]
@@ -220,9 +220,9 @@ def test_the_end_of_a_look_at_the_storage_does_not_begin_a_sweep(tmp_path: Path)
 DRIVER = """
 import signal, sys, time
 from pathlib import Path
-from sweep.control import Control, ControlFolder
-from sweep.lock import driving
-from sweep.stopping import stopping
+from sweep.folder.control import Control, ControlFolder
+from sweep.folder.lock import driving
+from sweep.process.signals import stopping
 folder = Path(sys.argv[1]) / "mine"
 folder.mkdir()
 with driving(folder / "lock") as driver, Control(driver) as control:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from results.ledger import Attempt, EpochRow, Ledger
+from results.ledger.ledger import Attempt, EpochRow, Ledger
 from search_spaces.run import Run
 from tests import builders
 

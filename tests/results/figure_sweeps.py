@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from results.sweep_data import MEASURED, ConfigurationRuns, SweepData
+from results.ledger.arrays import MEASURED, ConfigurationRuns, SweepData
 from search_spaces import Configuration
 from search_spaces.labels import configuration_labels
 

@@ -9,11 +9,11 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from results.fairness import FINE, LOOK
-from results.intervals import Estimate
-from results.report import ReportFigure, report_html
-from results.sweep_data import SweepData
-from results.table import Column, Row, Table
+from results.tables.fairness import FINE, LOOK
+from results.metrics.intervals import Estimate
+from results.reports.report import ReportFigure, report_html
+from results.ledger.arrays import SweepData
+from results.tables.table import Column, Row, Table
 
 HOSTILE = """<script>alert("x")</script> & 'y' "><img src="https://example.com/z" onerror=alert(1)>"""
 

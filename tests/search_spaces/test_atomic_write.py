@@ -98,4 +98,4 @@ def test_no_other_code_renames_a_file_into_place() -> None:
                     of_a_path = len(node.args) == 1 and not node.keywords
                     if node.func.attr in ("replace", "rename") and (of_os or of_a_path):
                         found.add(str(path.relative_to(ROOT)))
-    assert found == {"search_spaces/atomic_write.py", "trainables/data_cache.py", "results/frames.py"}
+    assert found == {"search_spaces/atomic_write.py", "trainables/data/cache.py", "results/ledger/frames.py"}

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from search_spaces.errors import LedgerError
 from tests.sweep.sweeps import command, environment
 

@@ -16,11 +16,11 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from results.frames import epochs_frame, runs_frame
-from results.ledger import Ledger
-from sweep.driver import Outcome, drive
-from sweep.reporting import make_outputs
-from sweep.spec import Spec, parse_spec
+from results.ledger.frames import epochs_frame, runs_frame
+from results.ledger.ledger import Ledger
+from sweep.driver.driver import Outcome, drive
+from sweep.driver.outputs import make_outputs
+from sweep.config.spec import Spec, parse_spec
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 400  # a bound for a child that hangs; no test passes by it
@@ -43,12 +43,12 @@ scheduler = [{{name = "none"}}, {{name = "CosineAnnealingLR"}}]
 
 COMMAND = """
 import sys
-from sweep.supervisor import supervise
+from sweep.process.supervisor import supervise
 
 def command():
     if sys.argv[1] in ("run", "resume"):
-        import sweep.packing, sweep.reporting
-        sweep.reporting.make_outputs = lambda folder: folder.report
+        import sweep.driver.pack_size, sweep.driver.outputs
+        sweep.driver.outputs.make_outputs = lambda folder: folder.report
         {also}
     from sweep.__main__ import main
     main()

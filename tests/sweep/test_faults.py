@@ -20,15 +20,15 @@ import pandas as pd
 import psutil
 import pytest
 
-import sweep.reporting
-from results import ledger_file
-from results.export import export
-from results.ledger import Ledger
+import sweep.driver.outputs
+from results.ledger import sqlite_file
+from results.reports.export import export
+from results.ledger.ledger import Ledger
 from sweep.__main__ import main
-from sweep.folder import SweepFolder
-from sweep.runner import QUIET
+from sweep.folder.paths import SweepFolder
+from sweep.execution.ray.runner import QUIET
 from tests.sweep.sweeps import PATIENCE_SECONDS, ROOT, command, environment
-from trainables.faults import VARIABLE
+from trainables.runtime.fault_injection import VARIABLE
 
 pytestmark = [
     pytest.mark.ray,
@@ -155,7 +155,7 @@ def verb(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def epochs_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep ends with its CSV files: figures and page have tests of their own, and take most of a small sweep."""
-    monkeypatch.setattr(sweep.reporting, "make_outputs", lambda folder: export(folder.ledger, folder.tables, ["csv"]))
+    monkeypatch.setattr(sweep.driver.outputs, "make_outputs", lambda folder: export(folder.ledger, folder.tables, ["csv"]))
 
 
 @pytest.fixture(scope="module")
@@ -331,7 +331,7 @@ def test_a_ledger_that_another_program_locks_is_waited_for_and_then_told(
 ) -> None:  # fmt: skip
     """A process holds SQLite's write lock from the first report on; its end lets the sweep go on."""
     folder = SweepFolder(tmp_path, "tiny")
-    monkeypatch.setattr(ledger_file, "BUSY_SECONDS", 0.5)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.5)
     words = [sys.executable, "-c", LOCKER, str(folder.ledger)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as locker:
         try:

@@ -19,21 +19,21 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from results.ledger import EpochRow, Ledger
+from results.ledger.ledger import EpochRow, Ledger
 from search_spaces.errors import SweepFolderError
 from sweep.__main__ import main
-from sweep.analyses import map_activations, run_range_tests
-from sweep.folder import SweepFolder, write_aside
-from sweep.plan import make_packs, make_runs, resolve_configurations
-from sweep.reporting import make_outputs
-from sweep.spec import parse_spec, spec_text
-from sweep.subjects import of_sweep
-from sweep.trajectories import trace_trajectories
+from sweep.analyses.captures import map_activations, run_range_tests
+from sweep.folder.paths import SweepFolder, write_aside
+from sweep.planning.plan import make_packs, make_runs, resolve_configurations
+from sweep.driver.outputs import make_outputs
+from sweep.config.spec import parse_spec, spec_text
+from sweep.analyses.targets import of_sweep
+from sweep.analyses.trajectories import trace_trajectories
 from tests.builders import attempt_of
-from trainables.checkpoint import MAGIC, Checkpoints
-from trainables.dataset import load_data
-from trainables.loop import Assignment, train
-from trainables.saved_weights import SavedWeights
+from trainables.training.checkpoints import MAGIC, Checkpoints
+from trainables.data.dataset import load_data
+from trainables.training.loop import Assignment, train
+from trainables.training.weight_snapshots import SavedWeights
 
 DATA = "synthetic:n_train=1000,n_test=100,seed=0"
 SPEC = f"""
@@ -158,8 +158,8 @@ def test_a_pickle_in_the_place_of_a_file_is_not_read(
     kind: str, copied: SweepFolder, sweep: Sweep, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Drawing is left out: it reads nothing, and takes its time."""
-    monkeypatch.setattr("sweep.reporting.save_figures", lambda *_, **__: [])
-    monkeypatch.setattr("sweep.reporting.write_figures", lambda *_, **__: [])
+    monkeypatch.setattr("sweep.driver.outputs.save_figures", lambda *_, **__: [])
+    monkeypatch.setattr("sweep.driver.outputs.write_figures", lambda *_, **__: [])
     run = the_run(copied)
     places = {"checkpoints": copied.checkpoints, "weights": copied.weights, "logs": copied.logs}
     place = places.get(kind, copied.analyses / kind)

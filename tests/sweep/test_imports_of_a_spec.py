@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from results.ledger import Ledger
+from results.ledger.ledger import Ledger
 from search_spaces import Configuration, Protocol, Run
 from search_spaces.errors import SpecError
-from sweep.folder import SweepFolder
+from sweep.folder.paths import SweepFolder
 from tests.builders import attempt_of, row_of
-from trainables.imports import import_named, in_sweep_folder, leave_sweep_folders
-from trainables.optimizers import optimizer_class
-from trainables.schedulers import build_scheduler
+from trainables.optim.plugins import import_named, in_sweep_folder, leave_sweep_folders
+from trainables.optim.optimizers import optimizer_class
+from trainables.optim.schedulers import build_scheduler
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 120

@@ -7,7 +7,7 @@ import math
 import pytest
 import typer
 
-from sweep.options import number_or_auto, whole_or_auto
+from sweep.cli.options import number_or_auto, whole_or_auto
 
 
 @pytest.mark.parametrize(("text", "value"), [("auto", "auto"), ("4", 4), ("0", 0), ("-1", -1)])

@@ -10,20 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from results.ledger import EpochRow, Ledger
-from results.trajectories import read_trajectory
-from sweep.folder import SweepFolder
-from sweep.plan import make_packs, make_runs, resolve_configurations
-from sweep.snapshot import weights_place
-from sweep.spec import parse_spec, spec_text
-from sweep.trajectories import trace_trajectories
+from results.ledger.ledger import EpochRow, Ledger
+from results.analyses.trajectory import read_trajectory
+from sweep.folder.paths import SweepFolder
+from sweep.planning.plan import make_packs, make_runs, resolve_configurations
+from sweep.folder.snapshot import weights_place
+from sweep.config.spec import parse_spec, spec_text
+from sweep.analyses.trajectories import trace_trajectories
 from tests.builders import attempt_of
 from tests.trainables.s3_server import BUCKET, S3Server
-from trainables.adapter import trial_config, weights_to_keep
-from trainables.dataset import load_data
-from trainables.loop import Assignment, train
-from trainables.saved_weights import SavedWeights
-from trainables.storage import BucketStorage, FolderStorage
+from trainables.ray_trainable import trial_config, weights_to_keep
+from trainables.data.dataset import load_data
+from trainables.training.loop import Assignment, train
+from trainables.training.weight_snapshots import SavedWeights
+from trainables.storage.s3 import BucketStorage
+from trainables.storage.folder import FolderStorage
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.trainables.training import tiny_data
-from trainables.dataset import DataSet
+from trainables.data.dataset import DataSet
 
 
 @pytest.fixture(scope="session")

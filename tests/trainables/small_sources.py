@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from trainables.labelled_images import LabelledImages
+from trainables.data.image_arrays import LabelledImages
 
 NAMES = [f"name {label}" for label in range(100)]
 

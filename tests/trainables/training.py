@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from search_spaces import Configuration, Protocol, Run
-from trainables import augment
-from trainables.batches import Batches
-from trainables.dataset import DataSet, load_data
-from trainables.lenet import LeNet5, initial_parameters
-from trainables.optimizers import build_optimizer, complete_optimizer
-from trainables.schedulers import Schedule, complete_scheduler
+from trainables.data import augmentation
+from trainables.training.batches import Batches
+from trainables.data.dataset import DataSet, load_data
+from trainables.models.lenet import LeNet5, initial_parameters
+from trainables.optim.optimizers import build_optimizer, complete_optimizer
+from trainables.optim.schedulers import Schedule, complete_scheduler
 
 CPU = torch.device("cpu")
 FLOAT64 = Protocol(batch_size=32, dtype="float64")
@@ -52,7 +52,7 @@ def plain_losses(run: Run, data: DataSet, steps: int) -> list[float]:
         epoch, step = divmod(index, batches.steps)
         batch = batches.batch(epoch + 1, step)
         masks = None if batch.masks is None else (batch.masks[0][0], batch.masks[1][0])
-        logits = model(augment.normalise(batch.images[0], getattr(torch, run.protocol.dtype)), masks)
+        logits = model(augmentation.normalise(batch.images[0], getattr(torch, run.protocol.dtype)), masks)
         loss = F.cross_entropy(logits, batch.labels[0])
         optimizer.zero_grad()
         loss.backward()

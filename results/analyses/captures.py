@@ -1,0 +1,135 @@
+"""All that a sweep's analyses captured, and the tables and figures that are made of it, without torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TypeVar
+
+from matplotlib.figure import Figure
+
+from results.analyses.activations import CAPTIONS as ACTIVATION_CAPTIONS
+from results.analyses.activations import ActivationMaps, activation_figures, activation_table, read_activation_maps
+from results.analyses.gradients import GradientCapture, ewma_meaning, gradient_tables, read_gradient_capture
+from results.analyses.gradient_figures import GRADIENT_CAPTIONS, gradient_figures
+from results.analyses.lr_range import RANGE_CAPTIONS, RangeTest, range_figures, range_table, read_range_test
+from results.tables.table import Table
+from results.analyses.trajectory import Trajectory, read_trajectory, trajectory_caption, trajectory_figure, trajectory_table
+
+PATHS = ".paths.parquet"
+
+NAMES = (
+    "gradient_ewma", "gradient_stages", "equivalent_windows", "gradient_noise", "lr_range", "trajectory", "activations",
+    *GRADIENT_CAPTIONS, *ACTIVATION_CAPTIONS,
+)  # fmt: skip
+"""What tables and figures of analyses are called; see :meth:`Analyses.tables` for what may follow."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Analyses:
+    """What was captured, each by its file: ``<kind>/<stem>.parquet`` in the sweep's ``analyses`` folder."""
+
+    gradients: Mapping[Path, GradientCapture]
+    range_tests: Mapping[Path, RangeTest]
+    trajectories: Mapping[Path, Trajectory]
+    activations: Mapping[Path, ActivationMaps]
+
+    def of(self, files: Iterable[Path]) -> Analyses:
+        """Return those that ``files`` hold."""
+        wanted = set(files)
+        parts = (getattr(self, field.name) for field in fields(self))
+        return Analyses(*({path: one for path, one in part.items() if path in wanted} for part in parts))
+
+    def tables(self) -> dict[str, Table]:
+        """Return every table by name; where two are of one kind, the name ends with the run that it is of."""
+        tables: dict[str, Table] = {}
+        for end, capture in _ends(self.gradients):
+            tables |= {f"{name}{end}": table for name, table in gradient_tables(capture, capture.about["beta"]).items()}
+        if self.range_tests:
+            tables["lr_range"] = range_table(list(self.range_tests.values()))
+        if self.trajectories:
+            tables["trajectory"] = trajectory_table(list(self.trajectories.values()))
+        for end, maps in _ends(self.activations):
+            tables[f"activations{end}"] = activation_table(maps)
+        return tables
+
+    def figures(self) -> dict[str, Figure]:
+        """Return every figure by name; see :meth:`tables`."""
+        figures: dict[str, Figure] = {}
+        for end, capture in _ends(self.gradients):
+            found = gradient_figures(capture, capture.about["beta"])
+            figures |= {f"{name}{end}": figure for name, figure in found.items()}
+        figures |= range_figures(list(self.range_tests.values()))
+        for end, trajectory in _ends(self.trajectories):
+            figures[f"trajectory{end}"] = trajectory_figure(trajectory)
+        for end, maps in _ends(self.activations):
+            figures |= {f"{name}{end}": figure for name, figure in activation_figures(maps).items()}
+        return figures
+
+    def trajectory_names(self) -> dict[Path, str]:
+        """Return what the figure of every trajectory is called, by its file."""
+        ends = (end for end, _ in _ends(self.trajectories))
+        return {path: f"trajectory{end}" for path, end in zip(self.trajectories, ends, strict=True)}
+
+    def captions(self) -> dict[str, str]:
+        """Return the caption of every figure by its name."""
+        captions: dict[str, str] = {}
+        for end, capture in _ends(self.gradients):
+            captions |= {f"{name}{end}": f"{text} {capture.of}" for name, text in GRADIENT_CAPTIONS.items()}
+        captions |= RANGE_CAPTIONS if self.range_tests else {}
+        for end, trajectory in _ends(self.trajectories):
+            captions[f"trajectory{end}"] = trajectory_caption(trajectory)
+        for end, _ in _ends(self.activations):
+            captions |= {f"{name}{end}": text for name, text in ACTIVATION_CAPTIONS.items()}
+        return captions
+
+    def sentences(self) -> list[str]:
+        """Return what the captured gradients say, a sentence or two each."""
+        return [
+            f"{capture.label}, seed {capture.about['seed']}: {ewma_meaning(capture, capture.about['beta'])}"
+            for capture in self.gradients.values()
+        ]
+
+
+def is_of_an_analysis(name: str) -> bool:
+    """Tell whether a table or figure of this name comes from an analysis; see :func:`_ends`."""
+    return re.fullmatch(rf"({'|'.join(NAMES)})(-.*-?seed-\d+(-[A-Za-z0-9-]+)?)?", name) is not None
+
+
+def load_analyses(folder: Path) -> Analyses:
+    """Read all analyses in a sweep's ``analyses`` folder; there may be none.
+
+    Raises:
+        LedgerError: a file that is torn, or none of ours.
+    """
+    return Analyses(
+        _read(folder / "gradients", ".parquet", read_gradient_capture),
+        _read(folder / "lr-range", ".parquet", read_range_test),
+        _read(folder / "trajectory", PATHS, lambda path: read_trajectory(Path(str(path).removesuffix(PATHS)))),
+        _read(folder / "activations", ".parquet", read_activation_maps),
+    )
+
+
+def _read(folder: Path, suffix: str, read: Callable[[Path], T]) -> dict[Path, T]:
+    found = {path: read(path) for path in sorted(folder.glob(f"[!.]*{suffix}"))}
+    return dict(sorted(found.items(), key=lambda item: item[1].about.get("order", 0)))  # type: ignore[attr-defined]
+
+
+def _ends(found: Mapping[Path, T]) -> Iterator[tuple[str, T]]:
+    """Yield each with what its names end in: nothing for the only one of its kind, else what sets it apart."""
+    taken: set[str] = set()
+    for path, one in found.items():
+        about = one.about  # type: ignore[attr-defined]
+        words = [about.get("label", ""), "" if about.get("layer") in (None, "conv1.weight") else about["layer"]]
+        slug = re.sub(r"[^A-Za-z0-9.]+", "-", " ".join([*words, f"seed {about.get('seed', 0)}"])).strip("-.")
+        slug = f"{slug}-{_stem(path)}" if slug in taken else slug
+        taken.add(slug)
+        yield "" if len(found) == 1 else f"-{slug}", one
+
+
+def _stem(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", path.name.split(".parquet")[0].removesuffix(".paths"))

@@ -1,0 +1,1 @@
+"""Figures of a sweep: style, label layout, plot data, curves and charts."""

@@ -1,0 +1,1 @@
+"""The record of a sweep in SQLite, and the same as frames and arrays."""

@@ -1,0 +1,254 @@
+"""What a sweep measured, as arrays: the one form from which all metrics, tables and figures are computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from results.metrics.convergence import default_target
+from results.ledger.ledger import Ledger
+from search_spaces import Configuration
+from search_spaces.labels import configuration_labels
+
+CHANCE = 1.0
+"""Accuracy in percent of a network that knows nothing about 100 classes: what a diverged run counts as."""
+
+MOST_NAMED = 5
+"""Configurations that a note names before it only counts them."""
+
+MEASURED = (
+    "train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc",
+    "lr", "lr_first", "lr_last", "epoch_seconds",
+)  # fmt: skip
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ConfigurationRuns:
+    """One configuration and its n planned runs, in the order of their seeds.
+
+    ``curves`` holds ``[n, E]`` for each name in :data:`MEASURED`, NaN where the ledger has nothing.
+    """
+
+    configuration: Configuration
+    label: str
+    run_ids: tuple[str, ...]
+    seeds: tuple[int, ...]
+    statuses: tuple[str, ...]
+    diverged_epochs: Floats  # [n], from 1; NaN for a run that did not diverge
+    curves: dict[str, Floats]
+
+    @property
+    def configuration_id(self) -> str:
+        """The configuration's id."""
+        return self.configuration.configuration_id
+
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        """The configuration, flat: ``optimizer``, ``optimizer.lr``, …"""
+        return self.configuration.columns()
+
+    @cached_property
+    def counted(self) -> npt.NDArray[np.bool_]:
+        """``[n]``: which runs have a result: done or diverged, with an accuracy for every epoch; no other counts."""
+        ended = np.array([status in ("done", "diverged") for status in self.statuses])
+        return ended & np.isfinite(self._with_chance("val")).all(axis=1)
+
+    @cached_property
+    def counted_ids(self) -> tuple[str, ...]:
+        """The ids of the runs that count."""
+        return tuple(run_id for run_id, counts in zip(self.run_ids, self.counted, strict=True) if counts)
+
+    @cached_property
+    def counted_seeds(self) -> tuple[int, ...]:
+        """The seeds of the runs that count."""
+        return tuple(seed for seed, counts in zip(self.seeds, self.counted, strict=True) if counts)
+
+    def accuracy(self, split: str = "val") -> Floats:
+        """Return the accuracy ``[k, E]`` in percent of the k runs that count; chance from a divergence on."""
+        return self._with_chance(split)[self.counted]
+
+    def _with_chance(self, split: str) -> Floats:
+        values = self.curves[f"{split}_acc"]
+        epochs = np.arange(1, values.shape[1] + 1)
+        return np.where(epochs >= self.diverged_epochs[:, None], CHANCE, values)
+
+    @cached_property
+    def diverged(self) -> npt.NDArray[np.bool_]:
+        """``[k]``: which of the runs that count diverged."""
+        return np.isfinite(self.diverged_epochs[self.counted])
+
+    @cached_property
+    def final(self) -> Floats:
+        """Validation accuracy ``[k]`` in percent after the last epoch."""
+        return self.accuracy()[:, -1]
+
+    @property
+    def share_of_runs(self) -> str:
+        """``k of n``, how many of the planned runs count, and what became of the others: ``2 of 3 (1 failed)``."""
+        without = [
+            "without an accuracy for every epoch" if status in ("done", "diverged") else status
+            for status, counts in zip(self.statuses, self.counted, strict=True)
+            if not counts
+        ]
+        words = [f"{without.count(status)} {status}" for status in dict.fromkeys(without)]
+        return f"{len(self.run_ids) - len(without)} of {len(self.run_ids)}" + (
+            f" ({', '.join(words)})" if words else ""
+        )
+
+
+@dataclass(frozen=True)
+class SweepData:
+    """A sweep's planned runs by configuration, and what they have in common."""
+
+    name: str
+    epochs: int
+    protocol: dict[str, Any]  # batch size and the like, with the data's fingerprint as ``data``
+    data_name: str
+    synthetic: bool
+    devices: tuple[str, ...]
+    threads: tuple[int, ...]
+    pack_sizes: tuple[int, ...]
+    versions: tuple[dict[str, str], ...]
+    configurations: tuple[ConfigurationRuns, ...]
+    asked_target: float | None = None  # percent
+
+    @cached_property
+    def target(self) -> float:
+        """A*, the validation accuracy in percent to reach: as asked for, or the default; NaN where nothing ended."""
+        if self.asked_target is not None:
+            return self.asked_target
+        return default_target([group.final for group in self.counted])
+
+    @cached_property
+    def counted(self) -> tuple[ConfigurationRuns, ...]:
+        """The configurations that have at least one result."""
+        return tuple(group for group in self.configurations if group.counted.any())
+
+    @property
+    def partial(self) -> bool:
+        """Whether some planned run has no result yet."""
+        return any(not group.counted.all() for group in self.configurations)
+
+    @cached_property
+    def best(self) -> ConfigurationRuns | None:
+        """The configuration with the highest mean final validation accuracy; the first of equals."""
+        return max(self.counted, key=lambda group: float(group.final.mean()), default=None)
+
+    @property
+    def same_conditions(self) -> bool:
+        """Whether all runs trained on one kind of device in packs of one size, so that seconds compare."""
+        return len(self.devices) <= 1 and len(self.pack_sizes) <= 1
+
+    @property
+    def data_label(self) -> str:
+        """The data set's name, and that it was made where it was."""
+        return f"{self.data_name} (made from a seed)" if self.synthetic else self.data_name
+
+    def caveats(self) -> list[str]:
+        """Return what every table of this sweep must say under it."""
+        if not self.epochs:  # every planned run has some
+            return ["Empty: no run is planned."]
+        notes = []
+        if self.synthetic:
+            notes.append("Synthetic data, made from a seed: these numbers say nothing about CIFAR-100.")
+        if self.partial:
+            done = sum(int(group.counted.sum()) for group in self.configurations)
+            planned = sum(len(group.run_ids) for group in self.configurations)
+            notes.append(f"Partial: {done} of {planned} runs have a result so far.")
+            without = [group.label for group in self.configurations if not group.counted.any()]
+            if self.counted and without:
+                more = f" and {len(without) - MOST_NAMED} more" if len(without) > MOST_NAMED else ""
+                notes.append(f"Compared with nothing, for want of a result: {', '.join(without[:MOST_NAMED])}{more}.")
+        if self.epochs < 50:
+            length = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+            notes.append(f"{length}; the study's protocol has 50, and schedules are scaled with the length.")
+        return notes
+
+
+def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -> SweepData:
+    """Read a sweep's ledger; ``target`` is the validation accuracy in percent to reach, in place of the default.
+
+    Raises:
+        LedgerError: a ledger that cannot be read.
+    """
+    with Ledger.open_read_only(ledger_path) as ledger:
+        runs, epochs, attempts = ledger.read(
+            """
+            SELECT run_id, configuration, seed, status, target_epochs, diverged_epoch, data_name, synthetic, protocol,
+                   data_fingerprint
+            FROM run_statuses WHERE planned ORDER BY ordinal, seed, run_id
+            """,
+            f"""
+            SELECT run_id, epoch, {", ".join(MEASURED)}
+            FROM epochs WHERE run_id IN (SELECT run_id FROM runs WHERE planned)
+            """,
+            """
+            SELECT DISTINCT a.device, a.threads, e.pack_size, a.versions
+            FROM epochs e JOIN attempts a USING (attempt_id) JOIN runs r USING (run_id) WHERE r.planned
+            """,
+        )
+    rows = [dict(zip(runs.columns, row, strict=True)) for row in runs.rows]
+    length = max((row["target_epochs"] for row in rows), default=0)
+    nothing: dict[str, Any] = {"data_name": "", "protocol": "{}", "data_fingerprint": ""}
+    first = rows[0] if rows else nothing
+    return SweepData(
+        name=name or ledger_path.parent.name,
+        epochs=length,
+        protocol={**json.loads(first["protocol"]), "data": first["data_fingerprint"]},
+        data_name=first["data_name"],
+        synthetic=any(row["synthetic"] for row in rows),
+        devices=tuple(sorted({row[0] for row in attempts.rows})),
+        threads=tuple(sorted({row[1] for row in attempts.rows})),
+        pack_sizes=tuple(sorted({row[2] for row in attempts.rows})),
+        versions=tuple(json.loads(text) for text in sorted({row[3] for row in attempts.rows})),
+        asked_target=target,
+        configurations=_grouped(rows, _cube([row["run_id"] for row in rows], epochs.rows, length)),
+    )
+
+
+def _cube(run_ids: Sequence[str], rows: Sequence[tuple[Any, ...]], epochs: int) -> Floats:
+    """Return ``[runs, epochs, measured]`` with NaN where the ledger has nothing."""
+    cube = np.full((len(run_ids), epochs, len(MEASURED)), np.nan)
+    if not rows:
+        return cube
+    place = {run_id: i for i, run_id in enumerate(run_ids)}
+    table = np.array([row[1:] for row in rows], dtype=np.float64)  # None becomes NaN
+    run_index = np.fromiter((place[row[0]] for row in rows), dtype=np.int64, count=len(rows))
+    epoch_index = table[:, 0].astype(np.int64) - 1
+    asked = epoch_index < epochs
+    cube[run_index[asked], epoch_index[asked]] = table[asked, 1:]
+    return cube
+
+
+def _diverged_epoch(row: dict[str, Any]) -> float:
+    """Return NaN for a run that did not diverge, or only after the epochs that are asked for now."""
+    return float(row["diverged_epoch"]) if row["status"] == "diverged" else np.nan
+
+
+def _grouped(rows: Sequence[dict[str, Any]], cube: Floats) -> tuple[ConfigurationRuns, ...]:
+    members: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        members.setdefault(row["configuration"], []).append(i)
+    configurations = {text: Configuration.from_dict(json.loads(text)) for text in members}
+    labels = configuration_labels(list(configurations.values()))
+    return tuple(
+        ConfigurationRuns(
+            configuration=configurations[text],
+            label=labels[configurations[text].configuration_id],
+            run_ids=tuple(rows[i]["run_id"] for i in places),
+            seeds=tuple(rows[i]["seed"] for i in places),
+            statuses=tuple(rows[i]["status"] for i in places),
+            diverged_epochs=np.array([_diverged_epoch(rows[i]) for i in places]),
+            curves={name: cube[places, :, j] for j, name in enumerate(MEASURED)},
+        )
+        for text, places in members.items()
+    )

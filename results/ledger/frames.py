@@ -1,0 +1,160 @@
+"""The ledger as tidy frames: one row a run, or one row a run and epoch.
+
+Both hold the planned runs only, each up to its target epoch, so that a sweep whose ledger knows more than its spec asks
+for shows what was asked. Every column has one type; accuracies are in percent; what is not there is NA or NaN. Rows
+stand in the order of planning: configuration, seed, epoch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from results.ledger.ledger import Answer, Ledger
+from search_spaces.canonical import canonical_json
+from search_spaces.configuration import Configuration
+
+CONFIGURATION_GROUPS = ("optimizer", "scheduler", "warmup")
+"""The configuration's columns in their order, each before those that are dotted after it."""
+
+RUNS = """
+    SELECT run_id, configuration, configuration_id, seed, status, target_epochs,
+           CASE WHEN diverged_epoch <= target_epochs THEN diverged_epoch END AS diverged_epoch,
+           CASE status WHEN 'failed' THEN error END AS error, data_name AS data, synthetic
+    FROM run_statuses WHERE planned ORDER BY ordinal, seed, run_id
+"""
+
+EPOCHS = """
+    SELECT e.run_id, r.seed, e.epoch, e.train_loss, e.train_acc, e.val_loss, e.val_acc, e.test_loss, e.test_acc,
+           e.lr, e.lr_first, e.lr_last, e.epoch_seconds, e.pack_size, e.attempt_id, a.device, a.threads
+    FROM runs r JOIN epochs e ON e.run_id = r.run_id AND e.epoch <= r.target_epochs JOIN attempts a USING (attempt_id)
+    WHERE r.planned ORDER BY r.ordinal, r.seed, r.run_id, e.epoch
+"""
+
+ATTEMPTS = """
+    SELECT a.attempt_id, a.device, a.threads, a.versions, a.members, COALESCE(p.begun, 1) = 2 AS alone
+    FROM attempts a LEFT JOIN packs p USING (pack_id) ORDER BY a.started, a.attempt_id
+"""
+
+CONDITIONS = ("device", "threads", "versions", "members")
+"""What the promise of equal bits depends on."""
+
+EPOCH_COLUMNS = (
+    "run_id", "seed", "epoch", "train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc",
+    "lr", "lr_first", "lr_last", "epoch_seconds", "pack_size", "differs_in",
+)  # fmt: skip
+
+TYPES = (
+    dict.fromkeys(("run_id", "configuration_id", "status", "error", "data", "device"), "string")
+    | dict.fromkeys(("seed", "epoch", "target_epochs", "pack_size", "threads"), "int64")
+    | dict.fromkeys(EPOCH_COLUMNS[3:-2], "float64")
+    | {"diverged_epoch": "Int64", "synthetic": "bool"}
+)
+"""Column of a query → its type. None is left to what a query happens to find."""
+
+
+def runs_frame(ledger: Ledger) -> pd.DataFrame:
+    """Return one row a planned run.
+
+    ``final_*`` are those of the target epoch, and only a run that is done has them. ``best_val_epoch`` is the first
+    epoch that reached ``best_val_acc``; ``test_*`` are of the last epoch that was tested; ``train_seconds`` is the sum
+    of ``epoch_seconds``, the pack's wall time; ``pack_size``, ``device`` and ``threads`` are the last attempt's.
+    """
+    runs, epochs = _typed(ledger.read(RUNS, EPOCHS))
+    ids = runs["run_id"]
+    targets = epochs["run_id"].map(pd.Series(runs["target_epochs"].to_numpy(), index=ids))
+    finals = _one_a_run(epochs[epochs["epoch"] == targets], ids)
+    bests = epochs.dropna(subset="val_acc").sort_values("val_acc", ascending=False, kind="stable")
+    best = _one_a_run(bests.drop_duplicates("run_id"), ids)
+    tested = epochs.dropna(subset=["test_acc", "test_loss"], how="all")
+    test = _one_a_run(tested.drop_duplicates("run_id", keep="last"), ids)
+    last = _one_a_run(epochs.drop_duplicates("run_id", keep="last"), ids)
+    by_run = epochs.groupby("run_id")
+    done = runs["status"] == "done"
+    return pd.concat(
+        [
+            ids,
+            _configuration_columns(runs["configuration"]),
+            runs[["configuration_id", "seed", "status"]],
+            by_run.size().reindex(ids, fill_value=0).reset_index(drop=True).astype("int64").rename("epochs"),
+            runs["target_epochs"],
+            finals["val_acc"].where(done).rename("final_val_acc"),
+            finals["val_loss"].where(done).rename("final_val_loss"),
+            best["val_acc"].rename("best_val_acc"),
+            best["epoch"].astype("Int64").rename("best_val_epoch"),
+            test[["test_acc", "test_loss"]],
+            by_run["epoch_seconds"].sum().reindex(ids).reset_index(drop=True).rename("train_seconds"),
+            runs[["diverged_epoch", "error", "data", "synthetic"]],
+            last[["pack_size", "device", "threads"]].astype({"pack_size": "Int64", "threads": "Int64"}),
+        ],
+        axis="columns",
+    )
+
+
+def epochs_frame(ledger: Ledger) -> pd.DataFrame:
+    """Return one row a run and epoch: ``EPOCH_COLUMNS``, the configuration's columns, ``data`` and ``synthetic``.
+
+    ``differs_in`` names what was not as in the attempt that began the run: device, threads, versions, pack. Where it is
+    empty throughout, the numbers are those of an undisturbed training, to the last bit.
+    """
+    runs, epochs, attempts = _typed(ledger.read(RUNS, EPOCHS, ATTEMPTS))
+    epochs["differs_in"] = _differences(epochs, attempts)
+    of_run = pd.concat([_configuration_columns(runs["configuration"]), runs[["data", "synthetic"]]], axis="columns")
+    row_of_run = pd.Index(runs["run_id"]).get_indexer(epochs["run_id"])
+    return pd.concat(
+        [epochs[list(EPOCH_COLUMNS)], of_run.take(row_of_run).reset_index(drop=True)],
+        axis="columns",
+    )
+
+
+def _differences(epochs: pd.DataFrame, attempts: pd.DataFrame) -> pd.Series:
+    """Return for every row what set its attempt apart from the first one that its run was part of."""
+    by_id = {attempt.attempt_id: attempt for attempt in attempts.itertuples(index=False)}
+    first: dict[str, Any] = {}
+    for attempt in by_id.values():
+        for run_id in json.loads(str(attempt.members)):
+            first.setdefault(run_id, attempt)
+    said: dict[tuple[str, str], str | None] = {}
+    for run_id, attempt_id in dict.fromkeys(zip(epochs["run_id"], epochs["attempt_id"], strict=True)):
+        now, then = by_id[attempt_id], first[run_id]
+        differ = [name for name in CONDITIONS if getattr(now, name) != getattr(then, name)]
+        if now.alone and "members" not in differ:
+            differ.append("members")
+        named = ", ".join("pack" if name == "members" else name for name in differ)
+        said[run_id, attempt_id] = named or None
+    pairs = zip(epochs["run_id"], epochs["attempt_id"], strict=True)
+    return pd.Series([said[pair] for pair in pairs], index=epochs.index, dtype="string")
+
+
+def _typed(answers: Sequence[Answer]) -> list[pd.DataFrame]:
+    frames = [pd.DataFrame(answer.rows, columns=answer.columns) for answer in answers]
+    return [frame.astype({name: TYPES[name] for name in frame.columns if name in TYPES}) for frame in frames]
+
+
+def _one_a_run(epochs: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
+    """Return the row of each run in ``ids``, in their order, empty where there is none."""
+    return epochs.set_index("run_id").reindex(ids).reset_index(drop=True)
+
+
+def _configuration_columns(configurations: pd.Series) -> pd.DataFrame:
+    """Return one column a key of any configuration; ``configurations`` holds their JSON, one a run."""
+    rows = [Configuration.from_dict(json.loads(text)).columns() for text in configurations]
+    names = dict.fromkeys(name for row in ({}.fromkeys(CONFIGURATION_GROUPS), *rows) for name in row)
+    ordered = sorted(names, key=lambda name: CONFIGURATION_GROUPS.index(name.partition(".")[0]))
+    return pd.DataFrame(
+        {name: _one_type([row.get(name) for row in rows]) for name in ordered}, index=configurations.index
+    )
+
+
+def _one_type(values: list[Any]) -> pd.Series:
+    """Return a parameter's values as one column of one type; lists, and what does not go together, as JSON text."""
+    kinds = {type(value) for value in values if value is not None}
+    for kind, dtype in ((str, "string"), (bool, "boolean"), (int, "Int64")):
+        if kinds == {kind}:
+            return pd.Series(values, dtype=dtype)
+    if kinds and kinds <= {int, float}:
+        return pd.Series(values, dtype="float64")
+    return pd.Series([None if value is None else canonical_json(value) for value in values], dtype="string")

@@ -1,0 +1,391 @@
+"""The ledger: every run, every epoch and every attempt of a sweep, in one SQLite file.
+
+SQLite's write-ahead log lets any number of processes read while the one writer writes. Every write is one transaction,
+so a writer that is killed leaves whole reports behind and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from results.ledger.sqlite_file import open_for_reading, open_for_writing, transaction
+from results.ledger.schema import Attempt, EpochRow
+from search_spaces.canonical import canonical_json
+from search_spaces.run import TRAINING_VERSION, Run
+
+__all__ = ["Answer", "Attempt", "EpochRow", "Ledger"]
+
+
+class Answer(NamedTuple):
+    """What a query found: the names of its columns, and its rows."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+class Ledger:
+    """The sweep's one record. One writer, many readers.
+
+    A run's status is derived, never stored: ``diverged`` if it diverged at or before its target epoch, ``done`` if the
+    ledger has its target epoch, else what was last heard: ``pending``, ``running``, ``failed`` or ``interrupted``.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """Use :meth:`create_or_open` or :meth:`open_read_only`; both check what the connection leads to."""
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def create_or_open(cls, path: Path) -> Self:
+        """Open the ledger for writing; make it if it is missing, bring an older one up to the present schema.
+
+        Raises:
+            LedgerError: another kind of file, a newer schema, a damaged file, or a place that cannot be written.
+        """
+        return cls(path, open_for_writing(path))
+
+    @classmethod
+    def open_read_only(cls, path: Path) -> Self:
+        """Open the ledger for reading, also while its writer writes.
+
+        Raises:
+            LedgerError: no file, another kind of file, another schema, a damaged or an unreadable file.
+        """
+        return cls(path, open_for_reading(path))
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def plan(self, runs: Sequence[Run], epochs: int, *, data_name: str, synthetic: bool) -> None:
+        """Make ``runs``, each up to ``epochs``, what the sweep asks for; no other run stays planned, none is lost.
+
+        New runs are pending. So is a finished one whose new target is farther away than what the ledger has.
+        """
+        with self._transaction() as connection:
+            ordinals = dict(connection.execute("SELECT configuration_id, MIN(ordinal) FROM runs GROUP BY 1"))
+            following = max(ordinals.values(), default=-1) + 1
+            for configuration_id in dict.fromkeys(run.configuration.configuration_id for run in runs):
+                if configuration_id not in ordinals:
+                    ordinals[configuration_id] = following
+                    following += 1
+            connection.execute("UPDATE runs SET planned = 0")
+            connection.executemany(
+                """
+                INSERT INTO runs (run_id, ordinal, configuration_id, configuration, seed, protocol, data_fingerprint,
+                                  data_name, synthetic, training_version, target_epochs, planned)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
+                ON CONFLICT (run_id) DO UPDATE SET
+                    data_name = excluded.data_name, synthetic = excluded.synthetic,
+                    target_epochs = excluded.target_epochs, planned = 1,
+                    state = CASE (SELECT s.status FROM run_statuses s WHERE s.run_id = runs.run_id)
+                            WHEN 'done' THEN 'pending' WHEN 'diverged' THEN 'pending' ELSE runs.state END
+                """,
+                (
+                    (
+                        run.run_id,
+                        ordinals[run.configuration.configuration_id],
+                        run.configuration.configuration_id,
+                        run.configuration.key,
+                        run.seed,
+                        canonical_json(run.protocol.to_dict()),
+                        run.data_fingerprint,
+                        data_name,
+                        int(synthetic),
+                        TRAINING_VERSION,
+                        epochs,
+                    )
+                    for run in runs
+                ),
+            )
+
+    def record(self, attempts: Sequence[Attempt], rows: Iterable[EpochRow], diverged: Mapping[str, int]) -> None:
+        """Write one report: all of it or nothing; the same report again changes nothing.
+
+        The members of the last attempt count as running, and their last error as overcome; a failure is told by
+        :meth:`fail`.
+
+        Args:
+            attempts: those that trained the rows, the one that reports last.
+            rows: what was measured, a row a run and epoch. What is not finite becomes NULL.
+            diverged: run id → the epoch (from 1) whose loss was not finite.
+        """
+        with self._transaction() as connection:
+            measured = list(rows)
+            connection.executemany(
+                _insert("attempts", _ATTEMPT_COLUMNS) + " ON CONFLICT (attempt_id) DO NOTHING",
+                (_attempt_values(attempt) for attempt in attempts),
+            )
+            connection.executemany(
+                "UPDATE runs SET state = 'running', error = NULL, pack_id = ? WHERE run_id = ?",
+                ((attempts[-1].pack_id, run_id) for run_id in attempts[-1].members),
+            )
+            for row in measured:
+                if row.epoch == 1:
+                    _forget_other_packs(connection, row.run_id, attempts[-1].pack_id)
+            connection.executemany(
+                _upsert("epochs", _EPOCH_COLUMNS, key="run_id, epoch"),
+                (_epoch_values(row) for row in measured),
+            )
+            connection.executemany(
+                "UPDATE runs SET diverged_epoch = ? WHERE run_id = ?",
+                ((epoch, run_id) for run_id, epoch in diverged.items()),
+            )
+
+    def plan_packs(self, packs: Iterable[tuple[str, Sequence[str]]], size: str) -> None:
+        """Keep who goes with whom, pack id and run ids in the order of the stack, so that a resume packs the same.
+
+        ``size`` is the most runs in a pack that they were made by.
+        """
+        with self._transaction() as connection:
+            connection.executemany(
+                """
+                INSERT INTO packs (pack_id, members, size, planned)
+                VALUES (?, ?, ?, (SELECT COALESCE(MAX(planned), 0) + 1 FROM packs))
+                ON CONFLICT (pack_id) DO UPDATE SET size = excluded.size
+                """,
+                ((pack_id, json.dumps(run_ids), size) for pack_id, run_ids in packs),
+            )
+
+    def split_pack(self, pack_id: str, singles: Iterable[tuple[str, Sequence[str]]]) -> None:
+        """Put packs of one, pack ids and run ids, in the place of a pack that fails; a resume keeps to it."""
+        with self._transaction() as connection:
+            connection.executemany(
+                """
+                INSERT INTO packs (pack_id, members, size, planned, begun)
+                SELECT ?, ?, size, planned, 2 FROM packs WHERE pack_id = ?
+                ON CONFLICT (pack_id) DO UPDATE SET begun = 2
+                """,
+                [(single_id, json.dumps(run_ids), pack_id) for single_id, run_ids in singles],
+            )
+            connection.execute("DELETE FROM packs WHERE pack_id = ?", (pack_id,))
+
+    def start(self, pack_id: str, run_ids: Sequence[str]) -> None:
+        """Note that a pack begins to train these runs; it is one more attempt for each."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE packs SET begun = MAX(begun, 1) WHERE pack_id = ?", (pack_id,))
+            connection.executemany(
+                """
+                UPDATE runs SET state = 'running', error = NULL, pack_id = ?, attempts = attempts + 1 WHERE run_id = ?
+                """,
+                ((pack_id, run_id) for run_id in run_ids),
+            )
+
+    def complete(self, pack_id: str) -> None:
+        """Note that a pack's trial ended as it should."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE attempts SET outcome = 'done', ended = ? WHERE outcome IS NULL AND pack_id = ?",
+                (time.time(), pack_id),
+            )
+
+    def attempt_failed(self, pack_id: str, error: str) -> None:
+        """Note that an attempt at a pack failed and another one follows."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE attempts SET outcome = 'failed', ended = ?, error = ? WHERE outcome IS NULL AND pack_id = ?",
+                (time.time(), error, pack_id),
+            )
+
+    def fail(self, run_ids: Iterable[str], error: str) -> None:
+        """Note that these runs failed, those apart that are done or diverged, and close the attempts of their packs.
+
+        The runs keep the last line of ``error``, the attempts the whole.
+        """
+        failed = [(run_id,) for run_id in run_ids]
+        last_line = next(reversed(error.strip().splitlines()), "failed without a word")
+        with self._transaction() as connection:
+            connection.executemany(
+                """
+                UPDATE attempts SET outcome = 'failed', ended = ?, error = ? WHERE outcome IS NULL
+                AND pack_id = (SELECT pack_id FROM runs WHERE run_id = ?)
+                """,
+                ((time.time(), error, *run_id) for run_id in failed),
+            )
+            connection.executemany(
+                """
+                UPDATE runs SET state = 'failed', error = ? WHERE run_id = ?
+                AND (SELECT s.status FROM run_statuses s WHERE s.run_id = runs.run_id) NOT IN ('done', 'diverged')
+                """,
+                ((last_line, *run_id) for run_id in failed),
+            )
+
+    def interrupt(self) -> list[str]:
+        """Note that nothing runs any more; return the ids of the runs that had not finished.
+
+        Their attempts end as interrupted, without a time: it may have been long ago.
+        """
+        with self._transaction() as connection:
+            interrupted = connection.execute(
+                "SELECT run_id FROM run_statuses WHERE status = 'running' ORDER BY ordinal, seed, run_id"
+            ).fetchall()
+            connection.executemany("UPDATE runs SET state = 'interrupted' WHERE run_id = ?", interrupted)
+            connection.execute("UPDATE attempts SET outcome = 'interrupted' WHERE outcome IS NULL")
+        return [run_id for (run_id,) in interrupted]
+
+    def statuses(self) -> dict[str, str]:
+        """Return the status of every planned run, in the order of planning."""
+        (answer,) = self.read("SELECT run_id, status FROM run_statuses WHERE planned ORDER BY ordinal, seed, run_id")
+        return dict(answer.rows)
+
+    def finished(self, run_ids: Iterable[str], epochs: int) -> set[str]:
+        """Return those of ``run_ids`` that have nothing left to do up to ``epochs``: done, or diverged on the way."""
+        with self._transaction("BEGIN") as connection:
+            found = connection.execute(
+                """
+                SELECT run_id FROM runs WHERE diverged_epoch <= :epochs
+                OR EXISTS (SELECT 1 FROM epochs e WHERE e.run_id = runs.run_id AND e.epoch = :epochs)
+                """,
+                {"epochs": epochs},
+            ).fetchall()
+        return {run_id for (run_id,) in found}.intersection(run_ids)
+
+    def failed(self, run_ids: Iterable[str], epochs: int) -> set[str]:
+        """Return those of ``run_ids`` that failed on their way to ``epochs``, and are not finished."""
+        asked = set(run_ids)
+        (answer,) = self.read("SELECT run_id FROM runs WHERE state = 'failed'")
+        return {run_id for (run_id,) in answer.rows if run_id in asked} - self.finished(asked, epochs)
+
+    def retry(self, run_ids: Iterable[str]) -> None:
+        """Note that these failed runs are to be tried again: they are pending, and what went wrong is overcome."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "UPDATE runs SET state = 'pending', error = NULL WHERE run_id = ? AND state = 'failed'",
+                ((run_id,) for run_id in run_ids),
+            )
+
+    def targets(self) -> dict[str, tuple[int, bool]]:
+        """Return, of every run in the ledger, the epochs that were last asked for, and whether it is planned now."""
+        (answer,) = self.read("SELECT run_id, target_epochs, planned FROM runs ORDER BY ordinal, seed, run_id")
+        return {run_id: (epochs, bool(planned)) for run_id, epochs, planned in answer.rows}
+
+    def keep_spec(self, text: str) -> None:
+        """Keep the spec as it was written into the sweep's folder, so that an edit of that file is noticed."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('spec', ?)", (text,))
+
+    def kept_spec(self) -> str | None:
+        """Return what :meth:`keep_spec` kept; None where nothing was, as in a ledger of an earlier version."""
+        (answer,) = self.read("SELECT value FROM meta WHERE key = 'spec'")
+        return str(answer.rows[0][0]) if answer.rows else None
+
+    def keep_packing(self, device: str, text: str) -> None:
+        """Keep how runs are packed on this kind of device, as JSON: whoever goes on with the sweep packs alike."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"packing on {device}", text))
+
+    def kept_packing(self, device: str) -> str | None:
+        """Return what :meth:`keep_packing` kept for this kind of device; None where nothing was."""
+        found = self.rows("SELECT value FROM meta WHERE key = :key", {"key": f"packing on {device}"})
+        return str(found[0][0]) if found else None
+
+    def keep_gpu_share(self, found: Mapping[str, float]) -> None:
+        """Keep what a probe found of a pack's share of a GPU, so that a resume uses the same."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('gpu_share', ?)", (json.dumps(dict(found)),))
+
+    def gpu_share(self) -> dict[str, float] | None:
+        """Return what :meth:`keep_gpu_share` kept; None where nothing was."""
+        (answer,) = self.read("SELECT value FROM meta WHERE key = 'gpu_share'")
+        return dict(json.loads(answer.rows[0][0])) if answer.rows else None
+
+    def packs(self, size: str) -> dict[str, list[str]]:
+        """Return the members, in their order, of every pack that was begun, or planned with this ``size``.
+
+        Those that were begun come first, of each kind the latest.
+        """
+        (answer,) = self.read("SELECT pack_id, members, size, begun FROM packs ORDER BY begun DESC, planned DESC")
+        return {
+            pack_id: json.loads(members)
+            for pack_id, members, planned_size, begun in answer.rows
+            if begun or planned_size == size
+        }
+
+    def best_val_acc(self) -> tuple[float, str] | None:
+        """Return the highest validation accuracy on record among the planned runs, in percent, and its run."""
+        (answer,) = self.read(
+            """
+            SELECT val_acc, run_id FROM epochs WHERE val_acc IS NOT NULL
+            AND run_id IN (SELECT run_id FROM runs WHERE planned) ORDER BY val_acc DESC, run_id LIMIT 1
+            """
+        )
+        return (answer.rows[0][0], answer.rows[0][1]) if answer.rows else None
+
+    def protocol(self) -> dict[str, Any] | None:
+        """Return the protocol of the planned runs, the data's fingerprint as ``data``; None where there are none."""
+        (answer,) = self.read("SELECT protocol, data_fingerprint FROM runs WHERE planned LIMIT 1")
+        for protocol, fingerprint in answer.rows:
+            return {**json.loads(protocol), "data": fingerprint}
+        return None
+
+    def epochs_recorded(self) -> dict[str, int]:
+        """Return the last epoch on record of every run that has one."""
+        (answer,) = self.read("SELECT run_id, MAX(epoch) FROM epochs GROUP BY run_id")
+        return dict(answer.rows)
+
+    def read(self, *queries: str) -> list[Answer]:
+        """Answer several queries about one and the same moment, whatever is written meanwhile."""
+        answers = []
+        with self._transaction("BEGIN") as connection:
+            for query in queries:
+                cursor = connection.execute(query)
+                answers.append(Answer([column[0] for column in cursor.description], cursor.fetchall()))
+        return answers
+
+    def rows(self, query: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Answer one query with named parameters (``:run``)."""
+        with self._transaction("BEGIN") as connection:
+            return connection.execute(query, parameters).fetchall()
+
+    @contextmanager
+    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        with transaction(self._connection, self.path, begin):
+            yield self._connection
+
+
+_EPOCH_COLUMNS = [field.name for field in fields(EpochRow)]
+_ATTEMPT_COLUMNS = [*(field.name for field in fields(Attempt)), "pack_size"]
+_values_of = attrgetter(*_EPOCH_COLUMNS)  # dataclasses.astuple would copy every number deeply
+
+
+def _epoch_values(row: EpochRow) -> tuple[Any, ...]:
+    run_id, epoch, *numbers, pack_size, attempt_id = _values_of(row)
+    finite = (None if x is None or not math.isfinite(x) else float(x) for x in numbers)
+    return run_id, int(epoch), *finite, pack_size, attempt_id
+
+
+def _forget_other_packs(connection: sqlite3.Connection, run_id: str, pack_id: str) -> None:
+    """Drop the rows of a run that starts over in another pack: other company, other rounding; the two do not mix."""
+    other = "SELECT 1 FROM epochs e JOIN attempts a USING (attempt_id) WHERE e.run_id = ? AND a.pack_id <> ?"
+    if connection.execute(f"{other} LIMIT 1", (run_id, pack_id)).fetchone():
+        connection.execute("DELETE FROM epochs WHERE run_id = ?", (run_id,))
+        connection.execute("UPDATE runs SET diverged_epoch = NULL WHERE run_id = ?", (run_id,))
+
+
+def _attempt_values(attempt: Attempt) -> list[Any]:
+    as_json = {"members": json.dumps(attempt.members), "versions": json.dumps(dict(attempt.versions), sort_keys=True)}
+    return [as_json.get(column, getattr(attempt, column)) for column in _ATTEMPT_COLUMNS]
+
+
+def _insert(table: str, columns: Sequence[str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+
+def _upsert(table: str, columns: Sequence[str], key: str) -> str:
+    updates = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in key.split(", "))
+    return f"{_insert(table, columns)} ON CONFLICT ({key}) DO UPDATE SET {updates}"

@@ -1,0 +1,89 @@
+"""What the ledger has of one run: the run itself, the pack that trained it, its losses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from results.ledger.ledger import Ledger
+from search_spaces.configuration import Configuration
+from search_spaces.errors import LedgerError, UnknownNameError
+from search_spaces.run import TRAINING_VERSION, Protocol, Run
+
+MOST_LISTED = 20
+
+
+@dataclass(frozen=True)
+class TrainedIn:
+    """The pack that trained a run."""
+
+    pack_id: str
+    members: list[str]  # run ids, in the order of the stack
+    threads: int
+
+
+def find_run(ledger: Ledger, run: str) -> str:
+    """Return the id of the run that ``run``, an id or the beginning of one, names.
+
+    Raises:
+        UnknownNameError: no such run, or more than one that begins so; the line lists the candidates.
+    """
+    ids = [run_id for (run_id,) in ledger.rows("SELECT run_id FROM runs ORDER BY ordinal, seed, run_id", {})]
+    found = [run_id for run_id in ids if run_id.startswith(run)]
+    if len(found) != 1 or not run:
+        raise UnknownNameError("run", run, (found or ids)[:MOST_LISTED])
+    return str(found[0])
+
+
+def recorded_run(ledger: Ledger, run_id: str) -> Run:
+    """Return the run that the ledger has under this id; trained by another version, it has another id today.
+
+    Raises:
+        KeyError: the ledger has none.
+    """
+    query = "SELECT configuration, seed, protocol, data_fingerprint FROM runs WHERE run_id = :run"
+    for configuration, seed, protocol, fingerprint in ledger.rows(query, {"run": run_id}):
+        choice, common = Configuration.from_dict(json.loads(configuration)), Protocol.from_dict(json.loads(protocol))
+        return Run(choice, seed, common, fingerprint)
+    raise KeyError(run_id)
+
+
+def run_of(ledger: Ledger, run_id: str) -> Run:
+    """Return the run of this id, which can be trained again.
+
+    Raises:
+        KeyError: the ledger has none.
+        LedgerError: it was trained by another version of the training, under which it has another id.
+    """
+    run = recorded_run(ledger, run_id)
+    if run.run_id != run_id:
+        raise LedgerError(
+            f"{ledger.path}: run {run_id} was trained by another version of the training than this one "
+            f"({TRAINING_VERSION}); look into it with the version that trained it"
+        )
+    return run
+
+
+def pack_of(ledger: Ledger, run_id: str) -> TrainedIn | None:
+    """Return the pack that trained a run; None before its start.
+
+    An attempt that reported is believed; where none did, the pack that was begun last, on one thread.
+    """
+    reported = """
+        SELECT a.pack_id, a.members, a.threads FROM epochs e JOIN attempts a USING (attempt_id)
+        WHERE e.run_id = :run ORDER BY e.epoch DESC LIMIT 1
+    """
+    begun = "SELECT p.pack_id, p.members, 1 FROM runs r JOIN packs p USING (pack_id) WHERE r.run_id = :run"
+    found = ledger.rows(reported, {"run": run_id}) or ledger.rows(begun, {"run": run_id})
+    return TrainedIn(found[0][0], json.loads(found[0][1]), found[0][2]) if found else None
+
+
+def begun_pack_of(ledger: Ledger, run_id: str) -> str | None:
+    """Return the id of the pack that was begun last with a run, whether it reported or not; None before its start."""
+    found = ledger.rows("SELECT pack_id FROM runs WHERE run_id = :run", {"run": run_id})
+    return found[0][0] if found else None
+
+
+def train_losses(ledger: Ledger, run_id: str) -> dict[int, float | None]:
+    """Return a run's training loss by epoch."""
+    return dict(ledger.rows("SELECT epoch, train_loss FROM epochs WHERE run_id = :run", {"run": run_id}))

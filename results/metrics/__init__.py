@@ -1,0 +1,1 @@
+"""Pure functions on arrays: intervals, convergence, stability, comparison, profiles, gradients, range tests."""

@@ -1,0 +1,159 @@
+"""One table object, six formats."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from results.metrics.intervals import Estimate
+from results.tables.table import Table, Value
+
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "∞": r"$\infty$", "·": r"$\cdot$", "×": r"$\times$",
+    "≥": r"$\geq$", "≤": r"$\leq$", "–": "--", "…": r"\ldots{}", "β": r"$\beta$", "ρ": r"$\rho$", "τ": r"$\tau$",
+    "χ": r"$\chi$", "²": r"$^2$", "ö": r"\"o", "é": r"\'e",
+}  # fmt: skip
+"""What LaTeX would read as a command, or what its basic fonts lack."""
+
+FIRST_UNKNOWN_TO_LATEX = "\u0100"
+"""From here on a sign stops pdfLaTeX unless :data:`LATEX` knows it, so its code point is printed in its place."""
+
+
+def as_csv(table: Table) -> str:
+    """One header line, one line a row; numbers as they are, an estimate in four columns."""
+    return table.frame().to_csv(index=False, lineterminator="\n")
+
+
+def as_markdown(table: Table) -> str:
+    """A pipe table whose columns are aligned in the source, too; text to the left, numbers to the right."""
+    cells = [[escape_markdown(column.title) for column in table.columns]]
+    cells += [[escape_markdown(text) for text in row] for row in table.text()]
+    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(table.columns))]
+    right = _numeric_columns(table)
+    rule = ["-" * (width - 1) + ":" if numeric else "-" * width for width, numeric in zip(widths, right, strict=True)]
+    padded = [
+        [text.rjust(w) if numeric else text.ljust(w) for text, w, numeric in zip(row, widths, right, strict=True)]
+        for row in cells
+    ]
+    lines = ["| " + " | ".join(row) + " |" for row in (padded[0], rule, *padded[1:])]
+    notes = [f"- {escape_markdown(note)}" for note in table.notes]
+    return "\n".join([f"**{escape_markdown(table.caption)}**", "", *lines, "", *notes]).rstrip() + "\n"
+
+
+def as_latex(table: Table) -> str:
+    r"""A ``table`` float with booktabs rules: ``\input`` it after ``\usepackage{booktabs}``."""
+    alignment = "".join("r" if numeric else "l" for numeric in _numeric_columns(table))
+    header, *body = map(_latex_row, ([column.title for column in table.columns], *table.text()))
+    notes = [rf"\par\smallskip\raggedright {_latex(note)}" for note in table.notes]
+    lines = [
+        r"\begin{table}", r"\centering\small", rf"\caption{{{_latex(table.caption)}}}",
+        rf"\label{{tab:{table.name.replace('_', '-')}}}", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", header,
+        r"\midrule", *body, r"\bottomrule", r"\end{tabular}", *notes, r"\end{table}",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def as_json(table: Table) -> str:
+    """Caption, notes, and a list of rows: the values, the text that a reader sees, and the run ids."""
+    rows = [
+        {
+            "values": {column.key: _plain(row.values.get(column.key)) for column in table.columns},
+            "text": dict(zip((column.key for column in table.columns), text, strict=True)),
+            "run_ids": list(row.run_ids),
+        }
+        for row, text in zip(table.rows, table.text(), strict=True)
+    ]
+    columns = [{"key": column.key, "heading": column.heading, "unit": column.unit} for column in table.columns]
+    whole = {
+        "name": table.name, "caption": table.caption, "data": table.data, "columns": columns, "rows": rows,
+        "notes": list(table.notes),
+    }  # fmt: skip
+    return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_html(table: Table) -> str:
+    """A plain ``<table>`` with its caption, and its notes below: a fragment without style."""
+    right = _numeric_columns(table)
+    head = "".join(f"<th>{html.escape(column.title)}</th>" for column in table.columns)
+    rows = [
+        "<tr>"
+        + "".join(
+            f'<td align="right">{html.escape(text)}</td>' if numeric else f"<td>{html.escape(text)}</td>"
+            for text, numeric in zip(cells, right, strict=True)
+        )
+        + "</tr>"
+        for cells in table.text()
+    ]
+    notes = [f"<li>{html.escape(note)}</li>" for note in table.notes]
+    lines = [
+        f'<table id="{html.escape(table.name)}">', f"<caption>{html.escape(table.caption)}</caption>",
+        f"<thead><tr>{head}</tr></thead>", "<tbody>", *rows, "</tbody>", "</table>",
+        *(["<ul>", *notes, "</ul>"] if notes else []),
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def write_parquet(table: Table, path: Path) -> None:
+    """Every column with its type."""
+    table.frame().to_parquet(path, index=False)
+
+
+def _text_writer(render: Callable[[Table], str]) -> Callable[[Table, Path], None]:
+    def write(table: Table, path: Path) -> None:
+        path.write_text(render(table), encoding="utf-8")
+
+    return write
+
+
+TEXTS: dict[str, Callable[[Table], str]] = {
+    "csv": as_csv,
+    "md": as_markdown,
+    "tex": as_latex,
+    "json": as_json,
+    "html": as_html,
+}
+"""Format → what renders a table as text in it."""
+
+TABLE_WRITERS: dict[str, Callable[[Table, Path], None]] = {
+    **{name: _text_writer(render) for name, render in TEXTS.items()},
+    "parquet": write_parquet,
+}
+"""Format, which is also the file's suffix → what writes a table in it."""
+
+
+def _numeric_columns(table: Table) -> list[bool]:
+    """Which columns hold numbers, wholly or in part: they stand to the right."""
+    return [
+        any(isinstance(row.values.get(column.key), Estimate | float | int) for row in table.rows)
+        for column in table.columns
+    ]
+
+
+def escape_markdown(text: str) -> str:
+    """Return ``text`` as one line of Markdown that reads as it stands."""
+    for sign in ("\\", "|", "*", "_", "`", "<"):
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace("\n", " ")
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(sign, sign if sign < FIRST_UNKNOWN_TO_LATEX else f"U+{ord(sign):04X}") for sign in text)
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    r"""One line of a ``tabular``; a bracket or a star at its start would be an argument of the ``\\`` before it."""
+    guard = "{}" if cells[0].startswith(("[", "*")) else ""
+    return guard + " & ".join(map(_latex, cells)) + r" \\"
+
+
+def _plain(value: Value) -> Any:
+    """A value as JSON knows it: an estimate as an object, what is not finite as null."""
+    if isinstance(value, Estimate):
+        return {key: _plain(getattr(value, key)) for key in ("value", "low", "high", "n")}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,193 @@
+"""Convergence, stability, and both in one: a row a configuration, as METRICS defines the columns (docs/tables.md)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from results.metrics import convergence, stability
+from results.metrics.intervals import binomial_standard_error, mean_t_interval, sd_chi2_interval
+from results.metrics.profiles import FEWEST_FOR_QUARTILES, interquartile_mean
+from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
+from results.tables.table import Column, Row, Table, Value
+
+CONFIGURATION = Column("configuration", "Configuration")
+RUNS = Column("runs", "Runs")
+FINAL = Column("final_val_acc", "Final val. acc.", "%")
+IQM = Column("final_val_iqm", "Interquartile mean", "%")
+TEST = Column("test_acc", "Test acc.", "%")
+TO_TARGET = Column("epochs_to_target", "Epochs to target", decimals=1)
+HITS = Column("hits", "Hits")
+SPEED = Column("speed", "Speed")
+SEED_SD = Column("seed_sd", "Seed SD", "pp")
+STABILITY = Column("stability", "Stability")
+
+TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
+
+
+def convergence_table(sweep: SweepData) -> Table:
+    """How fast and how far: one row a configuration.
+
+    The interquartile mean has a column only where some configuration has enough runs for it.
+    """
+    enough = any(len(group.final) >= FEWEST_FOR_QUARTILES for group in sweep.configurations)
+    columns = (
+        CONFIGURATION, RUNS, FINAL, *([IQM] if enough else []), TEST,
+        Column("best_val_acc", "Best val. acc.", "%"),
+        Column("best_val_epoch", "at epoch", decimals=1),
+        TO_TARGET, HITS,
+        Column("seconds_to_target", "Seconds to target", "s", decimals=1),
+        Column("pack_size", "Pack size"),
+        Column("epochs_to_95pct_final", "Epochs to 95 % of own final", decimals=1),
+        Column("auc", "AUC", "%"), SPEED,
+    )  # fmt: skip
+    rows = [
+        Row({**_identity(group), **_convergence(sweep, group)}, group.counted_ids) for group in sweep.configurations
+    ]
+    return Table(
+        "convergence",
+        f"Convergence of {sweep.name}: means over seeds with 95 % t-intervals",
+        columns,
+        rows,
+        [_target_note(sweep), *_seconds_note(sweep), *sweep.caveats()],
+    )
+
+
+def stability_table(sweep: SweepData) -> Table:
+    """How steady, as five numbers: one row a configuration."""
+    columns = (
+        CONFIGURATION, RUNS, SEED_SD,
+        Column("tail_sd", "Tail SD", "pp"),
+        Column("max_drawdown", "Max. drawdown", "pp"),
+        Column("diverged", "Diverged", "%", decimals=0),
+        Column("at_chance", "At chance", "%", decimals=0),
+        Column("lr_sensitivity", "Rates within 2 pp of the best", "%", decimals=0),
+        STABILITY,
+    )  # fmt: skip
+    sensitivity = _lr_sensitivities(sweep)
+    rows = [
+        Row({**_identity(group), **_stability(group), "lr_sensitivity": sensitivity.get(group.configuration_id)},
+            group.counted_ids)
+        for group in sweep.configurations
+    ]  # fmt: skip
+    return Table(
+        "stability",
+        f"Stability of {sweep.name}: SD over seeds with its 95 % χ² interval, and what one word would hide",
+        columns,
+        rows,
+        [*_binomial_note(sweep), *sweep.caveats()],
+    )
+
+
+def consolidated_table(sweep: SweepData) -> Table:
+    """The columns that a reader wants first."""
+    rows = [
+        Row({**_identity(group), **_convergence(sweep, group), **_stability(group)}, group.counted_ids)
+        for group in sweep.configurations
+    ]
+    columns = (CONFIGURATION, RUNS, FINAL, TEST, TO_TARGET, HITS, SPEED, SEED_SD, STABILITY)
+    return Table("consolidated", f"{sweep.name} in one table", columns, rows, [_target_note(sweep), *sweep.caveats()])
+
+
+def _identity(group: ConfigurationRuns) -> dict[str, Value]:
+    return {"configuration": group.label, "runs": group.share_of_runs}
+
+
+def _convergence(sweep: SweepData, group: ConfigurationRuns) -> dict[str, Value]:
+    if not group.counted.any():
+        return {}
+    accuracy = group.accuracy()
+    times = convergence.epochs_to_target(accuracy, sweep.target, diverged=group.diverged)
+    median = convergence.median_with_misses(times)
+    best, best_epoch = convergence.best(accuracy)
+    return {
+        "final_val_acc": mean_t_interval(group.final),
+        "final_val_iqm": interquartile_mean(group.final),
+        "test_acc": mean_t_interval(group.accuracy("test")[:, -1]),
+        "best_val_acc": mean_t_interval(best),
+        "best_val_epoch": float(best_epoch.mean()),
+        "epochs_to_target": f"> {sweep.epochs}" if math.isinf(median) else median,
+        "hits": f"{convergence.hits(times)}/{len(times)}",
+        "seconds_to_target": _seconds(sweep, group, accuracy),
+        "pack_size": " ".join(map(str, sweep.pack_sizes)),
+        "epochs_to_95pct_final": float(convergence.epochs_to_share_of_final(accuracy).mean()),
+        "auc": mean_t_interval(convergence.area_under_curve(accuracy)) if sweep.epochs > 1 else None,
+        "speed": convergence.speed_word(median, sweep.epochs),
+    }
+
+
+def _seconds(sweep: SweepData, group: ConfigurationRuns, accuracy: Floats) -> Value:
+    """Seconds compare only where all runs trained under the same conditions; a median of ∞ prints as such."""
+    if not sweep.same_conditions:
+        return None
+    seconds = group.curves["epoch_seconds"][group.counted]
+    return convergence.median_with_misses(
+        convergence.seconds_to_target(accuracy, seconds, sweep.target, diverged=group.diverged)
+    )
+
+
+def _stability(group: ConfigurationRuns) -> dict[str, Value]:
+    if not group.counted.any():
+        return {}
+    accuracy = group.accuracy()
+    seed_sd = sd_chi2_interval(group.final)
+    chance_share = float(stability.at_chance(group.final).mean())
+    return {
+        "seed_sd": seed_sd,
+        "tail_sd": float(stability.tail_sd(accuracy).mean()),
+        "max_drawdown": float(stability.max_drawdown(accuracy).mean()),
+        "diverged": 100 * float(group.diverged.mean()),
+        "at_chance": 100 * chance_share,
+        "stability": stability.stability_word(seed_sd.value, len(group.final), chance_share),
+    }
+
+
+def _lr_sensitivities(sweep: SweepData) -> Mapping[str, float]:
+    """Return the share of rates near the best, in percent, by configuration id, where there are enough of them."""
+    found: dict[str, float] = {}
+    for groups in by_everything_but_lr(sweep).values():
+        finals = {float(group.columns["optimizer.lr"]): float(group.final.mean()) for group in groups}
+        share = 100 * stability.lr_sensitivity(finals)
+        found |= {group.configuration_id: share for group in groups}
+    return found
+
+
+def by_everything_but_lr(sweep: SweepData) -> dict[str, list[ConfigurationRuns]]:
+    """Return the configurations that have results, together where they differ in the learning rate alone.
+
+    A scheduler's own rates (``max_lr``, ``base_lr``) go with the optimizer's.
+    """
+    families: dict[str, list[ConfigurationRuns]] = {}
+    for group in sweep.counted:
+        if isinstance(group.columns.get("optimizer.lr"), int | float):
+            rest = {k: v for k, v in group.columns.items() if k.rpartition(".")[2] not in ("lr", "base_lr", "max_lr")}
+            families.setdefault(repr(sorted(rest.items(), key=str)), []).append(group)
+    return families
+
+
+def _target_note(sweep: SweepData) -> str:
+    if math.isnan(sweep.target):
+        return "No run has a result yet, so there is no target."
+    how = "as asked for" if sweep.asked_target is not None else "95 % of the best configuration's median final accuracy"
+    return f"Target: {sweep.target:.2f} % validation accuracy ({how}); a median of misses prints as > {sweep.epochs}."
+
+
+def _seconds_note(sweep: SweepData) -> list[str]:
+    if sweep.same_conditions:
+        return ["Seconds are the wall time of a pack's training without evaluation, for all of its runs together."]
+    return ["Seconds are left out: the runs trained on different devices or in packs of different sizes."]
+
+
+def _binomial_note(sweep: SweepData) -> list[str]:
+    if sweep.synthetic or sweep.best is None:
+        return []
+    accuracy = float(sweep.best.final.mean())
+    if not 0 < accuracy < 100:
+        return []
+    val_images = round(TRAIN_IMAGES * sweep.protocol.get("val_fraction", 0.1))
+    val, test = (binomial_standard_error(accuracy, images) for images in (val_images, TEST_IMAGES))
+    return [
+        f"The binomial standard error of an accuracy near {accuracy:.0f} % is {val:.2f} pp on {val_images:,} "
+        f"validation images and {test:.2f} pp on {TEST_IMAGES:,} test images: between two single runs a validation gap "
+        f"under {1.96 * math.sqrt(2) * val:.1f} pp says nothing."
+    ]

@@ -1,0 +1,183 @@
+"""The analyses of runs' insides, captured by `trainables` and kept as Parquet for `results`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from results.analyses.file_format import write_analysis
+from search_spaces import Configuration, Run
+from search_spaces.errors import SpecError, SweepFolderError
+from sweep.folder.paths import SweepFolder, resume_command
+from sweep.analyses.targets import Subjects, of_sweep
+
+if TYPE_CHECKING:
+    import torch
+
+RANGE_TEST_PACK = 8
+"""Configurations whose range tests are made as one stacked model."""
+
+MOST_IMAGES = 1000
+"""Test images that one file of activations may hold (14,184 values each)."""
+
+Track = Callable[[str, int, int], None]
+"""Told what is done, how many parts of it, and of how many."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def capture_gradients(
+    subjects: Subjects, *, layer: str = "conv1.weight", batches: int = 100, beta: float = 0.9, track: Track = silent
+) -> list[Path]:
+    """Train every subject for ``batches`` steps from its start and keep the gradients of ``layer``; return the files.
+
+    Raises:
+        UnknownNameError: no such layer.
+        SpecError: fewer than two batches, a β outside [0, 1), or a run that diverges on its way.
+        SweepFolderError: a folder that cannot be written.
+    """
+    from results.analyses.gradients import writing_gradients
+    from results.metrics.gradients import check_beta
+    from trainables.analyses import gradient_capture
+    from trainables.models.lenet import SHAPES
+
+    check_beta(beta)
+    gradient_capture.check_capture(layer, batches)
+    device = device_of(subjects)
+    files = []
+    for run in subjects.runs:
+        path = subjects.folder.analysis("gradients", f"{run.run_id}.{layer}")
+        what = f"gradients of {subjects.label(run)}, {batches} batches"
+        about = {
+            **subjects.about(run, "gradients", device),
+            "layer": layer, "layer_shape": list(SHAPES[layer]), "beta": beta,
+            "batch_size": run.protocol.batch_size, "examples": len(subjects.data.train_labels),
+        }  # fmt: skip
+        with writable(path), writing_gradients(path, about) as writer:
+            noise = gradient_capture.capture_gradients(
+                run, subjects.data, device, layer=layer, batches=batches, record=writer.record,
+                on_progress=named(track, what),
+            )  # fmt: skip
+            writer.finish({name: asdict(sums) for name, sums in noise.items()})
+        files.append(path)
+    return files
+
+
+def run_range_tests(
+    subjects: Subjects, *, lr_from: float = 1e-7, lr_to: float = 10.0, steps: int = 100, track: Track = silent
+) -> list[Path]:
+    """Make the learning-rate range test of every subject's optimizer, once for those that differ in rate or schedule.
+
+    Raises:
+        SpecError: ends or a number of steps that cannot be.
+        SweepFolderError: a folder that cannot be written.
+    """
+    from trainables.analyses.lr_range_test import range_test
+
+    device = device_of(subjects)
+    different = list({_key_without_rate(run): run for run in reversed(subjects.runs)}.values())[::-1]
+    labels = {run.run_id: _label_without_rate(subjects.label(run)) for run in different}
+    files = []
+    for start in range(0, len(different), RANGE_TEST_PACK):
+        runs = different[start : start + RANGE_TEST_PACK]
+        what = f"range test of {', '.join(labels[run.run_id] for run in runs)}"
+        found = range_test(
+            runs, subjects.data, device, lr_from=lr_from, lr_to=lr_to, steps=steps, on_progress=named(track, what)
+        )
+        for run, loss, moved in zip(runs, found.loss, found.moved, strict=True):
+            path = subjects.folder.analysis("lr-range", run.run_id)
+            about = subjects.about(run, "lr-range", device)
+            about["label"] = labels[run.run_id]
+            with writable(path):
+                write_analysis(path, {"lr": found.lr, "loss": loss, "moved": moved}, about)
+            files.append(path)
+    return files
+
+
+def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str | None = None) -> Path:
+    """Keep what every layer of a trained run makes of the first ``images`` test images; return the file.
+
+    Raises:
+        UnknownNameError: no such run.
+        SpecError: a number of images that cannot be, or a run that diverged.
+        SweepFolderError: the run has no checkpoint; the line says how to make one.
+    """
+    import torch
+
+    from results.analyses.activations import ActivationMaps, write_activation_maps
+    from results.ledger.ledger import Ledger
+    from results.ledger.queries import pack_of
+    from sweep.folder.snapshot import checkpoint_place
+    from trainables.analyses.feature_maps import feature_maps, member_parameters
+    from trainables.training.checkpoints import Checkpoints
+
+    subjects = of_sweep(folder, run, data)
+    (subject,) = subjects.runs
+    if not 1 <= images <= min(MOST_IMAGES, len(subjects.data.test_labels)):
+        most = min(MOST_IMAGES, len(subjects.data.test_labels))
+        raise SpecError("--images", f"{images}", f"1 to {most} of the test images")
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        pack = pack_of(ledger, subject.run_id)
+        status = ledger.statuses().get(subject.run_id, "done")
+    state = Checkpoints(checkpoint_place(folder, subjects.spec, pack.pack_id)).newest() if pack else None
+    if state is None:
+        again = resume_command(folder.name, folder.runs_dir)
+        if status in ("done", "diverged"):  # nothing is left to resume
+            again = shlex.join(["sweep", "run", str(folder.spec), "--name", f"{folder.name}-again"])
+        raise SweepFolderError(f"run {subject.run_id} of {folder.name} has no checkpoint; training makes one: {again}")
+    if status == "diverged":
+        raise SpecError("RUN", f"{subject.run_id} diverged", "its weights are no numbers; take a run that is done")
+    pictures, labels = subjects.data.test_images[:images], subjects.data.test_labels[:images]
+    found = feature_maps(member_parameters(state, subject.run_id), pictures)
+    about = subjects.about(subject, "activations", torch.device("cpu"))  # where a checkpoint is loaded
+    about |= {"epoch": state["epoch"], "step_in_epoch": state["step_in_epoch"], "split": "test"}
+    about |= {"image_rows": list(range(images))}
+    maps = ActivationMaps(
+        pictures, labels, found.probabilities.argmax(1), found.probabilities.max(1), found.maps,
+        subjects.data.class_names, about,
+    )  # fmt: skip
+    path = folder.analysis("activations", subject.run_id)
+    with writable(path):
+        write_activation_maps(path, maps)
+    return path
+
+
+def device_of(subjects: Subjects) -> torch.device:
+    """Return where the spec would train: a GPU where it asks for one and there is one."""
+    from trainables.runtime.devices import deterministic, training_device
+
+    device = training_device(subjects.spec.resources.gpus > 0)
+    deterministic(device)
+    return device
+
+
+def _key_without_rate(run: Run) -> str:
+    choice = run.configuration
+    params = {key: value for key, value in choice.optimizer_params.items() if key != "lr"}
+    return Configuration(choice.optimizer, params).key
+
+
+def _label_without_rate(label: str) -> str:
+    """Return what tells the optimizer of a configuration from the sweep's others, without its rate and schedule."""
+    return re.sub(r" lr=\S+", "", label.partition(" · ")[0])
+
+
+def named(track: Track, what: str) -> Callable[[int, int], None]:
+    """Return ``track`` for the one task ``what``."""
+    return lambda done, total: track(what, done, total)
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Turn a file that cannot be written into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise SweepFolderError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -1,0 +1,291 @@
+"""The command line: it parses, calls one function, prints. torch and Ray are imported by the verbs that need them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from search_spaces.errors import SpecError
+from sweep.cli import analysis_commands, control_commands
+from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
+from sweep.cli.options import EXIT_FAILED, Auto, Data, Name, RunsDir, near, number_or_auto, whole_or_auto
+
+app = typer.Typer(
+    name="sweep",
+    help="Compare optimizers, momentum variants and learning-rate schedulers on LeNet-5 and CIFAR-100.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+PackSize = Annotated[
+    Auto | None,
+    typer.Option("--pack", parser=whole_or_auto, metavar="K|auto", help="Runs that one trial trains together."),
+]
+Cpus = Annotated[
+    Auto | None,
+    typer.Option("--cpus-per-trial", parser=number_or_auto, metavar="N|auto", help="CPUs, and so threads, of a trial."),
+]
+Gpus = Annotated[
+    Auto | None,
+    typer.Option("--gpus-per-trial", parser=number_or_auto, metavar="N|auto", help="GPUs of a trial; any fraction."),
+]
+Concurrent = Annotated[int | None, typer.Option(help="Most trials at a time; 0: as many as fit.")]
+Address = Annotated[str | None, typer.Option(help="local, auto, or HOST:PORT of a Ray cluster.")]
+Wait = Annotated[float | None, typer.Option(help="Seconds that a cluster gets to grow until a trial has room.")]
+Storage = Annotated[
+    str | None, typer.Option(help="Where checkpoints and the record's copy go: a shared folder or s3://bucket/prefix.")
+]
+Target = Annotated[
+    float | None, typer.Option(min=0, max=100, help="Validation accuracy in percent to reach; else 95 % of the best.")
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first failure; retry nothing.")]
+
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed; else it stays failed.")]
+
+
+def _overrides(**given: Any) -> dict[str, Any]:
+    """Return the flags that were given, under the spec's own keys."""
+    keys = {
+        "pack": "resources.pack",
+        "cpus_per_trial": "resources.cpus_per_trial",
+        "gpus_per_trial": "resources.gpus_per_trial",
+        "max_concurrent": "resources.max_concurrent",
+        "address": "cluster.address",
+        "wait": "cluster.wait",
+    }
+    return {keys.get(key, key): value for key, value in given.items() if value is not None}
+
+
+@app.command()
+def run(
+    source: Annotated[str, typer.Argument(metavar="SPACE|FILE.toml", help="A named space, or a spec of your own.")],
+    name: Annotated[str | None, typer.Option(help="Name of the sweep and its folder.")] = None,
+    data: Data = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs that each run is trained.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds: 0 … SEEDS-1.")] = None,
+    pack: PackSize = None,
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
+    max_concurrent: Concurrent = None,
+    address: Address = None,
+    wait: Wait = None,
+    storage: Storage = None,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
+    fail_fast: FailFast = False,
+    retry_failed: RetryFailed = False,
+) -> None:
+    """Train what the space asks for and the ledger does not have."""
+    from sweep.config.spec import read_spec
+
+    overrides = _overrides(
+        name=name, data=data, epochs=epochs, seeds=seeds, pack=pack, cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address, wait=wait, storage=storage,
+    )  # fmt: skip
+    spec = read_spec(source, overrides)
+    _drive(spec, runs_dir, dry_run=dry_run, fail_fast=fail_fast, retry_failed=retry_failed)
+
+
+@app.command()
+def resume(
+    name: Name,
+    data: Data = None,
+    pack: PackSize = None,
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
+    max_concurrent: Concurrent = None,
+    address: Address = None,
+    wait: Wait = None,
+    storage: Storage = None,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    fail_fast: FailFast = False,
+    retry_failed: RetryFailed = False,
+) -> None:
+    """Go on with a sweep that was interrupted, here or (PLACE/NAME) on a machine that published it to its storage."""
+    from sweep.driver.driver import read_resolved
+
+    overrides = _overrides(
+        data=data, pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
+        max_concurrent=max_concurrent, address=address, wait=wait, storage=storage,
+    )  # fmt: skip
+    if "/" in name:
+        from sweep.folder.snapshot import fetch
+
+        folder, place = fetch(name, runs_dir)
+        name, overrides = folder.name, {"storage": place, **overrides}
+    spec = read_resolved(SweepFolder.existing(runs_dir, name), overrides)
+    _drive(spec, runs_dir, fail_fast=fail_fast, retry_failed=retry_failed, resuming=True)
+
+
+def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
+    from sweep.execution.ray.cluster import check_record_stays
+    from sweep.driver.driver import drive
+    from sweep.driver.outputs import make_outputs
+
+    check_record_stays(runs_dir, spec.storage)
+    again = resume_command(spec.name, runs_dir)
+    try:
+        outcome = drive(spec, runs_dir, Console(), **how)
+        if outcome is None:
+            return
+        make_outputs(outcome.folder)
+    except KeyboardInterrupt:
+        if SweepFolder(runs_dir, spec.name).spec.exists():  # else nothing was planned
+            typer.echo(f"interrupted; go on with: {again}", err=True)
+        raise
+    counts = ", ".join(
+        f"{outcome.count(word)} {word}"
+        for word in ("done", "diverged", "failed", "interrupted", "pending")
+        if outcome.count(word)
+    )
+    typer.echo(counts)
+    for sentence in outcome.answer():
+        typer.echo(f"  {sentence}")
+    typer.echo(f"tables: {near(outcome.folder.tables)}  report: {near(outcome.folder.report)}")
+    if not outcome.all_done:
+        failed = outcome.count("failed")
+        if outcome.count("interrupted") + outcome.count("pending"):
+            typer.echo(f"not all runs have a result; go on with: {again}", err=True)
+        if failed:
+            again = resume_command(spec.name, runs_dir, retry_failed=True)
+            typer.echo(f"{failed} failed; to try {'it' if failed == 1 else 'them'} again: {again}", err=True)
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def status(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|PLACE/NAME]", help="One sweep, here or in its storage; or all.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watching: Annotated[bool, typer.Option("--watch", help="Go on until the sweep ends.")] = False,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Say how a sweep stands, or all of them."""
+    from sweep.folder.remote_status import look_at
+    from sweep.folder.status import all_statuses, status_lines
+    from sweep.cli.watch import watch
+
+    if watching:
+        if name is None:
+            raise SpecError("--watch", "no sweep is named", "sweep status NAME --watch")
+        watch(look_at(name, runs_dir), Console(), as_json=as_json)
+        return
+    found = [look_at(name, runs_dir)()] if name else all_statuses(runs_dir)
+    if as_json:
+        typer.echo(json.dumps(found[0] if name else found, indent=2))
+        return
+    for one in found:
+        typer.echo("\n".join(status_lines(one)))
+    if not found:
+        typer.echo(f"no sweeps in {runs_dir}; begin one with: sweep run quickstart")
+
+
+@app.command()
+def logs(
+    name: Name,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of it.")],
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Print the log of the trial that trained a run."""
+    from sweep.folder.status import run_log
+
+    typer.echo(run_log(SweepFolder.existing(runs_dir, name), run_id), nl=False)
+
+
+@app.command()
+def spaces(
+    space: Annotated[str | None, typer.Argument(metavar="[SPACE]", help="Print this one, ready to be edited.")] = None,
+) -> None:
+    """List the named spaces with their run counts, or print one."""
+    from search_spaces import space_names, space_text
+
+    if space:
+        typer.echo(space_text(space), nl=False)
+        return
+    from sweep.config.spec import read_spec
+
+    for name in space_names():
+        spec = read_spec(name)
+        configurations, seeds = len(spec.expanded()), len(spec.seed_list)
+        counts = f"{configurations * seeds:4d} runs ({configurations} configurations × {seeds} seeds)"
+        typer.echo(f"{name:15} {counts:41} {spec.epochs:3d} epochs  {spec.data:10} {spec.description}")
+
+
+@app.command(name="export")
+def export_command(
+    name: Name,
+    formats: Annotated[
+        str, typer.Option("--format", help="csv, md, tex, parquet, json, html; several with commas.")
+    ] = "csv",
+    out: Annotated[Path | None, typer.Option(help="Where to; the sweep's tables/ otherwise.")] = None,
+    target: Target = None,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Write the tables of a sweep, finished or not."""
+    from results.analyses.captures import load_analyses
+    from results.reports.export import export
+
+    folder = SweepFolder.existing(runs_dir, name)
+    wanted = [word.strip() for word in formats.split(",")]
+    more = load_analyses(folder.analyses).tables()
+    for path in export(folder.ledger, out or folder.tables, wanted, target=target, more=more):
+        typer.echo(near(path))
+
+
+@app.command()
+def report(
+    name: Name,
+    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    target: Target = None,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Make the figures and the one-page report of a sweep, finished or not."""
+    from sweep.driver.outputs import make_report
+
+    page = make_report(SweepFolder.existing(runs_dir, name), target)
+    typer.echo(near(page))
+    if open_it:
+        typer.launch(page.as_uri())
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A sweep.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one, under the same protocol.")],
+    file_format: Annotated[str, typer.Option("--format", help="md, csv, tex, json, html.")] = "md",
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Lay two sweeps side by side: same configurations, differences with intervals, what else differs."""
+    from results.tables.sweep_comparison import compare_sweeps
+    from results.ledger.arrays import load_sweep
+    from results.tables.formats import TEXTS
+    from search_spaces.errors import UnknownNameError
+
+    if file_format not in TEXTS:
+        raise UnknownNameError("format", file_format, TEXTS)
+    sweeps = [load_sweep(SweepFolder.existing(runs_dir, name).ledger, name) for name in (a, b)]
+    typer.echo("\n".join(TEXTS[file_format](table) for table in compare_sweeps(*sweeps)), nl=False)
+
+
+@app.command()
+def doctor(data: Data = None, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:
+    """Say in ten lines whether this machine can run a sweep."""
+    from sweep.cli.doctor import examine
+
+    fine = True
+    for finding in examine(runs_dir, data):
+        typer.echo(f"{'ok  ' if finding.fine else 'BAD '} {finding.what}: {finding.seen}")
+        fine = fine and finding.fine
+    if not fine:
+        raise typer.Exit(EXIT_FAILED)
+
+
+control_commands.register(app)
+analysis_commands.register(app)

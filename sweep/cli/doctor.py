@@ -1,0 +1,136 @@
+"""Can this machine run a sweep? Ten lines, each with its mend."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from search_spaces.errors import UserError
+
+LEAST_FREE_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, whether it is as it should be, and what was seen."""
+
+    what: str
+    fine: bool
+    seen: str
+
+
+def examine(runs_dir: Path, data: str | None) -> Iterator[Finding]:
+    """Yield a finding for everything that a sweep needs; none stops the others. ``data`` is a source, or None."""
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("Python", _python),
+        ("torch", _torch),
+        ("torchvision", _torchvision),
+        ("numpy, pandas, SciPy, Matplotlib", _libraries),
+        ("processors", lambda: f"{os.cpu_count()} CPUs, {_gigabytes(_memory())} of memory"),
+        ("GPU", _gpus),
+        ("Ray", _ray),
+        (f"data {data}" if data else "data", lambda: _data(data) if data else _cached_data()),
+        ("disk", lambda: _disk(runs_dir)),
+        ("sweep folder", lambda: _writable(runs_dir)),
+    ]
+    for what, check in checks:
+        try:
+            yield Finding(what, True, check())
+        except (UserError, ImportError, OSError, RuntimeError) as error:
+            yield Finding(what, False, " ".join(str(error).split()))
+
+
+def _python() -> str:
+    return f"{platform.python_version()} ({sys.executable})"
+
+
+def _torch() -> str:
+    import torch
+
+    return f"{torch.__version__}, {torch.get_num_threads()} threads"
+
+
+def _torchvision() -> str:
+    import torch
+
+    from trainables.data.vision import import_torchvision
+
+    return f"{import_torchvision().__version__}, a matching pair with torch {torch.__version__}"
+
+
+def _libraries() -> str:
+    import matplotlib
+    import numpy
+    import pandas
+    import scipy
+
+    return ", ".join(module.__version__ for module in (numpy, pandas, scipy, matplotlib))
+
+
+def _memory() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def _gpus() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "none; sweeps train on the CPU"
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return f"{', '.join(names)}; use it with --gpus-per-trial auto"
+
+
+def _ray() -> str:
+    from sweep.execution.ray.runner import ray_session
+
+    with ray_session("local") as resources:
+        import ray
+
+        return f"{ray.__version__} starts here, with {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
+
+
+def _data(source: str) -> str:
+    from trainables.data.dataset import load_data
+
+    data = load_data(source)
+    return f"{len(data.train_labels):,} training, {len(data.val_labels):,} validation, {len(data.test_labels):,} test"
+
+
+def _cached_data() -> str:
+    """Without a source: is CIFAR-100 here already? Nothing is downloaded for the question."""
+    from trainables.data.cache import DataCache, default_cache_dir
+    from trainables.data.dataset import OFFICIAL_KEY
+
+    cache = DataCache(default_cache_dir())
+    found = "is here" if cache.holds(OFFICIAL_KEY) else "is not here yet; the first sweep on it downloads it"
+    return f"synthetic is always here; cifar100 {found} ({cache.folder}); look at a folder with --data FOLDER"
+
+
+def _disk(runs_dir: Path) -> str:
+    place = runs_dir.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < LEAST_FREE_BYTES:
+        raise RuntimeError(f"{_gigabytes(free)} free in {place}; a sweep wants {_gigabytes(LEAST_FREE_BYTES)}")
+    return f"{_gigabytes(free)} free in {place}"
+
+
+def _writable(runs_dir: Path) -> str:
+    place = runs_dir.absolute()
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        raise RuntimeError(f"{place} cannot be written; give another --runs-dir")
+    return f"{runs_dir.absolute()} can be written"
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

@@ -1,0 +1,1 @@
+"""The spec of a sweep: a TOML file, checked."""

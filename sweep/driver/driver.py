@@ -1,0 +1,342 @@
+"""The driver of a sweep: what `sweep run` and `sweep resume` do, which is the same act."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from results.ledger.ledger import Ledger
+from search_spaces import Configuration, Run
+from search_spaces.errors import SpecError, SweepFolderError, UserError
+from search_spaces.labels import configuration_labels
+from sweep.driver.changes import announce_changes, spec_edits
+from sweep.execution.ray.cluster import check_address
+from sweep.folder.control import Control, ControlFolder, ControlStorage
+from sweep.folder.paths import SweepFolder, resume_command, write_aside
+from sweep.folder.lock import driving
+from sweep.driver.pack_size import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
+from sweep.planning.plan import DEFAULT_PACK, Pack, longest_first, make_packs, make_runs, resolve_configurations
+from sweep.progress.live_view import Progress
+from sweep.folder.status import duration
+from sweep.folder.provenance import write_provenance
+from sweep.config.spec import Spec, parse_spec, spec_text
+
+if TYPE_CHECKING:
+    from sweep.folder.snapshot import Snapshots
+    from trainables.data.dataset import DataSet
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep ended: the folder, and how many runs have each status."""
+
+    folder: SweepFolder
+    statuses: Mapping[str, str]
+
+    def count(self, status: str) -> int:
+        """Return how many runs have ``status``."""
+        return sum(1 for found in self.statuses.values() if found == status)
+
+    def answer(self) -> list[str]:
+        """Return what the sweep says so far, in three sentences."""
+        from results.reports.summary import answer
+        from results.ledger.arrays import load_sweep
+
+        return answer(load_sweep(self.folder.ledger, self.folder.name))
+
+    @property
+    def all_done(self) -> bool:
+        """Whether every run has its result; a diverged run is one."""
+        return all(status in ("done", "diverged") for status in self.statuses.values())
+
+
+def read_resolved(folder: SweepFolder, overrides: Mapping[str, Any]) -> Spec:
+    """Return the spec that a sweep's folder holds, with ``overrides`` on top.
+
+    Raises:
+        SpecError: the file is missing, or somebody made it unreadable.
+    """
+    try:
+        text = folder.spec.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = getattr(error, "strerror", None) or "it is no UTF-8"
+        raise SpecError(str(folder.spec), f"cannot be read ({problem})", "`sweep run` writes it anew") from error
+    return parse_spec(text, where=str(folder.spec), name=folder.name, overrides={**overrides, "name": folder.name})
+
+
+def drive(
+    spec: Spec, runs_dir: Path, console: Console, *, dry_run: bool = False, fail_fast: bool = False,
+    retry_failed: bool = False, resuming: bool = False,
+) -> Outcome | None:  # fmt: skip
+    """Train what ``spec`` asks for and the ledger does not have; return how it ended, or None for a dry run.
+
+    The caller makes the tables, the figures and the report (``sweep.driver.outputs.make_outputs``).
+
+    Args:
+        spec: what is asked for.
+        runs_dir: the folder that holds the sweeps' folders.
+        console: told what is done.
+        dry_run: whether only to say what would be trained.
+        fail_fast: whether the first failure ends the sweep.
+        retry_failed: whether runs that failed before are tried again; without it they stay failed.
+        resuming: whether ``spec`` is that of the folder's own ``sweep.toml``.
+
+    Raises:
+        UserError: anything in the spec, the data or the folder that cannot be; nothing has been trained then.
+        KeyboardInterrupt: Ctrl-C; the ledger is consistent, and the same command goes on.
+    """
+    from sweep.execution.ray.runner import gpus_a_trial
+    from sweep.folder.snapshot import published, sweep_storage
+    from trainables.data.dataset import load_data
+    from trainables.optim.plugins import in_sweep_folder
+
+    check_address(spec.cluster.address)
+    storage = sweep_storage(spec)
+    folder = SweepFolder(runs_dir, spec.name)
+    if in_sweep_folder(Path.cwd()):  # Ray puts the working directory before the libraries of its workers
+        raise SweepFolderError(
+            f"{Path.cwd()}: lies in a sweep's folder, where a file could pass for a library; go to another directory"
+        )
+    spec.expanded()  # a slip in the spec is told before the data is waited for
+    data = load_data(spec.data, val_fraction=spec.protocol.val_fraction)
+    steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
+    configurations = resolve_configurations(spec, steps_per_epoch)
+    runs = make_runs(spec, configurations, data.fingerprint)
+    if dry_run:
+        _tell_plan(console, spec, runs, folder, len(data.train_labels), retry_failed)
+        return None
+    with _driven(folder) as control, Ledger.create_or_open(folder.ledger) as ledger:
+        planned_before = folder.spec.exists()
+        _check_same_protocol(ledger, folder, runs[0])
+        left = _left_to_train(ledger, spec, runs, retry_failed)
+        _tell_edits(console, ledger, folder, resuming)
+        _tell_start(console, spec, runs, left, data)
+        _tell_changes(console, ledger, spec, runs, left, folder)
+        with ExitStack() as stack:
+            snapshots = None
+            if storage is not None:
+                snapshots = stack.enter_context(published(folder, storage, lambda text: _tell(console, text)))
+                if planned_before:  # else nothing is there that anybody could go on with
+                    control.serve(ControlStorage(storage))
+            packs: list[Pack] = []
+            if left.to_train:  # what the cluster cannot place is told before anything is written
+                resources = stack.enter_context(_cluster(spec, configurations, console, control))
+                packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data)
+                packs = longest_first(_packs(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
+                _tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
+                chosen = _as_chosen(spec, packing, gpus_a_trial(spec, packs, data, ledger))
+                write_provenance(folder, data, resources, packing.to_dict())
+                if packing.chosen:
+                    ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))
+            ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)
+            if packs:
+                ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], str(packing.size))
+            if retry_failed:
+                ledger.retry([run.run_id for run in runs])
+            text = spec_text(spec, configurations)
+            write_aside(folder.spec, text)
+            if storage is not None and not planned_before:
+                control.serve(ControlStorage(storage))
+            ledger.keep_spec(text)
+            ledger.interrupt()  # what an earlier driver left running runs no more
+            if packs:
+                _train(chosen, runs, packs, data, folder, ledger, control, console, fail_fast, snapshots)
+        return Outcome(folder, ledger.statuses())
+
+
+@contextmanager
+def _driven(folder: SweepFolder) -> Iterator[Control]:
+    """Make the folder and drive it, within reach of other terminals.
+
+    Where it is new, and a user's mistake or Ctrl-C ends it before it is planned, it is taken away again.
+    """
+    new = not folder.path.exists()
+    folder.create()
+    with driving(folder.lock) as driver:  # nobody else is at work in what is taken away
+        try:
+            with Control(driver) as control:
+                control.serve(ControlFolder(folder.control))
+                yield control
+        except (UserError, KeyboardInterrupt):
+            if new and not folder.spec.exists():
+                with suppress(FileNotFoundError):  # it lay in what Ray took away itself, with its job
+                    shutil.rmtree(folder.path)
+            raise
+
+
+@contextmanager
+def _cluster(
+    spec: Spec, configurations: Sequence[Configuration], console: Console, control: Control
+) -> Iterator[dict[str, float]]:
+    from sweep.execution.ray.cluster import shipped_modules
+    from sweep.execution.ray.nodes import check_nodes, check_resources
+    from sweep.execution.ray.runner import ray_session
+    from sweep.folder.snapshot import DRIVER, sweep_storage
+
+    address = spec.cluster.address
+    began = time.monotonic()
+    with ray_session(address, shipped_modules(configurations) if address != "local" else ()) as resources:
+        spent_seconds = time.monotonic() - began
+        check_resources(spec, lambda text: _tell(console, text), lambda: control.asked)
+        if address != "local":
+            storage = sweep_storage(spec)
+            check_nodes(storage.uri if storage else "", DRIVER, spent_seconds)
+        yield resources
+
+
+def _train(
+    spec: Spec, runs: Sequence[Run], packs: Sequence[Pack], data: DataSet, folder: SweepFolder, ledger: Ledger,
+    control: Control, console: Console, fail_fast: bool, snapshots: Snapshots | None,
+) -> None:  # fmt: skip
+    from sweep.execution.ray.runner import train_packs
+
+    labels = configuration_labels(list(dict.fromkeys(run.configuration for run in runs)))
+    names = {run.run_id: f"{labels[run.configuration.configuration_id]}, seed {run.seed}" for run in runs}
+    progress = Progress(
+        runs, ledger.statuses(), spec.epochs, ledger.epochs_recorded(), names, console, best=ledger.best_val_acc()
+    )
+    try:
+        with progress:
+            train_packs(spec, packs, data, folder, ledger, progress, control, fail_fast=fail_fast, snapshots=snapshots)
+    finally:
+        ledger.interrupt()
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left to train: the runs that are wanted; of these the ids that are finished; and those left failed."""
+
+    wanted: list[Run]
+    finished: set[str]
+    failed: set[str]
+
+    @property
+    def to_train(self) -> int:
+        """How many runs have no result yet and get one."""
+        return len(self.wanted) - len(self.finished)
+
+
+def _left_to_train(ledger: Ledger | None, spec: Spec, runs: Sequence[Run], retry_failed: bool) -> Left:
+    """Return what is left; ``ledger`` is None where there is none yet.
+
+    A run that failed before and is not to be tried again counts as not asked for: the pack that it was begun in is
+    dissolved, and the members that have no result yet are packed anew and start over. Tried again, it is asked for like
+    any other, and its pack is taken up as it was.
+    """
+    if ledger is None:
+        return Left(list(runs), set(), set())
+    ids = [run.run_id for run in runs]
+    finished = ledger.finished(ids, spec.epochs)
+    failed = set() if retry_failed else ledger.failed(ids, spec.epochs)
+    return Left([run for run in runs if run.run_id not in failed], finished, failed)
+
+
+def _packs(ledger: Ledger | None, left: Left, size: int) -> list[Pack]:
+    return make_packs(left.wanted, left.finished, ledger.packs(str(size)) if ledger else {}, size)
+
+
+def _as_chosen(spec: Spec, packing: Packing, gpus: float) -> Spec:
+    """Return ``spec`` with the numbers of CPUs and GPUs that were chosen where it says `auto`."""
+    cpus = spec.resources.cpus if spec.resources.cpus_per_trial != "auto" else float(packing.threads)
+    resources = spec.resources.model_copy(update={"cpus_per_trial": cpus, "gpus_per_trial": gpus})
+    return spec.model_copy(update={"resources": resources})
+
+
+def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
+    """Refuse to continue a sweep under another protocol or on other data: its rows would not compare."""
+    before = ledger.protocol() or {}
+    now = {**run.protocol.to_dict(), "data": run.data_fingerprint}
+    for key, value in now.items():
+        if before.get(key, value) != value:
+            then, now_asked = before[key], value
+            if key == "data":
+                then, now_asked = f"other data (fingerprint {then:.12}…)", f"those of fingerprint {value:.12}…"
+            raise SpecError(
+                key, f"the sweep {folder.name!r} was begun with {then}, this asks for {now_asked}",
+                f"begin another one with --name, or give what {folder.spec} says",
+            )  # fmt: skip
+
+
+def _tell_plan(
+    console: Console, spec: Spec, runs: Sequence[Run], folder: SweepFolder, examples: int, retry_failed: bool
+) -> None:
+    """Say what would be trained; the folder is only looked at."""
+    with ExitStack() as stack:
+        ledger = None
+        if folder.ledger.exists():
+            folder.check_links()
+            ledger = stack.enter_context(Ledger.open_read_only(folder.ledger))
+            _check_same_protocol(ledger, folder, runs[0])
+            _tell_edits(console, ledger, folder, resuming=False)
+        left = _left_to_train(ledger, spec, runs, retry_failed)
+        size, _, _ = known_packing(spec, ledger)
+        packs = _packs(ledger, left, size or DEFAULT_PACK)
+        one_run = spec.epochs * examples * SECONDS_PER_EXAMPLE
+        hours = one_run * sum(len(pack.runs) for pack in packs) / 3600
+        _tell(
+            console,
+            f"sweep {spec.name}: {len(runs)} runs ({len(runs) // len(spec.seed_list)} configurations × "
+            f"{len(spec.seed_list)} seeds), {spec.epochs} epochs each, on {spec.data}",
+            f"the ledger has {len(left.finished)} of them, {left.to_train} are left, in {len(packs)} packs"
+            + ("" if size else f" of up to {DEFAULT_PACK}; the pack size is chosen when the sweep starts"),
+        )
+        if ledger is not None:
+            _tell_changes(console, ledger, spec, runs, left, folder)
+        _tell(
+            console,
+            f"expected: about {hours:.2f} CPU-hours in all, by a rule of thumb of one CPU thread"
+            f" ({duration(one_run)} a run); divide by the trials that train at a time",
+        )
+    labels = configuration_labels(list(dict.fromkeys(run.configuration for run in runs)))
+    for pack in packs:
+        names = "; ".join(f"{labels[run.configuration.configuration_id]} seed {run.seed}" for run in pack.runs)
+        _tell(console, f"  pack {pack.pack_id}: {names}")
+
+
+def _tell_start(console: Console, spec: Spec, runs: Sequence[Run], left: Left, data: DataSet) -> None:
+    made = " (made from a seed: not CIFAR-100)" if data.synthetic else ""
+    text = f"sweep {spec.name}: {len(runs)} runs, {spec.epochs} epochs, data {data.name}{made}; "
+    if left.to_train:
+        text += f"{len(left.finished)} done before, {left.to_train} to train"
+    elif left.failed:
+        text += f"{len(left.finished)} done before, nothing to train"
+    else:
+        text += "all done before, nothing to train"
+    _tell(console, text)
+
+
+def _tell_changes(
+    console: Console, ledger: Ledger, spec: Spec, runs: Sequence[Run], left: Left, folder: SweepFolder
+) -> None:
+    """Say what this changes in what the ledger has, and what stays failed."""
+    _tell(console, *(f"  {line}" for line in announce_changes(ledger, runs, spec.epochs)))
+    if left.failed:
+        again = resume_command(folder.name, folder.runs_dir, retry_failed=True)
+        them = "it" if len(left.failed) == 1 else "them"
+        _tell(console, f"  {len(left.failed)} failed before; to try {them} again: {again}")
+
+
+def _tell_edits(console: Console, ledger: Ledger, folder: SweepFolder, resuming: bool) -> None:
+    """Say where somebody edited the folder's spec, which `sweep resume` goes by and `sweep run` writes anew."""
+    written = ledger.kept_spec()
+    if written is None or not folder.spec.exists():
+        return
+    present = folder.spec.read_text(encoding="utf-8", errors="replace")
+    if present != written:
+        then = "this goes by it" if resuming else "this does not go by it, `sweep resume` does"
+        edits = "; ".join(spec_edits(written, present))
+        _tell(console, f"{folder.spec} was edited since sweep wrote it: {edits}; {then}")
+
+
+def _tell(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

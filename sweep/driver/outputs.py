@@ -1,0 +1,168 @@
+"""Tables, figures and the report of a sweep's folder: all derived, and made again at any time."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from results.analyses.captures import Analyses, is_of_an_analysis, load_analyses
+from results.reports.summary import answer, question
+from results.reports.study_article import ArticleFigure, article_html, article_markdown
+from results.reports.export import export, write_tables
+from results.figures.registry import FIGURES, FORMATS, save_figures, write_figures
+from results.analyses.gradients import ewma_meaning
+from results.reports.report import ReportFigure, report_html
+from results.reports.study_figures import STUDY_FIGURES, study_figures
+from results.ledger.arrays import load_sweep
+from results.tables.registry import make_tables
+from results.tables.formats import TABLE_WRITERS
+from search_spaces.errors import SweepFolderError
+from sweep.folder.paths import SweepFolder, resume_command, write_aside
+
+
+def make_report(folder: SweepFolder, target: float | None = None) -> Path:
+    """Write the figures and ``report.html``; return the page.
+
+    Args:
+        folder: a sweep that was begun; one that still runs gives a page that says it is partial.
+        target: validation accuracy in percent to reach, in place of the default.
+
+    Raises:
+        LedgerError: a ledger or an analysis that cannot be read.
+        SweepFolderError: a folder that cannot be written.
+    """
+    sweep = load_sweep(folder.ledger, folder.name, target)
+    tables = make_tables(sweep)
+    drawn = {path.stem for path in save_figures(sweep, folder.figures, tables=tables)}
+    analyses = _analysis_figures(folder)
+    # What lay in the folder before is not shown: a picture may hold a script, and a page would run it.
+    captions = {name: spec.caption for name, spec in FIGURES.items() if name in drawn} | analyses.captions()
+    figures = {
+        name: ReportFigure(name, caption, _svg(folder, name))
+        for name, caption in captions.items()
+        if (folder.figures / f"{name}.svg").exists()
+    }
+    page = report_html(
+        sweep, {**tables, **analyses.tables()}, figures,
+        question=question(sweep), answer=answer(sweep), provenance=_sessions(folder),
+        commands=[*_commands(folder), resume_command(folder.name, folder.runs_dir)],
+        spec_text=folder.spec.read_text(encoding="utf-8", errors="replace") if folder.spec.exists() else "",
+    )  # fmt: skip
+    return _written(folder.report, page)
+
+
+def make_outputs(folder: SweepFolder) -> Path:
+    """Write what a sweep ends with: the tables as CSV and Markdown, the figures and the page; return the page.
+
+    A format that was exported there before is written anew, too: no file of an older state stays beside the new ones.
+    """
+    of_analyses = load_analyses(folder.analyses).tables()
+    _drop_old(folder.tables, of_analyses, TABLE_WRITERS)
+    export(folder.ledger, folder.tables, _formats(folder), more=of_analyses)
+    return make_report(folder)
+
+
+def make_analysis_outputs(folder: SweepFolder) -> Analyses:
+    """Write tables and figures of all that the folder's analyses captured; return it.
+
+    Raises:
+        LedgerError: an analysis that cannot be read.
+        SweepFolderError: a folder that cannot be written.
+    """
+    analyses = _analysis_figures(folder)
+    tables = analyses.tables()
+    _drop_old(folder.tables, tables, TABLE_WRITERS)
+    write_tables(tables, folder.tables, _formats(folder))
+    return analyses
+
+
+def make_article(folder: SweepFolder, own: Mapping[Path, str]) -> Path:
+    """Write ``article.md``, ``article.html`` and their figures (``figures/article/``); return the page.
+
+    Args:
+        folder: a sweep of the space ``study``.
+        own: the files of the study's own analyses; to each trajectory's, what the article calls its figure. What else
+            was captured in this folder has no place in the article.
+
+    Raises:
+        LedgerError: a ledger or an analysis that cannot be read.
+        SweepFolderError: a folder that cannot be written.
+    """
+    sweep = load_sweep(folder.ledger, folder.name)
+    analyses = load_analyses(folder.analyses).of(own)
+    names = {name: own[path] for path, name in analyses.trajectory_names().items()}
+    drawn = {**study_figures(sweep), **{names.get(name, name): one for name, one in analyses.figures().items()}}
+    captions = {name: spec.caption for name, spec in STUDY_FIGURES.items()}
+    captions |= {names.get(name, name): caption for name, caption in analyses.captions().items()}
+    write_figures(drawn, folder.article_figures)
+    place = folder.article_figures.relative_to(folder.path)
+    figures = {
+        name: ArticleFigure(
+            name, captions[name], (folder.article_figures / f"{name}.svg").read_text(encoding="utf-8"),
+            f"{place}/{name}.png",
+        )
+        for name in drawn
+    }  # fmt: skip
+    sentences = {"answer": " ".join(answer(sweep))}
+    for capture in analyses.gradients.values():
+        sentences["ewma_meaning"] = ewma_meaning(capture, capture.about["beta"])
+    sessions = _sessions(folder)
+    text = article_markdown(
+        sweep, {**make_tables(sweep), **analyses.tables()}, figures, sentences=sentences,
+        commands=_commands(folder), versions=sessions[-1].get("versions", {}) if sessions else {},
+    )  # fmt: skip
+    _written(folder.article, text)
+    return _written(folder.article_page, article_html(text, figures, f"{folder.name}: the article"))
+
+
+def _analysis_figures(folder: SweepFolder) -> Analyses:
+    """Draw what the folder's analyses captured; a figure that went by another name before goes."""
+    analyses = load_analyses(folder.analyses)
+    figures = analyses.figures()
+    _drop_old(folder.figures, figures, FORMATS)
+    if figures:
+        write_figures(figures, folder.figures)
+    return analyses
+
+
+def _drop_old(folder: Path, names: Collection[str], formats: Collection[str]) -> None:
+    """Remove what an analysis was drawn or written as under another name than its present one."""
+    for path in folder.glob("*.*"):
+        ours = path.suffix.removeprefix(".") in formats and is_of_an_analysis(path.stem)
+        if ours and path.stem not in names:
+            path.unlink(missing_ok=True)
+
+
+def _formats(folder: SweepFolder) -> list[str]:
+    before = {path.suffix.removeprefix(".") for path in folder.tables.glob("consolidated.*")}
+    return ["csv", "md", *sorted(before & set(TABLE_WRITERS) - {"csv", "md"})]
+
+
+def _svg(folder: SweepFolder, name: str) -> str:
+    return (folder.figures / f"{name}.svg").read_text(encoding="utf-8")
+
+
+def _written(path: Path, text: str) -> Path:
+    try:
+        write_aside(path, text)
+    except OSError as error:
+        raise SweepFolderError(f"{path}: cannot be written ({error.strerror})") from error
+    return path
+
+
+def _sessions(folder: SweepFolder) -> list[dict[str, Any]]:
+    try:
+        found = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return []  # the numbers are the ledger's; where they come from is then not known
+    return [session for session in found if isinstance(session, dict)] if isinstance(found, list) else []
+
+
+def _commands(folder: SweepFolder) -> list[str]:
+    """The commands that began the sweep or went on with it, as they were typed, where they are known."""
+    words = [session.get("command") for session in _sessions(folder)]
+    typed = [[str(word) for word in command] for command in words if isinstance(command, list)]
+    return list(dict.fromkeys(shlex.join(command) for command in typed if command[1:2] in (["run"], ["study"])))

@@ -1,0 +1,178 @@
+"""How a sweep's runs are packed: as the spec says, else as its ledger has it, else as a probe of the devices finds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from results.ledger.ledger import Ledger
+from search_spaces import Run
+from search_spaces.errors import LedgerError, SpecError
+from sweep.planning.plan import DEFAULT_PACK, even_sizes, sort_out
+from sweep.planning.planner import StepTimes, choose
+from sweep.execution.ray.probes import Places, ProbeError, probe
+from sweep.config.spec import Resources, Spec
+
+if TYPE_CHECKING:
+    from trainables.data.dataset import DataSet
+
+SECONDS_PER_EXAMPLE = 7e-5
+"""Training time of one image of one run on one CPU thread, in packs of four: a rule of thumb."""
+PROBE_PAYS_FROM_SECONDS = 60.0
+"""A probe costs some seconds, most of them for the start of its processes; what is done sooner is not probed for."""
+TYPICAL_SECONDS = {1: 0.0139, 4: 0.0320, 8: 0.0568}
+"""A step of so many runs, from benchmarks/LOG.md: where nothing is measured, the planner goes by their ratios."""
+LARGEST = {"cpu": 16, "gpu": 64}
+"""The largest pack that is probed and chosen: beyond it, a run's step no longer gets faster on a CPU."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How many runs a pack holds at most, how many threads train it, and what that was chosen by."""
+
+    size: int
+    threads: int
+    largest_group: int = 0  # of runs that may go together, when the size was measured; 0 where it was not
+    times: StepTimes = field(default_factory=StepTimes)
+    origin: str = ""  # for the user; empty where the spec says it all
+    chosen: bool = False  # just now, so that the ledger does not have it
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a plain table; ``step_seconds`` has runs, threads and seconds of every measurement."""
+        return {
+            "size": self.size, "threads": self.threads, "largest_group": self.largest_group,
+            "step_seconds": self.times.to_list(),
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, text: str, where: object) -> Self:
+        """Read the JSON of :meth:`to_dict`, out of the ledger ``where``.
+
+        Raises:
+            LedgerError: it is something else.
+        """
+        try:
+            table = json.loads(text)
+            size, threads, largest = (int(table[key]) for key in ("size", "threads", "largest_group"))
+            times = StepTimes.from_list(table["step_seconds"])
+            if size < 1 or threads < 1:
+                raise ValueError("a number below 1")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise LedgerError(
+                f"{where}: how it packs runs cannot be read ({error}); give --pack and --cpus-per-trial"
+            ) from error
+        return cls(size, threads, largest, times, "as chosen before")
+
+    def told(self, packs: Sequence[int], at_a_time: int) -> str:
+        """Return the line for the user, about packs of these sizes."""
+        count = f"{len(packs)} pack{'s' * (len(packs) > 1)} of {'up to ' * (len(set(packs)) > 1)}{max(packs)}"
+        text = f"{count}, {_threads(self.threads)} each, {min(at_a_time, len(packs))} at a time"
+        return f"{text} ({self.origin})" if self.origin else text
+
+
+def device_kind(resources: Resources) -> str:
+    """Return what the trials train on, ``cpu`` or ``gpu``: the ledger has a packing for each."""
+    return "gpu" if resources.gpus > 0 else "cpu"
+
+
+def known_packing(spec: Spec, ledger: Ledger | None) -> tuple[int | None, int | None, Packing | None]:
+    """Return pack size and threads as far as the spec or the ledger says, and what the ledger has.
+
+    Raises:
+        LedgerError: what it has cannot be read, and the spec leaves something to it.
+    """
+    resources = spec.resources
+    size = None if resources.pack == "auto" else resources.pack
+    free = resources.cpus_per_trial == "auto" and device_kind(resources) == "cpu"
+    threads = None if free else resources.threads
+    text = ledger.kept_packing(device_kind(resources)) if ledger and not (size and threads) else None
+    if ledger is None or text is None:
+        return size, threads, None
+    kept = Packing.from_json(text, ledger.path)
+    return size or kept.size, threads or kept.threads, kept
+
+
+def choose_packing(
+    spec: Spec, runs: Sequence[Run], finished: Collection[str], ledger: Ledger, data: DataSet
+) -> tuple[Packing, int]:
+    """Return how what is left of ``runs`` is packed, and how many packs are trained at a time. Ray is connected.
+
+    What the ledger has is gone by, so that whoever goes on with a sweep packs alike and does not probe again. Only runs
+    in larger groups than the probe knew are worth another one: a sweep that was begun with one configuration would
+    else train its next twenty one by one. The threads stay even then, since packs were begun with them.
+
+    Raises:
+        LedgerError: what the ledger has cannot be read.
+        SpecError: no node has room for the threads that the sweep was begun with.
+    """
+    resources, places = spec.resources, Places.of_cluster()
+    size, threads, kept = known_packing(spec, ledger)
+    begun, groups = sort_out(runs, finished, ledger.packs(str(size or "")))
+    largest = max(map(len, groups), default=0)
+    if resources.pack == "auto" and kept and largest > kept.largest_group:
+        size = None
+    cpus = {threads: resources.cpus} if threads else {}
+    if resources.cpus_per_trial == "auto":
+        cpus = {count: float(count) for count in ([threads] if threads else doubled(places.most_threads))}
+    slots = {count: at_a_time for count, asked in cpus.items() if (at_a_time := places.slots(resources, asked))}
+    if not slots:
+        raise SpecError(
+            "resources.cpus_per_trial",
+            f"this sweep's packs are trained on {_threads(max(cpus))}, the largest node has {places.most_threads} CPUs",
+            f"--cpus-per-trial {places.most_threads} (another rounding), or a larger node",
+        )  # fmt: skip
+    if size and threads:
+        return Packing(size, threads, origin=kept.origin if kept else ""), slots[threads]
+
+    most = min(largest, LARGEST[device_kind(resources)])
+    sizes = [size] if size else list(range(1, most + 1)) or [DEFAULT_PACK]
+    loads, counts = [len(pack.runs) for pack in begun], [len(group) for group in groups]
+    origin, times = "", StepTimes()
+    if len(sizes) > 1 or len(slots) > 1:
+        seconds = spec.epochs * len(data.train_labels) * SECONDS_PER_EXAMPLE * sum(loads + counts) / max(slots.values())
+        if seconds < PROBE_PAYS_FROM_SECONDS:
+            origin = "too short a sweep for a probe"
+        else:
+            like = max(groups, key=len) if groups else begun[0].runs[:1]
+            measured = doubled(sizes[-1]) if len(sizes) > 1 else [_largest_pack(loads, counts, sizes[0])]
+            try:
+                asked = {count: cpus[count] for count in slots}
+                times = probe(places, resources, data, like, measured, asked, most=sum(loads + counts))
+            except ProbeError as error:
+                origin = f"the probe failed: {error}"
+    if times.seconds:
+        timed = {count: at_a_time for count, at_a_time in slots.items() if times.knows(count)}
+        chosen, on = choose(counts, loads, times, timed, sizes)
+        origin = _measured(times, chosen, on)
+    else:
+        one = min(slots)
+        typical = StepTimes({(runs, one): seconds for runs, seconds in TYPICAL_SECONDS.items()})
+        chosen, on = choose(counts, loads, typical, {one: slots[one]}, sizes)
+    known = largest if times.seconds and not size else 0
+    return Packing(chosen, on, known, times, origin, chosen=True), slots[on]
+
+
+def doubled(most: int) -> list[int]:
+    """Return 1, 2, 4, … and ``most``: the sizes or numbers of threads that are worth a look."""
+    return [count for count in (1 << i for i in range(11)) if count < most] + [most]
+
+
+def _largest_pack(loads: Sequence[int], groups: Sequence[int], size: int) -> int:
+    return max([*loads, *(part for group in groups for part in even_sizes(group, size))])
+
+
+def _measured(times: StepTimes, size: int, threads: int) -> str:
+    """Say what a probe found: the chosen size beside runs alone, or the numbers of threads where the size was given."""
+    if times.sizes[0] > 1 or times.sizes == [1]:
+        (runs,) = times.sizes
+        by = [f"{1000 * seconds:.1f} ms on {_threads(count)}" for (_, count), seconds in sorted(times.seconds.items())]
+        return f"probe: a step of {runs} run{'s' * (runs > 1)} takes {', '.join(by)}"
+    other = size if size > 1 else times.sizes[-1]
+    alone, packed = (1000 * times.of(runs, threads) / runs for runs in (1, other))
+    return f"probe: a run's step takes {alone:.1f} ms alone, {packed:.1f} in packs of {other}"
+
+
+def _threads(count: int) -> str:
+    return "one thread" if count == 1 else f"{count} threads"

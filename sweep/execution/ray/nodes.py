@@ -1,0 +1,163 @@
+"""The nodes of a cluster, looked at before anything starts: what they have, and what they are made of."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from search_spaces.errors import EnvironmentMismatchError, SpecError
+from sweep.execution.ray.cluster import ANSWER_VARIABLE, answer_seconds
+from sweep.config.spec import Spec
+from sweep.process.signals import Stopped
+from trainables.runtime.stop_signal import Ask
+
+LEAST_ANSWER_SECONDS = 1.0
+LIBRARIES = ("torch", "numpy")
+MOST_NAMED = 4
+_FUZZ = 1e-9
+
+
+def look(storage: str, marker: str) -> dict[str, str]:
+    """Return, on a node, the versions that its runs depend on, and what is wrong with its way to the storage."""
+    found = {"Python": platform.python_version()}
+    for library in ("ray", *LIBRARIES):
+        try:
+            found[library] = importlib.metadata.version(library).partition("+")[0]  # +cpu and +cu126 are one release
+        except importlib.metadata.PackageNotFoundError:
+            found[library] = "none"
+    if storage:
+        from trainables.storage.interface import Storage
+
+        try:
+            if Storage.open(storage, patience_seconds=5.0).read(marker) is None:
+                found["storage"] = f"does not see {storage}: what the driver wrote there is not there"
+        except Exception as error:  # whatever it is, this node is not fit for the sweep
+            found["storage"] = f"cannot use the storage ({error})"
+    return found
+
+
+def check_nodes(storage: str = "", marker: str = "", spent_seconds: float = 0.0) -> None:
+    """Ask every node, in a task that needs no CPU, what it is made of, and hold it against this driver.
+
+    ``marker`` is a file that the driver wrote into ``storage``; ``spent_seconds`` is what connecting took of
+    :func:`sweep.execution.ray.cluster.answer_seconds`. The first task on a node waits until what is sent there is unpacked.
+
+    Raises:
+        EnvironmentMismatchError: nodes that differ, do not answer or do not reach the storage, each by its name.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    until = time.monotonic() + max(LEAST_ANSWER_SECONDS, answer_seconds() - spent_seconds)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the nodes have nothing of this package
+    try:
+        task = ray.remote(num_cpus=0, max_retries=0)(look)
+        asked = {
+            task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+                storage, marker
+            ): node
+            for node in alive_nodes()
+        }
+        ray.wait(list(asked), num_returns=len(asked), timeout=max(0.0, until - time.monotonic()))
+    finally:
+        ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    here, alive = look("", ""), {node["NodeID"] for node in alive_nodes()}
+    problems = [
+        f"node {node['NodeManagerAddress']} {problem}"
+        for answer, node in asked.items()
+        if node["NodeID"] in alive  # one that left meanwhile trains nothing
+        for problem in _problems(answer, here, ray)
+    ]
+    if problems:
+        more = [f"and {len(problems) - MOST_NAMED} more"] if len(problems) > MOST_NAMED else []
+        raise EnvironmentMismatchError(
+            f"the nodes do not fit: {'; '.join([*problems[:MOST_NAMED], *more])}; "
+            "give every node what this machine has (constraints.txt), or take it out of the cluster"
+        )
+
+
+def last_line(error: Exception) -> str:
+    """Return what a traceback out of another process says at its end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
+
+
+def _problems(answer: Any, here: Mapping[str, str], ray: Any) -> list[str]:
+    try:
+        there = ray.get(answer, timeout=0)
+    except ray.exceptions.GetTimeoutError:
+        return [f"does not answer within {answer_seconds():g} s ({ANSWER_VARIABLE} gives a slow cluster more)"]
+    except ray.exceptions.RayError as error:
+        return [f"cannot run a task ({last_line(error)})"]
+    differing = [f"has {key} {there[key]}, this driver {here[key]}" for key in here if there[key] != here[key]]
+    return differing + ([there["storage"]] if "storage" in there else [])
+
+
+def check_resources(
+    spec: Spec, say: Callable[[str], None] = lambda text: None, heard: Callable[[], Ask] = lambda: Ask.NOTHING
+) -> None:
+    """Refuse what no node of the cluster could ever place, after ``cluster.wait`` seconds at the latest.
+
+    ``heard`` is what other terminals ask meanwhile.
+
+    Raises:
+        SpecError: more CPUs or GPUs a trial than any place has.
+        Stopped: the end was asked for.
+    """
+    shortage, until = _shortage(spec), time.monotonic() + spec.cluster.wait
+    if shortage is None:
+        return
+    if spec.cluster.wait:
+        from ray.autoscaler.sdk import request_resources
+
+        say(f"{shortage[1]}; waiting up to {spec.cluster.wait:g} s for the cluster to grow")
+        asked = {"CPU": spec.resources.cpus, "GPU": spec.resources.gpus}
+        try:
+            request_resources(bundles=[{unit: amount for unit, amount in asked.items() if amount}])
+            while (shortage := _shortage(spec)) is not None and time.monotonic() < until:
+                if heard():
+                    raise Stopped
+                time.sleep(min(1.0, spec.cluster.wait))
+        finally:
+            request_resources(bundles=[])  # from here on the trials are what it grows for; without them, nothing
+    if shortage is not None:
+        grows = alive_nodes() and spec.cluster.address != "local" and not spec.cluster.wait
+        mend = "0 trains on the CPU" if spec.resources.gpus_per_trial == "auto" else ""
+        raise SpecError(*shortage, "a cluster that grows by itself gets --wait SECONDS" if grows else mend)
+
+
+def alive_nodes() -> list[dict[str, Any]]:
+    """Return what Ray tells of every node that is there now."""
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _shortage(spec: Spec) -> tuple[str, str] | None:
+    """Return the key and what is wrong, where no node has room for one trial."""
+    nodes = [node["Resources"] for node in alive_nodes()]
+    resources = spec.resources
+    for key, unit, asked in (("cpus_per_trial", "CPU", resources.cpus), ("gpus_per_trial", "GPU", resources.gpus)):
+        there = max((node.get(unit, 0) for node in nodes), default=0)
+        if asked > there:
+            where = "the cluster has" if len(nodes) == 1 or not there else "its largest node has"
+            if getattr(resources, key) == "auto":
+                return f"resources.{key}", f"asked 'auto', {where} {there:g} {unit}"
+            return f"resources.{key}", f"asked {asked:g} {unit} a trial, {where} {there:g}"
+    if not any(slots_of(node, resources.cpus, resources.gpus) for node in nodes):
+        asked_of_both = f"asked {resources.cpus:g} CPU and {resources.gpus:g} GPU a trial, no node has both"
+        return "resources.gpus_per_trial", asked_of_both
+    return None
+
+
+def slots_of(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """Return how many trials of ``cpus`` and ``gpus`` a node has room for; a fraction of a GPU lies within one."""
+    slots = int(node.get("CPU", 0) / cpus + _FUZZ)
+    if gpus:
+        there = int(node.get("GPU", 0))
+        slots = min(slots, there * int(1 / gpus + _FUZZ) if gpus <= 1 else int(there / gpus))
+    return slots

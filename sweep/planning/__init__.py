@@ -1,0 +1,1 @@
+"""Runs in packs, and the pack size of the shortest plan."""

@@ -1,0 +1,108 @@
+"""What the figures' own tables say."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from results.figures.plot_data import by_epochs_to_target, curves_table, learning_rate_table, pick, scheduler_cells, train_and_test_table
+from results.metrics.intervals import Estimate
+from results.tables.table import Column, Row, Table
+from tests.results.figure_sweeps import made_up_sweep
+
+
+def test_a_curve_is_the_mean_over_seeds_between_the_lowest_and_the_highest():
+    sweep = made_up_sweep(seeds=3)
+    table = curves_table(sweep, "val_acc")
+    assert table is not None
+    first = sweep.configurations[0]
+    row = table.rows[2]
+    measured = first.curves["val_acc"][:, 2]
+    assert row.values["epoch"] == 3
+    assert row.values["n"] == 3
+    assert row.values["value"] == pytest.approx(measured.mean())
+    assert (row.values["low"], row.values["high"]) == (measured.min(), measured.max())
+    assert row.run_ids == first.run_ids
+
+
+def test_a_diverged_run_counts_as_chance_in_accuracy_and_nowhere_in_loss():
+    sweep = made_up_sweep(diverged={0})
+    accuracy, loss = curves_table(sweep, "val_acc"), curves_table(sweep, "val_loss")
+    assert accuracy is not None
+    assert loss is not None
+    assert accuracy.rows[0].values["value"] == 1.0
+    assert math.isnan(loss.rows[0].values["value"])  # type: ignore[arg-type]
+    assert any("Diverged runs (2)" in note for note in loss.notes)
+
+
+def test_chance_does_not_stand_in_for_epochs_that_nobody_tested():
+    sweep = made_up_sweep(configurations=1)
+    group = dataclasses.replace(
+        sweep.configurations[0], statuses=("diverged", "done"), diverged_epochs=np.array([1.0, np.nan])
+    )
+    table = curves_table(dataclasses.replace(sweep, configurations=(group,)), "test_acc")
+    assert table is not None
+    assert [row.values["n"] for row in table.rows] == [0, 0, 0, 0, 2]
+
+
+def test_nothing_measured_is_no_table():
+    sweep = made_up_sweep(diverged=range(4))
+    assert curves_table(sweep, "train_loss") is None
+    assert learning_rate_table(sweep) is None
+    assert curves_table(dataclasses.replace(sweep, configurations=()), "val_acc") is None
+    assert train_and_test_table(dataclasses.replace(sweep, configurations=())) is None
+
+
+def test_the_rates_band_lies_between_the_epochs_ends():
+    table = learning_rate_table(made_up_sweep())
+    assert table is not None
+    row = table.rows[0].values
+    assert (row["low"], row["value"], row["high"]) == pytest.approx((0.009, 0.01, 0.011))
+
+
+def test_up_to_twelve_configurations_are_all_shown():
+    assert pick(made_up_sweep(12)).notes == ()
+    assert len(pick(made_up_sweep(12)).configurations) == 12
+
+
+def test_past_twelve_the_best_of_each_optimizer_stays_and_the_note_counts():
+    sweep = made_up_sweep(24)
+    picked = pick(sweep, most=5)
+    finals = {group.label: group.final.mean() for group in sweep.configurations}
+    kinds = [group.columns.get("optimizer.momentum") for group in picked.configurations]
+    assert set(kinds) == {None, 0.0, 0.3, 0.6}
+    assert len(picked.configurations) == 5
+    assert max(finals, key=finals.__getitem__) in picked.labels
+    assert picked.notes[0].startswith("5 of 24 configurations shown")
+
+
+def test_the_held_out_line_is_test_only_where_every_epoch_was_tested():
+    sweep = made_up_sweep(configurations=1)
+    last_only = train_and_test_table(sweep)
+    group = sweep.configurations[0]
+    tested = dataclasses.replace(group, curves=group.curves | {"test_acc": group.curves["val_acc"] + 1})
+    always = train_and_test_table(dataclasses.replace(sweep, configurations=(tested,)))
+    for table, split in ((last_only, "validation"), (always, "test")):
+        assert table is not None
+        assert table.rows[1].values["held_out"] == table.rows[1].values[split]
+
+
+def test_a_median_that_missed_comes_last_and_is_infinite():
+    rows = [Row({"configuration": name, "epochs_to_target": value}) for name, value in (("a", 3.0), ("b", "> 9"))]
+    table = by_epochs_to_target(Table("t", "", [Column("epochs_to_target", "")], rows), 9)
+    assert table is not None
+    assert [row.values["epochs_to_target"] for row in table.rows] == [math.inf, 3.0]
+    assert table.rows[0].values["last_epoch"] == 9
+
+
+def test_a_scheduler_is_judged_at_its_best_rate():
+    rows = [
+        Row({"optimizer": "SGD", "scheduler": "StepLR", "lr": lr, "final_val_acc": Estimate(value, 0, 9, 3)})
+        for lr, value in ((0.01, 3.0), (0.1, 5.0), (0.3, math.nan))
+    ]
+    table = scheduler_cells(Table("t", "", [], rows))
+    assert table is not None
+    assert [row.values["lr"] for row in table.rows] == [0.1]

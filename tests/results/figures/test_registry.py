@@ -1,0 +1,155 @@
+"""What the figures show: their lines, names and notes; nothing lies over anything else."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from scipy.optimize import lsq_linear
+
+from results.figures.registry import FIGURES, looks_of, make_figures, save_figures
+from results.figures.style import PALETTE
+from results.figures.label_layout import moved_apart
+from search_spaces.errors import UnknownNameError
+from tests.results.figure_sweeps import made_up_sweep
+
+SWEEPS = {
+    "plain": made_up_sweep(),
+    "one epoch": made_up_sweep(epochs=1),
+    "one seed": made_up_sweep(seeds=1),
+    "one configuration": made_up_sweep(configurations=1),
+    "one of everything": made_up_sweep(configurations=1, seeds=1, epochs=1),
+    "all diverged": made_up_sweep(diverged=range(4)),
+    "some diverged": made_up_sweep(diverged={1}),
+    "six": made_up_sweep(6),
+    "crowded": made_up_sweep(24, seeds=3, epochs=20, synthetic=True),
+}
+
+
+def texts_of(figure: Figure) -> list[Text]:
+    """Every text that is drawn."""
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    off_axis = set()
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+            if not low <= tick.get_loc() <= high:
+                off_axis |= {tick.label1, tick.label2}
+    return [
+        text
+        for text in figure.findobj(Text)
+        if isinstance(text, Text) and text.get_visible() and text.get_text().strip() and text not in off_axis
+    ]
+
+
+@pytest.mark.parametrize("kind", SWEEPS)
+def test_no_text_lies_over_another_or_outside(kind: str):
+    for name, figure in make_figures(SWEEPS[kind]).items():
+        boxes = [(text.get_text(), Text.get_window_extent(text)) for text in texts_of(figure)]
+        for (a, first), (b, second) in itertools.combinations(boxes, 2):
+            overlap = matplotlib.transforms.Bbox.intersection(first, second)
+            touching = overlap is not None and min(overlap.width, overlap.height) > 1
+            assert not touching, f"{name}: {a!r} lies over {b!r}"
+        for text, box in boxes:
+            inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1
+            assert inside, f"{name}: {text!r} is cut off"
+
+
+def test_every_sweep_draws_what_it_has():
+    names = {kind: set(make_figures(sweep)) for kind, sweep in SWEEPS.items()}
+    assert names["crowded"] == set(FIGURES)
+    assert {"validation_accuracy", "final_accuracy"} <= names["one of everything"]
+    assert "validation_loss" not in names["all diverged"]
+    assert "validation_accuracy" in names["all diverged"]
+    assert "stability_and_accuracy" not in names["one seed"]
+
+
+def test_a_line_shows_the_mean_of_its_configuration():
+    sweep = SWEEPS["plain"]
+    (axes,) = make_figures(sweep)["validation_accuracy"].axes
+    assert [line.get_label() for line in axes.get_lines()] == [group.label for group in sweep.configurations]
+    expected = sweep.configurations[2].curves["val_acc"].mean(axis=0)
+    assert axes.get_lines()[2].get_ydata() == pytest.approx(expected)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Epoch", "Validation accuracy (%)")
+
+
+def test_a_configuration_has_one_colour_in_all_figures():
+    sweep = SWEEPS["crowded"]
+    looks = looks_of(sweep)
+    for figure in make_figures(sweep).values():
+        for line in figure.axes[0].get_lines():
+            if (look := looks.get(str(line.get_label()))) is not None:
+                assert to_hex(line.get_color()) == to_hex(look.colour)
+    assert len({(look.colour, str(look.dash)) for look in looks.values()}) == 24
+    assert [look.colour for look in looks_of(SWEEPS["plain"]).values()] == list(PALETTE[:4])
+
+
+def test_few_lines_are_named_at_their_ends_and_many_in_a_legend():
+    few = make_figures(SWEEPS["six"])["validation_loss"]
+    many = make_figures(SWEEPS["crowded"])["validation_loss"]
+    many.draw_without_rendering()
+    assert not few.legends
+    assert len(few.axes[0].texts) == 6
+    assert len(many.legends[0].get_texts()) == 12
+    assert not many.axes[0].get_window_extent().overlaps(many.legends[0].get_window_extent())
+
+
+def test_a_figure_says_what_it_left_out_and_that_data_is_synthetic():
+    figure = make_figures(SWEEPS["crowded"])["validation_accuracy"]
+    note = " ".join(text.get_text() for text in figure.texts)
+    assert "12 of 24 configurations shown" in note
+    assert "Synthetic data" in note
+
+
+def test_a_miss_stands_beyond_the_last_epoch():
+    (axes,) = make_figures(SWEEPS["plain"])["epochs_to_target"].axes
+    assert any(text.get_text().startswith("> 5") for text in axes.texts)
+
+
+def test_the_same_data_gives_the_same_bytes(tmp_path: Path):
+    first = save_figures(SWEEPS["plain"], tmp_path / "a")
+    second = save_figures(SWEEPS["plain"], tmp_path / "b")
+    assert [path.name for path in first] == [path.name for path in second]
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, second, strict=True))
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {path.name for path in first}
+
+
+def test_an_unknown_format_is_named_before_anything_is_written(tmp_path: Path):
+    with pytest.raises(UnknownNameError, match="gif"):
+        save_figures(SWEEPS["plain"], tmp_path / "figures", ["gif"])
+    assert not (tmp_path / "figures").exists()
+
+
+def test_drawing_leaves_matplotlibs_settings_alone():
+    before = dict(matplotlib.rcParams)
+    make_figures(SWEEPS["one of everything"])
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_tables_do_not_import_matplotlib():
+    code = "import sys, results, results.tables.registry, results.reports.export; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_names_are_moved_apart_in_their_order():
+    assert moved_apart([0.5, 0.5, 0.1], 0.2) == pytest.approx([0.4, 0.6, 0.1])
+    assert moved_apart([1.0, 1.0], 0.1) == pytest.approx([0.9, 1.0])
+    assert moved_apart([], 0.1) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_moved_names_are_the_nearest_places_that_lie_a_gap_apart(seed):
+    """Against bounded least squares over the lowest place and the distances between neighbours."""
+    wanted, gap = np.sort(np.random.default_rng(seed).uniform(0.45, 0.55, 8)), 0.02
+    lower = [-np.inf, *[gap] * 7]
+    solved = lsq_linear(np.tril(np.ones((8, 8))), wanted, bounds=(lower, np.inf), tol=1e-15)
+    np.testing.assert_allclose(moved_apart(list(wanted), gap), np.cumsum(solved.x), atol=1e-9)

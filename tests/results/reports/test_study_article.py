@@ -1,0 +1,347 @@
+"""The article: what is measured comes from tables, what is missing is said, and no name breaks it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from results.reports.study_article import FIGURES, TABLES, TITLE, article_html, article_markdown
+from results.reports.study_claims import CLAIMED_ADAM, claimed_adam_table, claims_accuracy, claims_distance
+from results.analyses.gradients import GradientCapture, ewma_meaning, gradient_tables
+from results.tables.study import claimed_configurations
+from results.tables.registry import make_tables
+from search_spaces import Configuration
+from tests.results.articles import FINALS, FOUR, STEP, all_figures, an_article, analysis_tables, study_sweep
+from tests.results.report_pages import a_sweep
+
+NASTY = (
+    """<script>alert("x")</script> | & &lt; $1$ *b* _i_ `c` ~~s~~ [t](http://a.example) ![p](http://b.example/p) \\"""
+)
+
+
+class Page(HTMLParser):
+    """Tables, texts, tags and addresses of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.headings: list[str] = []
+        self.body = ""
+        self._within: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._within = [*self._within, tag]
+        self.addresses += [
+            value or "" for key, value in attrs if key in ("src", "href", "xlink:href", "data", "action")
+        ]
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif tag in ("h1", "h2", "h3"):
+            self.headings.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._within:
+            self._within = self._within[: len(self._within) - 1 - self._within[::-1].index(tag)]
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self._within:
+            return
+        self.body += data
+        if "td" in self._within or "th" in self._within:
+            self.tables[-1][-1][-1] += data
+        if {"h1", "h2", "h3"} & set(self._within):
+            self.headings[-1] += data
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return an_article(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def page(whole) -> Page:
+    markdown, _, figures = whole
+    return Page(article_html(markdown, figures, TITLE))
+
+
+def without_study_rows(name: str, text: list[list[str]]) -> list[list[str]]:
+    """The convergence, stability and profile of the article leave out what is no claim of the study."""
+    return [row for row in text if name not in ("convergence", "stability", "profile") or "StepLR" not in row[0]]
+
+
+def test_every_table_stands_in_the_article_cell_by_cell(whole, page):
+    _, tables, _ = whole
+    shown = [table[1:] for table in page.tables]
+    assert {"convergence", "claimed", "adam", "schedulers", "gradient_stages", "lr_range"} <= tables.keys()
+    for name, table in tables.items():
+        assert without_study_rows(name, table.text()) in shown, name
+
+
+def test_adams_claims_stand_beside_the_cells_of_the_table_adam(whole, page):
+    _, tables, _ = whole
+    rows = next(table[1:] for table in page.tables if table[0][1] == "Claimed train loss")
+    assert [[float(row[i]) for i in (1, 3, 5, 7)] for row in rows] == [list(v.values()) for v in CLAIMED_ADAM.values()]
+    measured = {row[1]: row for row in tables["adam"].text()}
+    assert [rows[1][i] for i in (2, 4)] == measured["10"][2:4]
+    assert [rows[2][i] for i in (2, 4, 6, 8)] == ["n/a"] * 4  # ten epochs have no epoch 25
+
+
+def test_every_figure_has_the_studys_number(whole):
+    markdown, _, figures = whole
+    numbers = {name: number for number, name in enumerate(FIGURES, start=1)}
+    assert [numbers[name] for name in ("sma_and_ewma", "adam_loss", "trajectory_nesterov", "losses_compared")] == [
+        1,
+        3,
+        11,
+        12,
+    ]
+    for name in figures:
+        assert f"![Figure {numbers[name]}](figures%20%28all%29/{name}.png)" in markdown
+        assert f"**Figure {numbers[name]}.** {name[:1].upper()}{name[1:]}".replace("_", r"\_") in markdown
+
+
+def test_a_caption_that_has_the_studys_number_is_not_numbered_twice(tmp_path):
+    figures = {"adam_loss": replace(all_figures()["adam_loss"], caption="Figure 3 of the study: the loss.")}
+    assert "**Figure 3.** The loss." in an_article(tmp_path, figures=figures)[0]
+
+
+def test_distances_are_the_claims_minus_the_test_means(tmp_path):
+    """Means on test are 10, 30, 29 and 40 against 34.22, 52.18, 54.76 and 58.73."""
+    sweep = study_sweep(tmp_path)
+    table = make_tables(sweep)["claimed"]
+    assert "18.7 to 25.8 pp above what was measured on the test set after 10 epochs" in claims_accuracy(table, sweep)
+    each, inside, order, length = claims_distance(table, sweep)
+    assert re.findall(r"\((.*?)\)", each) == ["24.2 pp above", "22.2 pp above", "25.8 pp above", "18.7 pp above"]
+    assert "0 of 4" in inside
+    assert order.endswith("the measured means in the order Adam, SGD + momentum, SGD + Nesterov, SGD.")
+    assert "40 more epochs" in length
+
+
+def test_a_claim_that_holds_is_said_to(tmp_path):
+    """Adam measured at 59.6 on average with a wide interval; the order of one is not spoken of."""
+    sweep = study_sweep(tmp_path, {FOUR[3]: [58, 60, 63]}, epochs=10)
+    table = make_tables(sweep)["claimed"]
+    assert "0.6 pp below what was measured" in claims_accuracy(table, sweep)
+    lines = claims_distance(table, sweep)
+    assert "Inside the 95 % interval of the measured mean: 1 of 1 claimed accuracies." in lines
+    assert not [line for line in lines if "order" in line]
+
+
+def test_without_test_results_the_claims_are_held_against_validation(tmp_path):
+    sweep = study_sweep(tmp_path, {FOUR[0]: [10], FOUR[3]: [40]}, tests=None)
+    lines = claims_distance(make_tables(sweep)["claimed"], sweep)
+    assert "on the validation split" in lines[0]
+    assert "no interval" in lines[1]
+    assert "which is the order of the measured means, too" in lines[2]
+
+
+def test_the_claims_on_gradients_are_held_against_the_tables(whole):
+    markdown, _, _ = whole
+    assert "raw 139 times, adapted 1.8 times" in markdown  # 0.347/0.0025, 0.893/0.5
+    assert "It took 90.2 % and 70.5 %; off the variance of white noise it takes 92.9 %." in markdown
+
+
+def test_gradients_that_are_not_the_studys_are_held_against_no_claim(tmp_path):
+    tables = analysis_tables()
+    stages = tables["gradient_stages"]
+    tables["gradient_stages"] = replace(stages, columns=stages.columns[:2])
+    assert "conv1.weight" not in an_article(tmp_path, tables=tables)[0]
+
+
+def test_a_study_without_anything_says_what_is_missing():
+    markdown = article_markdown(
+        a_sweep("empty", epochs=0, protocol={}, data_name="", synthetic=False, devices=()), {}, {},
+        sentences={}, commands=[], versions={},
+    )  # fmt: skip
+    for name in TABLES.values():
+        assert f"*Not measured yet: the table of {name}.*" in markdown
+    for number, name in enumerate(FIGURES.values(), start=1):
+        assert f"Figure {number} ({name})" in markdown
+    assert not re.search(
+        r"NaN|nan|None|Undefined|\{\{|\}\}\}|\bTrue\b|\bFalse\b", markdown.replace("B_{\\mathrm{simple}}", "")
+    )
+
+
+@pytest.mark.parametrize("missing", [*TABLES, *FIGURES])
+def test_any_one_piece_may_be_missing(missing, tmp_path):
+    """It is named, and no heading is left without a text."""
+    sweep = study_sweep(tmp_path)
+    tables = {**make_tables(sweep), **analysis_tables()}
+    figures = all_figures()
+    tables.pop(missing, None)
+    figures.pop(missing, None)
+    if missing == "claimed_adam":
+        tables.pop("adam")
+    markdown = article_markdown(sweep, tables, figures, sentences={}, commands=[], versions={})
+    assert f"{FIGURES[missing]})" if missing in FIGURES else f"the table of {TABLES[missing]}.*" in markdown
+    blocks = [block for block in markdown.split("\n\n") if block.strip()]
+    for block, after in zip(blocks, [*blocks[1:], "# end"], strict=True):
+        level, level_after = (len(text) - len(text.lstrip("#")) for text in (block, after))
+        assert not level or not level_after or level_after > level, block
+    assert not re.search(r"\bNaN\b|\bnan\b|\bNone\b|Undefined|\{\{ |\{%", markdown)
+
+
+def test_made_data_stand_beside_no_claim(tmp_path):
+    sweep = study_sweep(tmp_path, synthetic=True, data_name="synthetic")
+    markdown = article_markdown(sweep, make_tables(sweep), {}, sentences={}, commands=[], versions={})
+    assert "These data were made from a seed, so nothing" in markdown
+    assert "They are not CIFAR-100." in markdown
+    assert "CIFAR-100 has 50,000" not in markdown
+    assert "pp above" not in markdown
+
+
+def test_tables_show_the_studys_four_and_say_so(tmp_path):
+    markdown = an_article(tmp_path)[0]
+    assert "4 of 5 configurations" in markdown
+    other = study_sweep(tmp_path / "other", {STEP: FINALS[STEP]})
+    alone = article_markdown(other, make_tables(other), {}, sentences={}, commands=[], versions={})
+    assert "**Table 1. Convergence" in alone
+    assert "StepLR" in alone.partition("**Table 1.")[2].partition("**Table 2.")[0]
+    assert "study's own" not in alone
+
+
+def test_a_schedules_parameters_are_the_sweeps(page):
+    row = next(row for table in page.tables for row in table if row[0] == "StepLR" and len(row) == 4)
+    assert row[3] == "s = 3; γ = 0.1"
+    assert (
+        next(row for table in page.tables for row in table if row[0] == "CosineAnnealingLR")[3] == "not in this sweep"
+    )
+
+
+def test_a_sentence_is_not_said_twice(whole):
+    assert whole[0].count("The meaning.") == 1
+
+
+@pytest.mark.parametrize("beta", [0.9, 0.5])
+def test_the_meaning_of_real_gradients_is_not_said_twice(beta, tmp_path):
+    """The table's note and the sentence are made on their own."""
+    gradients = np.random.default_rng(0).normal(size=(20, 4))
+    about = {
+        "run_id": "r", "label": "Adam", "seed": 0, "data": "cifar100", "synthetic": False, "beta": beta,
+        "layer": "conv1.weight", "layer_shape": [2, 2], "batch_size": 8, "configuration": {"optimizer": {"name": "SGD"},
+        "scheduler": {"name": "none"}, "warmup": 0}, "noise": {key: {"batch_size": 8, "batches": 4,
+        "trace_covariance": 3.0, "mean_square_norm": 2.0} for key in ("layer", "all")},
+    }  # fmt: skip
+    steps = np.arange(20)
+    capture = GradientCapture(gradients, gradients, gradients[0], gradients[:, 0], steps, about)
+    tables, meaning = gradient_tables(capture, beta), ewma_meaning(capture, beta)
+    assert meaning in tables["gradient_ewma"].notes
+    markdown = an_article(tmp_path, tables=tables, sentences={"ewma_meaning": meaning})[0]
+    assert markdown.count("Of the variance of conv1.weight over the steps") == 1
+    assert markdown.count("Variance: of each element over the steps") == 1
+
+
+def test_only_what_section_8_has_is_said_to_stand_there(whole):
+    """The performance profile's columns stand nowhere else."""
+    parts = {part.split(".", 1)[1].lstrip()[:11]: part.split("\n## ")[0] for part in whole[0].split("**Table ")[1:]}
+    said = {name for name, part in parts.items() if "Section 8 has them all" in part}
+    assert said == {"Convergence", "Stability o"}
+    assert sum("The study's own 4 of 5" in part for part in parts.values()) == 3
+
+
+def test_one_result_of_several_seeds_is_not_called_one_seed(tmp_path):
+    sweep = study_sweep(tmp_path, {FOUR[0]: [10]})
+    markdown = article_markdown(sweep, make_tables(sweep), {}, sentences={}, commands=[], versions={})
+    assert "There is one result a configuration" in markdown
+    assert "With one result a configuration there is no interval" in markdown
+    assert "one seed a" not in markdown.lower()
+
+
+def test_adams_claims_stand_beside_the_adam_that_the_study_means(tmp_path):
+    """Not beside the one of another ε that stands before it in the sweep."""
+    other = Configuration("Adam", {"lr": 0.001, "betas": [0.9, 0.999], "eps": 1.0})
+    ours = Configuration("Adam", {"lr": 0.001, "betas": [0.9, 0.999], "eps": 1e-8})
+    sweep = study_sweep(tmp_path, {FOUR[0]: [10], other: [30], ours: [40]})
+    found = claimed_configurations(sweep)
+    assert {name: group.configuration for name, group in found.items()} == {"SGD": FOUR[0], "Adam": ours}
+    table = claimed_adam_table(sweep, make_tables(sweep)["adam"])
+    assert {run_id for row in table.rows for run_id in row.run_ids} == set(found["Adam"].run_ids)
+    last = study_sweep(tmp_path / "b", {other: [30], replace(other, optimizer_params={"lr": 0.001, "eps": 0.1}): [40]})
+    assert claimed_configurations(last)["Adam"].configuration == other
+
+
+def test_whatever_a_name_is_it_stays_text(tmp_path):
+    markdown, tables, figures = an_article(tmp_path, NASTY)
+    shown = Page(article_html(markdown, figures, TITLE))
+    assert not {"script", "img", "a", "del", "iframe"} & set(shown.tags)
+    assert all(not address or address.startswith(("#", "data:")) for address in shown.addresses)
+    for name in ("lr_range", "activations"):
+        assert tables[name].text() in [table[1:] for table in shown.tables]
+    assert shown.body.count(NASTY) > 20
+    assert shown.body.count("p](http") == shown.body.count("![p](http")
+
+
+def test_a_name_makes_no_formula(tmp_path):
+    plain, nasty = (an_article(tmp_path / text[:1], text, figures={})[0] for text in ("plain", "costs $x$ or $$y$$"))
+    assert article_html(nasty, {}, "").count("<math") == article_html(plain, {}, "").count("<math")
+
+
+def test_formulas_are_well_formed_mathml(whole):
+    """As many as stand between dollars in the Markdown, and none of them an error."""
+    markdown, _, figures = whole
+    text = re.sub(r"```.*?```", "", markdown, flags=re.DOTALL)
+    blocks = re.findall(r"\$\$(.+?)\$\$", text, flags=re.DOTALL)
+    inline = re.findall(r"\$(.+?)\$", re.sub(r"\$\$.+?\$\$", "", text, flags=re.DOTALL))
+    found = re.findall(r"<math .*?</math>", article_html(markdown, figures, TITLE), flags=re.DOTALL)
+    assert len(found) == len(blocks) + len(inline) > 60
+    for formula in found:
+        root = ElementTree.fromstring(formula)
+        assert root.tag == "{http://www.w3.org/1998/Math/MathML}math"
+        assert "\\" not in "".join(root.itertext())
+    assert sum('display="block"' in formula for formula in found) == len(blocks)
+
+
+def test_no_formula_has_a_backslash_that_markdown_takes_away(whole):
+    """GitHub reads its Markdown before its formulas."""
+    formulas = re.findall(r"\$\$?[^$]+\$\$?", whole[0])
+    assert [f for f in formulas if re.search(r"\\[^A-Za-z\s]|\|", f)] == []
+
+
+def test_the_page_fetches_nothing(whole, page):
+    markdown, _, figures = whole
+    assert all(not address or address.startswith(("#", "data:")) for address in page.addresses)
+    assert page.tags.count("svg") == len(FIGURES) == page.tags.count("figure") == page.tags.count("figcaption")
+    assert not {"script", "img", "link"} & set(page.tags) - {"link"}
+    assert "url(http" not in article_html(markdown, figures, TITLE)
+
+
+def test_ids_are_the_pages_only_ones(whole):
+    """Figures made alike have the same ids in their files."""
+    markdown, _, figures = whole
+    ids = re.findall(r'\bid="([^"]+)"', article_html(markdown, figures, TITLE))
+    assert len(ids) == len(set(ids)) > len(FIGURES)
+
+
+def test_commands_stay_as_they_are_typed(tmp_path):
+    command = "sweep run 'a|b' --out \"$HOME\" ```"
+    markdown, _, figures = an_article(tmp_path, commands=[command])
+    assert f"\n{command}\n" in markdown
+    assert command in Page(article_html(markdown, figures, TITLE)).body
+
+
+def test_the_references_are_those_that_the_text_cites(whole):
+    text, _, references = whole[0].partition("## References")
+    names = re.findall(r"^- (\w+)[^(]*\((\d{4})\)", references, flags=re.MULTILINE)
+    assert len(names) == 12
+    for name, year in names:
+        assert re.search(rf"{name}\b.{{0,40}}?{year}", text, flags=re.DOTALL) or name == "Holm", name
+    assert "Holm" in text
+
+
+def test_the_title_is_the_windows(whole, tmp_path: Path):
+    markdown, _, figures = whole
+    assert "<title>a &lt;b&gt; c</title>" in article_html(markdown, figures, "a <b> c")

@@ -1,0 +1,96 @@
+"""The article in a real Chromium: what no look at its text can tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from results.reports.study_article import FIGURES, TITLE, article_html
+from tests.results.articles import an_article
+from tests.results.report_pages import HOSTILE
+from tests.results.reports.test_report_page import browser, colours, resize  # noqa: F401  a fixture is found by its name
+
+SIZES = "return [...document.querySelectorAll(arguments[0])].map((e) => [e.getBoundingClientRect(), e.textContent])"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("article")
+    markdown, _, figures = an_article(folder, HOSTILE)
+    path = folder / "article.html"
+    path.write_text(article_html(markdown, figures, TITLE), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:  # noqa: F811
+    browser.get("about:blank")
+    resize(browser, 1200)
+    browser.get_log("browser")
+    browser.get_log("performance")
+    browser.get(address)
+    yield browser
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
+def test_it_loads_without_a_word_on_the_console_and_asks_for_nothing_but_itself(page, address):
+    """Whatever its names say."""
+    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert [url for url in asked if not url.startswith("data:")] == [address]
+    assert page.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_every_figure_is_seen(page, width):
+    resize(page, width)
+    boxes = page.execute_script(SIZES, "figure svg[role=img]")
+    assert len(boxes) == len(FIGURES)
+    assert all(box["width"] > 300 and box["height"] > 100 for box, _ in boxes)
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_every_formula_has_a_size_and_a_display_formula_a_line_of_its_own(page, width):
+    resize(page, width)
+    boxes = page.execute_script(SIZES, "math")
+    assert len(boxes) > 60
+    assert [text for box, text in boxes if box["width"] < 3 or box["height"] < 3] == []
+    lines = page.execute_script(SIZES, ".math.block math")
+    assert len(lines) > 10
+    assert all(box["height"] > 15 for box, _ in lines)
+
+
+def test_a_fraction_is_drawn_as_one(page):
+    """Its numerator stands above its denominator: the browser knows MathML."""
+    above = page.execute_script(
+        "const boxes = (f) => [...f.children].map((e) => e.getBoundingClientRect());"
+        "return [...document.querySelectorAll('mfrac')].map(boxes)"
+    )
+    assert above
+    assert all(numerator["bottom"] <= denominator["top"] + 1 for numerator, denominator in above)
+
+
+@pytest.mark.parametrize("width", [320, 400, 1200])
+def test_the_page_does_not_scroll_sideways(page, width):
+    """A wide table scrolls in its own frame."""
+    resize(page, width)
+    asked = "const e = document.documentElement; return [e.scrollWidth, e.clientWidth];"
+    scroll_width, client_width = page.execute_script(asked)
+    assert client_width == width
+    assert scroll_width <= client_width
+    if width < 500:
+        wide = "return [...document.querySelectorAll('.frame')].filter((f) => f.scrollWidth > f.clientWidth).length"
+        assert page.execute_script(wide) > 3
+
+
+def test_dark_is_dark_formulas_too_and_its_figures_stay_on_a_light_card(page):
+    """By the reader's own setting."""
+    light, dark = colours(page, "light"), colours(page, "dark")
+    assert light[0] != dark[0]
+    assert light[1] != dark[1]
+    assert page.execute_script("return getComputedStyle(document.querySelector('math')).color") == dark[1]
+    card = page.find_element("css selector", ".card")
+    assert card.value_of_css_property("background-color") == "rgba(255, 255, 255, 1)"

@@ -1,0 +1,152 @@
+"""The study's figures: the right configurations of a real ledger, under the study's names; none where they lack."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from results.figures.style import PALETTE
+from results.reports.study_figures import STUDY_FIGURES, only, study_figures, study_looks, tables_behind
+from results.ledger.arrays import SweepData
+from results.tables.table import Table
+from search_spaces import Configuration
+from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, climb, sweep_of
+
+NESTEROV = Configuration("SGD", {"lr": 0.01, "momentum": 0.9, "dampening": 0, "nesterov": True})
+ADAM_FIGURES = {"adam_loss", "adam_accuracy", "adam_train_and_test"}
+
+
+def scheduled(scheduler: str, lr: float, **params: object) -> Configuration:
+    return Configuration(
+        "SGD", {"lr": lr, "momentum": 0.9, "dampening": 0, "nesterov": False}, scheduler, params or {"gamma": 0.1}
+    )
+
+
+STEP = {lr: scheduled("StepLR", lr) for lr in (0.01, 0.1)}
+INVERSE = scheduled("LambdaLR", 0.03, lr_lambda="inverse_time")
+
+
+def study(folder: Path, **facts: object) -> SweepData:
+    """Every kind of configuration of the study, two seeds each: constant 0.1 and StepLR 0.01 are not the best rates."""
+    finals = {
+        PLAIN: 10.0, MOMENTUM: 20.0, NESTEROV: 22.0, ADAM: 24.0,
+        scheduled("none", 0.1): 5.0, STEP[0.01]: 18.0, STEP[0.1]: 30.0, INVERSE: 26.0,
+    }  # fmt: skip
+    curves = {configuration: [climb(final), climb(final + 1)] for configuration, final in finals.items()}
+    return sweep_of(folder, curves, **facts)
+
+
+def lines(table: Table, key: str = "value") -> dict[str, list[object]]:
+    """Each line's values by epoch."""
+    found: dict[str, list[object]] = {}
+    for row in table.rows:
+        found.setdefault(str(row.values["configuration"]), []).append(row.values[key])
+    return found
+
+
+def test_a_whole_study_has_every_figure_in_the_study_s_order(tmp_path: Path):
+    sweep = study(tmp_path)
+    assert list(study_figures(sweep)) == list(STUDY_FIGURES)
+    numbers = [spec.caption.split()[1] for spec in STUDY_FIGURES.values() if spec.caption.startswith("Figure")]
+    assert numbers == ["3", "4", "5", "12"]
+
+
+def test_the_four_optimizers_have_the_study_s_names_and_settings(tmp_path: Path):
+    tables = tables_behind(study(tmp_path))
+    found = lines(tables["accuracies_compared"])
+    means = {"SGD": 10.5, "SGD + momentum": 20.5, "SGD + Nesterov": 22.5, "Adam": 24.5}
+    assert {name: values[-1] for name, values in found.items()} == pytest.approx(means)
+    assert list(lines(tables["losses_compared"])) == list(means)
+    assert list(lines(tables["adam_and_sgd"])) == ["SGD", "Adam"]
+    assert list(lines(tables["momentum_and_nesterov"])) == ["SGD + momentum", "SGD + Nesterov"]
+    assert not any("Adam" in note for note in tables["momentum_and_nesterov"].notes)
+
+
+def test_a_scheduler_is_shown_at_its_own_best_rate(tmp_path: Path):
+    tables = tables_behind(study(tmp_path))
+    found = lines(tables["scheduler_accuracies"])
+    means = {"constant, lr=0.01": 20.5, "StepLR, lr=0.1": 30.5, "inverse_time, lr=0.03": 26.5}
+    assert {name: values[-1] for name, values in found.items()} == pytest.approx(means)
+    assert list(lines(tables["scheduler_rates"])) == list(means)
+
+
+def test_the_rates_are_those_that_were_used(tmp_path: Path):
+    table = tables_behind(study(tmp_path, measured={"lr": 0.04, "lr_first": 0.06, "lr_last": 0.02}))["scheduler_rates"]
+    assert {(row.values["value"], row.values["low"], row.values["high"]) for row in table.rows} == {(0.04, 0.02, 0.06)}
+
+
+def test_adam_s_loss_shows_test_only_where_every_epoch_was_tested(tmp_path: Path):
+    losses = {"train_loss": 3.5, "val_loss": 3.0}
+    untested = tables_behind(study(tmp_path / "a", measured=losses))["adam_loss"]
+    assert lines(untested) == {"Training": [3.5] * 10, "Validation": [3.0] * 10}
+    tested = tables_behind(study(tmp_path / "b", measured=losses | {"test_loss": 3.2, "test_acc": 21.0}))
+    assert lines(tested["adam_loss"]) == {"Training": [3.5] * 10, "Validation": [3.0] * 10, "Test": [3.2] * 10}
+    assert list(lines(tested["adam_accuracy"])) == ["Validation", "Test"]
+    assert lines(tested["adam_train_and_test"], "held_out") == {"Adam": [21.0] * 10}
+    last = study(tmp_path / "c", tests={group.configuration: [25.0, 25.0] for group in study(tmp_path).configurations})
+    assert list(lines(tables_behind(last)["adam_accuracy"])) == ["Validation"]
+
+
+def test_adam_s_curves_are_of_the_study_s_adam_alone(tmp_path: Path):
+    others = [
+        Configuration("Adam", {"lr": 0.01, "betas": [0.9, 0.999]}),
+        Configuration("Adam", {"lr": 0.001, "eps": 1.0}),
+    ]
+    ours = Configuration("Adam", {"lr": 0.001, "eps": 1e-8})
+    finals = {others[0]: 30.0, others[1]: 40.0, ours: 20.0}
+    sweep = sweep_of(tmp_path, {configuration: [climb(final)] for configuration, final in finals.items()})
+    table = tables_behind(sweep)["adam_accuracy"]
+    assert lines(table)["Validation"] == pytest.approx(climb(20.0))
+    assert set(table.rows[0].run_ids) == set(sweep.configurations[2].run_ids)
+
+
+@pytest.mark.parametrize(
+    ("configurations", "names"),
+    [
+        ([ADAM], ADAM_FIGURES),
+        ([PLAIN], set()),
+        ([MOMENTUM, NESTEROV], {"losses_compared", "accuracies_compared", "momentum_and_nesterov"}),
+        ([PLAIN, ADAM], ADAM_FIGURES | {"losses_compared", "accuracies_compared", "adam_and_sgd"}),
+        ([MOMENTUM, STEP[0.1]], {"scheduler_rates", "scheduler_accuracies"}),
+        ([STEP[0.1], STEP[0.01]], set()),
+    ],
+)
+def test_a_sweep_has_the_figures_that_it_has_configurations_for(
+    configurations: list[Configuration], names: set[str], tmp_path: Path
+):
+    sweep = sweep_of(tmp_path, {configuration: [climb(20.0)] for configuration in configurations})
+    assert set(study_figures(sweep)) == names
+
+
+def test_those_that_lack_are_named(tmp_path: Path):
+    sweep = sweep_of(tmp_path, {PLAIN: [climb(10.0)], ADAM: [climb(20.0)], MOMENTUM: [climb(9.0, 10)[:4]]})
+    notes = tables_behind(sweep)["losses_compared"].notes
+    assert "Without a result in this sweep: SGD + momentum, SGD + Nesterov." in notes
+
+
+def test_only_keeps_what_was_asked_for_under_its_new_name(tmp_path: Path):
+    sweep = study(tmp_path)
+    labels = [group.label for group in sweep.configurations]
+    found = only(sweep, {labels[3]: "b", labels[0]: "a"})
+    assert [group.label for group in found.configurations] == ["b", "a"]
+    assert [group.configuration for group in found.configurations] == [ADAM, PLAIN]
+    assert dataclasses.replace(found, configurations=sweep.configurations) == sweep
+    assert [group.label for group in sweep.configurations] == labels
+    with pytest.raises(KeyError):
+        only(sweep, {"no such": "x"})
+
+
+def test_an_optimizer_has_one_colour_in_all_figures(tmp_path: Path):
+    tables = tables_behind(study(tmp_path))
+    for name in ("losses_compared", "adam_and_sgd", "momentum_and_nesterov", "adam_train_and_test"):
+        looks = study_looks(tables[name])
+        assert (looks["SGD"].colour, looks["Adam"].colour) == (PALETTE[0], PALETTE[3])
+    schedulers = study_looks(tables["scheduler_rates"])
+    assert len({look.colour for look in schedulers.values()}) == 3
+
+
+def test_synthetic_data_is_told_in_every_figure(tmp_path: Path):
+    for figure in study_figures(study(tmp_path, synthetic=True)).values():
+        assert "say nothing about CIFAR-100" in " ".join(text.get_text() for text in figure.texts)

@@ -1,0 +1,138 @@
+"""Two sweeps side by side: what differs by how much, and what may not be compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from scipy import stats
+
+from results.tables.sweep_comparison import MUST_AGREE, compare_sweeps
+from results.ledger.arrays import SweepData
+from search_spaces.errors import SpecError
+from search_spaces.run import Protocol
+from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, climb, sweep_of
+
+
+@pytest.fixture
+def a(tmp_path) -> SweepData:
+    curves = {MOMENTUM: [climb(30), climb(32), climb(31)], ADAM: [climb(20), climb(21), climb(22)], PLAIN: [climb(9)]}
+    return sweep_of(tmp_path / "a", curves)
+
+
+@pytest.fixture
+def b(tmp_path) -> SweepData:
+    return sweep_of(tmp_path / "b", {ADAM: [climb(21), climb(21), climb(25)], MOMENTUM: [climb(28), climb(31)]})
+
+
+def test_the_differences_are_scipys_paired_t(a, b):
+    """By configuration and by seed, a minus b; what one sweep alone has is not in it."""
+    differences, _ = compare_sweeps(a, b)
+    assert [row.values["configuration"] for row in differences.rows] == ["SGD lr=0.01 momentum=0.9", "Adam lr=0.001"]
+    for row, ours, theirs in zip(differences.rows, ([30, 32], [20, 21, 22]), ([28, 31], [21, 21, 25]), strict=True):
+        interval = stats.ttest_rel(ours, theirs).confidence_interval()
+        difference = row.values["difference"]
+        mean = sum(ours) / len(ours) - sum(theirs) / len(theirs)
+        assert (difference.value, difference.low, difference.high) == pytest.approx((mean, interval.low, interval.high))
+        assert row.values["n"] == difference.n == len(ours)
+        assert row.values["verdict"] == "n too small to reject"
+    momentum, adam = (row.values for row in differences.rows)
+    assert (momentum["a"].value, momentum["a"].n, momentum["b"].value) == (31, 3, 29.5)
+    assert (momentum["wins"], adam["wins"]) == (100, pytest.approx(100 / 6))
+    assert (momentum["p_value"], adam["p_value"]) == (0.5, 0.5)
+    assert (momentum["p_holm"], adam["p_holm"]) == (1, 1)
+
+
+def test_a_difference_names_the_runs_of_both(a, b):
+    """Those of the common seeds: the third seed of one sweep has no partner."""
+    row = compare_sweeps(a, b)[0].rows[0]
+    assert list(row.run_ids) == [*a.configurations[0].run_ids[:2], *b.configurations[1].run_ids]
+
+
+def test_the_other_way_round_the_sign_turns(a, b):
+    forth, back = (
+        {row.values["configuration"]: row.values["difference"].value for row in compare_sweeps(*pair)[0].rows}
+        for pair in ((a, b), (b, a))
+    )
+    label = {"SGD lr=0.01": "SGD lr=0.01 momentum=0.9"}  # b has no other SGD to tell it from
+    assert {label.get(name, name): -value for name, value in back.items()} == pytest.approx(forth)
+
+
+def test_a_sweep_does_not_differ_from_itself(a):
+    differences, conditions = compare_sweeps(a, a)
+    assert [row.values["difference"].value for row in differences.rows] == [0, 0, 0]
+    assert {row.values["same"] for row in conditions.rows} == {"same"}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "line"),
+    [
+        (Protocol(batch_size=64), "batch_size is 128 in one and 64 in the other"),
+        (Protocol(dropout=0.5), "dropout is 0.3 in one and 0.5 in the other"),
+        (Protocol(augment=False), "augment is True in one and False in the other"),
+        (Protocol(val_fraction=0.2), "val_fraction is 0.1 in one and 0.2 in the other"),
+        (Protocol(dtype="bfloat16"), "dtype is float32 in one and bfloat16 in the other"),
+    ],
+)
+def test_unlike_protocols_are_refused(tmp_path, a, protocol, line):
+    """The line names both sweeps, the field and both values."""
+    other = sweep_of(tmp_path / "b", {ADAM: [climb(20)]}, protocol=protocol)
+    with pytest.raises(SpecError, match=rf"^a and b: {line}; compare sweeps of one protocol$"):
+        compare_sweeps(a, other)
+
+
+def test_every_field_of_the_protocol_must_agree():
+    """One that is added to it is looked at here, too."""
+    assert set(MUST_AGREE) == {*Protocol().to_dict(), "data"}
+
+
+def test_unlike_data_are_refused(tmp_path, a):
+    other = sweep_of(tmp_path / "b", {ADAM: [climb(20)]}, fingerprint="e" * 16)
+    with pytest.raises(SpecError, match=f"data fingerprint is {'d' * 16} in one and {'e' * 16} in the other"):
+        compare_sweeps(a, other)
+
+
+def test_unlike_lengths_are_refused(tmp_path, a):
+    other = sweep_of(tmp_path / "b", {ADAM: [climb(20, 5)]}, epochs=5)
+    with pytest.raises(SpecError, match="epochs is 10 in one and 5 in the other; compare sweeps of one length"):
+        compare_sweeps(a, other)
+
+
+@pytest.mark.parametrize("curves", [{PLAIN: [climb(20)]}, {ADAM: [climb(20)[:5]]}], ids=["other ones", "no result yet"])
+def test_no_common_configuration_is_refused(tmp_path, curves):
+    ours, theirs = sweep_of(tmp_path / "a", {ADAM: [climb(20)]}), sweep_of(tmp_path / "b", curves)
+    with pytest.raises(SpecError, match=r"^a and b: no configuration has results in both"):
+        compare_sweeps(ours, theirs)
+
+
+def test_an_empty_sweep_is_refused_by_its_name(tmp_path, a):
+    """Not by a protocol that it does not have."""
+    for pair in ((a, sweep_of(tmp_path / "b", {})), (sweep_of(tmp_path / "b", {}), a)):
+        with pytest.raises(SpecError, match=r"^b: no run is planned in it"):
+            compare_sweeps(*pair)
+
+
+def test_the_conditions_are_told_apart(tmp_path, a):
+    """Versions, threads, pack sizes and devices do not forbid a comparison; a reader must know them."""
+    other = sweep_of(tmp_path / "b", {ADAM: [climb(20), climb(21)]}, versions={"torch": "2.12", "numpy": "2.3"},
+                     threads=8, device="cuda:H200", measured={"pack_size": 16})  # fmt: skip
+    conditions = {row.values["what"]: row.values for row in compare_sweeps(a, other)[1].rows}
+    told = {what: (values["a"], values["b"], values["same"]) for what, values in conditions.items()}
+    assert told == {
+        "data name": ("cifar100", "cifar100", "same"),
+        "devices": ("cpu", "cuda:H200", "differs"),
+        "threads": ("2", "8", "differs"),
+        "pack sizes": ("4", "16", "differs"),
+        "configurations": ("3", "1", "differs"),
+        "runs with a result": ("7", "2", "differs"),
+        "torch version": ("2.11", "2.12", "differs"),
+        "numpy version": ("?", "2.3", "differs"),
+    }
+
+
+def test_a_caveat_of_one_sweep_has_its_name(a, b):
+    """What both have to say is said once."""
+    partial = replace(b.configurations[0], statuses=("done", "done", "running"))
+    notes = compare_sweeps(a, replace(b, configurations=(partial, *b.configurations[1:])))[0].notes
+    assert "b: Partial: 4 of 5 runs have a result so far." in notes
+    assert sum("study's protocol has 50" in note for note in notes) == 1

@@ -1,0 +1,280 @@
+"""The command line in real processes: exit codes, one line for a slip, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from results.ledger.ledger import Ledger
+from results.ledger.arrays import load_sweep
+from results.tables.registry import make_tables
+from search_spaces import space_names
+from sweep.folder.paths import SweepFolder
+from tests.builders import attempt_of, row_of, two_by_two_runs
+
+ROOT = Path(__file__).parents[3]
+DATA = "synthetic:n_train=1000,n_test=100"
+COMMANDS = (
+    "run", "resume", "status", "logs", "spaces", "export", "report", "compare", "doctor", "stop", "cancel",
+    "gradients", "lr-range", "trajectory", "activations", "study",
+)  # fmt: skip
+PATIENCE_SECONDS = 120
+PACK = "1" * 16
+
+Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def command(arguments: tuple[str, ...], folder: Path, cache: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "LENET_SWEEP_CACHE": str(cache), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", "sweep", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, cache_folder: Path) -> Sweep:
+    """Run ``sweep`` with these arguments in an empty folder."""
+    return lambda *arguments: command(arguments, tmp_path, cache_folder)
+
+
+SLIPS = [
+    (["frobnicate"], "No such command 'frobnicate'"),
+    (["run"], "Missing argument 'SPACE|FILE.toml'"),
+    (["run", "quikstart"], "unknown space 'quikstart' (did you mean quickstart?); valid: FILE.toml, full"),
+    (["run", "quickstart", "--epochs", "many"], "Invalid value for '--epochs'"),
+    (["run", "quickstart", "--epochs", "-1"], "quickstart: epochs: -1; should be greater than or equal to 1"),
+    (["run", "quickstart", "--pack", "x"], "Invalid value for '--pack': 'x' is not a whole number or 'auto'"),
+    (["run", "quickstart", "--pack", "2.5"], "Invalid value for '--pack': '2.5' is not a whole number or 'auto'"),
+    (["run", "quickstart", "--pack", "0"], "resources.pack: 0; should be 'auto', or greater than or equal to 1"),
+    (
+        ["resume", "nosuch", "--cpus-per-trial", "x"],
+        "Invalid value for '--cpus-per-trial': 'x' is not a number or 'auto'",
+    ),
+    (["run", "quickstart", "--cpus-per-trial", "nan"], "resources.cpus_per_trial: nan; should be 'auto', or "),
+    (["run", "quickstart", "--gpus-per-trial", "some"], "Invalid value for '--gpus-per-trial': 'some' is not a number"),
+    (["run", "quickstart", "--gpus-per-trial", "1.5"], "a fraction up to 1, or a whole number"),
+    (["run", "quickstart", "--name", "../up"], "name: '../up' cannot name a folder"),
+    (["run", "quickstart", "--data", "nowhere"], "data source 'nowhere': neither a known name nor an existing folder"),
+    (["gradients"], "gradients: needs one of --space and --sweep; for instance --space optimizers"),
+    (["gradients", "--sweep", "mine"], "--sweep: mine has many runs; say which with --run"),
+    (["gradients", "--space", "optimizers", "--beta", "1"], "beta: 1.0; 0 ≤ β < 1"),
+    (["gradients", "--space", "optimizers", "--beta", "-0.1"], "beta: -0.1; 0 ≤ β < 1"),
+    (
+        ["gradients", "--space", "optimizers", "--data", DATA, "--layer", "conv3.weight"],
+        "unknown layer 'conv3.weight' (did you mean conv2.weight?); valid: conv1.bias, conv1.weight",
+    ),
+    (["gradients", "--space", "optimizers", "--data", DATA, "--batches", "1"], "batches: 1; at least 2"),
+    (
+        ["gradients", "--space", "optimizers", "--run", "ab"],
+        "--run: ab is a run of no sweep; say of which with --sweep",
+    ),
+    (["gradients", "--sweep", "mine", "--run", "ab", "--seed", "1"], "--seed: 1, but --run names a run"),
+    (["lr-range", "optimizers", "--steps", "1"], "--steps: 1; at least 2"),
+    (["lr-range", "optimizers", "--from", "10", "--to", "0.1"], "--from: 10 is not below --to 0.1"),
+    (["lr-range", "optimizers", "--from", "0"], "--from: 0; a learning rate is a finite number above 0"),
+    (["trajectory", "nothing"], "no sweep 'nothing' in runs"),
+    (["activations", "nothing", "abc"], "no sweep 'nothing' in runs"),
+    (["study", "--epochs", "0"], "epochs: 0; should be greater than or equal to 1"),
+    (["run", "missing.toml"], "missing.toml: cannot be read (No such file or directory)"),
+    (["run", "torn.toml"], "torn.toml: is no TOML"),
+    (["run", "optimizer.toml"], "unknown optimizer 'Adamm' (did you mean Adam?); valid: ASGD, Adadelta"),
+    (
+        ["run", "parameter.toml"],
+        "optimizer.momentun: unknown parameter; valid: dampening = 0, lr = 0.001, momentum = 0",
+    ),
+    (["status", "nosuch"], "no sweep 'nosuch' in runs: it has none yet; `sweep run` begins one"),
+    (["status", "--watch"], "--watch: no sweep is named; sweep status NAME --watch"),
+    (["status", "/nowhere/mine", "--watch"], "/nowhere/mine: no sweep has been published there; name the sweep itself"),
+    (["status", "s3://Bad_Bucket/mine"], "storage: 'Bad_Bucket' cannot name a bucket"),
+    (["stop", "nosuch"], "no sweep 'nosuch' in runs"),
+    (["cancel", "/nowhere/mine"], "no driver is at work on /nowhere/mine"),
+    (["resume", "nosuch"], "no sweep 'nosuch' in runs"),
+    (["logs", "nosuch", "0123"], "no sweep 'nosuch' in runs"),
+    (["export", "nosuch"], "no sweep 'nosuch' in runs"),
+    (["spaces", "nosuch"], "unknown space 'nosuch'; valid: full, learning-rates"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), SLIPS, ids=[" ".join(arguments) for arguments, _ in SLIPS])
+def test_a_slip_is_exit_two_with_one_line_and_nothing_written(
+    arguments: list[str], told: str, sweep: Sweep, tmp_path: Path
+) -> None:
+    block = f'data = "{DATA}"\n[[configurations]]\noptimizer = '
+    (tmp_path / "torn.toml").write_text("epochs = \n")
+    (tmp_path / "optimizer.toml").write_text(block + '"Adamm"')
+    (tmp_path / "parameter.toml").write_text(block + '{name = "SGD", momentun = 0.9}')
+    before = sorted(tmp_path.parent.rglob("*"))
+    found = sweep(*arguments)
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert len(found.stderr.splitlines()) == 1
+    assert found.stderr.startswith("sweep: ")
+    assert told in found.stderr
+    assert "Traceback" not in found.stderr
+    assert sorted(tmp_path.parent.rglob("*")) == before
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> SweepFolder:
+    """A sweep of four runs in ``runs/begun``, one of them done."""
+    runs = two_by_two_runs()
+    folder = SweepFolder(tmp_path / "runs", "begun")
+    folder.create()
+    with Ledger.create_or_open(folder.ledger) as ledger:
+        ledger.plan(runs, 1, data_name="cifar100", synthetic=False)
+        ledger.start(PACK, [runs[0].run_id])
+        ledger.record([attempt_of(runs[:1], pack_id=PACK)], [row_of(runs[0], 1)], {})
+        ledger.complete(PACK)
+    folder.logs.mkdir()
+    folder.pack_log(PACK).write_text("what the trial said\n")
+    return folder
+
+
+def test_an_unknown_format_is_exit_two_before_anything_is_written(sweep: Sweep, begun: SweepFolder) -> None:
+    found = sweep("export", "begun", "--format", "csv,xlsx")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr == "sweep: unknown format 'xlsx'; valid: csv, html, json, md, parquet, tex\n"
+    assert not begun.tables.exists()
+
+
+def test_the_tables_are_exported_in_the_formats_asked_for(sweep: Sweep, begun: SweepFolder) -> None:
+    found = sweep("export", "begun", "--format", "csv, json")
+    assert (found.returncode, found.stderr) == (0, "")
+    nouns = ["epochs", "runs", *make_tables(load_sweep(begun.ledger))]
+    assert {"consolidated", "fairness"} < set(nouns)
+    written = sorted(f"{noun}.{suffix}" for noun in nouns for suffix in ("csv", "json"))
+    assert sorted(found.stdout.split()) == [f"runs/begun/tables/{name}" for name in written]
+    assert sorted(path.name for path in begun.tables.iterdir()) == written
+
+
+def test_the_status_is_for_readers_and_for_programs(sweep: Sweep, begun: SweepFolder) -> None:
+    assert sweep("status").stdout == sweep("status", "begun").stdout
+    assert sweep("status", "begun").stdout.startswith("begun: 1 done, 3 pending of 4 runs, 25 % of the epochs\n")
+    one, every = (json.loads(sweep("status", *name, "--json").stdout) for name in (["begun"], []))
+    assert every == [one]
+    assert (one["done"], one["pending"], one["best_val_acc"]) == (1, 3, 20.0)
+
+
+def test_a_log_is_printed_as_it_is(sweep: Sweep, begun: SweepFolder) -> None:
+    assert sweep("logs", "begun", two_by_two_runs()[0].run_id).stdout == "what the trial said\n"
+
+
+def test_status_without_sweeps_says_how_to_begin(sweep: Sweep, tmp_path: Path) -> None:
+    found = sweep("status")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout == "no sweeps in runs; begin one with: sweep run quickstart\n"
+    assert json.loads(sweep("status", "--json").stdout) == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_spaces_are_listed_with_their_run_counts(sweep: Sweep) -> None:
+    """Configurations × seeds, counted by hand from the catalogue."""
+    counts = {
+        "full": (260, 3), "learning-rates": (24, 3), "momentum": (14, 3), "optimizers": (4, 3), "quickstart": (8, 2),
+        "schedulers": (26, 3), "study": (24, 3),
+    }  # fmt: skip
+    found = sweep("spaces")
+    assert (found.returncode, found.stderr) == (0, "")
+    pattern = r"(\S+) +(\d+) runs \((\d+) configurations × (\d+) seeds\)"
+    listed = [re.match(pattern, line) for line in found.stdout.splitlines()]
+    assert [match and match.groups() for match in listed] == [
+        (name, str(n * seeds), str(n), str(seeds)) for name, (n, seeds) in counts.items()
+    ]
+
+
+@pytest.mark.parametrize("name", ["momentum", "study"])
+def test_a_space_is_printed_as_its_file_to_be_edited(name: str, sweep: Sweep) -> None:
+    found = sweep("spaces", name)
+    assert name in space_names()
+    assert found.stdout == (ROOT / "search_spaces" / "catalogue" / f"{name}.toml").read_text(encoding="utf-8")
+    assert "configurations" in tomllib.loads(found.stdout)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
+def test_help_tells_of_every_command(arguments: list[str], sweep: Sweep) -> None:
+    """Also where nothing is asked for."""
+    found = sweep(*arguments)
+    assert (found.returncode, found.stderr) == (0, "")
+    listed = re.findall(r"^  ([a-z-]+)  +[A-Z]", found.stdout.partition("Commands:")[2], re.MULTILINE)
+    assert listed == list(COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["spaces"], ["status"]])
+def test_what_trains_nothing_imports_neither_torch_nor_ray(arguments: list[str], tmp_path: Path) -> None:
+    """The process itself tells what it has imported by its end; help does without pandas, too."""
+    heavy = {"torch", "ray"} | ({"pandas", "numpy"} if arguments[-1] == "--help" else set())
+    program = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print(sorted(m for m in sys.modules if '.' not in m), file=sys.stderr))\n"
+        f"sys.argv = ['sweep', *{arguments!r}]\n"
+        "from sweep.__main__ import main\nmain()"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=PATIENCE_SECONDS, check=True,
+    )  # fmt: skip
+    imported = set(re.findall(r"'(\w+)'", found.stderr))
+    assert {"sweep", "typer"} <= imported
+    assert heavy.isdisjoint(imported)
+
+
+def test_a_dry_run_tells_runs_packs_and_hours_and_creates_nothing(sweep: Sweep, tmp_path: Path) -> None:
+    """8 configurations × 2 seeds: two packs of four a seed."""
+    found = sweep("run", "quickstart", "--dry-run", "--data", DATA)
+    assert (found.returncode, found.stderr) == (0, "")
+    lines = found.stdout.splitlines()
+    assert lines[0] == f"sweep quickstart: 16 runs (8 configurations × 2 seeds), 6 epochs each, on {DATA}"
+    chosen = "; the pack size is chosen when the sweep starts"
+    assert lines[1] == f"the ledger has 0 of them, 16 are left, in 4 packs of up to 4{chosen}"
+    assert re.match(r"expected: about \d+\.\d\d CPU-hours in all", lines[2])
+    packs = [re.fullmatch(r"  pack [0-9a-f]{16}: (.+)", line) for line in lines[3:]]
+    members = [match[1].split("; ") for match in packs if match]
+    assert [len(names) for names in members] == [4, 4, 4, 4] == [4] * len(packs)
+    assert len({name for names in members for name in names}) == 16
+    assert all(len({name.rpartition(" seed ")[2] for name in names}) == 1 for names in members)
+    assert not list(tmp_path.iterdir())
+
+
+def test_flags_stand_above_the_spec(sweep: Sweep) -> None:
+    flags = ["--data", DATA, "--epochs", "2", "--seeds", "1", "--pack", "3", "--name", "mine"]
+    found = sweep("run", "quickstart", "--dry-run", *flags)
+    lines = found.stdout.splitlines()
+    assert lines[0] == f"sweep mine: 8 runs (8 configurations × 1 seeds), 2 epochs each, on {DATA}"
+    assert lines[1] == "the ledger has 0 of them, 8 are left, in 4 packs"
+    packs = [line.partition(": ")[2].split("; ") for line in lines[3:]]
+    assert [len(names) for names in packs] == [2, 2, 2, 2]
+    assert [{"Cosine" in name for name in names} for names in packs] == [{False}, {False}, {True}, {True}]
+
+
+def test_a_class_that_lies_beside_the_spec_is_found_by_the_console_script(tmp_path: Path, cache_folder: Path) -> None:
+    """Unlike ``python -m``, a console script begins without the working directory on its path."""
+    (tmp_path / "optimizer_of_mine.py").write_text("import torch\n\nclass Mine(torch.optim.SGD):\n    pass\n")
+    (tmp_path / "mine.toml").write_text(
+        f'data = "{DATA}"\nseeds = 1\n[[configurations]]\noptimizer = {{name = "optimizer_of_mine:Mine", lr = 0.25}}\n'
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    found = subprocess.run(
+        [Path(sys.executable).with_name("sweep"), "run", "mine.toml", "--dry-run"],
+        cwd=tmp_path, env=environment | {"LENET_SWEEP_CACHE": str(cache_folder)}, capture_output=True, text=True,
+        timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.splitlines()[-1].endswith(": Mine lr=0.25 seed 0")
+
+
+def test_a_dry_run_of_the_printed_space_is_the_dry_run_of_the_space(sweep: Sweep, tmp_path: Path) -> None:
+    """Printed, saved and read, it stands for the same packs of the same runs."""
+    (tmp_path / "quickstart.toml").write_text(sweep("spaces", "quickstart").stdout, encoding="utf-8")
+    plans = [sweep("run", source, "--dry-run", "--data", DATA).stdout for source in ("quickstart", "quickstart.toml")]
+    assert plans[0] == plans[1]
+    assert "pack" in plans[0]

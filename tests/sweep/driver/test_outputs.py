@@ -1,0 +1,30 @@
+"""What a sweep's folder shows is of one state: its ledger's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from results.reports.export import export
+from search_spaces import Configuration
+from sweep.folder.paths import SweepFolder
+from sweep.driver.outputs import make_outputs
+from tests.results.ledger_sweeps import climb, write_ledger
+
+ADAM = Configuration("Adam", {"lr": 0.001})
+
+
+def test_formats_that_were_exported_before_are_written_anew(tmp_path: Path) -> None:
+    """No LaTeX table of an older state stays beside the new Markdown."""
+    folder = SweepFolder(tmp_path, "a")
+    folder.create()
+    write_ledger(folder.ledger, {ADAM: [climb(20), climb(22)]})
+    export(folder.ledger, folder.tables, ["tex", "json"])
+    assert "21 " in (folder.tables / "consolidated.tex").read_text()
+    folder.ledger.unlink()
+    write_ledger(folder.ledger, {ADAM: [climb(40), climb(42)]})
+    page = make_outputs(folder)
+    for suffix in ("csv", "md", "tex", "json"):
+        assert "41" in (folder.tables / f"consolidated.{suffix}").read_text(), suffix
+    assert not (folder.tables / "consolidated.html").exists()
+    assert "41 " in page.read_text(encoding="utf-8")
+    assert (folder.figures / "validation_accuracy.svg").exists()

@@ -1,0 +1,132 @@
+"""What a cluster's nodes have is looked at before anything is written; what was asked of it is taken back."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import sweep.execution.ray.nodes
+from search_spaces.errors import EnvironmentMismatchError, SpecError
+from sweep.folder.control import ControlFolder, put_request
+from sweep.driver.driver import drive
+from sweep.folder.paths import SweepFolder
+from sweep.execution.ray.nodes import alive_nodes, check_nodes, check_resources
+from sweep.config.spec import Spec, parse_spec
+from sweep.process.signals import Stopped
+from tests.sweep.loopback_cluster import loopback_cluster
+from trainables.runtime.stop_signal import Ask
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own, in this process and at its end
+
+PATIENCE_SECONDS = 120  # a bound for what hangs
+TOO_LARGE = """
+data = "synthetic:n_train=1000,n_test=100,seed=0"
+epochs = 1
+[protocol]
+batch_size = 64
+[resources]
+cpus_per_trial = 1000
+[[configurations]]
+optimizer = {name = "SGD", lr = 0.05}
+"""
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """One Ray for this file, with two logical CPUs."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()
+
+
+def waiting(**overrides: Any) -> Spec:
+    return parse_spec(TOO_LARGE, where="s.toml", name="s", overrides=overrides)
+
+
+def asked_of_the_cluster() -> list[Any]:
+    """Return what Ray's autoscaler is asked to have, where it reads it."""
+    from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    return list(json.loads(_internal_kv_get(AUTOSCALER_RESOURCE_REQUEST_CHANNEL) or b"[]"))
+
+
+@pytest.mark.parametrize("how", [Stopped, KeyboardInterrupt])
+def test_what_a_cluster_was_asked_to_have_is_taken_back_whoever_ends_the_wait(
+    ray: Any, how: type[KeyboardInterrupt]
+) -> None:
+    seen: list[list[Any]] = []
+
+    def heard() -> Ask:
+        seen.append(asked_of_the_cluster())
+        if how is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return Ask.STOP
+
+    with pytest.raises(how):
+        check_resources(waiting(**{"cluster.wait": 3600}), heard=heard)
+    assert "1000" in str(seen)
+    assert asked_of_the_cluster() == []
+
+
+def test_a_cluster_that_does_not_grow_is_told_with_what_is_missing(ray: Any) -> None:
+    with pytest.raises(SpecError, match=r"resources.cpus_per_trial.*asked 1000 CPU a trial, the cluster has 2"):
+        check_resources(waiting(**{"cluster.wait": 0.1}))
+    assert asked_of_the_cluster() == []
+
+
+def test_asked_to_end_while_it_waits_for_the_cluster_a_new_sweep_leaves_nothing(ray: Any, tmp_path: Path) -> None:
+    """Neither a folder that could not be resumed, nor, in its storage, the word of a driver that could be."""
+    folder = SweepFolder(tmp_path / "runs", "s")
+
+    def ask() -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while "waiting up to" not in screen.getvalue() and time.monotonic() < until:
+            time.sleep(0.05)
+        driver = json.loads(folder.lock.read_text())["driver"]
+        put_request(ControlFolder(folder.control), "stop", driver)
+
+    screen = io.StringIO()
+    asking = threading.Thread(target=ask)
+    asking.start()
+    spec = waiting(**{"cluster.wait": 3600, "storage": str(tmp_path / "shared")})
+    with pytest.raises(Stopped):
+        drive(spec, folder.runs_dir, Console(file=screen, width=200))
+    asking.join()
+    assert not folder.path.exists()
+    assert [name for _, _, names in os.walk(tmp_path / "shared") for name in names] == []
+
+
+def test_a_cluster_that_grows_by_itself_gets_the_time_to(tmp_path: Path) -> None:
+    """Ray's autoscaler is at work, and there is no node to train on until a sweep asks for one."""
+    with loopback_cluster(tmp_path, grows=True) as cluster:
+        (tmp_path / "s.toml").write_text(TOO_LARGE.replace("cpus_per_trial = 1000", "cpus_per_trial = 2"))
+        code, said = cluster.sweep(
+            tmp_path, "run", "s.toml", "--seeds", "1", "--address", cluster.address, "--wait", "3600"
+        )
+        assert code == 0, said
+        assert "the cluster has 0; waiting up to 3600 s for the cluster to grow" in said
+        assert "1 done" in said
+
+
+def test_a_node_that_leaves_while_nodes_are_asked_is_not_held_against_the_cluster(
+    ray: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = {"NodeID": "ab" * 28, "NodeManagerAddress": "127.0.0.9", "Alive": True}
+    answers = [[*alive_nodes(), gone], alive_nodes()]
+    monkeypatch.setattr(sweep.execution.ray.nodes, "alive_nodes", lambda: answers.pop(0))
+    check_nodes()
+    answers[:] = [[*ray.nodes(), gone]] * 2
+    with pytest.raises(EnvironmentMismatchError, match=r"node 127\.0\.0\.9 cannot run a task"):
+        check_nodes()

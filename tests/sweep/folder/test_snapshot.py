@@ -1,0 +1,303 @@
+"""A sweep's record in its storage: fetched whole on another machine, one driver at a time, faults told and outlived."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from results.ledger.frames import epochs_frame, runs_frame
+from results.ledger.ledger import Ledger
+from search_spaces.errors import LedgerError, StorageError, SweepFolderError
+from sweep.folder import snapshot
+from sweep.folder.paths import SweepFolder
+from sweep.folder.snapshot import DRIVER, POINTER, fetch, published
+from tests.builders import attempt_of, row_of, two_by_two_runs
+from tests.trainables.s3_server import BUCKET, S3Server
+from trainables.storage.interface import Storage
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+ROOT = Path(__file__).parents[3]
+PATIENCE_SECONDS = 60  # a bound for what hangs
+SPEC = "# as resolved\n"
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, server: S3Server, tmp_path: Path) -> str:
+    """Where sweeps are published."""
+    if request.param == "folder":
+        return str(tmp_path / "shared")
+    return server.uri(BUCKET, re.sub(r"\W+", "-", request.node.name).rstrip("-"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SweepFolder:
+    """A sweep with one epoch of one run on record."""
+    folder = SweepFolder(tmp_path / "runs", "mine")
+    folder.create()
+    folder.spec.write_text(SPEC)
+    folder.provenance.write_text("[]")
+    runs = two_by_two_runs()
+    with Ledger.create_or_open(folder.ledger) as ledger:
+        ledger.plan(runs, 3, data_name="synthetic", synthetic=True)
+        ledger.record([attempt_of(runs)], [row_of(runs[0], 1)], {})
+    return folder
+
+
+def storage_of(place: str) -> Storage:
+    return Storage.open(place, 5.0).below("mine")
+
+
+def address_of(place: str) -> str:
+    before, mark, query = place.partition("?")
+    return f"{before}/mine{mark}{query}"
+
+
+def add_epoch(folder: SweepFolder, epoch: int) -> None:
+    runs = two_by_two_runs()
+    with Ledger.create_or_open(folder.ledger) as ledger:
+        ledger.record([attempt_of(runs)], [row_of(runs[0], epoch)], {})
+
+
+def frames(folder: SweepFolder) -> list[pd.DataFrame]:
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        return [runs_frame(ledger), epochs_frame(ledger)]
+
+
+def publish(folder: SweepFolder, place: str) -> list[str]:
+    said: list[str] = []
+    with published(folder, storage_of(place), said.append):
+        pass
+    return said
+
+
+def test_another_machine_gets_the_record_as_it_was(folder: SweepFolder, place: str, tmp_path: Path) -> None:
+    assert publish(folder, place) == []
+    add_epoch(folder, 2)
+    publish(folder, place)
+    there, storage = fetch(address_of(place), tmp_path / "elsewhere")
+    assert storage == place
+    assert (there.path, there.spec.read_text()) == (tmp_path / "elsewhere" / "mine", SPEC)
+    for mine, theirs in zip(frames(folder), frames(there), strict=True):
+        pd.testing.assert_frame_equal(mine, theirs)
+    names = storage_of(place).names()
+    assert [name[:13] for name in names if name.startswith("ledger-")] == ["ledger-000001", "ledger-000002"]
+    assert DRIVER not in names
+    assert json.loads(storage_of(place).read("status.json") or b"")["epochs_done"] == 2
+
+
+def test_the_first_machine_does_not_go_on_from_what_the_second_has_left_behind(
+    folder: SweepFolder, place: str, tmp_path: Path
+) -> None:
+    publish(folder, place)
+    there, _ = fetch(address_of(place), tmp_path / "elsewhere")
+    add_epoch(there, 2)
+    publish(there, place)
+    with pytest.raises(LedgerError, match=r"holds a state of the sweep 'mine' that .* has not"):
+        publish(folder, place)
+    with pytest.raises(SweepFolderError, match="is there already, in another state"):
+        fetch(address_of(place), folder.runs_dir)
+    assert fetch(address_of(place), there.runs_dir)[0].path == there.path  # up to date: nothing is fetched
+    publish(there, place)
+
+
+def test_a_ledger_that_was_changed_on_the_way_is_not_believed(folder: SweepFolder, place: str, tmp_path: Path) -> None:
+    publish(folder, place)
+    (ledger,) = [name for name in storage_of(place).names() if name.startswith("ledger-")]
+    storage_of(place).write(ledger, b"something else")
+    with pytest.raises(StorageError, match="its newest ledger is missing or damaged"):
+        fetch(address_of(place), tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere" / "mine").exists()
+
+
+@pytest.mark.parametrize("planted", [b"{", b"[]", b'{"ledger": "../../x", "sequence": "a"}', b"\xff"])
+def test_a_planted_pointer_leads_nowhere(planted: bytes, place: str, tmp_path: Path) -> None:
+    storage_of(place).write(POINTER, planted)
+    with pytest.raises(StorageError):
+        fetch(address_of(place), tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere" / "mine").exists()
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from sweep import snapshot
+from sweep.folder.paths import SweepFolder
+from trainables.storage.interface import Storage
+snapshot.BEAT_SECONDS = 0.2
+with snapshot.published(SweepFolder(Path(sys.argv[1]), "mine"), Storage.open(sys.argv[2], 5.0).below("mine"), print):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_driver_is_refused_while_the_first_lives_and_takes_over_when_it_is_killed(
+    folder: SweepFolder, place: str
+) -> None:
+    command = [sys.executable, "-c", HOLD, str(folder.runs_dir), place]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        try:
+            assert first.stdout is not None
+            assert first.stdout.readline() == "held\n"
+            with pytest.raises(LedgerError, match=rf"another driver is at work \(pid {first.pid} on "):
+                publish(folder, place)
+        finally:
+            first.kill()
+    assert DRIVER in storage_of(place).names()
+    assert publish(folder, place) == []  # a process of this machine that is no more is not waited for
+    assert DRIVER not in storage_of(place).names()
+
+
+def test_a_driver_on_another_machine_that_is_silent_is_taken_for_gone(
+    folder: SweepFolder, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "SILENT_SECONDS", 1.5)
+    record = {"host": "far-away", "pid": 7, "since": "today", "token": "theirs", "beat": time.time()}
+    storage_of(place).write(DRIVER, json.dumps(record).encode())
+    (said,) = publish(folder, place)
+    assert said.startswith("pid 7 on far-away since today may drive this sweep; listening")
+
+
+def test_a_driver_that_published_and_went_while_it_was_listened_for_is_not_overwritten(
+    folder: SweepFolder, place: str, tmp_path: Path
+) -> None:
+    publish(folder, place)
+    record = {"host": "far-away", "pid": 7, "since": "today", "token": "theirs", "beat": time.time()}
+    storage_of(place).write(DRIVER, json.dumps(record).encode())
+    left: list[dict[str, bytes | None]] = []
+
+    def go_on_and_end(text: str) -> None:
+        storage_of(place).delete(DRIVER)
+        there, _ = fetch(address_of(place), tmp_path / "elsewhere")
+        add_epoch(there, 2)
+        publish(there, place)
+        left.append(contents(place))
+
+    with pytest.raises(LedgerError, match=r"holds a state of the sweep 'mine' that .* has not"), ExitStack() as stack:
+        stack.enter_context(published(folder, storage_of(place), go_on_and_end))
+    assert [contents(place)] == left
+
+
+def test_a_driver_that_was_taken_over_ends_and_publishes_nothing(
+    folder: SweepFolder, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "BEAT_SECONDS", 0.1)
+    storage = storage_of(place)
+    stolen = {"host": socket.gethostname(), "pid": 1, "since": "now", "token": "theirs", "beat": time.time()}
+    until = time.monotonic() + PATIENCE_SECONDS
+    with ExitStack() as stack:
+        stack.enter_context(pytest.raises(LedgerError, match=r"pid 1 on .* has taken the sweep over; this one ends"))
+        mine = stack.enter_context(published(folder, storage, lambda text: None))
+        while time.monotonic() < until:
+            storage.write(DRIVER, json.dumps(stolen).encode())  # again: a beat may have come in between
+            time.sleep(0.05)
+            mine.check()
+    assert json.loads(storage.read(DRIVER) or b"")["token"] == "theirs"
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_driver_that_slept_while_it_was_taken_over_leaves_its_successors_record_alone(
+    folder: SweepFolder, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    """It never looked meanwhile; its successor is still at work, or has come and gone."""
+    publish(folder, place)
+    monkeypatch.setattr(snapshot, "BEAT_SECONDS", 1e6)
+    with ExitStack() as stack:
+        stack.enter_context(pytest.raises(LedgerError, match="has taken the sweep over; this one ends"))
+        mine = stack.enter_context(published(folder, storage_of(place), lambda text: None))
+        storage_of(place).delete(DRIVER)  # as if it had been silent for too long
+        there, _ = fetch(address_of(place), tmp_path / "elsewhere")
+        add_epoch(there, 2)
+        publish(there, place)
+        if not gone:
+            other = {"host": "far-away", "pid": 1, "since": "now", "token": "theirs", "beat": time.time()}
+            storage_of(place).write(DRIVER, json.dumps(other).encode())
+        before = contents(place)
+        add_epoch(folder, 3)
+        with pytest.raises(LedgerError):
+            mine.publish()
+    assert contents(place) == before
+
+
+def contents(place: str) -> dict[str, bytes | None]:
+    storage = storage_of(place)
+    return {name: storage.read(name) for name in storage.names()}
+
+
+def test_a_name_that_was_taken_away_is_signed_again(
+    folder: SweepFolder, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "BEAT_SECONDS", 0.1)
+    storage = storage_of(place)
+    with published(folder, storage, lambda text: None) as mine:
+        before = json.loads(storage.read(DRIVER) or b"")["token"]
+        storage.delete(DRIVER)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while (found := storage.read(DRIVER)) is None and time.monotonic() < until:
+            time.sleep(0.05)
+        mine.check()
+        assert json.loads(found or b"")["token"] == before
+
+
+def test_the_beat_goes_on_while_a_ledger_is_uploaded_and_whatever_goes_wrong_is_told(
+    folder: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upload takes longer than the sweep; then the ledger is no ledger any more."""
+    monkeypatch.setattr(snapshot, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(snapshot, "PUBLISH_SECONDS", 0.0)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def copy_slowly(source: Path, target: Path) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        raise ValueError("no ledger")
+
+    monkeypatch.setattr(snapshot, "copy_ledger", copy_slowly)
+    said: list[str] = []
+    storage = storage_of(str(tmp_path / "shared"))
+    until = time.monotonic() + PATIENCE_SECONDS
+    with published(folder, storage, said.append):
+        assert begun.wait(PATIENCE_SECONDS)
+        before = storage.read(DRIVER)
+        while storage.read(DRIVER) == before and time.monotonic() < until:
+            time.sleep(0.05)
+        assert storage.read(DRIVER) != before
+        go_on.set()
+        while not said and time.monotonic() < until:
+            time.sleep(0.05)
+    assert said[0] == "no ledger; training goes on, and this is tried again"
+    assert DRIVER in storage.names()
+
+
+def test_a_storage_that_is_away_is_told_once_and_the_record_is_published_when_it_is_back(
+    folder: SweepFolder, server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(snapshot, "PUBLISH_SECONDS", 0.0)
+    said: list[str] = []
+    storage = Storage.open(server.uri(BUCKET, "away"), 0.3).below("mine")
+    until = time.monotonic() + PATIENCE_SECONDS
+    with published(folder, storage, said.append):
+        server.go_away()
+        try:
+            while not said and time.monotonic() < until:
+                time.sleep(0.05)
+            add_epoch(folder, 2)
+        finally:
+            server.come_back()
+        while len(said) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+    assert "did not answer as it should" in said[0]
+    assert said[0].endswith("training goes on, and this is tried again")
+    assert said[1:] == ["the storage answers again; the record is published there"]
+    assert json.loads(storage.read("status.json") or b"")["epochs_done"] == 2

@@ -1,0 +1,179 @@
+"""What the screen says of a sweep is what the trials have reported, at the rate since this start."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from search_spaces import Run
+from sweep.planning.plan import Pack
+from sweep.progress.live_view import PLAIN_SECONDS, Progress
+from sweep.folder.status import duration
+from tests.builders import row_of, two_by_two_runs
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, "0 s"), (0.4, "0 s"), (45, "45 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (60, "1 min 00 s"),
+        (200, "3 min 20 s"), (3599, "59 min 59 s"), (3599.7, "1 h 00 min"),
+        (7500, "2 h 05 min"), (90000, "25 h 00 min"),
+    ],
+)  # fmt: skip
+def test_a_duration_is_told_in_two_units(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Screen:
+    """Four runs of ten epochs, in two packs of two, and what is printed about them."""
+
+    def __init__(self, statuses: Mapping[str, str] | None = None, epochs_done: Mapping[str, int] | None = None) -> None:
+        self.runs: list[Run] = two_by_two_runs()
+        self.first, self.second = Pack(tuple(self.runs[:2])), Pack(tuple(self.runs[2:]))
+        self.clock, self.text = Clock(), io.StringIO()
+        self.labels = {run.run_id: f"run {i}" for i, run in enumerate(self.runs)}
+        console = Console(file=self.text, width=300)
+        self.progress = Progress(self.runs, statuses or {}, 10, epochs_done or {}, self.labels, console, self.clock)
+
+    def report(self, pack: Pack, epoch: int, **measured: Any) -> None:
+        said = {"fresh": True, "done": False, "diverged": {}}
+        said |= {key: measured.pop(key) for key in list(measured) if key in said}
+        rows = [row_of(run, epoch, **measured) for run in pack.runs]
+        self.progress.reported(pack, rows, said.pop("diverged"), **said)
+
+
+def test_before_the_first_report_nothing_is_promised() -> None:
+    screen = Screen()
+    assert screen.progress.line() == "0 of 4 runs done, 0 running, 0 % of the epochs"
+
+
+def test_the_line_counts_runs_by_how_they_stand() -> None:
+    screen = Screen()
+    second = screen.runs[1].run_id
+    screen.progress.started(screen.first)
+    assert screen.progress.line().startswith("0 of 4 runs done, 2 running, 0 %")
+    screen.report(screen.first, 10, diverged={second: 3}, done=True)
+    assert [screen.progress.count(word) for word in ("done", "diverged", "running", "pending")] == [1, 1, 0, 2]
+    screen.progress.started(screen.second)
+    screen.progress.failed(screen.second, ["ValueError: no"], "a/b.log")
+    assert screen.progress.line().startswith("1 of 4 runs done, 0 running, 1 diverged, 2 failed, 100 % of the epochs")
+    assert screen.text.getvalue().splitlines() == [
+        "diverged: run 1 in epoch 3; the rest of its pack goes on",
+        "failed: run 2, run 3",
+        "  ValueError: no",
+        "  the whole traceback: a/b.log",
+    ]
+
+
+def test_a_diverged_run_is_told_once_and_is_never_done() -> None:
+    screen = Screen()
+    lost = screen.runs[0].run_id
+    screen.report(screen.first, 3, diverged={lost: 3})
+    screen.report(screen.first, 4, diverged={lost: 3}, done=True)
+    assert screen.text.getvalue().count("diverged") == 1
+    assert (screen.progress.count("diverged"), screen.progress.count("done")) == (1, 1)
+
+
+def test_a_pack_that_starts_again_does_not_undo_what_is_finished() -> None:
+    """A pack that is taken up brings its finished members along."""
+    runs = two_by_two_runs()
+    screen = Screen({runs[0].run_id: "done", runs[1].run_id: "interrupted"})
+    screen.progress.started(screen.first)
+    assert (screen.progress.count("done"), screen.progress.count("running")) == (1, 1)
+    screen.progress.failed(screen.first, [], "log")
+    assert (screen.progress.count("done"), screen.progress.count("failed")) == (1, 1)
+
+
+def test_the_share_is_that_of_the_epochs_that_are_behind_us() -> None:
+    """Of 4 × 10: one run done, one diverged in its third epoch and over, 4 and more than 10 on record."""
+    runs = two_by_two_runs()
+    statuses = {runs[0].run_id: "done", runs[1].run_id: "diverged"}
+    epochs = {runs[0].run_id: 10, runs[1].run_id: 3, runs[2].run_id: 4, runs[3].run_id: 12}
+    assert Screen(statuses, epochs).progress.share == pytest.approx((10 + 10 + 4 + 10) / 40)
+
+
+def test_the_time_left_is_what_is_left_at_the_rate_so_far() -> None:
+    """Two runs × five epochs in 50 s: 0.2 run-epochs a second, and 30 of 40 left take 150 s."""
+    screen = Screen()
+    for epoch in range(1, 6):
+        screen.clock.now += 10
+        screen.report(screen.first, epoch)
+    assert screen.progress.rate == pytest.approx(0.2)
+    assert screen.progress.seconds_left == pytest.approx(150)
+    assert "25 % of the epochs, 0.20 run-epochs/s, about 2 min 30 s left" in screen.progress.line()
+
+
+def test_the_time_left_falls_between_reports_and_never_below_nothing() -> None:
+    screen = Screen()
+    screen.clock.now += 10
+    screen.report(screen.first, 1)  # 2 of 40 in 10 s: 190 s are left
+    screen.clock.now += 40
+    assert screen.progress.seconds_left == pytest.approx(150)
+    assert screen.progress.rate == pytest.approx(0.2)
+    screen.clock.now += 1e6
+    assert screen.progress.seconds_left == 0
+
+
+def test_rows_out_of_a_checkpoint_count_as_done_but_not_as_trained() -> None:
+    """Five epochs are there at once; the rate is that of the one that was trained, and no less is left for it."""
+    screen = Screen()
+    for epoch in range(1, 6):
+        screen.report(screen.first, epoch, fresh=False)
+    assert screen.progress.share == pytest.approx(10 / 40)
+    assert "left" not in screen.progress.line()
+    screen.clock.now += 10
+    screen.report(screen.first, 6)
+    assert screen.progress.rate == pytest.approx(0.2)
+    assert screen.progress.seconds_left == pytest.approx((40 - 12) / 0.2)
+
+
+def test_an_epoch_that_is_reported_again_does_not_take_progress_back() -> None:
+    runs = two_by_two_runs()
+    screen = Screen(epochs_done={run.run_id: 8 for run in runs})
+    screen.report(screen.first, 2, fresh=False)
+    assert screen.progress.share == pytest.approx(0.8)
+
+
+def test_the_best_so_far_is_the_highest_validation_accuracy_and_its_run() -> None:
+    screen = Screen()
+    assert "best" not in screen.progress.line()
+    screen.report(Pack((screen.runs[0],)), 1, val_acc=30.0, test_acc=99.0)
+    screen.report(Pack((screen.runs[2],)), 1, val_acc=41.25)
+    screen.report(Pack((screen.runs[1],)), 1, val_acc=None)
+    screen.report(Pack((screen.runs[3],)), 1, val_acc=41.25)
+    screen.report(Pack((screen.runs[2],)), 2, val_acc=12.0)
+    assert screen.progress.line().endswith("best so far 41.25 % validation accuracy (run 2)")
+
+
+def test_off_a_terminal_a_plain_line_is_printed_once_in_a_while() -> None:
+    screen = Screen()
+    with screen.progress:
+        for _ in range(30):
+            screen.clock.now += PLAIN_SECONDS / 10
+            screen.progress.tick()
+    lines = screen.text.getvalue().splitlines()
+    assert lines == ["0 of 4 runs done, 0 running, 0 % of the epochs"] * 3
+
+
+def test_text_of_others_is_printed_as_it_is() -> None:
+    """An error may hold what rich would take for markup, or be longer than the screen is wide."""
+    screen = Screen()
+    error = "KeyError: '[/bold] [red]'" + "x" * 500
+    screen.progress.retried(screen.first, error)
+    (line,) = screen.text.getvalue().splitlines()
+    assert error in line
+    assert screen.first.pack_id in line

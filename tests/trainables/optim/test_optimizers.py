@@ -1,0 +1,93 @@
+"""The registry holds what can train a pack, and parameters are held against each class's own signature."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+
+from search_spaces.errors import SpecError, UnknownNameError
+from trainables.optim.optimizers import OPTIMIZERS, UNSUITABLE, build_optimizer, complete_optimizer, optimizer_class
+
+
+def test_every_class_of_torch_optim_is_registered_or_has_a_reason() -> None:
+    classes = {
+        name
+        for name, value in vars(torch.optim).items()
+        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and name != "Optimizer"
+    }
+    assert set(OPTIMIZERS) | set(UNSUITABLE) >= classes
+    assert not set(OPTIMIZERS) & set(UNSUITABLE)
+
+
+@pytest.mark.parametrize("name", [name for name in UNSUITABLE if hasattr(torch.optim, name)])
+def test_an_unsuitable_optimizer_says_why(name: str) -> None:
+    with pytest.raises(SpecError, match=rf"^optimizer: {name} cannot train a pack: .*; valid: ASGD, "):
+        optimizer_class(name, "optimizer")
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_completed_parameters_are_the_classs_own_defaults(name: str) -> None:
+    parameter = torch.nn.Parameter(torch.zeros(2, 2))
+    ours = build_optimizer(name, complete_optimizer(name, {}, "optimizer"), [parameter], "optimizer")
+    theirs = OPTIMIZERS[name]([parameter])
+    assert ours.defaults == theirs.defaults
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "told"),
+    [
+        ("SGD", {"lr": 0.1, "mometum": 0.9}, "optimizer.mometum: unknown parameter; valid: dampening = 0, lr = 0.001"),
+        ("SGD", {"lr": 0}, "optimizer.lr: 0; a learning rate is above 0"),
+        ("Adam", {"lr": -1.0}, "optimizer.lr: -1.0; a learning rate is above 0"),
+        ("SGD", {"lr": "fast"}, "optimizer.lr: 'fast'; a number (default 0.001)"),
+        ("SGD", {"nesterov": 1}, "optimizer.nesterov: 1; true or false"),
+        ("Adam", {"betas": 0.9}, "optimizer.betas: 0.9; 2 numbers in a list (default [0.9, 0.999])"),
+        ("Adam", {"betas": [0.9]}, "optimizer.betas: [0.9]; 2 numbers in a list"),
+        ("SGD", {"lr": "0.1 lr"}, "optimizer.lr: '0.1 lr'; a number"),
+        ("Rprop", {"etas": ["0.5 epochs"]}, "optimizer.etas: ['0.5 epochs']; 2 numbers in a list"),
+        ("SGD", {"foreach": True}, "optimizer.foreach: unknown parameter"),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_named(name: str, params: dict[str, object], told: str) -> None:
+    with pytest.raises(SpecError) as error:
+        complete_optimizer(name, params, "optimizer")
+    assert str(error.value).startswith(told)
+    assert "\n" not in str(error.value)
+
+
+def test_what_the_class_refuses_is_told_in_its_words() -> None:
+    full = complete_optimizer("SGD", {"lr": 0.1, "nesterov": True}, "optimizer")
+    with pytest.raises(SpecError, match=r"SGD\(.*nesterov=True.*\): Nesterov momentum requires a momentum"):
+        build_optimizer("SGD", full, [torch.nn.Parameter(torch.zeros(1))], "optimizer")
+
+
+def test_a_beta_of_zero_is_a_number_like_any_other() -> None:
+    full = complete_optimizer("Adam", {"betas": [0, 0.999]}, "optimizer")
+    optimizer = build_optimizer("Adam", full, [torch.nn.Parameter(torch.zeros(1))], "optimizer")
+    assert optimizer.defaults["betas"] == (0.0, 0.999)
+
+
+def test_an_unknown_optimizer_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown optimizer 'Adan' \(did you mean Adam\?\); valid: ASGD, "):
+        optimizer_class("Adan", "optimizer")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("no_such_module:X", "cannot import"),
+        ("numpy:Nothing", "unknown attribute of numpy"),
+        ("torch:Tensor", "is no torch.optim.Optimizer"),
+        ("collections:Counter", "'collections:Counter' is Python's own"),
+        (":X", "cannot import"),
+    ],
+)
+def test_a_third_partys_name_must_lead_to_an_optimizer(name: str, told: str) -> None:
+    with pytest.raises((SpecError, UnknownNameError), match=told):
+        optimizer_class(name, "optimizer")
+
+
+def test_a_third_partys_optimizer_is_taken_by_its_path() -> None:
+    assert optimizer_class("torch.optim:AdamW", "optimizer") is torch.optim.AdamW

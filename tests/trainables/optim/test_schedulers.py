@@ -1,0 +1,240 @@
+"""A schedule gives each batch the rate that PyTorch's scheduler gives it, with a warm-up before any of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+from search_spaces import Configuration
+from search_spaces.errors import SpecError, UnknownNameError
+from trainables.optim.validation import complete_configuration
+from trainables.optim.schedulers import SCHEDULERS, Schedule, complete_scheduler
+
+EPOCHS, STEPS, LR = 6, 5, 0.4
+
+PARAMS: dict[str, dict[str, Any]] = {
+    "StepLR": {"step_size": 2},
+    "MultiStepLR": {"milestones": [2, 4]},
+    "ExponentialLR": {"gamma": 0.9},
+    "LambdaLR": {"lr_lambda": "inverse_time"},
+    "LinearLR": {"total_iters": 4},
+    "CosineAnnealingWarmRestarts": {"T_0": 2},
+    "CyclicLR": {"step_size_up": 7, "mode": "triangular2"},
+    "ReduceLROnPlateau": {"patience": 1, "factor": 0.5},
+}
+
+
+def sgd(momentum: float = 0.9) -> torch.optim.Optimizer:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    return torch.optim.SGD([parameter], lr=LR, momentum=momentum)
+
+
+def resolved(name: str, warmup: float = 0, **params: Any) -> dict[str, Any]:
+    raw = Configuration("SGD", {"lr": LR, "momentum": 0.9}, name, params, warmup)
+    return dict(complete_configuration(raw, EPOCHS, STEPS, "test").scheduler_params)
+
+
+def val_loss(epoch: int) -> float:
+    """Falls, and then stays: a plateau."""
+    return max(1.0, 3.0 - epoch)
+
+
+def rates(name: str, params: dict[str, Any], warmup_steps: int = 0) -> list[float]:
+    """The rate of every batch, as the training loop would use it."""
+    optimizer = sgd()
+    schedule = Schedule(name, params, optimizer, warmup_steps)
+    used = []
+    for epoch in range(EPOCHS):
+        for _ in range(STEPS):
+            used.append(schedule.lr)
+            optimizer.step()
+            schedule.after_batch()
+        schedule.after_epoch(val_loss(epoch))
+    return used
+
+
+def by_hand(name: str, params: dict[str, Any]) -> list[float]:
+    """The same by an ordinary PyTorch loop."""
+    optimizer = sgd()
+    keywords = dict(params)
+    if name == "LambdaLR":
+        keywords = {"lr_lambda": lambda epoch: 1 / (1 + 0.1 * epoch)}
+    scheduler = getattr(lr_scheduler, name)(optimizer, **keywords)
+    used = []
+    for epoch in range(EPOCHS):
+        for _ in range(STEPS):
+            used.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            if SCHEDULERS[name].stepped == "batch":
+                scheduler.step()
+        if SCHEDULERS[name].stepped == "val_loss":
+            scheduler.step(val_loss(epoch))
+        elif SCHEDULERS[name].stepped == "epoch":
+            scheduler.step()
+    return used
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_registered_scheduler_gives_pytorchs_own_rates(name: str) -> None:
+    params = resolved(name, **PARAMS.get(name, {}))
+    ours = rates(name, params)
+    assert ours == pytest.approx(by_hand(name, params), rel=1e-12)
+    assert len(set(ours)) > 1
+
+
+def test_without_a_scheduler_the_rate_is_constant() -> None:
+    assert rates("none", {}) == [LR] * (EPOCHS * STEPS)
+
+
+@pytest.mark.parametrize("name", ["none", *SCHEDULERS])
+def test_a_warm_up_rises_linearly_and_then_the_scheduler_begins(name: str) -> None:
+    """Over one epoch: (t + 1)/W of the first rate; after it, what the scheduler alone gives."""
+    params = {} if name == "none" else resolved(name, warmup=1, **PARAMS.get(name, {}))
+    if name == "OneCycleLR":
+        params["total_steps"] = EPOCHS * STEPS  # what the schedule alone takes
+    alone = rates(name, params)
+    ours = rates(name, params, warmup_steps=STEPS)
+    assert ours[:STEPS] == pytest.approx([alone[0] * (t + 1) / STEPS for t in range(STEPS)])
+    if name == "ReduceLROnPlateau":  # sees the losses of its own epochs, which are others
+        assert ours[STEPS] == alone[0]
+        assert ours[-1] < alone[0]
+    else:
+        assert ours[STEPS:] == pytest.approx(alone[:-STEPS], rel=1e-12)
+
+
+def test_one_cycle_momentum_is_cycled_too() -> None:
+    optimizer = sgd()
+    Schedule("OneCycleLR", resolved("OneCycleLR"), optimizer, 0)
+    assert optimizer.param_groups[0]["momentum"] == 0.95
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "epochs", "expected"),
+    [
+        ("CosineAnnealingLR", {}, 50, {"T_max": 50}),
+        ("StepLR", {"step_size": "0.3 epochs"}, 50, {"step_size": 15}),
+        ("StepLR", {"step_size": "0.3 epochs"}, 3, {"step_size": 1}),
+        ("MultiStepLR", {"milestones": ["0.5 epochs", "0.8 epochs"]}, 50, {"milestones": [25, 40]}),
+        ("MultiStepLR", {"milestones": ["0.5 epochs", "0.8 epochs"]}, 3, {"milestones": [2, 3]}),
+        ("CyclicLR", {"step_size_up": "0.02841 steps"}, 50, {"step_size_up": 500, "base_lr": 0.1 * LR, "max_lr": 0.4}),
+        ("OneCycleLR", {}, 50, {"total_steps": 17_600, "max_lr": 0.4}),
+    ],
+)
+def test_expressions_follow_the_length_of_the_sweep(
+    name: str, params: dict[str, Any], epochs: int, expected: dict[str, Any]
+) -> None:
+    raw = Configuration("SGD", {"lr": LR, "momentum": 0.9}, name, params)
+    found = complete_configuration(raw, epochs, 352, "test").scheduler_params
+    assert {key: found[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name", "params", "told"),
+    [
+        ({}, "StepLR", {}, "scheduler.step_size: missing; it has no default"),
+        ({}, "StepLR", {"step_size": 0}, "scheduler.step_size: 0; a whole number, at least 1"),
+        ({}, "StepLR", {"step_size": 1.5}, "scheduler.step_size: 1.5; a whole number, at least 1"),
+        ({}, "StepLR", {"step": 3}, "scheduler.step: unknown parameter; valid: gamma = 0.1, step_size = (required)"),
+        ({}, "MultiStepLR", {"milestones": [4, 2]}, "scheduler.milestones: [4, 2]; whole epochs that rise"),
+        ({}, "MultiStepLR", {"milestones": []}, "scheduler.milestones: []; whole epochs that rise"),
+        (
+            {},
+            "LambdaLR",
+            {"lr_lambda": "inverse"},
+            "scheduler: unknown lr_lambda 'inverse' (did you mean inverse_time?)",
+        ),
+        ({}, "LambdaLR", {"lr_lambda": "numpy:pi"}, "is no plain function"),
+        ({}, "LambdaLR", {"lr_lambda": [[1]]}, "unknown lr_lambda [[1]]"),
+        ({"momentum": 0.0}, "CyclicLR", {}, "scheduler.cycle_momentum: true, but optimizer.momentum is 0"),
+        ({"momentum": 0.0}, "OneCycleLR", {}, "scheduler.cycle_momentum: true, but optimizer.momentum is 0"),
+        ({}, "none", {"gamma": 1}, "scheduler.gamma: unknown parameter"),
+        ({}, "CosineLR", {}, "scheduler: unknown scheduler 'CosineLR'"),
+        ({}, "CosineAnnealingLR", {"T_max": "half"}, "scheduler.T_max: 'half'; a number"),
+        ({}, "CosineAnnealingLR", {"T_max": 0}, "scheduler.T_max: 0; a whole number, at least 1"),
+        ({}, "OneCycleLR", {"total_steps": 3}, 'scheduler.total_steps: 3, the sweep takes 30; say "steps"'),
+        ({}, "OneCycleLR", {"max_lr": -1}, "scheduler.max_lr: -1; a rate above 0"),
+        ({}, "CyclicLR", {"base_lr": 0.5, "max_lr": 0.1}, "scheduler.max_lr: 0.1; a rate above base_lr 0.5"),
+        ({}, "CyclicLR", {"base_lr": -0.5}, "scheduler CyclicLR: comes to a learning rate of -0.5; 0 or more"),
+        ({}, "ExponentialLR", {"gamma": "3 epochs"}, "scheduler.gamma: '3 epochs'; a number"),
+        ({}, "ExponentialLR", {"gamma": 1e300}, "scheduler ExponentialLR: comes to a learning rate of 4e+299"),
+        ({}, "StepLR", {"step_size": 2, "gamma": -1}, "scheduler StepLR: comes to a learning rate of -0.4; 0 or more"),
+        ({}, "LambdaLR", {"lr_lambda": "inverse_time", "decay": -1}, "scheduler LambdaLR: breaks off: float division"),
+        ({}, "LambdaLR", {"lr_lambda": "inverse_time", "decay": -2}, "scheduler LambdaLR: comes to a learning rate of"),
+        ({}, "CosineAnnealingLR", {"eta_min": -1}, "scheduler CosineAnnealingLR: comes to a learning rate of -0.3;"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused_with_key_and_value(
+    optimizer: dict[str, Any], name: str, params: dict[str, Any], told: str
+) -> None:
+    raw = Configuration("SGD", {"lr": LR, "momentum": 0.9} | optimizer, name, params)
+    with pytest.raises((SpecError, UnknownNameError)) as error:
+        complete_configuration(raw, EPOCHS, STEPS, "spec.toml")
+    assert told in str(error.value)
+    assert str(error.value).startswith("spec.toml")
+    assert "\n" not in str(error.value)
+
+
+def down_to_zero(epoch: int) -> float:
+    """Reaches 0 in the last epoch; would be below it in the next one, which is never trained."""
+    return 1 - epoch / (EPOCHS - 1)
+
+
+@pytest.mark.parametrize("warmup", [0, 0.5, 1])
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("OneCycleLR", {"anneal_strategy": "linear"}),
+        ("OneCycleLR", {"three_phase": True}),
+        ("CyclicLR", {"base_lr": 0.0, "max_lr": 0.1}),
+        ("LambdaLR", {"lr_lambda": "tests.trainables.optim.test_schedulers:down_to_zero"}),
+        ("LambdaLR", {"lr_lambda": "polynomial"}),
+        ("PolynomialLR", {"power": 2.0}),
+        ("CosineAnnealingLR", {"T_max": 1}),
+        ("CosineAnnealingLR", {"T_max": 3, "eta_min": 0.01}),
+        ("CosineAnnealingWarmRestarts", {"T_0": 1}),
+        ("ReduceLROnPlateau", {"patience": 0, "min_lr": 0.01}),
+        ("StepLR", {"step_size": 100}),
+    ],
+)
+def test_a_schedule_whose_rates_are_all_usable_is_taken(name: str, params: dict[str, Any], warmup: float) -> None:
+    """Also where PyTorch would go below 0 one step past the end: OneCycleLR does, on its straight line."""
+    used = rates(name, resolved(name, warmup, **params), round(warmup * STEPS))
+    assert min(used) >= 0
+
+
+def test_a_function_of_ones_own_is_taken_by_its_path() -> None:
+    params = complete_scheduler("LambdaLR", {"lr_lambda": "tests.trainables.optim.test_schedulers:val_loss"}, "scheduler")
+    assert rates("LambdaLR", params)[0] == LR * 3.0
+
+
+@pytest.mark.parametrize("cut", [3, 5, 12, 17])
+@pytest.mark.parametrize("warmup", [0, 7])
+@pytest.mark.parametrize("name", ["none", *SCHEDULERS])
+def test_a_schedule_goes_on_from_its_state(name: str, warmup: int, cut: int, tmp_path: Any) -> None:
+    """After any batch, through a file that is read without pickle."""
+    params = {} if name == "none" else resolved(name, warmup=warmup / STEPS, **PARAMS.get(name, {}))
+
+    def steps(schedule: Schedule, optimizer: torch.optim.Optimizer, first: int, last: int) -> list[float]:
+        used = []
+        for t in range(first, last):
+            used.append(schedule.lr)
+            optimizer.step()
+            schedule.after_batch()
+            if (t + 1) % STEPS == 0:
+                schedule.after_epoch(val_loss(t // STEPS))
+        return used
+
+    optimizer = sgd()
+    whole = Schedule(name, params, optimizer, warmup)
+    steps(whole, optimizer, 0, cut)
+    torch.save({"schedule": whole.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "state")
+    state = torch.load(tmp_path / "state", weights_only=True)
+    fresh = sgd()
+    again = Schedule(name, params, fresh, warmup)
+    again.load_state_dict(state["schedule"])
+    fresh.load_state_dict(state["optimizer"])
+    assert steps(again, fresh, cut, EPOCHS * STEPS - 1) == steps(whole, optimizer, cut, EPOCHS * STEPS - 1)

@@ -1,0 +1,195 @@
+"""Files in a folder or a bucket: whole or not there, tried again while a fault may pass, told in a line when not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from moto import settings
+
+from search_spaces.errors import SpecError, StorageError
+from tests.trainables.s3_server import BUCKET, S3Server
+from trainables.storage.interface import Storage
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:moto.*|botocore.*|werkzeug.*")
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def storage(request: pytest.FixtureRequest, server: S3Server, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return Storage.open(str(tmp_path / "shared"))
+    return Storage.open(server.uri(BUCKET, f"sweeps/{request.node.name.partition('[')[0]}"))
+
+
+def test_what_was_written_is_read_listed_and_deleted(storage: Storage) -> None:
+    assert storage.read("a/b") is None
+    assert storage.names("a") == []
+    for name, content in (("a/b", b"one"), ("a/b", b"two"), ("a/c", b""), ("d", b"\0" * 3_000_000)):
+        storage.write(name, content)
+        assert storage.read(name) == content
+    assert storage.names("a") == ["b", "c"]
+    assert storage.names() == ["d"]
+    assert storage.below("a").read("b") == b"two"
+    storage.delete("a/b")
+    storage.delete("a/b")
+    assert storage.names("a") == ["c"]
+    assert storage.read("a") is None  # a folder is no file
+    storage.prove()
+
+
+@pytest.mark.parametrize("name", ["../out", "a/../../out", "/etc/passwd", "", ".hidden", "a//b", "a\n", "a/./b", "~x"])
+def test_no_name_leads_out(storage: Storage, name: str) -> None:
+    for act in (storage.read, storage.delete, storage.below, lambda name: storage.write(name, b"")):
+        with pytest.raises(StorageError, match="cannot name a file"):
+            act(name)
+
+
+def test_the_bucket_holds_what_another_client_finds_there(server: S3Server) -> None:
+    Storage.open(server.uri(BUCKET, "mine/deep")).write("x/y.bin", b"content")
+    found = server.client().get_object(Bucket=BUCKET, Key="mine/deep/x/y.bin")
+    assert found["Body"].read() == b"content"
+
+
+def test_a_write_that_is_called_off_leaves_the_old_content(storage: Storage) -> None:
+    storage.write("a", b"old")
+
+    def refuse() -> None:
+        raise LookupError("not mine")
+
+    with pytest.raises(LookupError):
+        storage.write("a", b"new", refuse)
+    assert storage.read("a") == b"old"
+    assert storage.names() == ["a"]
+
+
+def test_a_server_that_answers_500_for_a_while_is_asked_again(server: S3Server) -> None:
+    storage = Storage.open(server.uri(BUCKET, "five"))
+    for act in (
+        lambda: storage.write("a", b"1"),
+        lambda: storage.read("a"),
+        storage.names,
+        lambda: storage.delete("a"),
+    ):
+        failed = server.failed
+        server.fail_next(3)
+        act()
+        assert server.failed == failed + 3
+    assert storage.read("a") is None
+
+
+def test_a_large_file_is_whole_although_a_part_failed(server: S3Server) -> None:
+    """It goes up in parts; the second and third requests of it fail."""
+    storage, content = Storage.open(server.uri(BUCKET, "large")), os.urandom(12_000_000)
+    server.slow_next(1, 0)
+    server.fail_next(2)
+    storage.write("a", content)
+    assert storage.read("a") == content
+
+
+def test_a_server_that_is_slow_is_waited_for(server: S3Server) -> None:
+    storage = Storage.open(server.uri(BUCKET, "slow"))
+    server.slow_next(2, 1.0)
+    storage.write("a", b"1")
+    assert storage.read("a") == b"1"
+
+
+def test_a_server_that_is_gone_is_waited_for(server: S3Server) -> None:
+    storage = Storage.open(server.uri(BUCKET, "gone"))
+    storage.write("a", b"1")
+    server.go_away()
+    back = threading.Timer(3.0, server.come_back)
+    back.start()
+    storage.write("a", b"2")
+    back.join()
+    assert storage.read("a") == b"2"
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_where_nobody_answers_that_is_told_in_a_line(listens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that is closed, and one that takes every question and answers none."""
+    monkeypatch.setattr("trainables.storage.interface.SILENCE_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        if not listens:
+            silent.close()
+        storage = Storage.open(f"s3://here/x?endpoint_override=http://127.0.0.1:{port}", patience_seconds=1.0)
+        began = time.monotonic()
+        with pytest.raises(StorageError, match=r"^s3://here/x/a: did not answer as it should for 1 s") as told:
+            storage.write("a", b"1")
+        assert time.monotonic() - began < 30  # a bound for a hang
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_a_bucket_that_does_not_exist_is_told_at_once(server: S3Server) -> None:
+    with pytest.raises(StorageError, match=r"^s3://nowhere/sweeps/probe-[0-9a-f]+: there is no such bucket"):
+        Storage.open(server.uri("nowhere")).prove()
+
+
+def test_keys_that_are_not_known_or_have_no_right_are_told_at_once(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    iam = server.client("iam")
+    iam.create_user(UserName="nobody")
+    key = iam.create_access_key(UserName="nobody")["AccessKey"]
+    monkeypatch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on the server asks who it is
+    for access, secret, told in (
+        ("unknown", "x", "the server does not know this access key"),
+        (key["AccessKeyId"], "wrong", "the secret key is not that of the access key"),
+        (key["AccessKeyId"], key["SecretAccessKey"], "no right to use it"),
+    ):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", access)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+        with pytest.raises(StorageError, match=told) as error:
+            Storage.open(server.uri(BUCKET)).prove()
+        assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match=r"file/shared/a: (Not a directory|File exists)"):
+        Storage.open(str(tmp_path / "file" / "shared")).write("a", b"")
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("s3://key:secret@here/x", "credentials in an address are written down"),
+        ("s3://x", "cannot name a bucket"),
+        ("s3://UPPER/x", "cannot name a bucket"),
+        ("s3://here/x?allow_bucket_creation=1", "unknown option 'allow_bucket_creation'; valid: endpoint_override"),
+        ("hdfs://here/x", "a folder, or s3://bucket/prefix"),
+    ],
+)
+def test_an_address_that_cannot_be_is_refused(uri: str, told: str) -> None:
+    with pytest.raises(SpecError, match=told):
+        Storage.open(uri)
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from trainables.storage.interface import Storage
+storage = Storage.open(sys.argv[1])
+storage.write("a", b"old")
+os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+storage.write("a", b"new")
+"""
+
+
+def test_what_a_killed_writer_left_is_cleared(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(tmp_path)], cwd=ROOT, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    storage = Storage.open(str(tmp_path))
+    assert storage.read("a") == b"old"
+    assert len(list(tmp_path.iterdir())) == 2
+    assert storage.names() == ["a"]
+    storage.clear_unfinished()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -1,0 +1,157 @@
+"""Where training went: the plane that holds most of its path, and the loss on that plane.
+
+Li et al., *Visualizing the Loss Landscape of Neural Nets* (2018), section 7: PCA directions of the path itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from search_spaces.errors import SpecError
+from trainables.training.batches import Split
+from trainables.data.dataset import DataSet
+from trainables.training.loop import Assignment, Report, train
+from trainables.training.pack import evaluate
+from trainables.training.weight_snapshots import SavedWeights, unflattened
+from trainables.storage.interface import Storage
+
+Array = npt.NDArray[np.float64]
+Progress = Callable[[int, int], None]
+"""Called with what is done and with all that there is to do."""
+
+FEWEST_POINTS = 3
+NARROWEST = 0.35
+"""Least width of a surface, as a share of its length: a path that is nearly a line still has surroundings."""
+
+
+@dataclass(frozen=True)
+class Directions:
+    """A plane in weight space: where its (0, 0) lies, and its two orthonormal axes."""
+
+    origin: Array  # [P], the mean of the points
+    axes: Array  # [2, P]
+    explained: Array  # [2], share of the points' variance along each axis
+
+    def project(self, points: npt.NDArray[np.floating]) -> Array:
+        """Return the coordinates ``[n, 2]`` of the feet of ``points`` ``[n, P]``."""
+        return (np.asarray(points, np.float64) - self.origin) @ self.axes.T
+
+    def point(self, x: float, y: float) -> Array:
+        """Return the weights ``[P]`` at (x, y)."""
+        return self.origin + x * self.axes[0] + y * self.axes[1]
+
+
+def principal_directions(points: npt.NDArray[np.floating]) -> Directions:
+    """Return the plane nearest to ``points`` ``[n, P]``: centred PCA, in float64.
+
+    An axis points to where its farthest point lies, so that the same points give the same picture everywhere.
+
+    Raises:
+        SpecError: fewer than three points that differ, or weights that are not finite.
+    """
+    precise = np.asarray(points, np.float64)
+    if not np.isfinite(precise).all():
+        raise SpecError("trajectory", "weights that are not finite", "leave out the run that diverged")
+    different = len({row.tobytes() for row in precise})
+    if different < FEWEST_POINTS:
+        mend = f"a plane needs {FEWEST_POINTS}: keep weights more often, or train longer"
+        raise SpecError("trajectory", f"{different} different points of weights", mend)
+    origin = precise.mean(axis=0)
+    left, lengths, axes = np.linalg.svd(precise - origin, full_matrices=False)
+    farthest = left[np.abs(left[:, :2]).argmax(axis=0), [0, 1]]
+    signs = np.where(farthest < 0, -1.0, 1.0)
+    return Directions(origin, axes[:2] * signs[:, None], lengths[:2] ** 2 / np.sum(lengths**2))
+
+
+def path_lengths(points: npt.NDArray[np.floating]) -> tuple[Array, Array]:
+    """Return the path's length up to each of its ``points`` ``[n, P]``, and each one's distance from the first.
+
+    Both ``[n]``, in L2 over all weights, not in the plane.
+    """
+    precise = np.asarray(points, np.float64)
+    steps = np.linalg.norm(np.diff(precise, axis=0), axis=1)
+    return np.concatenate([[0.0], np.cumsum(steps)]), np.linalg.norm(precise - precise[0], axis=1)
+
+
+def surface_extent(path: Array, margin: float = 0.25, size: int = 21) -> tuple[Array, Array]:
+    """Return ``size`` values of x and of y that span ``path`` ``[n, 2]`` and ``margin`` of its extent on each side."""
+    low, high = path.min(axis=0), path.max(axis=0)
+    extent = np.maximum(high - low, NARROWEST * (high - low).max())
+    middle, half = (low + high) / 2, extent * (0.5 + margin)
+    xs, ys = (np.linspace(middle[axis] - half[axis], middle[axis] + half[axis], size) for axis in (0, 1))
+    return xs, ys
+
+
+def loss_surface(
+    directions: Directions, xs: Array, ys: Array, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64],
+    dtype: torch.dtype, device: torch.device, *, models_at_a_time: int = 8, on_progress: Progress | None = None,
+) -> Array:  # fmt: skip
+    """Return the mean cross-entropy ``[H, G]`` at each point of the plane, many weight vectors in one pass.
+
+    Args:
+        directions: the plane.
+        xs: ``[G]``, along the first axis.
+        ys: ``[H]``, along the second.
+        images: uint8 ``[N, 32, 32, 3]``: those of the validation split.
+        labels: int64 ``[N]``.
+        dtype: of the weights and of what is computed with them.
+        device: where to compute.
+        models_at_a_time: how many weight vectors share a pass.
+        on_progress: called after every pass with the points done and all points.
+    """
+    grid = [(x, y) for y in ys for x in xs]
+    split = Split.of(images, labels, device)
+    losses = np.empty(len(grid))
+    for start in range(0, len(grid), models_at_a_time):
+        part = slice(start, start + models_at_a_time)
+        losses[part] = _losses(np.stack([directions.point(x, y) for x, y in grid[part]]), split, dtype)
+        if on_progress is not None:
+            on_progress(min(start + models_at_a_time, len(grid)), len(grid))
+    return losses.reshape(len(ys), len(xs))
+
+
+def path_losses(
+    points: npt.NDArray[np.floating], images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64],
+    dtype: torch.dtype, device: torch.device, *, models_at_a_time: int = 8,
+) -> Array:  # fmt: skip
+    """Return the mean cross-entropy ``[n]`` at ``points`` ``[n, P]`` themselves; arguments as in :func:`loss_surface`.
+
+    Beside the surface's value under a point it tells how far the path is from the plane.
+    """
+    split = Split.of(images, labels, device)
+    parts = range(0, len(points), models_at_a_time)
+    return np.concatenate([_losses(points[start : start + models_at_a_time], split, dtype) for start in parts])
+
+
+def _losses(vectors: npt.NDArray[np.floating], split: Split, dtype: torch.dtype) -> Array:
+    """Return the mean loss ``[M]`` of the models whose weights are ``vectors`` ``[M, P]``."""
+    models = [unflattened(vector, dtype) for vector in vectors]
+    device = split.labels.device
+    stacked = {name: torch.stack([model[name] for model in models]).to(device) for name in models[0]}
+    return evaluate(stacked, split)[0].cpu().numpy()
+
+
+def retrain_weights(
+    assignment: Assignment,
+    data: DataSet,
+    device: torch.device,
+    wanted: Collection[str],
+    every: int,
+    place: Path | Storage,
+) -> Iterator[Report]:
+    """Train the whole pack again and keep the weights of the runs ``wanted`` (ids); yield a report after every epoch.
+
+    The pack must be the one that was trained: on the same device, versions and threads its rows are then the
+    ledger's, bit for bit. ``SavedWeights(place)`` reads what is kept: the start, every ``every`` epochs, and the end.
+
+    Raises:
+        SpecError, OSError: as :func:`trainables.training.loop.train`.
+    """
+    weights = SavedWeights(place, every, wanted)
+    yield from train(assignment, data, device, {"attempt_id": "trajectory"}, weights=weights)

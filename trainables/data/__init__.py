@@ -1,0 +1,1 @@
+"""CIFAR-100 and synthetic data: sources, cache, splits and augmentation."""

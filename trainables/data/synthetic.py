@@ -1,0 +1,147 @@
+"""A made-up data set of CIFAR-100's shape, for machines without internet and for quick tries.
+
+Twenty superclasses of five classes. A superclass is a colour and a coarse texture, a class a fine texture upon it. An
+image is a random window of its class's picture, mirrored or not, under an arbitrary veil, contrast, brightness,
+covered patch and noise, so that a network has something to learn, and cannot learn it by heart.
+
+Only integer arithmetic is used: the same seed and sizes give the same bits on every machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from search_spaces.errors import DataError
+from trainables.data.image_arrays import CLASSES, SIDE, Images, LabelledImages, Labels
+
+NAME = "synthetic"
+SUPERCLASSES = 20
+
+# Half-widths of what is drawn, in grey levels of 0..255. The first three tell classes apart, the others hide them.
+COLOUR = 64
+COARSE = 64
+FINE = 48
+VEIL = 32
+BRIGHTNESS = 16
+NOISE = 16
+PATCH = 16  # the longest side of a covered patch, in pixels
+
+CANVAS = 48  # the side of a class's picture; a 32-pixel window of it makes an image
+CHUNK = 1000  # images made at once, to bound the memory
+
+Integers = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class SyntheticSpec:
+    """What ``synthetic:n_train=…,n_test=…,seed=…`` says; ``n_train`` includes the validation images."""
+
+    n_train: int = 4000
+    n_test: int = 1000
+    seed: int = 0
+
+
+def is_synthetic(source: str) -> bool:
+    """Whether ``source`` asks for made-up data, well-formed or not."""
+    return source == NAME or source.startswith(f"{NAME}:")
+
+
+def parse_synthetic(source: str) -> SyntheticSpec:
+    """Read ``synthetic`` or ``synthetic:n_train=4000,n_test=1000,seed=0``, any subset in any order.
+
+    Raises:
+        DataError: an option that is unknown, given twice, or no whole number in its range.
+    """
+    defaults = asdict(SyntheticSpec())
+    valid = ", ".join(f"{name} (default {value})" for name, value in defaults.items())
+    values: dict[str, int] = {}
+    _, colon, text = source.partition(":")
+    for option in text.split(",") if colon else []:
+        name, equals, value = (part.strip() for part in option.partition("="))
+        if name not in defaults:
+            raise DataError(f"data source {source!r}: unknown option {name!r}; valid: {valid}")
+        if not equals:
+            raise DataError(f"data source {source!r}: option {name!r} has no value; say {name}={defaults[name]}")
+        if name in values:
+            raise DataError(f"data source {source!r}: option {name!r} is given twice; keep one")
+        least = 0 if name == "seed" else 1
+        if not (value.isascii() and value.isdigit()) or int(value) < least:
+            raise DataError(f"data source {source!r}: {name} = {value!r}; expected a whole number of at least {least}")
+        values[name] = int(value)
+    return SyntheticSpec(**values)
+
+
+def make_synthetic(spec: SyntheticSpec) -> LabelledImages:
+    """Make the images of ``spec``: every class gets ``n // 100`` of each part, or one more."""
+    # A stream each, so that the pictures do not depend on the sizes, nor the test part on the training part.
+    streams = [np.random.Generator(np.random.PCG64(child)) for child in np.random.SeedSequence(spec.seed).spawn(3)]
+    pictures = _class_pictures(streams[0])
+    train_images, train_labels = _make_part(pictures, spec.n_train, streams[1])
+    test_images, test_labels = _make_part(pictures, spec.n_test, streams[2])
+    per_group = CLASSES // SUPERCLASSES
+    names = tuple(f"texture {label // per_group:02d}{'abcde'[label % per_group]}" for label in range(CLASSES))
+    return LabelledImages(train_images, train_labels, test_images, test_labels, names)
+
+
+def _class_pictures(generator: np.random.Generator) -> Integers:
+    """One picture a class, ``[100, 48, 48, 3]``, centred on 128."""
+    per_group = CLASSES // SUPERCLASSES
+    colour = generator.integers(-COLOUR, COLOUR + 1, (SUPERCLASSES, 1, 1, 3), dtype=np.int32)
+    coarse = _smooth_field(generator, SUPERCLASSES, cells=4, amplitude=COARSE)
+    fine = _smooth_field(generator, CLASSES, cells=12, amplitude=FINE)
+    return 128 + np.repeat(colour + coarse, per_group, axis=0) + fine
+
+
+def _smooth_field(generator: np.random.Generator, count: int, cells: int, amplitude: int) -> Integers:
+    """``count`` random colour fields ``[count, 48, 48, 3]``: values at ``cells + 1`` knots a side, bilinear between."""
+    knots = generator.integers(-amplitude, amplitude + 1, (count, cells + 1, cells + 1, 3), dtype=np.int32)
+    step = CANVAS // cells
+    place = np.arange(CANVAS, dtype=np.int32)
+    cell, within = place // step, place % step
+    down, across = within[:, None, None], within[:, None]
+    rows: Integers = knots[:, cell] * (step - down) + knots[:, cell + 1] * down  # [count, 48, cells + 1, 3]
+    field: Integers = (rows[:, :, cell] * (step - across) + rows[:, :, cell + 1] * across) // step**2
+    return field
+
+
+def _make_part(pictures: Integers, count: int, generator: np.random.Generator) -> tuple[Images, Labels]:
+    labels = generator.permutation(np.arange(count, dtype=np.int64) % CLASSES)
+    chunks = [_make_images(pictures, labels[at : at + CHUNK], generator) for at in range(0, count, CHUNK)]
+    return np.concatenate(chunks), labels
+
+
+def _make_images(pictures: Integers, labels: Labels, generator: np.random.Generator) -> Images:
+    """One image a label, uint8 ``[N, 32, 32, 3]``."""
+    count = len(labels)
+    span = np.arange(SIDE)
+    rows = generator.integers(0, CANVAS - SIDE + 1, (count, 1)) + span
+    columns = generator.integers(0, CANVAS - SIDE + 1, (count, 1)) + span
+    mirrored = generator.integers(0, 2, (count, 1), dtype=np.bool_)
+    columns = np.where(mirrored, columns[:, ::-1], columns)
+    pixels = pictures[labels[:, None, None], rows[:, :, None], columns[:, None, :]]  # [N, 32, 32, 3]
+
+    pixels += _smooth_field(generator, count, cells=4, amplitude=VEIL)[:, :SIDE, :SIDE]
+    contrast = generator.integers(128, 385, (count, 1, 1, 1), dtype=np.int32)  # in 256ths: 0.5 to 1.5
+    brightness = generator.integers(-BRIGHTNESS, BRIGHTNESS + 1, (count, 1, 1, 1), dtype=np.int32)
+    pixels = 128 + brightness + ((pixels - 128) * contrast >> 8)
+    pixels = np.where(_patches(count, generator)[..., None], _greys(count, generator), pixels)
+    pixels += generator.integers(-NOISE, NOISE + 1, pixels.shape, dtype=np.int32)
+    return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+def _patches(count: int, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Where each image is covered, ``[N, 32, 32]``: a rectangle that may hang over the edge."""
+    span = np.arange(SIDE)
+    first = generator.integers(-PATCH // 2, SIDE, (2, count, 1))
+    extent = generator.integers(0, PATCH + 1, (2, count, 1))
+    down, across = (span >= first) & (span < first + extent)  # each [N, 32]
+    covered: npt.NDArray[np.bool_] = down[:, :, None] & across[:, None, :]
+    return covered
+
+
+def _greys(count: int, generator: np.random.Generator) -> Integers:
+    """A random colour for each image's patch, ``[N, 1, 1, 3]``."""
+    return generator.integers(0, 256, (count, 1, 1, 3), dtype=np.int32)

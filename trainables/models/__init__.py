@@ -1,0 +1,1 @@
+"""LeNet-5, and the stacked parameters of K models."""

@@ -1,0 +1,63 @@
+"""K models' parameters as one stack, and each model's own view of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from trainables.models.lenet import SHAPES
+
+
+class ParameterStack:
+    """Each parameter of K models as one leaf ``[K, …]`` with one gradient ``[K, …]``.
+
+    Member k's parameters are the views ``stacked[k]``: an optimizer that updates them in place writes through to
+    the stack, so one forward and backward pass serves K ordinary optimizers.
+    """
+
+    def __init__(self, members: Sequence[Mapping[str, Tensor]], device: torch.device) -> None:
+        """``members`` holds, for each of the K models, its parameters by name, shaped as :data:`SHAPES`."""
+        self.stacked: dict[str, Tensor] = {}
+        for name in SHAPES:
+            leaf = torch.stack([member[name] for member in members]).to(device).requires_grad_()
+            leaf.grad = torch.zeros_like(leaf)
+            self.stacked[name] = leaf
+        self._views = [self._view(k) for k in range(len(members))]
+
+    def _view(self, k: int) -> dict[str, nn.Parameter]:
+        views = {}
+        for name, leaf in self.stacked.items():
+            assert leaf.grad is not None
+            view = nn.Parameter(leaf.detach()[k])
+            view.grad = leaf.grad[k]
+            views[name] = view
+        return views
+
+    def member(self, k: int) -> dict[str, nn.Parameter]:
+        """Return model k's parameters, whose storage and gradients are the stack's own."""
+        return self._views[k]
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero in place, so that the members' views of them stay."""
+        torch._foreach_zero_([leaf.grad for leaf in self.stacked.values() if leaf.grad is not None])
+
+    def load_member(self, k: int, parameters: Mapping[str, Tensor]) -> None:
+        """Copy ``parameters`` into model k."""
+        with torch.no_grad():
+            for name, view in self._views[k].items():
+                view.copy_(parameters[name])
+
+    def check_views(self, k: int, rule: str) -> None:
+        """Assert that model k still lives in the stack.
+
+        Raises:
+            RuntimeError: ``rule`` gave a parameter or a gradient new storage, so its updates do not reach the stack.
+        """
+        for name, leaf in self.stacked.items():
+            view = self._views[k][name]
+            assert leaf.grad is not None
+            moved = view.data_ptr() != leaf[k].data_ptr()
+            if moved or view.grad is None or view.grad.data_ptr() != leaf.grad[k].data_ptr():
+                raise RuntimeError(f"{rule} does not update {name} in place; it cannot train in a pack")

@@ -1,0 +1,227 @@
+"""The runs that one process trains together as one stacked model, each with its own optimizer and schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Optimizer
+
+from search_spaces import Run
+from trainables.data import augmentation
+from trainables.training.batches import Batch, Split
+from trainables.training.gpu_step import DeviceStep
+from trainables.training.cuda_graphs import Graphs, graphs_of
+from trainables.models.lenet import initial_parameters, stacked_logits
+from trainables.optim.optimizers import build_optimizer
+from trainables.optim.schedulers import Schedule
+from trainables.models.parameter_stack import ParameterStack
+
+MICRO_BATCH = 64
+"""Examples in one pass; their gradients add up to the batch's. What it computes stays in the processor's cache."""
+EVALUATION_BATCH = 250
+
+
+@dataclass
+class Member:
+    """One run of a pack: its optimizer, its schedule, and what it has recorded."""
+
+    run: Run
+    optimizer: Optimizer
+    schedule: Schedule
+    rows: list[dict[str, Any]] = field(default_factory=list)  # one an epoch, as the ledger holds them
+    diverged_epoch: int | None = None  # from here on the run is frozen
+    rates: list[float] = field(default_factory=list)  # learning rates that this epoch's batches used
+
+
+class Pack:
+    """K ≥ 1 runs of one protocol, trained as one model. One run is a pack of one."""
+
+    def __init__(
+        self, runs: Sequence[Run], steps_per_epoch: int, device: torch.device, graphs: Graphs | None = None
+    ) -> None:
+        """Start every run from its seed's weights. ``graphs`` says how its step is recorded; None: as fits ``device``.
+
+        Raises:
+            SpecError: an optimizer or scheduler that refuses its parameters.
+        """
+        self.runs = list(runs)
+        self.device = device
+        self.protocol = runs[0].protocol
+        self.dtype: torch.dtype = getattr(torch, self.protocol.dtype)
+        self.epoch = 0  # epochs that are complete
+        self.step_in_epoch = 0  # steps of the next one that are taken
+        self.epoch_seconds = 0.0  # spent on these
+        self.stack = ParameterStack([initial_parameters(run.seed, self.dtype) for run in runs], device)
+        self.members = [self._member(k, run, steps_per_epoch) for k, run in enumerate(runs)]
+        self.loss_sum = torch.zeros(len(runs), dtype=torch.float64, device=device)
+        self.correct_sum = torch.zeros(len(runs), dtype=torch.int64, device=device)
+        self.step_losses = torch.zeros_like(self.loss_sum)  # [K], of the step under way: means over its batch
+        self.attempts: list[dict[str, Any]] = []  # who trained it so far, the present one last
+        self._views_checked = False
+        graphs = graphs_of(device) if graphs is None else graphs
+        self._device_step = None if graphs is None else DeviceStep(self, graphs, steps_per_epoch)
+
+    def _member(self, k: int, run: Run, steps_per_epoch: int) -> Member:
+        choice = run.configuration
+        parameters = self.stack.member(k).values()
+        optimizer = build_optimizer(choice.optimizer, choice.optimizer_params, parameters, "optimizer")
+        warmup_steps = round(choice.warmup * steps_per_epoch)
+        return Member(run, optimizer, Schedule(choice.scheduler, choice.scheduler_params, optimizer, warmup_steps))
+
+    @property
+    def alive(self) -> list[Member]:
+        """The members that have not diverged."""
+        return [member for member in self.members if member.diverged_epoch is None]
+
+    def train_step(self, batch: Batch, before_step: Callable[[Pack], None] | None = None) -> None:
+        """Take one optimizer step of every member that has not diverged on ``batch``.
+
+        ``before_step`` is called once the batch's gradients are complete, just before the optimizers use them.
+        """
+        if self._device_step is None:
+            # Elsewhere a look at every step would stall the device; the look at the end of the epoch does.
+            self.freeze_non_finite(self.measure(batch))
+        else:
+            self._device_step.compute_gradients(batch)
+        if before_step is not None:
+            before_step(self)
+        if self._device_step is None:
+            for member in self.alive:
+                member.rates.append(member.schedule.lr)
+                member.optimizer.step()
+                member.schedule.after_batch()
+        else:
+            self._device_step.update()
+        if not self._views_checked:
+            for k, run in enumerate(self.runs):
+                self.stack.check_views(k, run.configuration.optimizer)
+            self._views_checked = True
+        self.step_in_epoch += 1
+
+    def measure(self, batch: Batch) -> Tensor:
+        """As :meth:`backward`; the losses are also added to the epoch's, and kept as means of this step."""
+        losses = self.backward(batch)
+        self.loss_sum += losses
+        torch.div(losses, batch.labels.shape[1], out=self.step_losses)
+        return losses
+
+    def backward(self, batch: Batch) -> Tensor:
+        """Leave the gradients of the mean loss over ``batch`` in the stack; return the summed losses ``[K]``."""
+        B = batch.labels.shape[1]
+        self.stack.zero_grad()
+        losses = torch.zeros_like(self.loss_sum)
+        examples = MICRO_BATCH if self._device_step is None else B  # a GPU has no cache that they would have to fit
+        for start in range(0, B, examples):
+            part = batch.part(start, start + examples)
+            logits = self._logits(part)
+            loss = _cross_entropy_sums(logits, part.labels)
+            (loss.sum() / B).backward()
+            losses += loss.detach()
+            self.correct_sum += _correct(logits, part.labels)
+        return losses
+
+    def _logits(self, batch: Batch) -> Tensor:
+        images = augmentation.normalise(batch.images, self.dtype)
+        return stacked_logits(self.stack.stacked, images[0] if len(images) == 1 else images, batch.masks)
+
+    def freeze_non_finite(self, losses: Tensor) -> None:
+        """Freeze every run whose loss (``[K]``) is no longer finite: it diverged in the epoch under way."""
+        if bool(torch.isfinite(losses).all()):
+            return
+        for member, loss in zip(self.members, losses.tolist(), strict=True):
+            if member.diverged_epoch is None and not math.isfinite(loss):
+                member.diverged_epoch = self.epoch + 1
+
+    def evaluate(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Return mean loss ``[K]`` and accuracy ``[K]`` in percent on ``split``, without dropout or augmentation."""
+        return evaluate(self.stack.stacked, split)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that training needs to go on, member by member, as tensors and plain values."""
+        loss_sums, correct_sums = self.loss_sum.tolist(), self.correct_sum.tolist()
+        return {
+            "epoch": self.epoch,
+            "step_in_epoch": self.step_in_epoch,
+            "epoch_seconds": self.epoch_seconds,
+            "attempts": self.attempts,
+            "members": [
+                {
+                    "run_id": member.run.run_id,
+                    "parameters": {name: view.detach() for name, view in self.stack.member(k).items()},
+                    "optimizer": member.optimizer.state_dict(),
+                    "schedule": member.schedule.state_dict(),
+                    "rows": member.rows,
+                    "diverged_epoch": member.diverged_epoch,
+                    "rates": member.rates,
+                    "loss_sum": loss_sums[k],
+                    "correct_sum": correct_sums[k],
+                }
+                for k, member in enumerate(self.members)
+            ],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned for the same runs in the same order."""
+        self.epoch, self.step_in_epoch = state["epoch"], state["step_in_epoch"]
+        self.epoch_seconds = state["epoch_seconds"]
+        self.attempts = list(state["attempts"])
+        for k, (member, saved) in enumerate(zip(self.members, state["members"], strict=True)):
+            if saved["run_id"] != member.run.run_id:
+                raise ValueError(f"the state is of run {saved['run_id']}, not of {member.run.run_id}")
+            self.stack.load_member(k, saved["parameters"])
+            member.schedule.load_state_dict(saved["schedule"])
+            _load_optimizer(member.optimizer, saved["optimizer"])
+            member.rows = list(saved["rows"])
+            member.diverged_epoch = saved["diverged_epoch"]
+            member.rates = list(saved["rates"])
+            self.loss_sum[k] = saved["loss_sum"]
+            self.correct_sum[k] = saved["correct_sum"]
+        if self._device_step is not None:
+            self._device_step.regroup()
+
+
+@torch.no_grad()
+def evaluate(parameters: Mapping[str, Tensor], split: Split) -> tuple[Tensor, Tensor]:
+    """Return mean loss ``[K]`` and accuracy ``[K]`` in percent of K models on ``split``, in evaluation mode.
+
+    ``parameters`` are as :data:`trainables.models.lenet.SHAPES`, each with a leading ``[K]``.
+    """
+    stacked = parameters["conv1.weight"]
+    loss = torch.zeros(len(stacked), dtype=torch.float64, device=stacked.device)
+    correct = torch.zeros(len(stacked), dtype=torch.int64, device=stacked.device)
+    for start in range(0, len(split.labels), EVALUATION_BATCH):
+        images = augmentation.normalise(split.images[start : start + EVALUATION_BATCH], stacked.dtype)
+        labels = split.labels[None, start : start + EVALUATION_BATCH]
+        logits = stacked_logits(parameters, images)
+        loss += _cross_entropy_sums(logits, labels)
+        correct += _correct(logits, labels)
+    return loss / len(split.labels), 100.0 * correct.double() / len(split.labels)
+
+
+def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+    """Load ``saved`` without a change of type: PyTorch would cast what an optimizer keeps in float32 (NAdam does)."""
+    optimizer.load_state_dict(dict(saved))
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, state in saved["state"].items():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and optimizer.state[parameters[index]][key].dtype != value.dtype:
+                present = optimizer.state[parameters[index]][key]
+                optimizer.state[parameters[index]][key] = value.clone().to(present.device)
+
+
+def _cross_entropy_sums(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sum the cross-entropy over the batch: ``[K, B, 100]`` and ``[1 or K, B]`` to ``[K]``."""
+    K, B, classes = logits.shape
+    flat = labels.expand(K, B).reshape(-1)
+    return F.cross_entropy(logits.reshape(K * B, classes), flat, reduction="none").view(K, B).sum(1)
+
+
+def _correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Count the right answers: ``[K, B, 100]`` and ``[1 or K, B]`` to ``[K]``."""
+    return (logits.detach().argmax(-1) == labels).sum(1)
