@@ -140,10 +140,10 @@ def measure_epoch(pack: int) -> float:
     import torch
 
     from search_spaces import Configuration, Protocol, Run
-    from trainables.runtime.malloc import keep_freed_memory
     from trainables.data.dataset import load_data
-    from trainables.training.loop import Assignment, train
     from trainables.optim.optimizers import complete_optimizer
+    from trainables.runtime.malloc import keep_freed_memory
+    from trainables.training.loop import Assignment, train
 
     torch.set_num_threads(1)
     keep_freed_memory()  # as a worker does

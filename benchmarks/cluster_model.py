@@ -28,11 +28,11 @@ from matplotlib.ticker import FuncFormatter
 
 from benchmarks.cluster_constants import DATA_BYTES, DriverCosts, Machine, measure_constants
 from benchmarks.fixed_trials import FixedSweep, Job, apart
+from results.figures.label_layout import legend_below, write_notes
 from results.figures.registry import write_figures
 from results.figures.style import DASHES, GREY, MARKERS, PALETTE, RC, SINGLE_COLUMN
-from results.figures.label_layout import legend_below, write_notes
-from results.tables.table import Column, Row, Table
 from results.tables.formats import as_markdown
+from results.tables.table import Column, Row, Table
 
 RUNS, EPOCHS = 10_000, 50
 NODES = (1, 2, 5, 10, 20, 50, 100, 200)

@@ -136,8 +136,8 @@ def measure_sweep(sweep: FixedSweep, name: str, address: str, data: str, place: 
     import sweep.execution.ray.runner as runner
     import trainables.ray_trainable as adapter
     from results.ledger.ledger import Ledger
-    from sweep.driver.driver import drive
     from sweep.config.spec import parse_spec
+    from sweep.driver.driver import drive
 
     writes: list[float] = []
     spans: dict[str, float] = {}

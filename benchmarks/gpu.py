@@ -28,10 +28,10 @@ from typing import Any
 import torch
 
 from search_spaces import Run
-from trainables.training.batches import Batches
-from trainables.training.checkpoints import Checkpoints
 from trainables.data.dataset import DataSet, load_data
 from trainables.runtime.devices import deterministic, device_name, library_versions
+from trainables.training.batches import Batches
+from trainables.training.checkpoints import Checkpoints
 from trainables.training.cuda_graphs import WARM_UPS, Graphs, NoGraphs, graphs_of
 from trainables.training.loop import Assignment, Report, train
 from trainables.training.pack import Pack

@@ -20,16 +20,16 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.run_count import PACKS, RUNS, draw_sweeps, measure_sweeps, number, tabulate_sweeps
+from results.figures.label_layout import write_notes
 from results.figures.registry import write_figures
 from results.figures.style import PALETTE, RC, SINGLE_COLUMN
-from results.figures.label_layout import write_notes
-from results.tables.table import Column, Row, Table
 from results.tables.formats import as_markdown
+from results.tables.table import Column, Row, Table
 from search_spaces import Configuration, Protocol, Run
-from trainables.runtime.malloc import keep_freed_memory
-from trainables.training.batches import Batches
 from trainables.data.dataset import DataSet, load_data
 from trainables.optim.optimizers import complete_optimizer
+from trainables.runtime.malloc import keep_freed_memory
+from trainables.training.batches import Batches
 from trainables.training.pack import Pack
 
 SIZES = (1, 2, 4, 8, 16)

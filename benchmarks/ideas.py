@@ -22,14 +22,14 @@ from torch import Tensor
 
 import trainables.training.pack as training
 from benchmarks.growth import make_pack
-from results.tables.table import Column, Row, Table
 from results.tables.formats import as_markdown
+from results.tables.table import Column, Row, Table
 from search_spaces import Protocol
 from trainables.data import augmentation
-from trainables.runtime.malloc import keep_freed_memory
-from trainables.training.batches import Batches, Split
 from trainables.data.dataset import DataSet, load_data
 from trainables.models.lenet import SHAPES
+from trainables.runtime.malloc import keep_freed_memory
+from trainables.training.batches import Batches, Split
 from trainables.training.pack import Pack
 
 RUNS = 8

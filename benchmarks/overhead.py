@@ -92,9 +92,9 @@ def measure_sweep(place: Path, runs: int, pack: int = 1) -> dict[str, float]:
     from rich.console import Console
 
     from results.ledger.ledger import Ledger
+    from sweep.config.spec import parse_spec
     from sweep.driver.driver import drive
     from sweep.driver.outputs import make_outputs
-    from sweep.config.spec import parse_spec
 
     watch = Watch()
     Ledger.record = watch.around(Ledger.record)  # type: ignore[method-assign]
@@ -174,9 +174,9 @@ def measure_checkpoints(place: Path, size: int) -> dict[str, float]:
     import torch
 
     from search_spaces import Configuration, Protocol, Run
+    from trainables.optim.optimizers import complete_optimizer
     from trainables.training.checkpoints import Checkpoints
     from trainables.training.loop import CHECKPOINT_SECONDS
-    from trainables.optim.optimizers import complete_optimizer
     from trainables.training.pack import Pack
 
     torch.set_num_threads(1)

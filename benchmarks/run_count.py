@@ -17,8 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks.overhead import SLOTS, apart, tell
-from results.figures.style import DASHES, GREY, MARKERS, PALETTE, RC, SINGLE_COLUMN
 from results.figures.label_layout import legend_below, write_notes
+from results.figures.style import DASHES, GREY, MARKERS, PALETTE, RC, SINGLE_COLUMN
 from results.tables.table import Column, Row, Table
 from search_spaces.atomic_write import atomic_write
 

@@ -17,13 +17,13 @@ from itertools import combinations
 import torch
 
 import trainables.training.pack as training
-from results.tables.table import Column, Row, Table
 from results.tables.formats import as_markdown
+from results.tables.table import Column, Row, Table
 from search_spaces import Configuration, Protocol, Run
-from trainables.runtime.malloc import keep_freed_memory
 from trainables.data.dataset import DataSet, load_data
-from trainables.training.loop import Assignment, train
 from trainables.optim.optimizers import complete_optimizer
+from trainables.runtime.malloc import keep_freed_memory
+from trainables.training.loop import Assignment, train
 
 CHOICES = (
     ("SGD", {"lr": 0.01, "momentum": 0.9}),

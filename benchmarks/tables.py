@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from results.reports.export import export
-from results.ledger.ledger import Attempt, EpochRow, Ledger
 from results.ledger.arrays import load_sweep
+from results.ledger.ledger import Attempt, EpochRow, Ledger
+from results.reports.export import export
 from results.tables.registry import make_tables
 from search_spaces import Configuration, Protocol, Run
-from sweep.folder.paths import SweepFolder
 from sweep.driver.outputs import make_report
+from sweep.folder.paths import SweepFolder
 
 SEEDS = 100
 

@@ -13,15 +13,15 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from results.analyses.captures import Analyses, load_analyses
+from results.ledger.arrays import SweepData, load_sweep
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
-from results.ledger.arrays import SweepData, load_sweep
 from results.tables.table import Table
 from search_spaces.errors import SpecError, UnknownNameError
 from sweep.analyses import captures as captured
-from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder
-from sweep.config.spec import Spec, read_spec, spec_of
 from sweep.analyses.targets import Subjects, of_space, of_sweep
+from sweep.config.spec import Spec, read_spec, spec_of
+from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder
 
 
 @dataclass(frozen=True)

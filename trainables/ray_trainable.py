@@ -20,17 +20,17 @@ import torch
 from ray import tune
 
 from search_spaces import Run
-from trainables.runtime.malloc import keep_freed_memory
-from trainables.training.checkpoints import CheckpointError, Checkpoints
 from trainables.data.dataset import DataSet
-from trainables.runtime.devices import deterministic, device_name, hold_to_share, library_versions, training_device
 from trainables.optim.plugins import LEDGER
-from trainables.training.loop import CHECKPOINT_SECONDS, Assignment, Report, train
-from trainables.training.weight_snapshots import SavedWeights
+from trainables.runtime.devices import deterministic, device_name, hold_to_share, library_versions, training_device
+from trainables.runtime.malloc import keep_freed_memory
 from trainables.runtime.sigterm import Sigterm
 from trainables.runtime.stop_signal import Ask, Listener
 from trainables.storage.folder import FolderStorage
 from trainables.storage.interface import Storage
+from trainables.training.checkpoints import CheckpointError, Checkpoints
+from trainables.training.loop import CHECKPOINT_SECONDS, Assignment, Report, train
+from trainables.training.weight_snapshots import SavedWeights
 
 
 def trial_config(

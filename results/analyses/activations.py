@@ -15,8 +15,8 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis, write_analysis
-from results.figures.style import DOUBLE_COLUMN, GREY, LIGHT_GREY, RC, SMALL, TEXT
 from results.figures.label_layout import write_notes
+from results.figures.style import DOUBLE_COLUMN, GREY, LIGHT_GREY, RC, SMALL, TEXT
 from results.tables.table import Column, Row, Table
 from search_spaces.errors import LedgerError
 

@@ -12,11 +12,17 @@ from matplotlib.figure import Figure
 
 from results.analyses.activations import CAPTIONS as ACTIVATION_CAPTIONS
 from results.analyses.activations import ActivationMaps, activation_figures, activation_table, read_activation_maps
-from results.analyses.gradients import GradientCapture, ewma_meaning, gradient_tables, read_gradient_capture
 from results.analyses.gradient_figures import GRADIENT_CAPTIONS, gradient_figures
+from results.analyses.gradients import GradientCapture, ewma_meaning, gradient_tables, read_gradient_capture
 from results.analyses.lr_range import RANGE_CAPTIONS, RangeTest, range_figures, range_table, read_range_test
+from results.analyses.trajectory import (
+    Trajectory,
+    read_trajectory,
+    trajectory_caption,
+    trajectory_figure,
+    trajectory_table,
+)
 from results.tables.table import Table
-from results.analyses.trajectory import Trajectory, read_trajectory, trajectory_caption, trajectory_figure, trajectory_table
 
 PATHS = ".paths.parquet"
 

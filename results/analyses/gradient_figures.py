@@ -12,10 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from results.analyses.gradients import BETA, BETAS, GradientCapture
 from results.analyses.gradient_plot_data import STAGES, band_table, element_table, ewma_key
-from results.figures.style import DASHES, DOUBLE_COLUMN, GREY, LIGHT_GREY, PALETTE, RC
+from results.analyses.gradients import BETA, BETAS, GradientCapture
 from results.figures.label_layout import legend_below, write_notes
+from results.figures.style import DASHES, DOUBLE_COLUMN, GREY, LIGHT_GREY, PALETTE, RC
 from results.tables.table import Table
 
 HEIGHT = 2.7

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from results.metrics import gradients as stages
 from results.analyses.gradients import GradientCapture, betas_with
+from results.metrics import gradients as stages
 from results.tables.table import Column, Table
 
 STAGES = ("raw", "smoothed", "adapted")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from results.metrics import gradients as stages
 from results.analyses.file_format import SYNTHETIC_NOTE, AnalysisWriter, read_analysis, writing
+from results.metrics import gradients as stages
 from results.metrics.gradients import AdamStages, Floats
 from results.tables.table import Column, Row, Table, Value
 from search_spaces import NO_SCHEDULER

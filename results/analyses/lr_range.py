@@ -22,8 +22,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis
-from results.figures.style import DOUBLE_COLUMN, GREY, MOST_DIRECT_LABELS, RC, Looks, colour_of
 from results.figures.label_layout import legend_below, write_notes
+from results.figures.style import DOUBLE_COLUMN, GREY, MOST_DIRECT_LABELS, RC, Looks, colour_of
 from results.tables.table import Column, Row, Table, Value
 from search_spaces.errors import LedgerError
 

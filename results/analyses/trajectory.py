@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis, write_analysis
-from results.figures.style import INK, LIGHT_GREY, RC, Look, colour_of
 from results.figures.label_layout import legend_below, name_points, write_notes
+from results.figures.style import INK, LIGHT_GREY, RC, Look, colour_of
 from results.tables.table import Column, Row, Table, Value
 from search_spaces.errors import LedgerError
 

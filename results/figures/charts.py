@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
-from results.metrics.intervals import Estimate
-from results.figures.style import DASHES, INK, MARKERS, MOST_DIRECT_LABELS, PALETTE, SMALL, Looks
 from results.figures.label_layout import legend_below, name_points, padded
+from results.figures.style import DASHES, INK, MARKERS, MOST_DIRECT_LABELS, PALETTE, SMALL, Looks
+from results.metrics.intervals import Estimate
 from results.tables.table import Column, Row, Table, Value, cell_text
 
 ROW_INCHES = 0.21  # height of one row of a dot plot

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from results.figures.style import GREY, INK, MOST_DIRECT_LABELS, Look, Looks
 from results.figures.label_layout import legend_below, name_line_ends
+from results.figures.style import GREY, INK, MOST_DIRECT_LABELS, Look, Looks
 from results.tables.table import Table
 
 Series = dict[str, list[float]]

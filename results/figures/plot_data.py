@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.metrics.intervals import Estimate
 from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
+from results.metrics.intervals import Estimate
 from results.tables.table import Column, Row, Table, Value
 
 MOST_CONFIGURATIONS = 12

@@ -12,13 +12,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from results.figures import plot_data as made_for_figures
+from results.figures.charts import (
+    ROW_INCHES,
+    draw_epochs_to_target,
+    draw_final_accuracy,
+    draw_learning_rate_sensitivity,
+    draw_momentum,
+    draw_scheduler_heat_map,
+    draw_stability_and_accuracy,
+)
 from results.figures.curves import draw_curves, draw_learning_rates, draw_profile, draw_train_and_test
-from results.figures.charts import ROW_INCHES, draw_epochs_to_target, draw_final_accuracy, draw_learning_rate_sensitivity, draw_momentum, draw_scheduler_heat_map, draw_stability_and_accuracy
-from results.figures.style import DOUBLE_COLUMN, PNG_DPI, RC, SINGLE_COLUMN, Look, Looks, colour_of
 from results.figures.label_layout import write_notes
+from results.figures.style import DOUBLE_COLUMN, PNG_DPI, RC, SINGLE_COLUMN, Look, Looks, colour_of
 from results.ledger.arrays import SweepData
-from results.tables.table import Table
 from results.tables.registry import TABLES
+from results.tables.table import Table
 from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError, UnknownNameError
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from results.metrics.convergence import default_target
 from results.ledger.ledger import Ledger
+from results.metrics.convergence import default_target
 from search_spaces import Configuration
 from search_spaces.labels import configuration_labels
 

@@ -17,8 +17,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from results.ledger.sqlite_file import open_for_reading, open_for_writing, transaction
 from results.ledger.schema import Attempt, EpochRow
+from results.ledger.sqlite_file import open_for_reading, open_for_writing, transaction
 from search_spaces.canonical import canonical_json
 from search_spaces.run import TRAINING_VERSION, Run
 

@@ -9,12 +9,12 @@ from typing import TypeVar
 
 import pandas as pd
 
+from results.ledger.arrays import load_sweep
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
-from results.ledger.arrays import load_sweep
-from results.tables.table import Table
-from results.tables.registry import make_tables
 from results.tables.formats import TABLE_WRITERS
+from results.tables.registry import make_tables
+from results.tables.table import Table
 from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError, UnknownNameError
 

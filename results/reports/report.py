@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from results.tables.fairness import LOOK
-from results.metrics.intervals import Estimate
 from results.ledger.arrays import SweepData
+from results.metrics.intervals import Estimate
+from results.tables.fairness import LOOK
 from results.tables.table import NOT_AVAILABLE, Column, Row, Table, Value, cell_text
 
 FIRST_TABLE = "consolidated"

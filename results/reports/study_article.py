@@ -15,11 +15,17 @@ from markdown_it.token import Token
 from markupsafe import Markup, escape
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-from results.reports.study_claims import claimed_adam_table, claims_accuracy, claims_distance, claims_on_gradients, studied_labels
-from results.reports.report import asked_facts, inline_svg, page_template, plain_text, trained_facts
 from results.ledger.arrays import SweepData
-from results.tables.table import Table
+from results.reports.report import asked_facts, inline_svg, page_template, plain_text, trained_facts
+from results.reports.study_claims import (
+    claimed_adam_table,
+    claims_accuracy,
+    claims_distance,
+    claims_on_gradients,
+    studied_labels,
+)
 from results.tables.formats import as_markdown, escape_markdown
+from results.tables.table import Table
 
 TITLE = "Optimizers and learning-rate schedules for LeNet-5"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from results.ledger.arrays import SweepData
 from results.metrics.intervals import Estimate
 from results.tables.study import CLAIMS, claimed_configurations
 from results.tables.summary import TEST
-from results.ledger.arrays import SweepData
 from results.tables.table import Column, Row, Table, Value, estimate_text
 
 CLAIMED_EPOCH = 50

@@ -12,10 +12,10 @@ from results.figures.curves import draw_curves, draw_learning_rates, draw_train_
 from results.figures.plot_data import curves_table, learning_rate_table, train_and_test_table
 from results.figures.registry import FigureSpec, TableOf, draw_figure
 from results.figures.style import Look, colour_of
-from results.tables.study import CLAIMS, claimed_configurations
 from results.ledger.arrays import SweepData
-from results.tables.table import Column, Table
 from results.tables.registry import TABLES
+from results.tables.study import CLAIMS, claimed_configurations
+from results.tables.table import Column, Table
 from search_spaces import NO_SCHEDULER
 
 ADAM = "Adam"

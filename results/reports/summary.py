@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from results.ledger.arrays import ConfigurationRuns, SweepData
 from results.metrics.comparison import Comparison, compare_pairs, fewest_pairs, holm, smallest_p, verdict
-from results.tables.comparison import compared_split, paired
 from results.metrics.intervals import Estimate, mean_t_interval
 from results.metrics.stability import at_chance
-from results.ledger.arrays import ConfigurationRuns, SweepData
+from results.tables.comparison import compared_split, paired
 from results.tables.table import estimate_text
 
 SPLIT_WORDS = {"val": "validation", "test": "test"}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
 from results.metrics import convergence
 from results.metrics.comparison import Comparison, compare_pairs, fewest_pairs, holm, verdict
 from results.metrics.intervals import mean_t_interval
 from results.metrics.profiles import TARGET_SHARES, expected_best_of, performance_profile, profile_targets
 from results.tables.summary import CONFIGURATION, FINAL, RUNS, by_everything_but_lr
-from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
 from results.tables.table import Column, Row, Table, Value
 from search_spaces import Configuration
 from search_spaces.labels import configuration_labels

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from results.tables.summary import by_everything_but_lr
 from results.ledger.arrays import SweepData
+from results.tables.summary import by_everything_but_lr
 from results.tables.table import Column, Row, Table
 from search_spaces import NO_SCHEDULER
 

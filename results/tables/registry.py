@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from results.ledger.arrays import SweepData
 from results.tables.comparison import comparison_table, expected_best_table, learning_rates_table, profile_table
 from results.tables.fairness import lint_table
-from results.tables.study import adam_table, claimed_table
 from results.tables.schedulers import momentum_table, schedulers_table
+from results.tables.study import adam_table, claimed_table
 from results.tables.summary import consolidated_table, convergence_table, stability_table
-from results.ledger.arrays import SweepData
 from results.tables.table import Table
 
 TABLES: dict[str, Callable[[SweepData], Table | None]] = {

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from results.ledger.arrays import ConfigurationRuns, SweepData
 from results.metrics import convergence
 from results.metrics.intervals import mean_t_interval, sd_chi2_interval
 from results.tables.summary import CONFIGURATION, FINAL, RUNS, SEED_SD, TEST, TO_TARGET
-from results.ledger.arrays import ConfigurationRuns, SweepData
 from results.tables.table import Column, Row, Table, Value
 from search_spaces import NO_SCHEDULER
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
 from results.metrics import convergence, stability
 from results.metrics.intervals import binomial_standard_error, mean_t_interval, sd_chi2_interval
 from results.metrics.profiles import FEWEST_FOR_QUARTILES, interquartile_mean
-from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
 from results.tables.table import Column, Row, Table, Value
 
 CONFIGURATION = Column("configuration", "Configuration")

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from results.metrics.comparison import compare_pairs, holm
-from results.tables.comparison import COMPARISON_COLUMNS, N, comparison_values, paired
-from results.metrics.intervals import mean_t_interval
-from results.tables.summary import CONFIGURATION
 from results.ledger.arrays import ConfigurationRuns, SweepData
+from results.metrics.comparison import compare_pairs, holm
+from results.metrics.intervals import mean_t_interval
+from results.tables.comparison import COMPARISON_COLUMNS, N, comparison_values, paired
+from results.tables.summary import CONFIGURATION
 from results.tables.table import Column, Row, Table
 from search_spaces.errors import SpecError
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from results.analyses.file_format import write_analysis
 from search_spaces import Configuration, Run
 from search_spaces.errors import SpecError, SweepFolderError
-from sweep.folder.paths import SweepFolder, resume_command
 from sweep.analyses.targets import Subjects, of_sweep
+from sweep.folder.paths import SweepFolder, resume_command
 
 if TYPE_CHECKING:
     import torch

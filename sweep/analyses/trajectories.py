@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from results.analyses.trajectory import PathOfRun, Trajectory, trajectory_files, write_trajectory
 from results.figures.plot_data import pick
+from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
 from results.ledger.queries import find_run, pack_of, run_of, train_losses
-from results.ledger.arrays import load_sweep
-from results.analyses.trajectory import PathOfRun, Trajectory, trajectory_files, write_trajectory
 from search_spaces import Run
 from search_spaces.canonical import content_hash
 from search_spaces.errors import SpecError, SweepFolderError
 from sweep.analyses.captures import Track, device_of, named, silent, writable
+from sweep.analyses.targets import Subjects, of_sweep
 from sweep.folder.paths import SweepFolder, resume_command
 from sweep.folder.snapshot import weights_place
-from sweep.analyses.targets import Subjects, of_sweep
 
 if TYPE_CHECKING:
     import torch
@@ -116,8 +116,8 @@ def _chosen(folder: SweepFolder, runs: Sequence[str | Run], seed: int | None, da
 
 def _weights(subjects: Subjects, run: Run, device: torch.device, track: Track) -> tuple[list[int], Weights]:
     """Return the epochs of which the run's weights are known, and these ``[n, P]``; train again what is missing."""
-    from trainables.training.weight_snapshots import SavedWeights
     from trainables.analyses.loss_landscape import FEWEST_POINTS
+    from trainables.training.weight_snapshots import SavedWeights
 
     storage = weights_place(subjects.folder, subjects.spec)
     saved = SavedWeights(storage)
@@ -138,8 +138,8 @@ def _retrain(subjects: Subjects, run: Run, device: torch.device, track: Track) -
     """Train the run's whole pack again, on as many threads as the first time: the same bits, this time kept."""
     import torch
 
-    from trainables.training.loop import Assignment
     from trainables.analyses.loss_landscape import retrain_weights
+    from trainables.training.loop import Assignment
 
     folder, epochs = subjects.folder, subjects.spec.epochs
     with Ledger.open_read_only(folder.ledger) as ledger:
@@ -176,7 +176,13 @@ def _traced(
     """Return the paths of a group on the two directions of all their points, over the loss on that plane."""
     import torch
 
-    from trainables.analyses.loss_landscape import loss_surface, path_lengths, path_losses, principal_directions, surface_extent
+    from trainables.analyses.loss_landscape import (
+        loss_surface,
+        path_lengths,
+        path_losses,
+        principal_directions,
+        surface_extent,
+    )
 
     data = subjects.data
     dtype = getattr(torch, group[0].protocol.dtype)

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 
 from search_spaces.errors import SpecError
-from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
 from sweep.cli.options import EXIT_FAILED, Data, Name, RunsDir, near
+from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
 
 if TYPE_CHECKING:
     from sweep.analyses.captures import Track

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from search_spaces.errors import SpecError
 from sweep.cli import analysis_commands, control_commands
-from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
 from sweep.cli.options import EXIT_FAILED, Auto, Data, Name, RunsDir, near, number_or_auto, whole_or_auto
+from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
 
 app = typer.Typer(
     name="sweep",
@@ -124,9 +124,9 @@ def resume(
 
 
 def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
-    from sweep.execution.ray.cluster import check_record_stays
     from sweep.driver.driver import drive
     from sweep.driver.outputs import make_outputs
+    from sweep.execution.ray.cluster import check_record_stays
 
     check_record_stays(runs_dir, spec.storage)
     again = resume_command(spec.name, runs_dir)
@@ -168,9 +168,9 @@ def status(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Say how a sweep stands, or all of them."""
+    from sweep.cli.watch import watch
     from sweep.folder.remote_status import look_at
     from sweep.folder.status import all_statuses, status_lines
-    from sweep.cli.watch import watch
 
     if watching:
         if name is None:
@@ -263,9 +263,9 @@ def compare(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Lay two sweeps side by side: same configurations, differences with intervals, what else differs."""
-    from results.tables.sweep_comparison import compare_sweeps
     from results.ledger.arrays import load_sweep
     from results.tables.formats import TEXTS
+    from results.tables.sweep_comparison import compare_sweeps
     from search_spaces.errors import UnknownNameError
 
     if file_format not in TEXTS:

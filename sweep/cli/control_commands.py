@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sweep.folder.paths import DEFAULT_RUNS_DIR
 from sweep.cli.options import RunsDir
+from sweep.folder.paths import DEFAULT_RUNS_DIR
 
 Sweep = Annotated[str, typer.Argument(metavar="NAME|PLACE/NAME", help="The sweep: its name, or where in its storage.")]
 

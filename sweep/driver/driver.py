@@ -18,17 +18,17 @@ from results.ledger.ledger import Ledger
 from search_spaces import Configuration, Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
+from sweep.config.spec import Spec, parse_spec, spec_text
 from sweep.driver.changes import announce_changes, spec_edits
+from sweep.driver.pack_size import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
 from sweep.execution.ray.cluster import check_address
 from sweep.folder.control import Control, ControlFolder, ControlStorage
-from sweep.folder.paths import SweepFolder, resume_command, write_aside
 from sweep.folder.lock import driving
-from sweep.driver.pack_size import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
+from sweep.folder.paths import SweepFolder, resume_command, write_aside
+from sweep.folder.provenance import write_provenance
+from sweep.folder.status import duration
 from sweep.planning.plan import DEFAULT_PACK, Pack, longest_first, make_packs, make_runs, resolve_configurations
 from sweep.progress.live_view import Progress
-from sweep.folder.status import duration
-from sweep.folder.provenance import write_provenance
-from sweep.config.spec import Spec, parse_spec, spec_text
 
 if TYPE_CHECKING:
     from sweep.folder.snapshot import Snapshots
@@ -48,8 +48,8 @@ class Outcome:
 
     def answer(self) -> list[str]:
         """Return what the sweep says so far, in three sentences."""
-        from results.reports.summary import answer
         from results.ledger.arrays import load_sweep
+        from results.reports.summary import answer
 
         return answer(load_sweep(self.folder.ledger, self.folder.name))
 

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from results.analyses.captures import Analyses, is_of_an_analysis, load_analyses
-from results.reports.summary import answer, question
-from results.reports.study_article import ArticleFigure, article_html, article_markdown
-from results.reports.export import export, write_tables
-from results.figures.registry import FIGURES, FORMATS, save_figures, write_figures
 from results.analyses.gradients import ewma_meaning
-from results.reports.report import ReportFigure, report_html
-from results.reports.study_figures import STUDY_FIGURES, study_figures
+from results.figures.registry import FIGURES, FORMATS, save_figures, write_figures
 from results.ledger.arrays import load_sweep
-from results.tables.registry import make_tables
+from results.reports.export import export, write_tables
+from results.reports.report import ReportFigure, report_html
+from results.reports.study_article import ArticleFigure, article_html, article_markdown
+from results.reports.study_figures import STUDY_FIGURES, study_figures
+from results.reports.summary import answer, question
 from results.tables.formats import TABLE_WRITERS
+from results.tables.registry import make_tables
 from search_spaces.errors import SweepFolderError
 from sweep.folder.paths import SweepFolder, resume_command, write_aside
 

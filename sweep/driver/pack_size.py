@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import LedgerError, SpecError
+from sweep.config.spec import Resources, Spec
+from sweep.execution.ray.probes import Places, ProbeError, probe
 from sweep.planning.plan import DEFAULT_PACK, even_sizes, sort_out
 from sweep.planning.planner import StepTimes, choose
-from sweep.execution.ray.probes import Places, ProbeError, probe
-from sweep.config.spec import Resources, Spec
 
 if TYPE_CHECKING:
     from trainables.data.dataset import DataSet

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.errors import StorageError, SweepFolderError
 from sweep.folder.control import ControlStorage, is_fresh, published, put_request
 from sweep.folder.paths import SweepFolder
-from sweep.folder.status import STATES
-from sweep.folder.status import driver_told, sweep_status
+from sweep.folder.status import STATES, driver_told, sweep_status
 
 if TYPE_CHECKING:
     from trainables.storage.interface import Storage

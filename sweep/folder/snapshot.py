@@ -24,15 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from trainables.storage.folder import FolderStorage
 
 from results.ledger.sqlite_file import copy_ledger
 from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import LedgerError, StorageError, SweepFolderError
-from sweep.folder.paths import SweepFolder, write_aside
-from sweep.folder.lock import driving
 from sweep.config.spec import Spec
+from sweep.folder.lock import driving
+from sweep.folder.paths import SweepFolder, write_aside
 from sweep.folder.status import sweep_status
-from trainables.storage.folder import FolderStorage
 from trainables.storage.interface import Storage
 
 DRIVER, POINTER, STATUS = "driver.json", "snapshot.json", "status.json"

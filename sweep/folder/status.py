@@ -13,8 +13,8 @@ from results.ledger.ledger import Ledger
 from results.ledger.queries import begun_pack_of, find_run
 from search_spaces.errors import LedgerError, SweepFolderError
 from sweep.folder.control import ControlFolder, is_fresh, published, put_request
-from sweep.folder.paths import SweepFolder, resume_command, sweep_names
 from sweep.folder.lock import holder, is_driven
+from sweep.folder.paths import SweepFolder, resume_command, sweep_names
 from sweep.folder.status import STATES, duration
 
 LIVE = ("nodes", "slots_used", "slots", "rate", "seconds_left")

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sweep.config.spec import Resources
 from sweep.folder.control import PUBLISH_SECONDS, Control
 from sweep.planning.slots import slots_of
 from sweep.progress.live_view import Progress
-from sweep.config.spec import Resources
 
 
 def describe_nodes(nodes: Sequence[Mapping[str, Any]], resources: Resources) -> list[dict[str, Any]]:

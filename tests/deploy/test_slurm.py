@@ -23,8 +23,8 @@ from sweep.folder.paths import SweepFolder
 from sweep.folder.remote_status import remote_status
 from tests.deploy.test_launchers import DEPLOY
 from tests.sweep.loopback_cluster import FREE_PORTS
-from tests.sweep.sweeps import PATIENCE_SECONDS, environment, finish, rows_of
 from tests.sweep.process.test_signals import TEXT, wait_for
+from tests.sweep.sweeps import PATIENCE_SECONDS, environment, finish, rows_of
 
 STAND_INS = {
     "srun": """#!/bin/bash

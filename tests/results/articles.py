@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from results.reports.study_article import FIGURES, TABLES, ArticleFigure, article_markdown
 from results.ledger.arrays import SweepData
-from results.tables.table import Column, Row, Table
+from results.reports.study_article import FIGURES, TABLES, ArticleFigure, article_markdown
 from results.tables.registry import make_tables
+from results.tables.table import Column, Row, Table
 from search_spaces import Configuration
 from tests.results.ledger_sweeps import climb, sweep_of
 from tests.results.report_pages import a_figure

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from results.ledger.ledger import Ledger
 from results.ledger.arrays import SweepData, load_sweep
+from results.ledger.ledger import Ledger
 from search_spaces import Configuration
 from search_spaces.run import Protocol, Run
 from tests.builders import attempt_of, row_of

@@ -9,10 +9,10 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from results.tables.fairness import FINE, LOOK
+from results.ledger.arrays import SweepData
 from results.metrics.intervals import Estimate
 from results.reports.report import ReportFigure, report_html
-from results.ledger.arrays import SweepData
+from results.tables.fairness import FINE, LOOK
 from results.tables.table import Column, Row, Table
 
 HOSTILE = """<script>alert("x")</script> & 'y' "><img src="https://example.com/z" onerror=alert(1)>"""

@@ -18,9 +18,9 @@ from rich.console import Console
 
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
+from sweep.config.spec import Spec, parse_spec
 from sweep.driver.driver import Outcome, drive
 from sweep.driver.outputs import make_outputs
-from sweep.config.spec import Spec, parse_spec
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 400  # a bound for a child that hangs; no test passes by it

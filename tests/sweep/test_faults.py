@@ -22,11 +22,11 @@ import pytest
 
 import sweep.driver.outputs
 from results.ledger import sqlite_file
-from results.reports.export import export
 from results.ledger.ledger import Ledger
+from results.reports.export import export
 from sweep.__main__ import main
-from sweep.folder.paths import SweepFolder
 from sweep.execution.ray.runner import QUIET
+from sweep.folder.paths import SweepFolder
 from tests.sweep.sweeps import PATIENCE_SECONDS, ROOT, command, environment
 from trainables.runtime.fault_injection import VARIABLE
 

@@ -23,15 +23,15 @@ from results.ledger.ledger import EpochRow, Ledger
 from search_spaces.errors import SweepFolderError
 from sweep.__main__ import main
 from sweep.analyses.captures import map_activations, run_range_tests
-from sweep.folder.paths import SweepFolder, write_aside
-from sweep.planning.plan import make_packs, make_runs, resolve_configurations
-from sweep.driver.outputs import make_outputs
-from sweep.config.spec import parse_spec, spec_text
 from sweep.analyses.targets import of_sweep
 from sweep.analyses.trajectories import trace_trajectories
+from sweep.config.spec import parse_spec, spec_text
+from sweep.driver.outputs import make_outputs
+from sweep.folder.paths import SweepFolder, write_aside
+from sweep.planning.plan import make_packs, make_runs, resolve_configurations
 from tests.builders import attempt_of
-from trainables.training.checkpoints import MAGIC, Checkpoints
 from trainables.data.dataset import load_data
+from trainables.training.checkpoints import MAGIC, Checkpoints
 from trainables.training.loop import Assignment, train
 from trainables.training.weight_snapshots import SavedWeights
 

@@ -15,8 +15,8 @@ from search_spaces import Configuration, Protocol, Run
 from search_spaces.errors import SpecError
 from sweep.folder.paths import SweepFolder
 from tests.builders import attempt_of, row_of
-from trainables.optim.plugins import import_named, in_sweep_folder, leave_sweep_folders
 from trainables.optim.optimizers import optimizer_class
+from trainables.optim.plugins import import_named, in_sweep_folder, leave_sweep_folders
 from trainables.optim.schedulers import build_scheduler
 
 ROOT = Path(__file__).parent.parent.parent

@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from trainables.storage.folder import FolderStorage
+from trainables.storage.s3 import BucketStorage
 
-from results.ledger.ledger import EpochRow, Ledger
 from results.analyses.trajectory import read_trajectory
-from sweep.folder.paths import SweepFolder
-from sweep.planning.plan import make_packs, make_runs, resolve_configurations
-from sweep.folder.snapshot import weights_place
-from sweep.config.spec import parse_spec, spec_text
+from results.ledger.ledger import EpochRow, Ledger
 from sweep.analyses.trajectories import trace_trajectories
+from sweep.config.spec import parse_spec, spec_text
+from sweep.folder.paths import SweepFolder
+from sweep.folder.snapshot import weights_place
+from sweep.planning.plan import make_packs, make_runs, resolve_configurations
 from tests.builders import attempt_of
 from tests.trainables.s3_server import BUCKET, S3Server
-from trainables.ray_trainable import trial_config, weights_to_keep
 from trainables.data.dataset import load_data
+from trainables.ray_trainable import trial_config, weights_to_keep
 from trainables.training.loop import Assignment, train
 from trainables.training.weight_snapshots import SavedWeights
-from trainables.storage.s3 import BucketStorage
-from trainables.storage.folder import FolderStorage
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from trainables.storage.s3 import BucketStorage
 
+from trainables.optim.plugins import LEDGER
 from trainables.ray_trainable import place_of_checkpoints
 from trainables.training.checkpoints import CheckpointError
-from trainables.optim.plugins import LEDGER
-from trainables.storage.s3 import BucketStorage
 
 
 def test_a_bucket_is_the_same_everywhere() -> None:

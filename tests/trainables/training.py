@@ -10,11 +10,11 @@ import torch.nn.functional as F
 
 from search_spaces import Configuration, Protocol, Run
 from trainables.data import augmentation
-from trainables.training.batches import Batches
 from trainables.data.dataset import DataSet, load_data
 from trainables.models.lenet import LeNet5, initial_parameters
 from trainables.optim.optimizers import build_optimizer, complete_optimizer
 from trainables.optim.schedulers import Schedule, complete_scheduler
+from trainables.training.batches import Batches
 
 CPU = torch.device("cpu")
 FLOAT64 = Protocol(batch_size=32, dtype="float64")

@@ -13,9 +13,9 @@ import torch
 
 from search_spaces import Run
 from search_spaces.errors import SpecError, UnknownNameError
-from trainables.training.batches import Batch, Batches
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import SHAPES
+from trainables.training.batches import Batch, Batches
 from trainables.training.loop import Assignment, EndTraining, train
 from trainables.training.pack import Pack
 from trainables.training.weight_snapshots import flattened

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import torch
 
 from search_spaces.errors import SpecError
-from trainables.training.batches import Split
 from trainables.data.dataset import DataSet
+from trainables.storage.interface import Storage
+from trainables.training.batches import Split
 from trainables.training.loop import Assignment, Report, train
 from trainables.training.pack import evaluate
 from trainables.training.weight_snapshots import SavedWeights, unflattened
-from trainables.storage.interface import Storage
 
 Array = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]

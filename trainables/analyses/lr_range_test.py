@@ -18,8 +18,8 @@ from torch import Tensor
 from search_spaces import Run
 from search_spaces.configuration import NO_SCHEDULER
 from search_spaces.errors import SpecError
-from trainables.training.batches import Batches
 from trainables.data.dataset import DataSet
+from trainables.training.batches import Batches
 from trainables.training.loop import Assignment, EndTraining, train
 from trainables.training.pack import Pack
 

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 
 from search_spaces.errors import DataError
-from trainables.data.image_arrays import SIDE, Images, LabelledImages, Labels, check_class_names, check_images, check_labels
+from trainables.data.image_arrays import (
+    SIDE,
+    Images,
+    LabelledImages,
+    Labels,
+    check_class_names,
+    check_images,
+    check_labels,
+)
 from trainables.data.vision import import_torchvision
 
 FOLDER = "cifar-100-python"

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import DataError
-from trainables.data.cifar_archive import download_archive, find_archive, read_archive
 from trainables.data.cache import DataCache, default_cache_dir
-from trainables.data.image_arrays import Images, LabelledImages, Labels
+from trainables.data.cifar_archive import download_archive, find_archive, read_archive
 from trainables.data.cifar_parquet import has_parquet, parquet_key, read_parquet
+from trainables.data.image_arrays import Images, LabelledImages, Labels
 from trainables.data.synthetic import is_synthetic, make_synthetic, parse_synthetic
 
 # Belongs to the protocol and to no run: every seed is validated on the same images.

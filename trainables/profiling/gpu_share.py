@@ -90,10 +90,10 @@ def probe_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:
 
 
 def _trained_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:
-    from trainables.training.batches import Batches, Split
-    from trainables.runtime.devices import deterministic
-    from trainables.training.pack import Pack
     from trainables.optim.schedulers import without_schedule
+    from trainables.runtime.devices import deterministic
+    from trainables.training.batches import Batches, Split
+    from trainables.training.pack import Pack
 
     device = torch.device("cuda")
     deterministic(device)

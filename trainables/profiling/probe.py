@@ -9,11 +9,11 @@ from itertools import cycle, islice
 import torch
 
 from search_spaces import Configuration, Run
+from trainables.data.dataset import DataSet
+from trainables.optim.optimizers import OPTIMIZERS, complete_optimizer
+from trainables.runtime.devices import deterministic, device_name, training_device
 from trainables.runtime.malloc import keep_freed_memory
 from trainables.training.batches import Batches
-from trainables.data.dataset import DataSet
-from trainables.runtime.devices import deterministic, device_name, training_device
-from trainables.optim.optimizers import OPTIMIZERS, complete_optimizer
 from trainables.training.pack import Pack
 
 RUN_STEPS = 4

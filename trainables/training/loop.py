@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from search_spaces import Run
-from trainables.training.batches import Batches, Split
-from trainables.training.checkpoints import Checkpoints
 from trainables.data.dataset import DataSet
 from trainables.runtime.fault_injection import fault_point
+from trainables.training.batches import Batches, Split
+from trainables.training.checkpoints import Checkpoints
 from trainables.training.cuda_graphs import Graphs
 from trainables.training.pack import Pack
 from trainables.training.weight_snapshots import SavedWeights

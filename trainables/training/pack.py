@@ -14,13 +14,13 @@ from torch.optim import Optimizer
 
 from search_spaces import Run
 from trainables.data import augmentation
-from trainables.training.batches import Batch, Split
-from trainables.training.gpu_step import DeviceStep
-from trainables.training.cuda_graphs import Graphs, graphs_of
 from trainables.models.lenet import initial_parameters, stacked_logits
+from trainables.models.parameter_stack import ParameterStack
 from trainables.optim.optimizers import build_optimizer
 from trainables.optim.schedulers import Schedule
-from trainables.models.parameter_stack import ParameterStack
+from trainables.training.batches import Batch, Split
+from trainables.training.cuda_graphs import Graphs, graphs_of
+from trainables.training.gpu_step import DeviceStep
 
 MICRO_BATCH = 64
 """Examples in one pass; their gradients add up to the batch's. What it computes stays in the processor's cache."""

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainables.training.checkpoints import as_checkpoint_error
 from trainables.models.lenet import SHAPES
-from trainables.training.pack import Pack
 from trainables.storage.folder import FolderStorage
 from trainables.storage.interface import Storage
+from trainables.training.checkpoints import as_checkpoint_error
+from trainables.training.pack import Pack
 
 PARAMETERS = sum(int(np.prod(shape)) for shape in SHAPES.values())
 _NAME = re.compile(r"epoch([0-9]{1,9})\.npy")

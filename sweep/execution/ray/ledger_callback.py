@@ -14,12 +14,12 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from results.ledger.ledger import Attempt, EpochRow, Ledger
-from sweep.progress.status_publisher import Bulletin
 from sweep.folder.paths import SweepFolder
-from sweep.planning.plan import Pack
-from sweep.progress.live_view import Progress
 from sweep.folder.snapshot import Snapshots
+from sweep.planning.plan import Pack
 from sweep.process.signals import Stopping
+from sweep.progress.live_view import Progress
+from sweep.progress.status_publisher import Bulletin
 from trainables.runtime.fault_injection import fault_point
 
 LAST_LINES = 5

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from search_spaces.errors import EnvironmentMismatchError, SpecError
-from sweep.execution.ray.cluster import ANSWER_VARIABLE, answer_seconds
 from sweep.config.spec import Spec
+from sweep.execution.ray.cluster import ANSWER_VARIABLE, answer_seconds
 from sweep.process.signals import Stopped
 from trainables.runtime.stop_signal import Ask
 

@@ -11,10 +11,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import Run
-from sweep.execution.ray.nodes import alive_nodes
-from sweep.planning.slots import slots_of
-from sweep.planning.planner import StepTimes
 from sweep.config.spec import Resources
+from sweep.execution.ray.nodes import alive_nodes
+from sweep.planning.planner import StepTimes
+from sweep.planning.slots import slots_of
 
 if TYPE_CHECKING:
     from trainables.data.dataset import DataSet

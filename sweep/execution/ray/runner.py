@@ -11,17 +11,17 @@ from typing import Any
 
 from results.ledger.ledger import Ledger
 from search_spaces.errors import EnvironmentMismatchError, LedgerError, SpecError
-from sweep.progress.status_publisher import Bulletin
+from sweep.config.spec import Spec
 from sweep.execution.ray.cluster import check_reachable, check_token
+from sweep.execution.ray.nodes import last_line
+from sweep.execution.ray.trials import Round, Trials
 from sweep.folder.control import Control
 from sweep.folder.paths import SweepFolder, resume_command
-from sweep.execution.ray.nodes import last_line
-from sweep.planning.plan import Pack
-from sweep.progress.live_view import Progress
 from sweep.folder.snapshot import Snapshots
-from sweep.config.spec import Spec
+from sweep.planning.plan import Pack
 from sweep.process.signals import end_on_sigterm, keep_sigterm, stopping
-from sweep.execution.ray.trials import Round, Trials
+from sweep.progress.live_view import Progress
+from sweep.progress.status_publisher import Bulletin
 from trainables.data.dataset import DataSet
 
 QUIET = {

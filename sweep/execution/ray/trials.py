@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.ledger.ledger import Ledger
-from sweep.progress.status_publisher import Bulletin
-from sweep.folder.paths import SweepFolder
-from sweep.planning.plan import Pack
-from sweep.progress.live_view import Progress
-from sweep.folder.snapshot import Snapshots, checkpoint_place, weights_place
 from sweep.config.spec import Spec
+from sweep.folder.paths import SweepFolder
+from sweep.folder.snapshot import Snapshots, checkpoint_place, weights_place
+from sweep.planning.plan import Pack
 from sweep.process.signals import Stopped, Stopping
+from sweep.progress.live_view import Progress
+from sweep.progress.status_publisher import Bulletin
 from trainables.data.dataset import DataSet
-from trainables.training.loop import Assignment
 from trainables.runtime.stop_signal import Ask, StopSignal
+from trainables.training.loop import Assignment
 
 if TYPE_CHECKING:
     from sweep.execution.ray.ledger_callback import Failure

@@ -11,7 +11,17 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from results.analyses.activations import CAPTIONS, LAYERS, ActivationMaps, activation_figures, activation_table, mosaic, read_activation_maps, scales, write_activation_maps
+from results.analyses.activations import (
+    CAPTIONS,
+    LAYERS,
+    ActivationMaps,
+    activation_figures,
+    activation_table,
+    mosaic,
+    read_activation_maps,
+    scales,
+    write_activation_maps,
+)
 from results.analyses.file_format import write_analysis
 from search_spaces.errors import LedgerError
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from results.analyses.gradients import GradientCapture
 from results.analyses.gradient_figures import GRADIENT_CAPTIONS, gradient_figures
+from results.analyses.gradients import GradientCapture
 from results.figures.style import RC
 
 GRADIENTS = np.random.default_rng(1).normal(size=(40, 6))

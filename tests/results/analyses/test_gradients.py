@@ -11,9 +11,15 @@ import pytest
 
 from results.analyses import gradients
 from results.analyses.file_format import write_analysis
-from results.analyses.gradients import GradientCapture, ewma_meaning, gradient_tables, read_gradient_capture, writing_gradients
 from results.analyses.gradient_figures import GRADIENT_CAPTIONS, gradient_figures
 from results.analyses.gradient_plot_data import band_table, element_table
+from results.analyses.gradients import (
+    GradientCapture,
+    ewma_meaning,
+    gradient_tables,
+    read_gradient_capture,
+    writing_gradients,
+)
 from results.metrics.gradients import Floats, adam_stages, sma
 from search_spaces.errors import LedgerError, SpecError
 

@@ -12,10 +12,17 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from results.metrics.lr_range import batch_noise, divergence_point, smoothed, suggest_steepest, suggest_tenth
 
 from results.analyses.file_format import write_analysis
-from results.analyses.lr_range import RANGE_CAPTIONS, RangeTest, range_curves, range_figures, range_table, read_range_test
-from results.metrics.lr_range import batch_noise, divergence_point, smoothed, suggest_steepest, suggest_tenth
+from results.analyses.lr_range import (
+    RANGE_CAPTIONS,
+    RangeTest,
+    range_curves,
+    range_figures,
+    range_table,
+    read_range_test,
+)
 from search_spaces.errors import LedgerError
 
 LR = np.geomspace(1e-6, 10, 141)  # 20 steps a decade

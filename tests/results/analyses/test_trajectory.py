@@ -13,7 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from results.analyses.file_format import write_analysis
-from results.analyses.trajectory import PathOfRun, Trajectory, contour_levels, read_trajectory, trajectory_caption, trajectory_figure, trajectory_files, trajectory_table, write_trajectory
+from results.analyses.trajectory import (
+    PathOfRun,
+    Trajectory,
+    contour_levels,
+    read_trajectory,
+    trajectory_caption,
+    trajectory_figure,
+    trajectory_files,
+    trajectory_table,
+    write_trajectory,
+)
 from search_spaces.errors import LedgerError
 
 

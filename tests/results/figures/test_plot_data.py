@@ -8,7 +8,14 @@ import math
 import numpy as np
 import pytest
 
-from results.figures.plot_data import by_epochs_to_target, curves_table, learning_rate_table, pick, scheduler_cells, train_and_test_table
+from results.figures.plot_data import (
+    by_epochs_to_target,
+    curves_table,
+    learning_rate_table,
+    pick,
+    scheduler_cells,
+    train_and_test_table,
+)
 from results.metrics.intervals import Estimate
 from results.tables.table import Column, Row, Table
 from tests.results.figure_sweeps import made_up_sweep

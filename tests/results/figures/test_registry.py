@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.optimize import lsq_linear
 
+from results.figures.label_layout import moved_apart
 from results.figures.registry import FIGURES, looks_of, make_figures, save_figures
 from results.figures.style import PALETTE
-from results.figures.label_layout import moved_apart
 from search_spaces.errors import UnknownNameError
 from tests.results.figure_sweeps import made_up_sweep
 

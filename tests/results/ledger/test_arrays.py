@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from results.ledger.ledger import Ledger
 from results.ledger.arrays import MEASURED, load_sweep
+from results.ledger.ledger import Ledger
 from search_spaces import Configuration
 from search_spaces.run import Protocol, Run
 from tests.builders import attempt_of, row_of

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import integrate
 
-from results.metrics.convergence import area_under_curve, best, default_target, epochs_to_share_of_final, epochs_to_target, hits, median_with_misses, seconds_to_target, speed_word
+from results.metrics.convergence import (
+    area_under_curve,
+    best,
+    default_target,
+    epochs_to_share_of_final,
+    epochs_to_target,
+    hits,
+    median_with_misses,
+    seconds_to_target,
+    speed_word,
+)
 
 INF = math.inf
 CURVES = np.array(

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.reports import export as exporting
-from results.reports.export import FRAME_WRITERS, export, write_csv, write_json
+from results.ledger.arrays import load_sweep
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
-from results.ledger.arrays import load_sweep
-from results.tables.registry import make_tables
+from results.reports import export as exporting
+from results.reports.export import FRAME_WRITERS, export, write_csv, write_json
 from results.tables.formats import TABLE_WRITERS
+from results.tables.registry import make_tables
 from search_spaces.errors import LedgerError, SweepFolderError, UnknownNameError
 
 READERS = {

@@ -11,11 +11,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from results.analyses.gradients import GradientCapture, ewma_meaning, gradient_tables
 from results.reports.study_article import FIGURES, TABLES, TITLE, article_html, article_markdown
 from results.reports.study_claims import CLAIMED_ADAM, claimed_adam_table, claims_accuracy, claims_distance
-from results.analyses.gradients import GradientCapture, ewma_meaning, gradient_tables
-from results.tables.study import claimed_configurations
 from results.tables.registry import make_tables
+from results.tables.study import claimed_configurations
 from search_spaces import Configuration
 from tests.results.articles import FINALS, FOUR, STEP, all_figures, an_article, analysis_tables, study_sweep
 from tests.results.report_pages import a_sweep

@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 
 from results.metrics.intervals import Estimate
-from results.tables.table import Column, Row, Table
-from results.tables.registry import make_tables
 from results.tables.formats import LATEX, TABLE_WRITERS, TEXTS, as_csv, as_html, as_json, as_latex, as_markdown
+from results.tables.registry import make_tables
+from results.tables.table import Column, Row, Table
 from tests.results.figure_sweeps import made_up_sweep
 
 NASTY = 'a&b % _x_ #1 $2 ^3 ~ \\cmd {y} <b> | "q" ± ∞ · × χ² β ρ τ ≥ ≤ – … `c` *d* ö é'

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from results.reports.summary import answer, question
 from results.ledger.arrays import SweepData, load_sweep
-from results.tables.table import Row, Table
-from results.tables.registry import TABLES, make_tables
+from results.reports.summary import answer, question
 from results.tables.formats import TEXTS
+from results.tables.registry import TABLES, make_tables
+from results.tables.table import Row, Table
 from search_spaces import Configuration
 from search_spaces.errors import LedgerError
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, climb, sweep_of

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from results.tables.sweep_comparison import MUST_AGREE, compare_sweeps
 from results.ledger.arrays import SweepData
+from results.tables.sweep_comparison import MUST_AGREE, compare_sweeps
 from search_spaces.errors import SpecError
 from search_spaces.run import Protocol
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, climb, sweep_of

@@ -18,10 +18,10 @@ import sweep
 from results.analyses.captures import load_analyses
 from results.analyses.file_format import read_analysis
 from search_spaces.errors import DataError, SpecError, SweepFolderError, UnknownNameError
-from sweep.driver.driver import Outcome
-from sweep.execution.ray.runner import QUIET
 from sweep.analyses.study import run_study
 from sweep.analyses.trajectories import trace_trajectories
+from sweep.driver.driver import Outcome
+from sweep.execution.ray.runner import QUIET
 from tests.builders import attempt_of, row_of
 from trainables.training.weight_snapshots import SavedWeights
 
@@ -153,13 +153,13 @@ def test_the_study_looks_into_runs_of_one_seed_that_are_done(tmp_path: Path) -> 
     """Under seed 0 one of the four diverged, under seed 1 one failed and under seed 2 none: those of seed 2."""
     from dataclasses import replace
 
-    from results.ledger.ledger import Ledger
     from results.ledger.arrays import load_sweep
+    from results.ledger.ledger import Ledger
     from search_spaces import Protocol, Run
-    from sweep.planning.plan import resolve_configurations
-    from sweep.config.spec import read_spec
     from sweep.analyses.study import studied_runs
     from sweep.analyses.targets import Subjects
+    from sweep.config.spec import read_spec
+    from sweep.planning.plan import resolve_configurations
 
     spec = read_spec("optimizers", {"epochs": 1, "seeds": 3, "data": DATA})
     configurations = resolve_configurations(spec, 8)
@@ -194,8 +194,8 @@ def test_weights_that_were_not_kept_are_trained_again_to_the_same_bits(study: Ou
 
 
 def test_keeping_weights_is_no_part_of_a_run(study: Outcome) -> None:
-    from sweep.planning.plan import make_runs, resolve_configurations
     from sweep.config.spec import read_spec
+    from sweep.planning.plan import make_runs, resolve_configurations
 
     ids = []
     for every in (0, 1):

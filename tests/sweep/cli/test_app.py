@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from results.ledger.ledger import Ledger
 from results.ledger.arrays import load_sweep
+from results.ledger.ledger import Ledger
 from results.tables.registry import make_tables
 from search_spaces import space_names
 from sweep.folder.paths import SweepFolder

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sweep.folder.status import sweep_status
 from sweep.cli.watch import REFRESH_SECONDS, watch
+from sweep.folder.status import sweep_status
 from tests.builders import two_by_two_runs
 from tests.sweep.folder.test_status import begin
 

@@ -18,9 +18,9 @@ from pydantic import BaseModel
 
 from search_spaces import Configuration, Protocol, Run, space_names
 from search_spaces.errors import SpecError, UnknownNameError, UserError
+from sweep.config.spec import ProtocolTable, Resources, Spec, parse_spec, read_spec, spec_text
 from sweep.folder.paths import SweepFolder
 from sweep.planning.plan import DEFAULT_PACK, make_packs, make_runs, resolve_configurations
-from sweep.config.spec import ProtocolTable, Resources, Spec, parse_spec, read_spec, spec_text
 from trainables.optim.optimizers import OPTIMIZERS, build_optimizer, complete_optimizer
 from trainables.optim.schedulers import HIDDEN, LAMBDAS, SCHEDULERS
 from trainables.optim.signature import defaults_of

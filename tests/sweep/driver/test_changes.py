@@ -14,11 +14,11 @@ from rich.console import Console
 from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import SpecError
+from sweep.config.spec import Spec, parse_spec, spec_text
 from sweep.driver.changes import announce_changes, spec_edits
 from sweep.driver.driver import drive, read_resolved
 from sweep.folder.paths import SweepFolder, write_aside
 from sweep.planning.plan import Pack, make_packs, make_runs, resolve_configurations
-from sweep.config.spec import Spec, parse_spec, spec_text
 from tests.builders import attempt_of, row_of
 from trainables.data.dataset import load_data
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from results.reports.export import export
 from search_spaces import Configuration
-from sweep.folder.paths import SweepFolder
 from sweep.driver.outputs import make_outputs
+from sweep.folder.paths import SweepFolder
 from tests.results.ledger_sweeps import climb, write_ledger
 
 ADAM = Configuration("Adam", {"lr": 0.001})

@@ -15,14 +15,14 @@ import pytest
 import sweep.driver.pack_size
 from results.ledger.ledger import Ledger
 from search_spaces.errors import LedgerError, SpecError
-from sweep.folder.paths import SweepFolder
+from sweep.config.spec import Resources
 from sweep.driver.pack_size import Packing, choose_packing, doubled, known_packing
+from sweep.execution.ray.probes import Places, probe
+from sweep.folder.paths import SweepFolder
 from sweep.planning.plan import make_runs, resolve_configurations
 from sweep.planning.planner import StepTimes
-from sweep.execution.ray.probes import Places, probe
-from sweep.config.spec import Resources
-from tests.sweep.sweeps import DATA, PATIENCE_SECONDS, begin, finish, run, spec
 from tests.sweep.driver.test_run import ray
+from tests.sweep.sweeps import DATA, PATIENCE_SECONDS, begin, finish, run, spec
 from trainables.data.dataset import load_data
 
 __all__ = ["ray"]  # the fixture: two logical CPUs and a logical GPU

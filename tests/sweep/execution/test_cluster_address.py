@@ -13,10 +13,17 @@ import pytest
 
 from search_spaces import Configuration
 from search_spaces.errors import EnvironmentMismatchError, SpecError
-from sweep.execution.ray.cluster import ANSWER_VARIABLE, check_address, check_reachable, check_record_stays, check_token, shipped_modules
-from sweep.driver.driver import _driven
-from sweep.folder.paths import SweepFolder
 from sweep.config.spec import parse_spec
+from sweep.driver.driver import _driven
+from sweep.execution.ray.cluster import (
+    ANSWER_VARIABLE,
+    check_address,
+    check_reachable,
+    check_record_stays,
+    check_token,
+    shipped_modules,
+)
+from sweep.folder.paths import SweepFolder
 
 ROOT = Path(__file__).parents[3]
 BLOCK = '\n[[configurations]]\noptimizer = {name = "SGD", lr = 0.1}\n'

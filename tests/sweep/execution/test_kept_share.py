@@ -12,9 +12,9 @@ import pytest
 import sweep.execution.ray.runner
 from results.ledger.ledger import Ledger
 from search_spaces.errors import LedgerError
-from sweep.planning.plan import Pack
-from sweep.execution.ray.runner import gpus_a_trial
 from sweep.config.spec import Spec
+from sweep.execution.ray.runner import gpus_a_trial
+from sweep.planning.plan import Pack
 from tests.builders import two_by_two_runs
 from tests.sweep.sweeps import spec
 from trainables.profiling.gpu_share import Footprint, probe_footprint, share_of, whole_memory

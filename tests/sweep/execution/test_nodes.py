@@ -16,11 +16,11 @@ from rich.console import Console
 
 import sweep.execution.ray.nodes
 from search_spaces.errors import EnvironmentMismatchError, SpecError
-from sweep.folder.control import ControlFolder, put_request
-from sweep.driver.driver import drive
-from sweep.folder.paths import SweepFolder
-from sweep.execution.ray.nodes import alive_nodes, check_nodes, check_resources
 from sweep.config.spec import Spec, parse_spec
+from sweep.driver.driver import drive
+from sweep.execution.ray.nodes import alive_nodes, check_nodes, check_resources
+from sweep.folder.control import ControlFolder, put_request
+from sweep.folder.paths import SweepFolder
 from sweep.process.signals import Stopped
 from tests.sweep.loopback_cluster import loopback_cluster
 from trainables.runtime.stop_signal import Ask

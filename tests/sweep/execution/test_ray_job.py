@@ -22,8 +22,8 @@ import pytest
 from sweep.folder.paths import SweepFolder
 from sweep.folder.status import sweep_status
 from tests.sweep.loopback_cluster import FREE_PORTS
-from tests.sweep.sweeps import PATIENCE_SECONDS, environment, rows_of
 from tests.sweep.process.test_signals import TEXT, states
+from tests.sweep.sweeps import PATIENCE_SECONDS, environment, rows_of
 
 pytestmark = pytest.mark.ray
 

@@ -11,8 +11,8 @@ import pytest
 
 from results.ledger.frames import EPOCH_COLUMNS
 from results.ledger.ledger import Ledger
-from tests.sweep.sweeps import DATA, frames, run, spec, without_times
 from tests.sweep.driver.test_run import ray
+from tests.sweep.sweeps import DATA, frames, run, spec, without_times
 
 __all__ = ["ray"]  # the fixture
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from results.ledger.ledger import Ledger
+from sweep.config.spec import parse_spec
 from sweep.execution.ray import trials
+from sweep.execution.ray.ledger_callback import Failure
+from sweep.execution.ray.trials import MOST_LOST_NODES, Round, Trials
 from sweep.folder.paths import SweepFolder
 from sweep.planning.plan import Pack
-from sweep.execution.ray.ledger_callback import Failure
-from sweep.config.spec import parse_spec
 from sweep.process.signals import Stopping
-from sweep.execution.ray.trials import MOST_LOST_NODES, Round, Trials
 from tests.builders import two_by_two_runs
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, on import

@@ -13,9 +13,18 @@ from typing import Any
 import pytest
 
 from search_spaces.errors import SweepFolderError
-from sweep.folder.control import ENDED, PUBLISH_SECONDS, SILENT_SECONDS, STATUS, Control, ControlFolder, published, put_request
-from sweep.folder.paths import SweepFolder
+from sweep.folder.control import (
+    ENDED,
+    PUBLISH_SECONDS,
+    SILENT_SECONDS,
+    STATUS,
+    Control,
+    ControlFolder,
+    published,
+    put_request,
+)
 from sweep.folder.lock import driving
+from sweep.folder.paths import SweepFolder
 from sweep.folder.status import ask_driver, driver_of, sweep_status
 from sweep.process.signals import Stopped
 from tests.builders import two_by_two_runs

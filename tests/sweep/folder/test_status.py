@@ -11,8 +11,8 @@ import pytest
 from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import UnknownNameError
-from sweep.folder.paths import SweepFolder
 from sweep.folder.lock import driving
+from sweep.folder.paths import SweepFolder
 from sweep.folder.status import STATES, all_statuses, run_log, status_lines, sweep_status
 from tests.builders import attempt_of, row_of, two_by_two_runs
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from search_spaces import Configuration, Protocol, Run
 from search_spaces.errors import SpecError
-from sweep.planning.plan import Pack, longest_first, make_packs, make_runs, resolve_configurations
 from sweep.config.spec import Spec, parse_spec
+from sweep.planning.plan import Pack, longest_first, make_packs, make_runs, resolve_configurations
 
 
 def some_runs(configurations: int, seeds: int = 1) -> list[Run]:

@@ -20,8 +20,8 @@ from sweep.folder.paths import SweepFolder
 from sweep.folder.status import sweep_status
 from sweep.process.signals import GRACE_SECONDS, SAID, Stopped, Stopping, stopping
 from tests.sweep.sweeps import DATA, PATIENCE_SECONDS, begin, finish, rows_of
-from trainables.training.checkpoints import Checkpoints
 from trainables.runtime.stop_signal import Ask
+from trainables.training.checkpoints import Checkpoints
 
 
 def test_cancelled_the_sweep_ends_once_nothing_trains_or_the_grace_is_over() -> None:

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from search_spaces import Run
+from sweep.folder.status import duration
 from sweep.planning.plan import Pack
 from sweep.progress.live_view import PLAIN_SECONDS, Progress
-from sweep.folder.status import duration
 from tests.builders import row_of, two_by_two_runs
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-
-from sweep.progress.status_publisher import Bulletin, describe_nodes
-from sweep.folder.control import PUBLISH_SECONDS, Control
 from sweep.planning.slots import slots_of
-from sweep.planning.plan import Pack
-from sweep.folder.status import STATES
-from sweep.progress.live_view import Progress
+
 from sweep.config.spec import Resources
+from sweep.folder.control import PUBLISH_SECONDS, Control
+from sweep.folder.status import STATES
+from sweep.planning.plan import Pack
+from sweep.progress.live_view import Progress
+from sweep.progress.status_publisher import Bulletin, describe_nodes
 from tests.builders import row_of, two_by_two_runs
 
 

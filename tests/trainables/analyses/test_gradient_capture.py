@@ -17,11 +17,11 @@ from results.metrics.gradients import adam_stages
 from search_spaces import Run
 from search_spaces.errors import SpecError, UnknownNameError
 from tests.trainables.training import CPU, FLOAT32, FLOAT64, make_run
-from trainables.data import augmentation
-from trainables.training.batches import Batches
-from trainables.data.dataset import DataSet
 from trainables.analyses.gradient_capture import NoiseSums, capture_gradients
+from trainables.data import augmentation
+from trainables.data.dataset import DataSet
 from trainables.models.lenet import SHAPES, LeNet5, initial_parameters
+from trainables.training.batches import Batches
 from trainables.training.loop import Assignment, EndTraining, train
 from trainables.training.pack import Pack
 

@@ -12,14 +12,22 @@ import torch.nn.functional as F
 
 from search_spaces.errors import SpecError
 from tests.trainables.training import CPU, FLOAT64, make_run
+from trainables.analyses.loss_landscape import (
+    Directions,
+    loss_surface,
+    path_lengths,
+    path_losses,
+    principal_directions,
+    retrain_weights,
+    surface_extent,
+)
 from trainables.data import augmentation
-from trainables.training.batches import Batches, Split
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import LeNet5, initial_parameters
+from trainables.training.batches import Batches, Split
 from trainables.training.loop import Assignment, train
 from trainables.training.pack import Pack
 from trainables.training.weight_snapshots import SavedWeights, flattened
-from trainables.analyses.loss_landscape import Directions, loss_surface, path_lengths, path_losses, principal_directions, retrain_weights, surface_extent
 
 
 def test_directions_are_the_leading_eigenvectors_of_the_covariance() -> None:

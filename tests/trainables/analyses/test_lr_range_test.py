@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from search_spaces import Run
 from search_spaces.errors import SpecError
 from tests.trainables.training import CPU, FLOAT32, FLOAT64, make_run
+from trainables.analyses.lr_range_test import range_test
 from trainables.data import augmentation
-from trainables.training.batches import Batches
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import LeNet5, initial_parameters
 from trainables.optim.optimizers import OPTIMIZERS
-from trainables.analyses.lr_range_test import range_test
+from trainables.training.batches import Batches
 
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "SGD": ("SGD", {"lr": 0.05}),

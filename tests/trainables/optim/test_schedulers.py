@@ -10,8 +10,8 @@ from torch.optim import lr_scheduler
 
 from search_spaces import Configuration
 from search_spaces.errors import SpecError, UnknownNameError
-from trainables.optim.validation import complete_configuration
 from trainables.optim.schedulers import SCHEDULERS, Schedule, complete_scheduler
+from trainables.optim.validation import complete_configuration
 
 EPOCHS, STEPS, LR = 6, 5, 0.4
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from search_spaces.errors import SpecError
 from tests.trainables.training import make_run, tiny_data
-from trainables.runtime.devices import CONTEXT_BYTES, allocator_fraction, deterministic
 from trainables.profiling.gpu_share import HEADROOM, MOST_SHARES, Footprint, probe_footprint, share_of
+from trainables.runtime.devices import CONTEXT_BYTES, allocator_fraction, deterministic
 
 GIB = 2**30
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.trainables.training import make_run, tiny_data
-from trainables.training.pack import Pack
 from trainables.profiling.probe import RUN_STEPS, StepTimer
+from trainables.training.pack import Pack
 
 
 @pytest.mark.parametrize("size", [1, 3, 8])

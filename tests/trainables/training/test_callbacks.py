@@ -16,14 +16,14 @@ from search_spaces import Run
 from tests.trainables.s3_server import BUCKET, S3Server
 from tests.trainables.training import CPU, FLOAT64, make_run, without_dropout
 from trainables.data import augmentation
-from trainables.training.batches import Batches
-from trainables.training.checkpoints import CheckpointError, Checkpoints
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import SHAPES, LeNet5, initial_parameters
+from trainables.storage.interface import Storage
+from trainables.training.batches import Batches
+from trainables.training.checkpoints import CheckpointError, Checkpoints
 from trainables.training.loop import Assignment, EndTraining, train
 from trainables.training.pack import Pack
 from trainables.training.weight_snapshots import SavedWeights, flattened, unflattened
-from trainables.storage.interface import Storage
 
 ATTEMPT = {"attempt_id": "a"}
 

@@ -18,8 +18,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainables.training.checkpoints import KEPT, MAGIC, OWNER, CheckpointError, Checkpoints, SupersededError, parse_checkpoint
 from trainables.runtime.fault_injection import VARIABLE
+from trainables.training.checkpoints import (
+    KEPT,
+    MAGIC,
+    OWNER,
+    CheckpointError,
+    Checkpoints,
+    SupersededError,
+    parse_checkpoint,
+)
 
 ROOT = Path(__file__).parents[3]
 

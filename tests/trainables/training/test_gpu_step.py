@@ -14,17 +14,17 @@ import torch
 
 from search_spaces import Protocol, Run
 from tests.trainables.rehearsal import HostLookError, NoHostLooks, Rehearsal
-from tests.trainables.training.test_resume import VARIANTS, members_of, rows_of, run_of
 from tests.trainables.training import CPU, FLOAT64
+from tests.trainables.training.test_resume import VARIANTS, members_of, rows_of, run_of
+from trainables.data.dataset import DataSet, load_data
+from trainables.optim.optimizers import OPTIMIZERS
+from trainables.optim.schedulers import SCHEDULERS
 from trainables.training.batches import Batches
 from trainables.training.checkpoints import Checkpoints
-from trainables.data.dataset import DataSet, load_data
 from trainables.training.cuda_graphs import WARM_UPS, Graphs, NoGraphs
-from trainables.training.multi_tensor import KERNELS, GroupedOptimizers, can_be_recorded
 from trainables.training.loop import Assignment, train
-from trainables.optim.optimizers import OPTIMIZERS
+from trainables.training.multi_tensor import KERNELS, GroupedOptimizers, can_be_recorded
 from trainables.training.pack import Pack
-from trainables.optim.schedulers import SCHEDULERS
 
 STEPS = 3 * 4
 """Three epochs of three full batches and a smaller one: the full ones' second and third epoch are replayed."""

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from search_spaces import TRAINING_VERSION, Protocol, Run
 from tests.trainables.training import CPU, FLOAT64, make_run
 from trainables.data import augmentation
-from trainables.training.batches import Batches
-from trainables.training.checkpoints import Checkpoints
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import LeNet5
+from trainables.training.batches import Batches
+from trainables.training.checkpoints import Checkpoints
 from trainables.training.loop import Assignment, Report, train
 from trainables.training.pack import Pack
 

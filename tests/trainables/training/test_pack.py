@@ -9,10 +9,10 @@ import torch
 
 from search_spaces import Protocol, Run
 from tests.trainables.training import CPU, FLOAT32, FLOAT64, make_run, plain_losses
-from trainables.training.batches import Batches
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import SHAPES, LeNet5, initial_parameters
 from trainables.optim.optimizers import OPTIMIZERS
+from trainables.training.batches import Batches
 from trainables.training.pack import Pack
 
 RULES = {

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from search_spaces import Protocol, Run
 from tests.trainables.optim.test_schedulers import PARAMS as SCHEDULER_PARAMS
 from tests.trainables.training import CPU, FLOAT32, FLOAT64, make_run
-from trainables.training.checkpoints import Checkpoints
 from trainables.data.dataset import DataSet, load_data
-from trainables.training.loop import Assignment, train
 from trainables.optim.optimizers import IMPLEMENTATION, OPTIMIZERS
 from trainables.optim.schedulers import SCHEDULERS
 from trainables.optim.signature import defaults_of
+from trainables.training.checkpoints import Checkpoints
+from trainables.training.loop import Assignment, train
 
 EPOCHS, STEPS = 3, 4
 EVERY_STEP = 31.0  # seconds a look at the clock: more than the loop lets pass between two checkpoints
