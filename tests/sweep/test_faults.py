@@ -155,7 +155,9 @@ def verb(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def epochs_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep ends with its CSV files: figures and page have tests of their own, and take most of a small sweep."""
-    monkeypatch.setattr(sweep.driver.outputs, "make_outputs", lambda folder: export(folder.ledger, folder.tables, ["csv"]))
+    monkeypatch.setattr(
+        sweep.driver.outputs, "make_outputs", lambda folder: export(folder.ledger, folder.tables, ["csv"])
+    )
 
 
 @pytest.fixture(scope="module")

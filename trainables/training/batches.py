@@ -98,7 +98,9 @@ class Batches:
             if self._protocol.augment:
                 crops = self._crops[i]
                 images.append(
-                    augmentation.crop_and_flip(self._images, chosen, crops.top[span], crops.left[span], crops.flip[span])
+                    augmentation.crop_and_flip(
+                        self._images, chosen, crops.top[span], crops.left[span], crops.flip[span]
+                    )
                 )
             else:
                 images.append(self._images[chosen])

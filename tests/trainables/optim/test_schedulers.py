@@ -207,7 +207,9 @@ def test_a_schedule_whose_rates_are_all_usable_is_taken(name: str, params: dict[
 
 
 def test_a_function_of_ones_own_is_taken_by_its_path() -> None:
-    params = complete_scheduler("LambdaLR", {"lr_lambda": "tests.trainables.optim.test_schedulers:val_loss"}, "scheduler")
+    params = complete_scheduler(
+        "LambdaLR", {"lr_lambda": "tests.trainables.optim.test_schedulers:val_loss"}, "scheduler"
+    )
     assert rates("LambdaLR", params)[0] == LR * 3.0
 
 
