@@ -133,7 +133,6 @@ def measure_sweep(sweep: FixedSweep, name: str, address: str, data: str, place: 
     """Drive ``sweep`` on the cluster at ``address``."""
     from rich.console import Console
 
-    import sweep.driver.outputs as reporting
     import sweep.execution.ray.runner as runner
     import trainables.ray_trainable as adapter
     from results.ledger.ledger import Ledger
@@ -142,9 +141,7 @@ def measure_sweep(sweep: FixedSweep, name: str, address: str, data: str, place: 
 
     writes: list[float] = []
     spans: dict[str, float] = {}
-    train_packs, record, trainable, outputs = (
-        runner.train_packs, Ledger.record, adapter.PackTrainable, reporting.make_outputs
-    )  # fmt: skip
+    train_packs, record, trainable = runner.train_packs, Ledger.record, adapter.PackTrainable
 
     def timed_packs(*arguments: Any, **keywords: Any) -> None:
         began, cpu = time.time(), time.thread_time()
@@ -154,13 +151,12 @@ def measure_sweep(sweep: FixedSweep, name: str, address: str, data: str, place: 
     adapter.PackTrainable = fixed_trainable(sweep.seconds)  # type: ignore[assignment,misc]
     runner.train_packs = timed_packs
     Ledger.record = _timed(record, writes)  # type: ignore[method-assign]
-    reporting.make_outputs = lambda folder: folder.report  # they come after what is measured here
     rates = [0.1 * (k + 1) / sweep.pack for k in range(sweep.pack)]
     fields = asdict(sweep) | {"data": data, "address": address, "rates": rates}
     try:
         outcome = drive(parse_spec(SPEC.format(**fields), where=name, name=name), place, Console(file=io.StringIO()))
     finally:
-        adapter.PackTrainable, runner.train_packs, reporting.make_outputs = trainable, train_packs, outputs  # type: ignore[misc]
+        adapter.PackTrainable, runner.train_packs = trainable, train_packs  # type: ignore[misc]
         Ledger.record = record  # type: ignore[method-assign]
     if outcome is None or not outcome.all_done:
         raise SystemExit(f"the sweep {name} did not end as it should: {outcome}")

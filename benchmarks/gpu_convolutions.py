@@ -80,7 +80,7 @@ class _Im2col(torch.autograd.Function):
 
 def im2col(x: Tensor, weight: Tensor) -> Tensor:
     """Use matrix products forward and backward, and ``F.fold`` for the gradient of the input."""
-    result: Tensor = _Im2col.apply(x, weight)  # type: ignore[no-untyped-call]
+    result: Tensor = _Im2col.apply(x, weight)
     return result
 
 
@@ -111,7 +111,7 @@ class _Transposed(torch.autograd.Function):
 
 def transposed(x: Tensor, weight: Tensor) -> Tensor:
     """Use matrix products only: the gradient of the input is a full convolution with the turned filters."""
-    result: Tensor = _Transposed.apply(x, weight)  # type: ignore[no-untyped-call]
+    result: Tensor = _Transposed.apply(x, weight)
     return result
 
 

@@ -91,30 +91,24 @@ def measure_sweep(place: Path, runs: int, pack: int = 1) -> dict[str, float]:
     """Run a sweep of ``runs`` runs in packs of ``pack`` in this process; the number is rounded up to whole seeds."""
     from rich.console import Console
 
-    import sweep.driver.outputs as reporting
     from results.ledger.ledger import Ledger
     from sweep.config.spec import parse_spec
     from sweep.driver.driver import drive
+    from sweep.driver.outputs import make_outputs
 
-    watch, spans = Watch(), {"outputs": 0.0}
+    watch = Watch()
     Ledger.record = watch.around(Ledger.record)  # type: ignore[method-assign]
-    make_outputs = reporting.make_outputs
-
-    def timed_outputs(*arguments: Any, **keywords: Any) -> Any:
-        spans["rss_peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # of the sweep, without these
-        began = time.perf_counter()
-        page = make_outputs(*arguments, **keywords)
-        spans["outputs"] = time.perf_counter() - began
-        return page
-
-    reporting.make_outputs = timed_outputs
     rates = min(RATES, runs)
     text = SPEC.format(data=DATA, seeds=-(-runs // rates), slots=SLOTS, rates=rates, pack=pack)
     began = time.time()
     outcome = drive(parse_spec(text, where="overhead", name="overhead"), place, Console(file=io.StringIO()))
-    wall = time.time() - began
     assert outcome is not None
     assert outcome.all_done
+    rss_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # of the sweep, without the outputs
+    outputs_began = time.time()
+    make_outputs(outcome.folder)
+    ended = time.time()
+    wall, outputs = ended - began, ended - outputs_began
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         epochs, attempts = ledger.read(
             "SELECT COUNT(*), SUM((epoch_seconds + eval_seconds) / pack_size) FROM epochs",  # a pack's, in each row
@@ -134,7 +128,8 @@ def measure_sweep(place: Path, runs: int, pack: int = 1) -> dict[str, float]:
         "rss_growth": 1000 * (watch.rss[-1] - watch.rss[0]) / n,
         "files": watch.files,
         "start_up": min(starts) - began,
-        **spans,
+        "rss_peak": rss_peak,
+        "outputs": outputs,
     }
 
 

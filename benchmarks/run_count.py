@@ -17,10 +17,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks.overhead import SLOTS, apart, tell
-from results.atomic_write import replacing
 from results.figures.label_layout import legend_below, write_notes
 from results.figures.style import DASHES, GREY, MARKERS, PALETTE, RC, SINGLE_COLUMN
 from results.tables.table import Column, Row, Table
+from search_spaces.atomic_write import atomic_write
 
 RUNS = (10, 30, 100, 300, 1000)
 PACKS = (1, 4, 8)
@@ -42,8 +42,8 @@ def measure_sweeps(runs: Sequence[int], packs: Sequence[int], kept: Path | None 
         found.append({"asked": count, "pack": pack, **apart("sweep", count, pack)})
         tell(f"{count} runs in packs of {pack}: {found[-1]['wall']:.1f} s")
         if kept:
-            with replacing(kept) as aside:
-                aside.write_text(json.dumps(found, indent=1), encoding="utf-8")
+            with atomic_write(kept) as unfinished:
+                unfinished.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return sorted(found, key=lambda sweep: (sweep["pack"], sweep["runs"]))
 
 

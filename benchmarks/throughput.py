@@ -145,11 +145,9 @@ class Bench:
     def __init__(self, source: str, place: Path) -> None:
         import ray
 
-        import sweep.driver.outputs as reporting
         import sweep.driver.pack_size as packing
 
         packing.PROBE_PAYS_FROM_SECONDS = 0.0  # each round is short, but the sweep goes on for many
-        reporting.make_outputs = lambda folder: folder.report  # tables and report come after what is measured here
         self.source, self.place = source, place
         self.data = load_data(source)
         self.num_workers, self.probe = 0, dict[int, float]()

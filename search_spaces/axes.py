@@ -19,7 +19,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from search_spaces.canonical import canonical_value
+from search_spaces.canonical import checked_value
 from search_spaces.configuration import NO_SCHEDULER, Configuration
 from search_spaces.errors import SpecError
 
@@ -151,7 +151,7 @@ def _options(key: str, value: Any, where: str) -> list[Any]:
         options = list(value)
     if not options:
         raise SpecError(where, "the list is empty", "give at least one value")
-    return [canonical_value(option, where) for option in options]
+    return [checked_value(option, where) for option in options]
 
 
 def _logspace(bounds: Any, n: Any, where: str) -> list[float]:

@@ -14,8 +14,8 @@ WHOLE_LIMIT = 2**63
 """Whole numbers of TOML, SQLite and pandas lie in -2⁶³ … 2⁶³-1; a float beyond stays a float."""
 
 
-def canonical_value(value: Any, where: str) -> Any:
-    """Return ``value`` in its one spelling: integral floats as ints, tuples as lists, keys as strings.
+def checked_value(value: Any, where: str) -> Any:
+    """Return ``value`` as TOML and JSON hold it: tuples as lists, keys as strings; a number keeps its type.
 
     Raises:
         SpecError: NaN, infinity, a whole number beyond 64 bits, or a type that neither TOML nor JSON knows.
@@ -29,17 +29,32 @@ def canonical_value(value: Any, where: str) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise SpecError(where, f"{value} is not a finite number")
-        return int(value) if value.is_integer() and -WHOLE_LIMIT <= value < WHOLE_LIMIT else value
+        return value
     if isinstance(value, list | tuple):
-        return [canonical_value(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [checked_value(item, f"{where}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, Mapping):
-        return {str(key): canonical_value(item, f"{where}.{key}") for key, item in value.items()}
+        return {str(key): checked_value(item, f"{where}.{key}") for key, item in value.items()}
     raise SpecError(where, f"{value!r} is a {type(value).__name__}", "numbers, strings, booleans and lists are allowed")
 
 
 def canonical_json(value: Any) -> str:
-    """Return ``value`` as JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(canonical_value(value, "value"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return ``value`` as JSON with sorted keys and no spaces: equal values give equal text.
+
+    1 and 1.0 are equal, so what is hashed does not depend on how a number is written.
+    """
+    plain = one_spelling(checked_value(value, "value"))
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def one_spelling(value: Any) -> Any:
+    """Return ``value`` with integral floats as ints: for hashes and for names, not for training."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and -WHOLE_LIMIT <= value < WHOLE_LIMIT else value
+    if isinstance(value, list):
+        return [one_spelling(item) for item in value]
+    if isinstance(value, dict):
+        return {key: one_spelling(item) for key, item in value.items()}
+    return value
 
 
 def content_hash(value: Any, length: int = 16) -> str:

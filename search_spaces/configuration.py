@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from search_spaces.canonical import canonical_json, canonical_value, content_hash
+from search_spaces.canonical import canonical_json, checked_value, content_hash
 from search_spaces.expressions import Quantities, evaluate, is_expression
 
 NO_SCHEDULER = "none"
@@ -30,13 +30,13 @@ class Configuration:
     follows_length: bool = False  # no part of the identity: whether its schedule was resolved from the sweep's epochs
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as a nested table, as a spec holds it."""
+        """Return the configuration as a nested table, as a spec holds it; numbers keep the type they were given."""
         table = {
             "optimizer": {"name": self.optimizer, **self.optimizer_params},
             "scheduler": {"name": self.scheduler, **self.scheduler_params},
             "warmup": self.warmup,
         }
-        return dict(canonical_value(table, "configuration"))
+        return dict(checked_value(table, "configuration"))
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Configuration:

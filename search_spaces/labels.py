@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from search_spaces.canonical import one_spelling
 from search_spaces.configuration import NO_SCHEDULER, Configuration
 
 QUIET: tuple[Any, ...] = (None, 0, False)
@@ -17,7 +18,10 @@ def configuration_labels(configurations: Sequence[Configuration]) -> dict[str, s
     Optimizer and learning rate are always told, the scheduler where there is one, any other parameter only where
     two configurations with the same optimizer (or scheduler) differ in it: ``SGD lr=0.01 momentum=0.9 · StepLR``.
     """
-    columns = [configuration.columns() for configuration in configurations]
+    # Where one says 1 and another 1.0 they do not differ.
+    columns = [
+        {key: one_spelling(value) for key, value in configuration.columns().items()} for configuration in configurations
+    ]
     return {
         configuration.configuration_id: _label(row, columns)
         for configuration, row in zip(configurations, columns, strict=True)

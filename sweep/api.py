@@ -117,9 +117,11 @@ def run(
         search_spaces.errors.UserError: a spec, data or a folder that cannot be; nothing has been trained then.
     """
     from sweep.driver.driver import drive
+    from sweep.driver.outputs import make_outputs
 
     outcome = drive(_spec(spec, overrides), Path(runs_dir), Console(quiet=quiet), retry_failed=retry_failed)
     assert outcome is not None
+    make_outputs(outcome.folder)
     return Sweep(outcome.folder)
 
 

@@ -35,14 +35,14 @@ from trainables.training.weight_snapshots import SavedWeights
 
 
 def trial_config(
-    assignment: Assignment, *, checkpoints: str, threads: int, gpus: float, weights: Path, stop_signal: str,
+    assignment: Assignment, *, checkpoints: str, threads: int, gpus: float, weights: str, stop_signal: str,
     save_weights_every: int = 0, checkpoint_seconds: float = CHECKPOINT_SECONDS, local: bool = False,
 ) -> dict[str, str]:  # fmt: skip
     """Return a trial's config: one JSON text, which Tune need not walk through for search spaces.
 
     ``gpus`` is the trial's share of one, 0 for the CPU. ``stop_signal`` is the name of an actor, a :class:`StopSignal`,
-    from which the trial hears of the end. ``checkpoints`` is the address of the pack's own; ``local`` says that it lies
-    on the driver's disk, which other nodes may not see.
+    from which the trial hears of the end. ``checkpoints`` is the address of the pack's own, ``weights`` that of the
+    sweep's weights along the way; ``local`` says that both lie on the driver's disk, which other nodes may not see.
     """
     return {
         "pack": json.dumps(
@@ -55,7 +55,7 @@ def trial_config(
                 "local": local,
                 "threads": threads,
                 "gpus": gpus,
-                "weights": str(weights),
+                "weights": weights,
                 "save_weights_every": save_weights_every,
                 "stop_signal": stop_signal,
                 "checkpoint_seconds": checkpoint_seconds,
@@ -97,10 +97,9 @@ class PackTrainable(tune.Trainable):
         )
         attempt = _attempt(assignment.pack_id, assignment.runs, device, job["threads"])
         checkpoints = Checkpoints(place_of_checkpoints(job["checkpoints"], on_drivers_disk=job["local"]))
-        every = job["save_weights_every"] if not job["local"] or _sees(job["weights"]) else 0
         self._reports = train(
             assignment, self._data, device, attempt, checkpoints,
-            weights=SavedWeights(Path(job["weights"]), every) if every else None,
+            weights=weights_to_keep(job),
             asked_to_stop=lambda: self._sigterm.came or self._listener.asked is Ask.CANCEL,
             checkpoint_seconds=job["checkpoint_seconds"],
         )  # fmt: skip
@@ -142,6 +141,16 @@ def place_of_checkpoints(address: str, on_drivers_disk: bool) -> Storage:
     if scratch.is_symlink() or scratch.stat().st_uid != os.getuid():
         raise CheckpointError(f"{scratch}: belongs to somebody else; set TMPDIR on this node")
     return FolderStorage(scratch / hashlib.sha256(str(sweep).encode()).hexdigest()[:16] / storage.path.name)
+
+
+def weights_to_keep(job: Mapping[str, Any]) -> SavedWeights | None:
+    """Return where this trial keeps weights along the way; None where nobody asked, or only the driver's disk is left.
+
+    ``job`` is what :func:`trial_config` packed.
+    """
+    if not job["save_weights_every"] or (job["local"] and not _sees(job["weights"])):
+        return None
+    return SavedWeights(open_storage(job["weights"]), job["save_weights_every"])
 
 
 def _sees(path: str) -> bool:

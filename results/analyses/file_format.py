@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from results.atomic_write import replacing
+from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import LedgerError
 
 KEY = b"lenet_sweep"
@@ -72,8 +72,8 @@ def writing(path: Path, about: Mapping[str, Any]) -> Iterator[AnalysisWriter]:
         OSError: the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as aside:
-        writer = AnalysisWriter(aside, about)
+    with atomic_write(path) as unfinished:
+        writer = AnalysisWriter(unfinished, about)
         try:
             yield writer
         finally:

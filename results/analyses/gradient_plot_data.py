@@ -17,7 +17,7 @@ def element_table(capture: GradientCapture, beta: float) -> Table:
     raw, window = capture.gradients[:, element], round(stages.equivalent_window(beta))
     averages = {"sma": (f"SMA, N = {window}", stages.sma(raw, window))}
     for one in betas_with(beta):
-        averages[ewma_key(one)] = (f"EWMA, β = {one:g}", stages.bias_corrected(stages.ewma(raw, one), one))
+        averages[ewma_key(one)] = (f"EWMA, β = {one:g}", stages.ewma(raw, one))
     columns = {"raw": ("raw", raw), **averages}
     return capture.table(
         "gradient_element",

@@ -6,12 +6,14 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
+from scipy.optimize import isotonic_regression
 
 from results.figures.style import GREY, SMALL, TEXT
 
@@ -60,23 +62,17 @@ def name_line_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], colours:
 def moved_apart(wanted: Sequence[float], gap: float) -> list[float]:
     """Return places at least ``gap`` apart, in the order of ``wanted`` and near it; within 0 … 1 where they fit.
 
-    Neighbours that are too near form a block around the mean of what they wanted, until no two blocks touch (the
-    pool-adjacent-violators algorithm on places less their ranks).
+    Without that limit the places are nearest to ``wanted`` in least squares: a place less its rank times ``gap`` must
+    not fall from one rank to the next, which is an isotonic regression.
     """
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    blocks: list[list[float]] = []  # [sum, count] of wanted[i] - rank·gap
-    for rank, i in enumerate(order):
-        blocks.append([wanted[i] - rank * gap, 1])
-        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] >= blocks[-1][0] / blocks[-1][1]:
-            total, count = blocks.pop()
-            blocks[-1][0] += total
-            blocks[-1][1] += count
-    highest = max(1 - (len(wanted) - 1) * gap, 0)
-    bases = [min(max(total / count, 0.0), highest) for total, count in blocks for _ in range(int(count))]
-    places = [0.0] * len(wanted)
-    for rank, i in enumerate(order):
-        places[i] = bases[rank] + rank * gap
-    return places
+    if not wanted:
+        return []
+    order = np.argsort(wanted, kind="stable")
+    ranks = gap * np.arange(len(wanted))
+    highest = max(1 - ranks[-1], 0)
+    places = np.empty(len(wanted))
+    places[order] = np.clip(isotonic_regression(np.asarray(wanted)[order] - ranks).x, 0, highest) + ranks
+    return [float(place) for place in places]
 
 
 def name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> bool:

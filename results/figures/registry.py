@@ -11,7 +11,6 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from results.atomic_write import replacing
 from results.figures import plot_data as made_for_figures
 from results.figures.charts import (
     ROW_INCHES,
@@ -28,6 +27,7 @@ from results.figures.style import DOUBLE_COLUMN, PNG_DPI, RC, SINGLE_COLUMN, Loo
 from results.ledger.arrays import SweepData
 from results.tables.registry import TABLES
 from results.tables.table import Table
+from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError, UnknownNameError
 
 TableOf = Callable[[str], Table | None]
@@ -211,6 +211,6 @@ def _check_formats(formats: Sequence[str]) -> None:
 
 def _save(figure: Figure, path: Path, suffix: str) -> Path:
     dateless = {"Date": None} if suffix == "svg" else {"Software": None}
-    with matplotlib.rc_context(RC), replacing(path) as aside:
-        figure.savefig(aside, format=suffix, dpi=PNG_DPI, metadata=dateless)
+    with matplotlib.rc_context(RC), atomic_write(path) as unfinished:
+        figure.savefig(unfinished, format=suffix, dpi=PNG_DPI, metadata=dateless)
     return path

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.signal import lfilter
 
 from results.metrics.intervals import Estimate
@@ -23,10 +24,8 @@ SIGN_DRAWS = 400
 class AdamStages:
     """Adam's quantities after each step, all ``[T, P]``, in the paper's letters."""
 
-    m: Floats  # EWMA of the gradients
-    v: Floats  # EWMA of their squares
-    m_hat: Floats  # bias-corrected
-    v_hat: Floats
+    m_hat: Floats  # bias-corrected EWMA of the gradients
+    v_hat: Floats  # bias-corrected EWMA of their squares
     adapted: Floats  # m̂/(√v̂ + ε): the update is -lr times this
 
 
@@ -71,24 +70,17 @@ def check_beta(beta: float, where: str = "beta") -> float:
 
 
 def ewma(g: Floats, beta: float) -> Floats:
-    """Return the exponentially weighted moving average ``[T, P]``: v_t = β v_{t-1} + (1-β) g_t, v_0 = 0.
+    """Return the bias-corrected exponentially weighted moving average over the steps, in the shape of ``g`` ``[T, …]``.
+
+    v_t = β v_{t-1} + (1-β) g_t with v_0 = 0, divided by 1-β^t (Kingma and Ba, *Adam*, 2015, section 3). It equals
+    Σ_s β^(t-s) g_s / Σ_s β^(t-s) over the steps s ≤ t, which is the adjusted EWMA of pandas.
 
     Raises:
         SpecError: β outside [0, 1).
     """
-    check_beta(beta)
-    average: Floats = lfilter([1 - beta], [1, -beta], np.asarray(g, dtype=np.float64), axis=0)
+    frame = pd.DataFrame(np.asarray(g, dtype=np.float64))
+    average: Floats = frame.ewm(alpha=1 - check_beta(beta), adjust=True).mean().to_numpy().reshape(np.shape(g))
     return average
-
-
-def bias_corrected(v: Floats, beta: float) -> Floats:
-    """Return an EWMA ``[T, P]`` less its start at zero: v_t/(1-β^t) (Kingma and Ba, *Adam*, 2015, section 3).
-
-    Raises:
-        SpecError: β outside [0, 1).
-    """
-    corrected: Floats = v * _corrections(len(v), beta).reshape(-1, *[1] * (v.ndim - 1))
-    return corrected
 
 
 def equivalent_window(beta: float) -> float:
@@ -110,18 +102,17 @@ def half_life(beta: float) -> float:
 
 
 def sma(g: Floats, window: int) -> Floats:
-    """Return the simple moving average ``[T, P]``: the mean of the last ``window`` steps, of all while there are fewer.
+    """Return the simple moving average over the steps, in the shape of ``g`` ``[T, …]``.
+
+    Each value is the mean of the last ``window`` steps, or of all steps so far where there are fewer.
 
     Raises:
         SpecError: a window below 1.
     """
     if window < 1:
         raise SpecError("window", f"{window}", "at least 1 step")
-    sums = np.cumsum(g, axis=0, dtype=np.float64)
-    counts = np.minimum(np.arange(1, len(g) + 1), window).reshape(-1, *[1] * (g.ndim - 1))
-    before = np.zeros_like(sums)
-    before[window:] = sums[:-window]
-    mean: Floats = (sums - before) / counts
+    frame = pd.DataFrame(np.asarray(g, dtype=np.float64))
+    mean: Floats = frame.rolling(window, min_periods=1).mean().to_numpy().reshape(np.shape(g))
     return mean
 
 
@@ -132,12 +123,11 @@ def adam_stages(g: Floats, beta1: float, beta2: float, eps: float) -> AdamStages
         SpecError: β₁ or β₂ outside [0, 1).
     """
     squares = np.asarray(g, dtype=np.float64) ** 2
-    m, v = ewma(g, beta1), ewma(squares, beta2)
-    m_hat, v_hat = bias_corrected(m, beta1), bias_corrected(v, beta2)
+    m_hat, v_hat = ewma(g, beta1), ewma(squares, beta2)
     denominator = np.sqrt(v_hat) + eps
     # An element that never had a gradient is 0/0 where ε is 0; it does not move.
     adapted = np.divide(m_hat, denominator, out=np.zeros_like(m_hat), where=denominator > 0)
-    return AdamStages(m, v, m_hat, v_hat, adapted)
+    return AdamStages(m_hat, v_hat, adapted)
 
 
 def mean_variance(x: Floats) -> float:
@@ -198,7 +188,7 @@ def random_sign_shares(g: Floats, beta: float, draws: int = SIGN_DRAWS, seed: in
         SpecError: β outside [0, 1).
     """
     steps = len(g)
-    filters = bias_corrected(ewma(np.eye(steps), beta), beta)
+    filters = ewma(np.eye(steps), beta)
     centred = filters - filters.mean(axis=0)
     deviations = g - g.mean(axis=0, dtype=np.float64)
     gram = deviations @ deviations.T
@@ -218,7 +208,7 @@ def smoothed(g: Floats, beta: float) -> Smoothed:
     Raises:
         SpecError: β outside [0, 1).
     """
-    values = bias_corrected(ewma(g, beta), beta)
+    values = ewma(g, beta)
     raw, steps = mean_variance(g), len(values)
     line = 100 * white_noise_share(steps, beta)
     if raw == 0:

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 import pandas as pd
 
-from results.atomic_write import replacing
 from results.ledger.arrays import load_sweep
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
 from results.tables.formats import TABLE_WRITERS
 from results.tables.registry import make_tables
 from results.tables.table import Table
+from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError, UnknownNameError
 
 T = TypeVar("T")
@@ -104,8 +104,8 @@ def _write_all(
         for name in dict.fromkeys(formats):
             for noun, one in content.items() if name in writers else ():
                 path = out / f"{noun}.{name}"
-                with replacing(path) as aside:
-                    writers[name](one, aside)
+                with atomic_write(path) as unfinished:
+                    writers[name](one, unfinished)
                 written.append(path)
     except OSError as error:
         raise SweepFolderError(f"{out}: cannot be written ({error.strerror}); name another folder") from error

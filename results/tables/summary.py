@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
 from results.metrics import convergence, stability
 from results.metrics.intervals import binomial_standard_error, mean_t_interval, sd_chi2_interval
+from results.metrics.profiles import FEWEST_FOR_QUARTILES, interquartile_mean
 from results.tables.table import Column, Row, Table, Value
 
 CONFIGURATION = Column("configuration", "Configuration")
 RUNS = Column("runs", "Runs")
 FINAL = Column("final_val_acc", "Final val. acc.", "%")
+IQM = Column("final_val_iqm", "Interquartile mean", "%")
 TEST = Column("test_acc", "Test acc.", "%")
 TO_TARGET = Column("epochs_to_target", "Epochs to target", decimals=1)
 HITS = Column("hits", "Hits")
@@ -24,9 +26,13 @@ TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 
 
 def convergence_table(sweep: SweepData) -> Table:
-    """How fast and how far: one row a configuration."""
+    """How fast and how far: one row a configuration.
+
+    The interquartile mean has a column only where some configuration has enough runs for it.
+    """
+    enough = any(len(group.final) >= FEWEST_FOR_QUARTILES for group in sweep.configurations)
     columns = (
-        CONFIGURATION, RUNS, FINAL, TEST,
+        CONFIGURATION, RUNS, FINAL, *([IQM] if enough else []), TEST,
         Column("best_val_acc", "Best val. acc.", "%"),
         Column("best_val_epoch", "at epoch", decimals=1),
         TO_TARGET, HITS,
@@ -96,6 +102,7 @@ def _convergence(sweep: SweepData, group: ConfigurationRuns) -> dict[str, Value]
     best, best_epoch = convergence.best(accuracy)
     return {
         "final_val_acc": mean_t_interval(group.final),
+        "final_val_iqm": interquartile_mean(group.final),
         "test_acc": mean_t_interval(group.accuracy("test")[:, -1]),
         "best_val_acc": mean_t_interval(best),
         "best_val_epoch": float(best_epoch.mean()),

@@ -21,6 +21,7 @@ from search_spaces.errors import SpecError, SweepFolderError
 from sweep.analyses.captures import Track, device_of, named, silent, writable
 from sweep.analyses.targets import Subjects, of_sweep
 from sweep.folder.paths import SweepFolder, resume_command
+from sweep.folder.snapshot import weights_place
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +119,8 @@ def _weights(subjects: Subjects, run: Run, device: torch.device, track: Track) -
     from trainables.analyses.loss_landscape import FEWEST_POINTS
     from trainables.training.weight_snapshots import SavedWeights
 
-    saved = SavedWeights(subjects.folder.weights)
+    storage = weights_place(subjects.folder, subjects.spec)
+    saved = SavedWeights(storage)
     epochs = saved.epochs(run.run_id)
     if len(epochs) < FEWEST_POINTS or epochs[0] != 0 or epochs[-1] < subjects.spec.epochs:
         _retrain(subjects, run, device, track)
@@ -127,8 +129,9 @@ def _weights(subjects: Subjects, run: Run, device: torch.device, track: Track) -
     try:
         return epochs, np.stack([saved.read(run.run_id, epoch) for epoch in epochs])
     except (OSError, ValueError) as error:
-        place = subjects.folder.weights / run.run_id
-        raise SweepFolderError(f"{place}: {error}; delete that folder, and the run is trained again") from error
+        raise SweepFolderError(
+            f"{storage.where(run.run_id)}: {error}; delete that folder, and the run is trained again"
+        ) from error
 
 
 def _retrain(subjects: Subjects, run: Run, device: torch.device, track: Track) -> None:
@@ -151,7 +154,8 @@ def _retrain(subjects: Subjects, run: Run, device: torch.device, track: Track) -
     try:
         assignment = Assignment(pack.pack_id, runs, epochs, test_epochs=frozenset())
         for done, report in enumerate(
-            retrain_weights(assignment, subjects.data, device, wanted, every, folder.weights), start=1
+            retrain_weights(assignment, subjects.data, device, wanted, every, weights_place(folder, subjects.spec)),
+            start=1,
         ):
             losses = {row["epoch"]: row["train_loss"] for row in report.rows if row["run_id"] == run.run_id}
             differ += sum(recorded.get(epoch) != loss for epoch, loss in losses.items())

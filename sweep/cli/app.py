@@ -11,7 +11,7 @@ from rich.console import Console
 
 from search_spaces.errors import SpecError
 from sweep.cli import analysis_commands, control_commands
-from sweep.cli.options import EXIT_FAILED, Data, Name, RunsDir, near
+from sweep.cli.options import EXIT_FAILED, Auto, Data, Name, RunsDir, near, number_or_auto, whole_or_auto
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
 
 app = typer.Typer(
@@ -23,11 +23,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-PackSize = Annotated[str | None, typer.Option("--pack", metavar="K|auto", help="Runs that one trial trains together.")]
-Cpus = Annotated[
-    str | None, typer.Option("--cpus-per-trial", metavar="N|auto", help="CPUs, and so threads, of a trial.")
+PackSize = Annotated[
+    Auto | None,
+    typer.Option("--pack", parser=whole_or_auto, metavar="K|auto", help="Runs that one trial trains together."),
 ]
-Gpus = Annotated[str | None, typer.Option("--gpus-per-trial", metavar="N|auto", help="GPUs of a trial; any fraction.")]
+Cpus = Annotated[
+    Auto | None,
+    typer.Option("--cpus-per-trial", parser=number_or_auto, metavar="N|auto", help="CPUs, and so threads, of a trial."),
+]
+Gpus = Annotated[
+    Auto | None,
+    typer.Option("--gpus-per-trial", parser=number_or_auto, metavar="N|auto", help="GPUs of a trial; any fraction."),
+]
 Concurrent = Annotated[int | None, typer.Option(help="Most trials at a time; 0: as many as fit.")]
 Address = Annotated[str | None, typer.Option(help="local, auto, or HOST:PORT of a Ray cluster.")]
 Wait = Annotated[float | None, typer.Option(help="Seconds that a cluster gets to grow until a trial has room.")]
@@ -52,21 +59,6 @@ def _overrides(**given: Any) -> dict[str, Any]:
         "address": "cluster.address",
         "wait": "cluster.wait",
     }
-    pack = given.get("pack")
-    if pack is not None and pack != "auto":
-        if not pack.isdecimal() or int(pack) < 1:
-            raise SpecError("--pack", f"{pack!r}", "a number of runs, or auto")
-        given["pack"] = int(pack)
-    for key, flag, right in (
-        ("cpus_per_trial", "--cpus-per-trial", "a number of CPUs, or auto"),
-        ("gpus_per_trial", "--gpus-per-trial", "a number of GPUs, a fraction of one, or auto"),
-    ):
-        asked = given.get(key)
-        if asked is not None and asked != "auto":
-            try:
-                given[key] = float(asked)
-            except ValueError:
-                raise SpecError(flag, f"{asked!r}", right) from None
     return {keys.get(key, key): value for key, value in given.items() if value is not None}
 
 
@@ -133,18 +125,20 @@ def resume(
 
 def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
     from sweep.driver.driver import drive
+    from sweep.driver.outputs import make_outputs
     from sweep.execution.ray.cluster import check_record_stays
 
     check_record_stays(runs_dir, spec.storage)
     again = resume_command(spec.name, runs_dir)
     try:
         outcome = drive(spec, runs_dir, Console(), **how)
+        if outcome is None:
+            return
+        make_outputs(outcome.folder)
     except KeyboardInterrupt:
         if SweepFolder(runs_dir, spec.name).spec.exists():  # else nothing was planned
             typer.echo(f"interrupted; go on with: {again}", err=True)
         raise
-    if outcome is None:
-        return
     counts = ", ".join(
         f"{outcome.count(word)} {word}"
         for word in ("done", "diverged", "failed", "interrupted", "pending")

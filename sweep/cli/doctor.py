@@ -105,12 +105,12 @@ def _data(source: str) -> str:
 
 def _cached_data() -> str:
     """Without a source: is CIFAR-100 here already? Nothing is downloaded for the question."""
-    from trainables.data.cache import default_cache_dir
+    from trainables.data.cache import DataCache, default_cache_dir
     from trainables.data.dataset import OFFICIAL_KEY
 
-    cache = default_cache_dir()
-    found = "is here" if (cache / OFFICIAL_KEY).exists() else "is not here yet; the first sweep on it downloads it"
-    return f"synthetic is always here; cifar100 {found} ({cache}); look at a folder with --data FOLDER"
+    cache = DataCache(default_cache_dir())
+    found = "is here" if cache.holds(OFFICIAL_KEY) else "is not here yet; the first sweep on it downloads it"
+    return f"synthetic is always here; cifar100 {found} ({cache.folder}); look at a folder with --data FOLDER"
 
 
 def _disk(runs_dir: Path) -> str:

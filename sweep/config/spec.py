@@ -171,7 +171,6 @@ def spec_of(table: dict[str, Any], *, where: str, name: str, overrides: Mapping[
     """Return the spec that a parsed TOML table stands for; arguments and errors as in :func:`parse_spec`."""
     table = copy.deepcopy(table)
     table.setdefault("name", name)
-    _move_address(table)
     for key, value in (overrides or {}).items():
         section, _, leaf = key.rpartition(".")
         place = table.setdefault(section, {}) if section else table
@@ -181,13 +180,6 @@ def spec_of(table: dict[str, Any], *, where: str, name: str, overrides: Mapping[
         return Spec.model_validate(table)
     except (ValidationError, RecursionError) as error:
         raise SpecError(where, *_first_fault(error)) from error
-
-
-def _move_address(table: dict[str, Any]) -> None:
-    """Bring a spec up to date that has its address under ``[resources]``, as the first version wrote it."""
-    resources, cluster = table.get("resources"), table.setdefault("cluster", {})
-    if isinstance(resources, dict) and isinstance(cluster, dict) and "address" in resources:
-        cluster.setdefault("address", resources.pop("address"))
 
 
 def _first_fault(error: ValidationError | RecursionError) -> tuple[str, str]:

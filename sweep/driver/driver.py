@@ -77,7 +77,9 @@ def drive(
     spec: Spec, runs_dir: Path, console: Console, *, dry_run: bool = False, fail_fast: bool = False,
     retry_failed: bool = False, resuming: bool = False,
 ) -> Outcome | None:  # fmt: skip
-    """Train what ``spec`` asks for and the ledger does not have; make tables, figures and report; None for a dry run.
+    """Train what ``spec`` asks for and the ledger does not have; return how it ended, or None for a dry run.
+
+    The caller makes the tables, the figures and the report (``sweep.driver.outputs.make_outputs``).
 
     Args:
         spec: what is asked for.
@@ -92,7 +94,6 @@ def drive(
         UserError: anything in the spec, the data or the folder that cannot be; nothing has been trained then.
         KeyboardInterrupt: Ctrl-C; the ledger is consistent, and the same command goes on.
     """
-    from sweep.driver.outputs import make_outputs
     from sweep.execution.ray.runner import gpus_a_trial
     from sweep.folder.snapshot import published, sweep_storage
     from trainables.data.dataset import load_data
@@ -149,9 +150,7 @@ def drive(
             ledger.interrupt()  # what an earlier driver left running runs no more
             if packs:
                 _train(chosen, runs, packs, data, folder, ledger, control, console, fail_fast, snapshots)
-        outcome = Outcome(folder, ledger.statuses())
-    make_outputs(folder)
-    return outcome
+        return Outcome(folder, ledger.statuses())
 
 
 @contextmanager

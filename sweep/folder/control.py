@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from results.atomic_write import replacing
+from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import StorageError, SweepFolderError
 from trainables.runtime.stop_signal import Ask
 
@@ -69,8 +69,8 @@ class ControlFolder:
     def write(self, name: str, data: bytes) -> None:
         """Put a file there, whole or not at all."""
         self._path.mkdir(exist_ok=True)
-        with replacing(self._path / name) as aside:
-            aside.write_bytes(data)
+        with atomic_write(self._path / name) as unfinished:
+            unfinished.write_bytes(data)
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""

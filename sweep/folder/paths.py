@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from results.atomic_write import replacing
+from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SpecError, SweepFolderError
 
 DEFAULT_RUNS_DIR = Path("runs")
@@ -159,5 +159,5 @@ def sweep_names(runs_dir: Path) -> list[str]:
 
 def write_aside(path: Path, text: str) -> None:
     """Write ``text`` beside ``path`` and rename it into place: a reader sees the old file or the new one."""
-    with replacing(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

@@ -2,7 +2,7 @@
 
 In the storage, under the sweep's name: ``driver.json`` (who drives, with a beat), ``snapshot.json`` (which ledger is
 the newest whole one, with its checksum), ``ledger-*.sqlite`` (two kept), ``sweep.toml``, ``provenance.json``,
-``status.json``, and the packs' ``checkpoints/``.
+``status.json``, the packs' ``checkpoints/``, and the runs' ``weights/`` where they are kept.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import Any
 
 import psutil
 
-from results.atomic_write import replacing
 from results.ledger.sqlite_file import copy_ledger
+from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import LedgerError, StorageError, SweepFolderError
 from sweep.config.spec import Spec
 from sweep.folder.lock import driving
@@ -65,6 +65,12 @@ def checkpoint_place(folder: SweepFolder, spec: Spec, pack_id: str) -> Storage:
     """
     path, storage = folder.pack_checkpoints(pack_id), sweep_storage(spec)
     return FolderStorage(path) if storage is None else storage.below("checkpoints").below(path.name)
+
+
+def weights_place(folder: SweepFolder, spec: Spec) -> Storage:
+    """Return where the weights along the way lie: in the sweep's storage, or in its folder where it has none."""
+    storage = sweep_storage(spec)
+    return FolderStorage(folder.weights) if storage is None else storage.below("weights")
 
 
 @contextmanager
@@ -257,11 +263,11 @@ def fetch(uri: str, runs_dir: Path) -> tuple[SweepFolder, str]:
         with driving(folder.lock):
             for path in (folder.spec, folder.provenance):
                 if (text := storage.read(path.name)) is not None:
-                    with replacing(path) as aside:
-                        aside.write_bytes(text)
+                    with atomic_write(path) as unfinished:
+                        unfinished.write_bytes(text)
             write_aside(folder.published, json.dumps(pointer))
-            with replacing(folder.ledger) as aside:  # the last: it makes the folder a sweep's
-                aside.write_bytes(content)
+            with atomic_write(folder.ledger) as unfinished:  # the last: it makes the folder a sweep's
+                unfinished.write_bytes(content)
     except BaseException:
         if new:
             shutil.rmtree(folder.path)

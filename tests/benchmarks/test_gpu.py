@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.gpu import NO_GPU, extrapolated, measure_steps, report, resume_is_exact, study_runs
+from benchmarks.gpu import (
+    NO_GPU,
+    Bench,
+    divergence_is_contained,
+    extrapolated,
+    measure_steps,
+    resume_is_exact,
+    run_section,
+    study_runs,
+    table,
+)
+from benchmarks.gpu_convolutions import CANDIDATES, gradients, inputs, one_by_one
 from trainables.data.dataset import DataSet, load_data
 from trainables.training.cuda_graphs import NoGraphs
 
@@ -66,14 +77,22 @@ def test_the_part_is_extrapolated_by_run_epochs() -> None:
     assert extrapolated(96.0, 24 * 2, 24 * 5 * 50) == 12_000
 
 
-def test_the_table_says_what_was_asked_for_and_shouts_where_bits_differ() -> None:
-    found = {
-        "device": "a GPU", "versions": {"torch": "2.15"}, "runs": 120, "epochs": 50, "recorded_ms": 1.0,
-        "eager_ms": 2.0, "same_bits": True, "resume_same_bits": False,
-        "reserved": 2**31, "context": 2**29, "whole": 2**37, "share": 0.2,
-        "packed_seconds": 100.0, "unpacked_seconds": 1000.0, "ratio": 10.0,
-    }  # fmt: skip
-    text = report(found)
-    assert "| cut and resumed, the same bits | NO | yes |" in text
-    assert "| 120 runs × 50 epochs, packed, s | 100 | ≤ 120 |" in text
-    assert "| memory of a pack, GiB, and its context | 2.00 + 0.50 |" in text
+def test_the_rows_that_were_measured_make_the_table(tmp_path: Path) -> None:
+    """Also where a run is cut short: every row is in the file as soon as it is measured."""
+    out = tmp_path / "rows.jsonl"
+    bench = Bench(SOURCE, 2, 1, cpu=True)
+    bench.exact = lambda: iter([("the same bits", "NO", "yes")])  # type: ignore[method-assign]
+    run_section("exact", bench, out)
+    assert table(out).splitlines()[-1] == "| exact | the same bits | NO | yes |"
+
+
+def test_a_run_that_diverges_is_kept_from_the_others(data: DataSet) -> None:
+    assert divergence_is_contained(study_runs(SOURCE, data, 3, 1)[:3], data, CPU)
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_every_candidate_for_conv2_computes_the_same(name: str) -> None:
+    """In float64: the output, and both gradients."""
+    x, weight = inputs(3, 4, CPU, torch.float64)
+    pairs = zip(gradients(CANDIDATES[name], x, weight), gradients(one_by_one, x, weight), strict=True)
+    assert all(torch.allclose(ours, theirs, rtol=1e-12, atol=1e-12) for ours, theirs in pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Mapping
 from typing import Any
@@ -110,6 +111,26 @@ def catalogue(name: str) -> list[Configuration]:
 
 def test_the_catalogue_holds_the_spaces_that_it_promises() -> None:
     assert {name: len(catalogue(name)) for name in space_names()} == COUNTS
+
+
+IDS = {
+    "full": "7646f4ca35ea0987", "learning-rates": "8f10b06048bc1fbc", "momentum": "ef35ebad1f69784d",
+    "optimizers": "cb0531518e1dc3b4", "quickstart": "b09365bed1f0e1d3", "schedulers": "740c76d8f0956a31",
+    "study": "af5126aa0dc0b60a",
+}  # fmt: skip
+"""SHA-256 over the configurations' ids: ledgers name runs by them, so the code may not change them."""
+
+
+def test_the_ids_of_the_catalogue_stay_what_ledgers_have() -> None:
+    for name, digest in IDS.items():
+        ids = " ".join(configuration.configuration_id for configuration in catalogue(name))
+        assert hashlib.sha256(ids.encode()).hexdigest()[:16] == digest, name
+
+
+def test_an_axis_keeps_the_type_of_its_numbers_and_takes_equal_ones_once() -> None:
+    found = expand([{"optimizer": {"name": "SGD", "lr": [1.0, 2, 1, 0.5]}}], "here")
+    rates = [configuration.optimizer_params["lr"] for configuration in found]
+    assert [(rate, type(rate)) for rate in rates] == [(1.0, float), (2, int), (0.5, float)]
 
 
 def test_an_unknown_space_is_answered_with_the_known_ones() -> None:

@@ -25,6 +25,30 @@ def test_spelling_does_not_change_the_id() -> None:
     assert replace(RUN, configuration=same).run_id == RUN.run_id
 
 
+def test_an_integral_rate_has_one_id_and_keeps_its_type() -> None:
+    """Through the configuration, its table, and the JSON that a trial gets; only what is hashed has one spelling."""
+    whole, real = (replace(RUN, configuration=Configuration("SGD", {"lr": lr}, warmup=lr)) for lr in (1, 1.0))
+    assert whole.run_id == real.run_id
+    assert whole.configuration == real.configuration
+    assert whole.configuration.configuration_id == real.configuration.configuration_id
+    for run, kind in ((whole, int), (real, float)):
+        again = Run.from_dict(json.loads(json.dumps(run.to_dict())))
+        assert type(again.configuration.optimizer_params["lr"]) is kind
+        assert type(again.configuration.warmup) is kind
+        assert again.run_id == run.run_id
+
+
+def test_labels_do_not_depend_on_how_a_number_is_written() -> None:
+    configurations = [
+        Configuration("SGD", {"lr": 0.5, "momentum": 1}, "ExponentialLR", {"gamma": 1.0}),
+        Configuration("SGD", {"lr": 2.0, "momentum": 1.0}, "ExponentialLR", {"gamma": 1}),
+    ]
+    assert list(configuration_labels(configurations).values()) == [
+        "SGD lr=0.5 · ExponentialLR",
+        "SGD lr=2 · ExponentialLR",
+    ]
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
 from rich.console import Console
 
-import sweep.driver.outputs
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
 from sweep.config.spec import Spec, parse_spec
 from sweep.driver.driver import Outcome, drive
+from sweep.driver.outputs import make_outputs
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 400  # a bound for a child that hangs; no test passes by it
@@ -65,11 +64,10 @@ def spec(text: str = SPEC, name: str = "tiny", **overrides: Any) -> Spec:
 def run(spec: Spec, runs_dir: Path, *, outputs: bool = False, **options: Any) -> tuple[Outcome, str]:
     """Drive it in this process; return how it ended and what it said."""
     screen = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        if not outputs:
-            patch.setattr(sweep.driver.outputs, "make_outputs", lambda folder: folder.report)
-        outcome = drive(spec, runs_dir, Console(file=screen, width=200), **options)
+    outcome = drive(spec, runs_dir, Console(file=screen, width=200), **options)
     assert outcome is not None
+    if outputs:
+        make_outputs(outcome.folder)
     return outcome, screen.getvalue()
 
 

@@ -305,7 +305,7 @@ def test_outputs_that_find_no_space_leave_the_old_ones_whole(
             assert (code, len(told)) == (2, 1), told
             assert "full" in told[0] or "No space left" in told[0]
         assert {path: path.read_bytes() for path in before} == before
-        assert not list(folder.path.rglob("*.aside"))
+        assert not list(folder.path.rglob("*.tmp"))
         grow(disk, "64m")
         resume_equals(folder, undisturbed, verb)
 

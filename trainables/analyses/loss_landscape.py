@@ -15,6 +15,7 @@ import torch
 
 from search_spaces.errors import SpecError
 from trainables.data.dataset import DataSet
+from trainables.storage.interface import Storage
 from trainables.training.batches import Split
 from trainables.training.loop import Assignment, Report, train
 from trainables.training.pack import evaluate
@@ -137,15 +138,20 @@ def _losses(vectors: npt.NDArray[np.floating], split: Split, dtype: torch.dtype)
 
 
 def retrain_weights(
-    assignment: Assignment, data: DataSet, device: torch.device, wanted: Collection[str], every: int, folder: Path
+    assignment: Assignment,
+    data: DataSet,
+    device: torch.device,
+    wanted: Collection[str],
+    every: int,
+    place: Path | Storage,
 ) -> Iterator[Report]:
     """Train the whole pack again and keep the weights of the runs ``wanted`` (ids); yield a report after every epoch.
 
     The pack must be the one that was trained: on the same device, versions and threads its rows are then the
-    ledger's, bit for bit. ``SavedWeights(folder)`` reads what is kept: the start, every ``every`` epochs, and the end.
+    ledger's, bit for bit. ``SavedWeights(place)`` reads what is kept: the start, every ``every`` epochs, and the end.
 
     Raises:
         SpecError, OSError: as :func:`trainables.training.loop.train`.
     """
-    weights = SavedWeights(folder, every, wanted)
+    weights = SavedWeights(place, every, wanted)
     yield from train(assignment, data, device, {"attempt_id": "trajectory"}, weights=weights)

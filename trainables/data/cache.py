@@ -22,6 +22,7 @@ from trainables.data.image_arrays import LabelledImages
 
 # Raise it when an entry's layout, or the way of decoding, changes: older entries are then passed by.
 LAYOUT = 1
+DESCRIPTION = "entry.json"
 
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _log = logging.getLogger(__name__)
@@ -42,13 +43,21 @@ class DataCache:
 
     folder: Path
 
+    def entry(self, key: str) -> Path:
+        """The folder of the entry ``key``, whether it is there or not."""
+        return self.folder / f"{key}-v{LAYOUT}"
+
+    def holds(self, key: str) -> bool:
+        """Tell whether the entry ``key`` is there; its content is not checked."""
+        return (self.entry(key) / DESCRIPTION).is_file()
+
     def load_or_build(self, key: str, build: Callable[[], LabelledImages]) -> LabelledImages:
         """Return the entry ``key``; where there is none that can be believed, ``build`` it and store it.
 
         The arrays of a stored entry are memory-mapped, read-only. A cache that cannot be written costs time and no
         result, so it is a warning in the log and not an error; what ``build`` raises goes through.
         """
-        entry = self.folder / f"{key}-v{LAYOUT}"
+        entry = self.entry(key)
         try:
             return _read(entry)
         except (FileNotFoundError, NotADirectoryError):
@@ -85,7 +94,7 @@ class DataCache:
 
 
 def _read(entry: Path) -> LabelledImages:
-    description = json.loads((entry / "entry.json").read_text(encoding="utf-8"))
+    description = json.loads((entry / DESCRIPTION).read_text(encoding="utf-8"))
     # Mapped, not read: the caller copies what it needs, and the digest below touches every page once.
     arrays = {name: np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
     images = LabelledImages(**arrays, class_names=tuple(description["class_names"]))
@@ -99,7 +108,7 @@ def _write(images: LabelledImages, folder: Path) -> None:
     for name in _ARRAYS:
         np.save(folder / f"{name}.npy", getattr(images, name), allow_pickle=False)
     description = {"digest": images.digest, "class_names": images.class_names}
-    (folder / "entry.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
 
 
 def _publish(new: Path, entry: Path, old: Path) -> None:

@@ -69,7 +69,7 @@ def build_optimizer(name: str, params: Mapping[str, Any], tensors: Iterable[Tens
     Raises:
         SpecError: what the class itself refuses, in its own words.
     """
-    # A canonical 0.0 is the integer 0, and Adam wants its betas to be floats.
+    # A spec may say betas = [0, 0.999], and Adam refuses an integer among them.
     arguments = {
         key: tuple(None if item is None else float(item) for item in value) if isinstance(value, list) else value
         for key, value in params.items()

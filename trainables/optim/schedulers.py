@@ -109,6 +109,7 @@ def complete_scheduler(name: str, params: Mapping[str, Any], where: str) -> dict
         elif not (isinstance(function, str) and ":" in function):
             raise UnknownNameError("lr_lambda", function, [*LAMBDAS, "module:function"], where)
     full = complete(params, defaults, where, expressions=True)
+    full |= {key: _whole(full[key]) for key in (*COUNTS, "milestones") if key in full}
     for key, value in full.items():
         if is_expression(value) and key not in EXPRESSIBLE:
             raise SpecError(f"{where}.{key}", f"{value!r}", "a number; only counts and rates follow the sweep")
@@ -124,6 +125,13 @@ def complete_scheduler(name: str, params: Mapping[str, Any], where: str) -> dict
         if not rising or not milestones:
             raise SpecError(f"{where}.milestones", f"{milestones!r}", "whole epochs that rise, for instance [25, 40]")
     return full
+
+
+def _whole(value: Any) -> Any:
+    """Return counts as ints, however they are written: 3.0 counts as 3. Anything else stays for the checks to name."""
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def build_scheduler(name: str, params: Mapping[str, Any], optimizer: Optimizer, where: str) -> Any:

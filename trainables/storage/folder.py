@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from search_spaces.atomic_write import UNFINISHED, atomic_write
 from trainables.storage.interface import PATIENCE_SECONDS, Storage, checked_name
 
-UNFINISHED = ".tmp"
 _PASSES = {errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EINTR, errno.EAGAIN}  # of a network's file system
 
 
@@ -42,18 +40,9 @@ class FolderStorage(Storage):
 
     def _write(self, name: str, content: bytes, before_commit: Callable[[], None] | None) -> None:
         path = self.path / name
-        aside = path.with_name(f"{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}{UNFINISHED}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with aside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if before_commit:
-                before_commit()
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        with atomic_write(path, sync=True, before_rename=before_commit) as unfinished:
+            unfinished.write_bytes(content)
 
     def _names(self, folder: str) -> list[str]:
         try:

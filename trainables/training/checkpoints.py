@@ -59,7 +59,7 @@ class Checkpoints:
             CheckpointError: the place cannot be written, or one of its files cannot be read.
         """
         self._token = uuid.uuid4().hex
-        with _as_checkpoint_error():
+        with as_checkpoint_error():
             self._storage.write(OWNER, self._token.encode("ascii"))
             self._storage.clear_unfinished()
         return self.newest()
@@ -75,7 +75,7 @@ class Checkpoints:
         torch.save(dict(state), buffer)
         payload = buffer.getvalue()
         name = f"epoch{state['epoch']:06d}-step{state['step_in_epoch']:08d}.ckpt"
-        with _as_checkpoint_error():
+        with as_checkpoint_error():
             self._storage.write(name, MAGIC + hashlib.sha256(payload).digest() + payload, self._check_owner)
             self._drop_others(name)
         return name
@@ -100,7 +100,7 @@ class Checkpoints:
         Raises:
             CheckpointError: a file is there and cannot be read now; it may be sound.
         """
-        with _as_checkpoint_error():
+        with as_checkpoint_error():
             for name in self._files():
                 content = self._storage.read(name)
                 state = None if content is None else parse_checkpoint(content)
@@ -110,7 +110,8 @@ class Checkpoints:
 
 
 @contextmanager
-def _as_checkpoint_error() -> Iterator[None]:
+def as_checkpoint_error() -> Iterator[None]:
+    """Raise a :class:`CheckpointError` for what the storage raises: a trial tells it from a fault of its runs."""
     try:
         yield
     except StorageError as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from results.ledger.ledger import Ledger
 from sweep.config.spec import Spec
 from sweep.folder.paths import SweepFolder
-from sweep.folder.snapshot import Snapshots, checkpoint_place
+from sweep.folder.snapshot import Snapshots, checkpoint_place, weights_place
 from sweep.planning.plan import Pack
 from sweep.process.signals import Stopped, Stopping
 from sweep.progress.live_view import Progress
@@ -122,7 +122,7 @@ class Trials:
             local=not spec.storage and spec.cluster.address != "local",
             threads=resources.threads,
             gpus=gpus,
-            weights=self._folder.weights,
+            weights=weights_place(self._folder, spec).uri,
             stop_signal=self._stop_signal,
             save_weights_every=spec.save_weights_every,
             checkpoint_seconds=resources.checkpoint_seconds,

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from scipy.optimize import lsq_linear
 
 from results.figures.label_layout import moved_apart
 from results.figures.registry import FIGURES, looks_of, make_figures, save_figures
@@ -142,3 +144,12 @@ def test_names_are_moved_apart_in_their_order():
     assert moved_apart([0.5, 0.5, 0.1], 0.2) == pytest.approx([0.4, 0.6, 0.1])
     assert moved_apart([1.0, 1.0], 0.1) == pytest.approx([0.9, 1.0])
     assert moved_apart([], 0.1) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_moved_names_are_the_nearest_places_that_lie_a_gap_apart(seed):
+    """Against bounded least squares over the lowest place and the distances between neighbours."""
+    wanted, gap = np.sort(np.random.default_rng(seed).uniform(0.45, 0.55, 8)), 0.02
+    lower = [-np.inf, *[gap] * 7]
+    solved = lsq_linear(np.tril(np.ones((8, 8))), wanted, bounds=(lower, np.inf), tol=1e-15)
+    np.testing.assert_allclose(moved_apart(list(wanted), gap), np.cumsum(solved.x), atol=1e-9)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -18,18 +17,24 @@ G = RNG.normal(size=(60, 4))
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.999])
-def test_the_ewma_is_its_recurrence(beta: float) -> None:
+def test_the_ewma_is_its_corrected_recurrence(beta: float) -> None:
     v, expected = np.zeros(4), []
-    for g in G:
+    for t, g in enumerate(G, start=1):
         v = beta * v + (1 - beta) * g
-        expected.append(v)
-    np.testing.assert_allclose(stages.ewma(G, beta), expected, rtol=1e-12, atol=1e-15)
+        expected.append(v / (1 - beta**t))
+    np.testing.assert_allclose(stages.ewma(G, beta), expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("beta", [0.5, 0.9, 0.999])
-def test_the_corrected_ewma_is_pandas_adjusted_one(beta: float) -> None:
-    expected = pd.DataFrame(G).ewm(alpha=1 - beta, adjust=True).mean().to_numpy()
-    np.testing.assert_allclose(stages.bias_corrected(stages.ewma(G, beta), beta), expected, rtol=1e-9, atol=1e-12)
+def test_the_ewma_is_a_weighted_mean_of_all_steps_so_far(beta: float) -> None:
+    for t in range(len(G)):
+        weights = beta ** np.arange(t, -1, -1.0)
+        np.testing.assert_allclose(stages.ewma(G, beta)[t], np.average(G[: t + 1], axis=0, weights=weights), atol=1e-13)
+
+
+def test_averages_keep_the_shape_of_one_element() -> None:
+    assert stages.ewma(G[:, 0], 0.9).tolist() == stages.ewma(G, 0.9)[:, 0].tolist()
+    assert stages.sma(G[:, 0], 5).tolist() == stages.sma(G, 5)[:, 0].tolist()
 
 
 def test_the_ewma_of_float32_is_computed_in_float64() -> None:
@@ -37,9 +42,9 @@ def test_the_ewma_of_float32_is_computed_in_float64() -> None:
 
 
 @pytest.mark.parametrize("window", [1, 5, 60, 200])
-def test_the_sma_is_pandas_rolling_mean(window: int) -> None:
-    expected = pd.DataFrame(G).rolling(window, min_periods=1).mean().to_numpy()
-    np.testing.assert_allclose(stages.sma(G, window), expected, rtol=1e-9, atol=1e-12)
+def test_the_sma_is_the_mean_of_the_last_steps(window: int) -> None:
+    expected = [G[max(0, t + 1 - window) : t + 1].mean(axis=0) for t in range(len(G))]
+    np.testing.assert_allclose(stages.sma(G, window), expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(("beta", "window"), [(0.9, 19), (0.99, 199), (0.999, 1999)])
@@ -60,11 +65,12 @@ def test_adams_stages_are_torchs_own() -> None:
     adam = torch.optim.Adam([parameter], lr=0.1, betas=(0.9, 0.999), eps=1e-8)
     found = stages.adam_stages(G, 0.9, 0.999, 1e-8)
     for t, g in enumerate(G):
+        corrections = (1 - beta ** (t + 1) for beta in (0.9, 0.999))
         before = parameter.detach().clone()
         parameter.grad = torch.from_numpy(g.copy())
         adam.step()
-        np.testing.assert_allclose(adam.state[parameter]["exp_avg"], found.m[t], rtol=1e-9)
-        np.testing.assert_allclose(adam.state[parameter]["exp_avg_sq"], found.v[t], rtol=1e-9)
+        np.testing.assert_allclose(adam.state[parameter]["exp_avg"] / next(corrections), found.m_hat[t], rtol=1e-9)
+        np.testing.assert_allclose(adam.state[parameter]["exp_avg_sq"] / next(corrections), found.v_hat[t], rtol=1e-9)
         np.testing.assert_allclose(parameter.detach() - before, -0.1 * found.adapted[t], rtol=1e-6, atol=1e-12)
 
 
@@ -82,7 +88,7 @@ def test_variance_peak_and_range_by_hand() -> None:
 @pytest.mark.parametrize(("beta", "percent"), [(0.9, 7.1), (0.99, 3.5), (0.999, 3.3)])
 def test_white_noise_over_a_hundred_steps_leaves_what_the_formula_says(beta: float, percent: float) -> None:
     """The figures stand in the definition; the matrix form is written out beside them."""
-    W = stages.bias_corrected(stages.ewma(np.eye(100), beta), beta)
+    W = stages.ewma(np.eye(100), beta)
     C = np.eye(100) - 1 / 100
     share = stages.white_noise_share(100, beta)
     assert round(100 * share, 1) == percent
@@ -98,7 +104,7 @@ def test_drawn_noise_leaves_what_the_line_of_its_sizes_says(growth: float) -> No
     """A Monte Carlo of 20,000 elements, of one size or growing thirtyfold on the way."""
     scale = np.geomspace(1, growth, 50)
     noise = RNG.normal(size=(50, 20_000)) * scale[:, None]
-    left = stages.mean_variance(stages.bias_corrected(stages.ewma(noise, 0.9), 0.9)) / stages.mean_variance(noise)
+    left = stages.mean_variance(stages.ewma(noise, 0.9)) / stages.mean_variance(noise)
     assert stages.white_noise_share(50, 0.9, sizes=scale**2) == pytest.approx(left, rel=0.03)
 
 
@@ -166,7 +172,6 @@ def test_a_mean_within_its_noise_is_not_resolved() -> None:
     "ask",
     [
         lambda beta: stages.ewma(G, beta),
-        lambda beta: stages.bias_corrected(G, beta),
         stages.equivalent_window,
         stages.half_life,
         lambda beta: stages.adam_stages(G, 0.9, beta, 1e-8),

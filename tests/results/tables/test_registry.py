@@ -106,6 +106,26 @@ def test_convergence_of_the_hand_worked_sweep(tmp_path):
     assert [row["runs"] for row in (momentum, adam, plain)] == ["3 of 3"] * 3
 
 
+def test_the_interquartile_mean_has_a_column_from_four_runs_on(tmp_path):
+    """By hand: of 10, 11, 12, 13 and 90 the middle three; of 20, 22, 24 and 60 the middle two."""
+    curves = {
+        MOMENTUM: [climb(value) for value in (13.0, 90.0, 10.0, 12.0, 11.0)],
+        ADAM: [climb(value) for value in (60.0, 20.0, 24.0, 22.0)],
+        PLAIN: [climb(value) for value in (5.0, 6.0, 7.0)],
+    }
+    table = make_tables(sweep_of(tmp_path / "five", curves))["convergence"]
+    found = {name: row.values["final_val_iqm"] for name, row in rows_of(table).items()}
+    assert found == pytest.approx(
+        {"SGD lr=0.01 momentum=0.9": 12, "Adam lr=0.001": 23, "SGD lr=0.01": math.nan}, nan_ok=True
+    )
+    text = (Path(__file__).parents[3] / "docs" / "tables.md").read_text(encoding="utf-8")
+    assert "| `final_val_iqm` |" in text
+    keys = [column.key for column in table.columns]
+    assert keys[2:5] == ["final_val_acc", "final_val_iqm", "test_acc"]
+    three = make_tables(hand_worked(tmp_path / "three"))["convergence"]
+    assert [column.key for column in three.columns] == [key for key in keys if key != "final_val_iqm"]
+
+
 def test_stability_of_the_hand_worked_sweep(tmp_path):
     """Straight lines have no tail SD; one curve dips by 1, one run is lost at 3 %."""
     rows = rows_of(make_tables(hand_worked(tmp_path))["stability"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,23 @@ def test_the_study_goes_on_where_it_was_and_writes_about_its_own(study: Outcome)
         "gradient_stages-Adam-lr-0.001-seed-0", "gradient_stages-SGD-lr-0.01-seed-0",
     }  # fmt: skip
     folder.analysis("gradients", f"{sgd}.conv1.weight").unlink()
+
+
+def test_the_study_writes_each_table_figure_and_page_once(study: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted at the rename that puts a file into its place."""
+    folder, written = study.folder, Counter[Path]()
+    replace = Path.replace
+
+    def counted(path: Path, target: Path) -> Path:
+        written[Path(target)] += 1
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", counted)
+    run_study(ASKED, folder.runs_dir, Console(file=io.StringIO()))
+    pages = [folder.report, folder.article, folder.article_page]
+    made = [path for place in (folder.tables, folder.figures) for path in place.rglob("*.*")] + pages
+    assert folder.tables / "convergence.md" in made
+    assert {path: written[path] for path in made if written[path] != 1} == {}
 
 
 def test_the_study_looks_into_runs_of_one_seed_that_are_done(tmp_path: Path) -> None:

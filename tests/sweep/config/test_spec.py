@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable
 from inspect import Parameter
@@ -10,16 +11,17 @@ from typing import Any
 
 import pytest
 import tomlkit
+import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from search_spaces import Configuration, Protocol, space_names
+from search_spaces import Configuration, Protocol, Run, space_names
 from search_spaces.errors import SpecError, UnknownNameError, UserError
 from sweep.config.spec import ProtocolTable, Resources, Spec, parse_spec, read_spec, spec_text
 from sweep.folder.paths import SweepFolder
 from sweep.planning.plan import DEFAULT_PACK, make_packs, make_runs, resolve_configurations
-from trainables.optim.optimizers import OPTIMIZERS, complete_optimizer
+from trainables.optim.optimizers import OPTIMIZERS, build_optimizer, complete_optimizer
 from trainables.optim.schedulers import HIDDEN, LAMBDAS, SCHEDULERS
 from trainables.optim.signature import defaults_of
 
@@ -148,6 +150,28 @@ optimizer = [
 scheduler = {name = "MultiStepLR", milestones = [["0.5 epochs", "0.8 epochs"], [3]]}
 """)
     )
+
+
+@pytest.mark.parametrize(("written", "kind"), [("1", int), ("1.0", float)])
+def test_a_rate_keeps_its_type_from_the_text_to_the_optimizer(written: str, kind: type) -> None:
+    """By way of the resolved text and of the message that a trial gets."""
+    spec = parse(f'[[configurations]]\noptimizer = {{name = "SGD", lr = {written}}}')
+    (configuration,) = resolve_configurations(spec, 10)
+    again = parse_spec(spec_text(spec, [configuration]), where="sweep.toml", name="again")
+    (run,) = make_runs(again, resolve_configurations(again, 10), "d")[:1]
+    sent = Run.from_dict(json.loads(json.dumps(run.to_dict())))
+    assert sent.run_id == Run(configuration, run.seed, run.protocol, "d").run_id
+    tensor = torch.nn.Parameter(torch.zeros(1))
+    optimizer = build_optimizer("SGD", sent.configuration.optimizer_params, [tensor], "optimizer")
+    assert type(optimizer.param_groups[0]["lr"]) is kind
+
+
+def test_a_count_may_be_written_with_a_point() -> None:
+    """PyTorch wants a whole T_0 and whole milestones."""
+    text = '{name = "CosineAnnealingWarmRestarts", T_0 = 2.0}, {name = "MultiStepLR", milestones = [[2.0, 4.0]]}'
+    restarts, steps = resolve_configurations(parse(f"{BLOCK}scheduler = [{text}]"), 10)
+    assert type(restarts.scheduler_params["T_0"]) is int
+    assert [type(milestone) for milestone in steps.scheduler_params["milestones"]] == [int, int]
 
 
 def written_data(data: str) -> str:

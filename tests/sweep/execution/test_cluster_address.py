@@ -180,8 +180,9 @@ def test_the_nodes_are_sent_what_the_spec_names_out_of_the_working_directory(
     assert shipped_modules(choices) == [*ours, *mine]
 
 
-def test_a_spec_of_the_first_version_keeps_its_address() -> None:
-    old = parse_spec('[resources]\naddress = "head:6379"\n' + BLOCK, where="sweep.toml", name="old")
-    assert old.cluster.address == "head:6379"
-    text, overrides = '[resources]\naddress = "head:6379"\n' + BLOCK, {"cluster.address": "other:1"}
-    assert parse_spec(text, where="sweep.toml", name="old", overrides=overrides).cluster.address == "other:1"
+def test_an_address_under_resources_is_an_unknown_key() -> None:
+    with pytest.raises(SpecError, match=r"my\.toml: resources\.address: unknown key; valid: checkpoint_seconds, cpus"):
+        parse_spec('[resources]\naddress = "head:6379"\n' + BLOCK, where="my.toml", name="my")
+    assert parse_spec('[cluster]\naddress = "head:6379"\n' + BLOCK, where="my.toml", name="my").cluster.address == (
+        "head:6379"
+    )

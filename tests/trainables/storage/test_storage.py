@@ -191,6 +191,7 @@ def test_what_a_killed_writer_left_is_cleared(tmp_path: Path) -> None:
     assert ended.returncode == -signal.SIGKILL
     storage = open_storage(str(tmp_path))
     assert storage.read("a") == b"old"
-    assert len(storage.names()) == 2
-    storage.clear_unfinished()
+    assert len(list(tmp_path.iterdir())) == 2
     assert storage.names() == ["a"]
+    storage.clear_unfinished()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

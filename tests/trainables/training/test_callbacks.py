@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +13,26 @@ import torch
 import torch.nn.functional as F
 
 from search_spaces import Run
+from tests.trainables.s3_server import BUCKET, S3Server
 from tests.trainables.small_runs import CPU, FLOAT64, make_run, without_dropout
 from trainables.data import augmentation
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import SHAPES, LeNet5, initial_parameters
+from trainables.storage.addresses import open_storage
 from trainables.training.batches import Batches
-from trainables.training.checkpoints import Checkpoints
+from trainables.training.checkpoints import CheckpointError, Checkpoints
 from trainables.training.loop import Assignment, EndTraining, train
 from trainables.training.pack import Pack
 from trainables.training.weight_snapshots import SavedWeights, flattened, unflattened
 
 ATTEMPT = {"attempt_id": "a"}
+
+
+def array_bytes(array: np.ndarray) -> bytes:
+    """What NumPy would write to a file."""
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
 
 
 def assign(*runs: Run, epochs: int = 2) -> Assignment:
@@ -70,6 +81,41 @@ def test_weights_are_kept_at_the_start_every_so_often_and_at_the_end(tmp_path: P
         assert weights.epochs(run.run_id) == [0, 2, 4, 5]
     np.testing.assert_array_equal(weights.read(runs[0].run_id, 0), flattened(initial_parameters(0, torch.float32)))
     assert not np.array_equal(weights.read(runs[0].run_id, 5), weights.read(runs[1].run_id, 5))
+
+
+def test_weights_in_a_bucket_are_those_in_a_folder(tmp_path: Path, data: DataSet, server: S3Server) -> None:
+    """The same bits through S3, and a folder's files stay plain NumPy arrays at the same path."""
+    run = make_run("Adam", lr=0.003)
+    bucket = open_storage(server.uri(BUCKET, "saved-weights"), 5.0).below("weights")
+    here, there = SavedWeights(tmp_path, every=2), SavedWeights(bucket, every=2)
+    list(train(assign(run, epochs=3), data, CPU, ATTEMPT, weights=here))
+    list(train(assign(run, epochs=3), data, CPU, ATTEMPT, weights=there))
+    assert there.epochs(run.run_id) == here.epochs(run.run_id) == [0, 2, 3]
+    for epoch in (0, 2, 3):
+        file = np.load(tmp_path / run.run_id / f"epoch{epoch:06d}.npy", allow_pickle=False)
+        np.testing.assert_array_equal(there.read(run.run_id, epoch), file)
+        np.testing.assert_array_equal(here.read(run.run_id, epoch), file)
+    assert there.epochs("nobody") == []
+    with pytest.raises(FileNotFoundError, match=r"s3://here/saved-weights/weights/nobody/epoch000000\.npy"):
+        there.read("nobody", 0)
+
+
+def test_a_storage_that_cannot_be_written_is_no_fault_of_the_runs(tmp_path: Path, data: DataSet) -> None:
+    (tmp_path / "weights").write_text("a file where the folder should be")
+    with pytest.raises(CheckpointError, match=r"Not a directory|File exists"):
+        list(train(assign(make_run("Adam")), data, CPU, ATTEMPT, weights=SavedWeights(tmp_path / "weights")))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x93NUMPY", pickle.dumps([1.0]), array_bytes(np.zeros(3))],
+    ids=["empty", "torn", "pickle", "few"],
+)
+def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "epoch000001.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=r"torn|no weights|EOF|pickle|magic|header"):
+        SavedWeights(tmp_path).read("run", 1)
 
 
 def test_saved_weights_are_the_same_bits_after_a_resume(tmp_path: Path, data: DataSet) -> None:
