@@ -85,6 +85,8 @@ def fixed_trainable(seconds: float) -> type:
     """Return a stand-in for ``PackTrainable`` whose epoch is a sleep, and whose reports are like its own."""
     from ray import get_runtime_context, tune
 
+    from trainables.training.messages import AttemptInfo, EpochMetrics, Report, TrialSpec
+
     class FixedPack(tune.Trainable):
         def setup(self, config: dict[str, Any], **what_real_trials_use: Any) -> None:
             self._ended = 0.0
@@ -95,30 +97,29 @@ def fixed_trainable(seconds: float) -> type:
             return True
 
         def _begin(self, config: Mapping[str, str]) -> None:
-            self._job = json.loads(config["pack"])
+            self._assignment = TrialSpec.from_json(config["spec"]).assignment
             self._epoch = 0
-            self._members = [run["run_id"] for run in self._job["runs"]]
-            self._attempt = {
-                "attempt_id": os.urandom(16).hex(), "pack_id": self._job["pack_id"], "host": "loopback",
-                "pid": os.getpid(), "device": get_runtime_context().get_node_id(), "gpus": "", "threads": 1,
-                "members": self._members, "versions": {}, "started": time.time(),
-            }  # fmt: skip
+            self._members = [run.run_id for run in self._assignment.runs]
+            self._attempt = AttemptInfo(
+                attempt_id=os.urandom(16).hex(), pack_id=self._assignment.pack_id, host="loopback", pid=os.getpid(),
+                device=get_runtime_context().get_node_id(), gpus="", threads=1, members=tuple(self._members),
+                versions={}, started=time.time(),
+            )  # fmt: skip
 
         def step(self) -> dict[str, Any]:
             waited = time.monotonic() - self._ended if self._ended else 0.0
             time.sleep(seconds)
             self._epoch += 1
-            row = {
+            row: dict[str, Any] = {
                 "epoch": self._epoch, "train_loss": 1 / 3, "train_acc": 1 / 3, "val_loss": 1 / 3, "val_acc": 1 / 3,
                 "test_loss": None, "test_acc": None, "lr": 1 / 3, "lr_first": 1 / 3, "lr_last": 1 / 3,
                 "epoch_seconds": seconds, "eval_seconds": waited, "pack_size": len(self._members),
-                "attempt_id": self._attempt["attempt_id"],
+                "attempt_id": self._attempt.attempt_id,
             }  # fmt: skip
             self._ended = time.monotonic()
-            return {
-                "rows": [{"run_id": member, **row} for member in self._members], "attempts": [self._attempt],
-                "diverged": {}, "fresh": True, "stopped": False, "done": self._epoch >= self._job["epochs"],
-            }  # fmt: skip
+            done = self._epoch >= self._assignment.epochs
+            rows = [EpochMetrics(run_id=member, **row) for member in self._members]
+            return {"report": Report(rows, [self._attempt], done=done), "done": done}
 
         def save_checkpoint(self, checkpoint_dir: str) -> None:
             pass

@@ -91,8 +91,6 @@ MORE_PARAMETERS = {  # a function → its parameters; to be emptied, so none may
     "trainables.analyses.gradient_capture.capture_gradients": 8,
     "trainables.analyses.loss_landscape.loss_surface": 9,
     "trainables.analyses.lr_range_test.range_test": 8,
-    "trainables.ray_trainable.trial_config": 9,
-    "trainables.training.loop.train": 12,
 }
 SAYS_NOTHING = {"utils", "common", "helpers", "base", "misc"}
 

@@ -16,7 +16,8 @@ from search_spaces.errors import SpecError, UnknownNameError
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import SHAPES
 from trainables.training.batches import Batch, Batches
-from trainables.training.loop import Assignment, EndTraining, train
+from trainables.training.loop import EndTraining, TrainOptions, train
+from trainables.training.messages import Assignment
 from trainables.training.pack import Pack
 from trainables.training.weight_snapshots import flattened
 
@@ -144,7 +145,7 @@ def capture_gradients(
 
     # One epoch more than the steps fill: it holds the step that the last weights are looked at before.
     assignment = Assignment(run.run_id, [run], batches // steps_per_epoch + 1, test_epochs=frozenset())
-    for _ in train(assignment, data, device, {"attempt_id": ""}, before_step=look):
+    for _ in train(assignment, data, device, TrainOptions(before_step=look)):
         pass
     if not noise:  # frozen at an epoch's end
         raise _diverged(batches, taken)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +19,9 @@ from sweep.planning.plan import Pack
 from sweep.process.signals import Stopping
 from sweep.progress.live_view import Progress
 from sweep.progress.status_publisher import Bulletin
+from trainables.ray_trainable import REPORT, SPEC
 from trainables.runtime.fault_injection import fault_point
+from trainables.training.messages import Report, TrialSpec
 
 LAST_LINES = 5
 _OUT_OF_GPU_MEMORY = re.compile(r"OutOfMemoryError: CUDA|CUDA out of memory|CUDA error: out of memory")
@@ -91,7 +92,9 @@ class Recorder(Callback):
 
     def _pack(self, trial: Trial) -> Pack:
         if trial.trial_id not in self._pack_of_trial:
-            self._pack_of_trial[trial.trial_id] = self._packs[json.loads(trial.config["pack"])["pack_id"]]
+            self._pack_of_trial[trial.trial_id] = self._packs[
+                TrialSpec.from_json(trial.config[SPEC]).assignment.pack_id
+            ]
         return self._pack_of_trial[trial.trial_id]
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -108,18 +111,19 @@ class Recorder(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial finished an epoch, or told what its checkpoint holds."""
-        pack = self._pack(trial)
-        if result["stopped"]:
+        pack, report = self._pack(trial), result[REPORT]
+        assert isinstance(report, Report)
+        if report.stopped:
             self._stopped.add(pack.pack_id)
             if not self._stop.asked:  # somebody ends the trials' processes, one after the other
                 self._stop.ask()
-            if not result["attempts"]:  # it was asked before it took a step
+            if not report.attempts:  # it was asked before it took a step
                 return
-        elif result["fresh"]:
+        elif report.fresh:
             self._progressed.add(pack.pack_id)
-        rows = [EpochRow(**row) for row in result["rows"]]
-        attempts = [Attempt(**{**attempt, "members": tuple(attempt["members"])}) for attempt in result["attempts"]]
-        self._ledger.record(attempts, rows, result["diverged"])
+        rows = [EpochRow(**vars(row)) for row in report.rows]
+        attempts = [Attempt(**vars(attempt)) for attempt in report.attempts]
+        self._ledger.record(attempts, rows, report.diverged)
         fault_point("row recorded")
         for row in rows:
             self._log(
@@ -127,10 +131,9 @@ class Recorder(Callback):
                 f"run {row.run_id} epoch {row.epoch}: train loss {row.train_loss:.4f}, validation loss "
                 f"{row.val_loss:.4f}, validation accuracy {row.val_acc:.2f} %, {row.epoch_seconds:.2f} s",
             )
-        for run_id, epoch in result["diverged"].items():
+        for run_id, epoch in report.diverged.items():
             self._log(pack, f"run {run_id} diverged in epoch {epoch}")
-        done = result["done"] and not result["stopped"]  # for Tune a trial that was stopped is done, too
-        self._progress.reported(pack, rows, result["diverged"], fresh=result["fresh"], done=done)
+        self._progress.reported(pack, rows, report.diverged, fresh=report.fresh, done=report.done)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial reached its last epoch, or was asked to end and has written its checkpoint."""

@@ -21,7 +21,7 @@ from sweep.progress.live_view import Progress
 from sweep.progress.status_publisher import Bulletin
 from trainables.data.dataset import DataSet
 from trainables.runtime.stop_signal import Ask, StopSignal
-from trainables.training.loop import Assignment
+from trainables.training.messages import Assignment, TrialSpec
 
 if TYPE_CHECKING:
     from sweep.execution.ray.ledger_callback import Failure
@@ -73,7 +73,7 @@ class Trials:
         from ray import tune
 
         from sweep.execution.ray.ledger_callback import Recorder
-        from trainables.ray_trainable import PackTrainable
+        from trainables.ray_trainable import SPEC, PackTrainable
 
         self._stop.check(training=0)
         resources = self._spec.resources
@@ -90,7 +90,7 @@ class Trials:
                 tune.Tuner(
                     trainable,
                     param_space={
-                        "pack": tune.grid_search([self._config(pack, now.gpus_per_trial)["pack"] for pack in now.packs])
+                        SPEC: tune.grid_search([self._trial(pack, now.gpus_per_trial).to_json() for pack in now.packs])
                     },
                     tune_config=tune.TuneConfig(
                         max_concurrent_trials=resources.max_concurrent or None,
@@ -112,14 +112,12 @@ class Trials:
         if self._stop.asked:
             raise Stopped
 
-    def _config(self, pack: Pack, gpus: float) -> dict[str, str]:
-        from trainables.ray_trainable import trial_config
-
+    def _trial(self, pack: Pack, gpus: float) -> TrialSpec:
         spec, resources = self._spec, self._spec.resources
-        return trial_config(
+        return TrialSpec(
             Assignment(pack.pack_id, pack.runs, spec.epochs, spec.test_epoch_set()),
             checkpoints=checkpoint_place(self._folder, spec, pack.pack_id).uri,
-            local=not spec.storage and spec.cluster.address != "local",
+            on_drivers_disk=not spec.storage and spec.cluster.address != "local",
             threads=resources.threads,
             gpus=gpus,
             weights=weights_place(self._folder, spec).uri,
