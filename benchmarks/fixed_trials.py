@@ -134,15 +134,15 @@ def measure_sweep(sweep: FixedSweep, name: str, address: str, data: str, place: 
     """Drive ``sweep`` on the cluster at ``address``."""
     from rich.console import Console
 
-    import sweep.execution.ray.runner as runner
+    import sweep.driver.driver as driver
+    import sweep.execution.training as training
     import trainables.ray_trainable as adapter
     from results.ledger.ledger import Ledger
     from sweep.config.spec import parse_spec
-    from sweep.driver.driver import drive
 
     writes: list[float] = []
     spans: dict[str, float] = {}
-    train_packs, record, trainable = runner.train_packs, Ledger.record, adapter.PackTrainable
+    train_packs, record, trainable = training.train_packs, Ledger.record, adapter.PackTrainable
 
     def timed_packs(*arguments: Any, **keywords: Any) -> None:
         began, cpu = time.time(), time.thread_time()
@@ -150,14 +150,17 @@ def measure_sweep(sweep: FixedSweep, name: str, address: str, data: str, place: 
         spans.update(began=began, ended=time.time(), cpu=time.thread_time() - cpu)
 
     adapter.PackTrainable = fixed_trainable(sweep.seconds)  # type: ignore[assignment,misc]
-    runner.train_packs = timed_packs
+    driver.train_packs = timed_packs  # type: ignore[attr-defined]
     Ledger.record = _timed(record, writes)  # type: ignore[method-assign]
     rates = [0.1 * (k + 1) / sweep.pack for k in range(sweep.pack)]
     fields = asdict(sweep) | {"data": data, "address": address, "rates": rates}
     try:
-        outcome = drive(parse_spec(SPEC.format(**fields), where=name, name=name), place, Console(file=io.StringIO()))
+        outcome = driver.drive(
+            parse_spec(SPEC.format(**fields), where=name, name=name), place, Console(file=io.StringIO())
+        )
     finally:
-        adapter.PackTrainable, runner.train_packs = trainable, train_packs  # type: ignore[misc]
+        adapter.PackTrainable = trainable  # type: ignore[misc]
+        driver.train_packs = train_packs  # type: ignore[attr-defined]
         Ledger.record = record  # type: ignore[method-assign]
     if outcome is None or not outcome.all_done:
         raise SystemExit(f"the sweep {name} did not end as it should: {outcome}")

@@ -139,7 +139,7 @@ def measure_bare(place: Path, trials: int) -> dict[str, float]:
     import ray
     from ray import tune
 
-    from sweep.execution.ray.runner import ray_session
+    from sweep.execution.ray.session import ray_session
 
     class Idle(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from sweep.process.supervisor import EXIT_INTERRUPTED, supervise
 from trainables.optim.plugins import in_sweep_folder, leave_sweep_folders
 
 EXIT_BAD_INPUT = 2
+IN_PROCESS = "--in-process"
 DISK_MENDS = {
     errno.ENOSPC: "free some space, then run it again: what was recorded is kept",
     errno.EDQUOT: "free some of your quota, then run it again: what was recorded is kept",
@@ -21,6 +22,8 @@ DISK_MENDS = {
 
 def command() -> None:
     """Run the command line in a process of its own, so that its exit code is right however Ray ends."""
+    if IN_PROCESS in sys.argv:  # a debugger needs the terminal, and without Ray nothing else decides the exit code
+        main()
     sys.exit(supervise(main))
 
 

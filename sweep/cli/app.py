@@ -44,6 +44,9 @@ Storage = Annotated[
 Target = Annotated[
     float | None, typer.Option(min=0, max=100, help="Validation accuracy in percent to reach; else 95 % of the best.")
 ]
+InProcess = Annotated[
+    bool, typer.Option("--in-process", help="Train in this process, without Ray; breakpoints work. For debugging.")
+]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first failure; retry nothing.")]
 
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed; else it stays failed.")]
@@ -80,6 +83,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
+    in_process: InProcess = False,
 ) -> None:
     """Train what the space asks for and the ledger does not have."""
     from sweep.config.spec import read_spec
@@ -89,7 +93,7 @@ def run(
         gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address, wait=wait, storage=storage,
     )  # fmt: skip
     spec = read_spec(source, overrides)
-    _drive(spec, runs_dir, dry_run=dry_run, fail_fast=fail_fast, retry_failed=retry_failed)
+    _drive(spec, runs_dir, dry_run=dry_run, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process)
 
 
 @app.command()
@@ -106,6 +110,7 @@ def resume(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
+    in_process: InProcess = False,
 ) -> None:
     """Go on with a sweep that was interrupted, here or (PLACE/NAME) on a machine that published it to its storage."""
     from sweep.driver.driver import read_resolved
@@ -120,18 +125,17 @@ def resume(
         folder, place = fetch(name, runs_dir)
         name, overrides = folder.name, {"storage": place, **overrides}
     spec = read_resolved(SweepFolder.existing(runs_dir, name), overrides)
-    _drive(spec, runs_dir, fail_fast=fail_fast, retry_failed=retry_failed, resuming=True)
+    _drive(spec, runs_dir, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process, resuming=True)
 
 
 def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
-    from sweep.driver.driver import drive
+    from sweep.driver.driver import DriveOptions, drive
     from sweep.driver.outputs import make_outputs
-    from sweep.execution.ray.cluster import check_record_stays
 
-    check_record_stays(runs_dir, spec.storage)
-    again = resume_command(spec.name, runs_dir)
+    options = DriveOptions(**how)
+    again = resume_command(spec.name, runs_dir) + " --in-process" * options.in_process
     try:
-        outcome = drive(spec, runs_dir, Console(), **how)
+        outcome = drive(spec, runs_dir, Console(force_terminal=False if options.in_process else None), options)
         if outcome is None:
             return
         make_outputs(outcome.folder)

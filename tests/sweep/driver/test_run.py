@@ -17,7 +17,7 @@ import pytest
 from results.ledger.ledger import Ledger
 from search_spaces import Run
 from sweep.driver.driver import Outcome
-from sweep.execution.ray.runner import QUIET
+from sweep.execution.ray.session import QUIET
 from tests.sweep.sweeps import DATA, ROOT, environment, frames, run, spec
 from trainables.data.dataset import load_data
 from trainables.runtime.devices import training_device
