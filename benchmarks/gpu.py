@@ -80,15 +80,15 @@ def study_spec(name: str, source: str, epochs: int, seeds: int, **resources: Any
 def measure_steps(
     runs: Sequence[Run], data: DataSet, device: torch.device, graphs: Graphs | None, rounds: int, steps: int
 ) -> dict[str, Any]:
-    """Take steps recorded and as they stand, in turn; return the milliseconds of each, and whether bits agree."""
+    """Take steps captured and as they stand, in turn; return the milliseconds of each, and whether bits agree."""
     batches = Batches(data, [run.seed for run in runs], runs[0].protocol, device)
     packs = {
-        "recorded": Pack(runs, batches.steps, device, graphs),
+        "captured": Pack(runs, batches.steps, device, graphs),
         "eager": Pack(runs, batches.steps, device, NoGraphs()),
     }
     milliseconds: dict[str, list[float]] = {way: [] for way in packs}
     full = max(1, batches.examples // runs[0].protocol.batch_size)
-    for number in range(rounds + 1):  # the first one warms up and records
+    for number in range(rounds + 1):  # the first one warms up and captures
         for way, pack in packs.items():
             began = time.perf_counter()
             taken = steps if number else 2 * WARM_UPS
@@ -269,9 +269,9 @@ class Bench:
         for count in (2,) if self.cpu else (1, 8, 24, 48, 120):
             runs = self.runs(data, count)
             found = measure_steps(runs, data, self.device, self.graphs, min(3, self.rounds), self.steps)
-            rate = 1000 * count / found["recorded_ms"]
+            rate = 1000 * count / found["captured_ms"]
             peak = torch.cuda.max_memory_reserved(self.device) / 2**30 if not self.cpu else 0.0
-            both = f"{found['recorded_ms']:.2f} / {found['eager_ms']:.2f} ms"
+            both = f"{found['captured_ms']:.2f} / {found['eager_ms']:.2f} ms"
             text = f"{both}, {rate:.0f} run-steps a second, {peak:.2f} GiB"
             yield f"a step of {count} runs, CUDA graphs / eager", text, ""
             seconds = 120 * 50 * 352 / rate

@@ -25,14 +25,14 @@ RAY_GRAIN = 10_000
 """Ray counts a GPU in as many parts."""
 
 PROBE_STEPS = 8
-"""Steps of the probe: those that warm up, those that are recorded, and some that are replayed."""
+"""Steps of the probe: those that warm up, those that are captured, and some that are replayed."""
 
 
 @dataclass(frozen=True)
 class Footprint:
     """What a pack takes of a GPU, in bytes."""
 
-    reserved: int  # peak of what PyTorch's allocator held: data, weights, states, a step, an evaluation, recordings
+    reserved: int  # peak of what PyTorch's allocator held: data, weights, states, a step, an evaluation, captures
     context: int  # what the process takes beside it: CUDA's context and its libraries' kernels
     whole: int  # the GPU's memory
 
@@ -101,7 +101,7 @@ def _trained_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:
     batches = Batches(data, [run.seed for run in runs], runs[0].protocol, device)
     pack = Pack([without_schedule(run) for run in runs], batches.steps, device)  # some end with the run's last step
     splits = [Split.of(data.val_images, data.val_labels, device), Split.of(data.test_images, data.test_labels, device)]
-    last = batches.steps - 1  # the smaller batch has a recording of its own
+    last = batches.steps - 1  # the smaller batch is captured separately
     for step in [*range(min(PROBE_STEPS, batches.steps)), *[last] * PROBE_STEPS]:
         pack.step_in_epoch = step
         pack.train_step(batches.batch(1, step))

@@ -64,7 +64,7 @@ def _no_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_step_stays_on_the_gpu_and_only_changed_rates_come_from_the_host() -> None:
-    """Two runs of every recordable optimizer, one of which warms up, and one with a cycled momentum outside."""
+    """Two runs of every capturable optimizer, one of which warms up, and one with a cycled momentum outside."""
     runs = [run_of(name, "none", warmup=warmup) for name in KERNELS for warmup in (0, 1)]
     runs.append(run_of("SGD", "CyclicLR", params={"momentum": 0.9}))
     K, B = len(runs), 32
