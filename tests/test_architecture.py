@@ -82,12 +82,7 @@ LONGER_TESTS = {  # a file → its lines; to be split, so none may grow
 MOST_PARAMETERS = 7
 MORE_PARAMETERS = {  # a function → its parameters; to be emptied, so none may grow
     "results.reports.report.report_html": 8,
-    "sweep.api.gradients": 8,
-    "sweep.api.lr_range": 8,
     "sweep.progress.live_view.Progress.__init__": 8,
-    "trainables.analyses.gradient_capture.capture_gradients": 8,
-    "trainables.analyses.loss_landscape.loss_surface": 9,
-    "trainables.analyses.lr_range_test.range_test": 8,
 }
 SAYS_NOTHING = {"utils", "common", "helpers", "base", "misc"}
 

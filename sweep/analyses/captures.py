@@ -62,7 +62,7 @@ def capture_gradients(
         }  # fmt: skip
         with writable(path), writing_gradients(path, about) as writer:
             noise = gradient_capture.capture_gradients(
-                run, subjects.data, device, layer=layer, batches=batches, record=writer.record,
+                run, subjects.data, device, gradient_capture.CaptureSettings(layer, batches), record=writer.record,
                 on_progress=named(track, what),
             )  # fmt: skip
             writer.finish({name: asdict(sums) for name, sums in noise.items()})
@@ -79,7 +79,7 @@ def run_range_tests(
         SpecError: ends or a number of steps that cannot be.
         SweepFolderError: a folder that cannot be written.
     """
-    from trainables.analyses.lr_range_test import range_test
+    from trainables.analyses.lr_range_test import LrRange, range_test
 
     device = device_of(subjects)
     different = list({_key_without_rate(run): run for run in reversed(subjects.runs)}.values())[::-1]
@@ -88,9 +88,7 @@ def run_range_tests(
     for start in range(0, len(different), RANGE_TEST_PACK):
         runs = different[start : start + RANGE_TEST_PACK]
         what = f"range test of {', '.join(labels[run.run_id] for run in runs)}"
-        found = range_test(
-            runs, subjects.data, device, lr_from=lr_from, lr_to=lr_to, steps=steps, on_progress=named(track, what)
-        )
+        found = range_test(runs, subjects.data, device, LrRange(lr_from, lr_to, steps), on_progress=named(track, what))
         for run, loss, moved in zip(runs, found.loss, found.moved, strict=True):
             path = subjects.folder.analysis("lr-range", run.run_id)
             about = subjects.about(run, "lr-range", device)

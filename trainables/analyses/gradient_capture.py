@@ -66,6 +66,23 @@ class _Moments:
         return NoiseSums(batch_size, self.count, trace, float(self.mean @ self.mean))
 
 
+@dataclass(frozen=True)
+class CaptureSettings:
+    """What :func:`capture_gradients` captures."""
+
+    layer: str = "conv1.weight"  # a name of ``SHAPES``; P values
+    batches: int = 100  # steps to record, at least 2; they may go past the end of an epoch
+    noise_batches: int | None = None  # M ≥ 2 mini-batches for the noise; None: ``batches``, but at most 100
+
+    @property
+    def all_noise_batches(self) -> int:
+        """M, also where it was not given."""
+        return min(self.batches, MOST_NOISE_BATCHES) if self.noise_batches is None else self.noise_batches
+
+
+DEFAULT_SETTINGS = CaptureSettings()
+
+
 def check_capture(layer: str, batches: int) -> None:
     """Say what cannot be captured, before any data is loaded.
 
@@ -80,10 +97,10 @@ def check_capture(layer: str, batches: int) -> None:
 
 
 def capture_gradients(
-    run: Run, data: DataSet, device: torch.device, *, layer: str = "conv1.weight", batches: int = 100,
-    record: RecordGradient, noise_batches: int | None = None, on_progress: Callable[[int, int], None] | None = None,
+    run: Run, data: DataSet, device: torch.device, settings: CaptureSettings = DEFAULT_SETTINGS, *,
+    record: RecordGradient, on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, NoiseSums]:  # fmt: skip
-    """Train ``run`` from its first step for ``batches`` steps and hand each step's gradient of ``layer`` to ``record``.
+    """Train ``run`` from its first step and pass the gradient of one layer at each step to ``record``.
 
     The run trains as it does in a sweep; nothing but the present row is kept. One more row follows the last step: its
     weights are those after it, its gradient ``[P]`` and its loss are NaN. At these weights the full mini-batches that
@@ -93,10 +110,8 @@ def capture_gradients(
         run: the run, as a sweep would train it; its id decides every number.
         data: the run's data; its test split is not touched.
         device: where to train.
-        layer: a name of ``SHAPES``; P values.
-        batches: steps to record, at least 2; they may go past the end of an epoch.
+        settings: the layer and the numbers of steps.
         record: takes the rows in their order.
-        noise_batches: M ≥ 2; ``batches``, but at most 100, where None.
         on_progress: called with the mini-batches done and those that there are to do.
 
     Returns:
@@ -106,8 +121,8 @@ def capture_gradients(
         UnknownNameError: no such layer.
         SpecError: too few batches; a batch larger than the training split; a run that diverges on its way.
     """
+    layer, batches, noise_batches = settings.layer, settings.batches, settings.all_noise_batches
     check_capture(layer, batches)
-    noise_batches = min(batches, MOST_NOISE_BATCHES) if noise_batches is None else noise_batches
     if noise_batches < 2:
         raise SpecError("noise_batches", f"{noise_batches}", "at least 2; a variance between batches needs two")
     if run.protocol.batch_size > len(data.train_labels):

@@ -90,8 +90,8 @@ def surface_extent(path: Array, margin: float = 0.25, size: int = 21) -> tuple[A
 
 
 def loss_surface(
-    directions: Directions, xs: Array, ys: Array, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64],
-    dtype: torch.dtype, device: torch.device, *, models_at_a_time: int = 8, on_progress: Progress | None = None,
+    directions: Directions, xs: Array, ys: Array, split: Split, dtype: torch.dtype, *,
+    models_at_a_time: int = 8, on_progress: Progress | None = None,
 ) -> Array:  # fmt: skip
     """Return the mean cross-entropy ``[H, G]`` at each point of the plane, many weight vectors in one pass.
 
@@ -99,15 +99,12 @@ def loss_surface(
         directions: the plane.
         xs: ``[G]``, along the first axis.
         ys: ``[H]``, along the second.
-        images: uint8 ``[N, 32, 32, 3]``: those of the validation split.
-        labels: int64 ``[N]``.
+        split: the validation split, on the device that computes.
         dtype: of the weights and of what is computed with them.
-        device: where to compute.
         models_at_a_time: how many weight vectors share a pass.
         on_progress: called after every pass with the points done and all points.
     """
     grid = [(x, y) for y in ys for x in xs]
-    split = Split.of(images, labels, device)
     losses = np.empty(len(grid))
     for start in range(0, len(grid), models_at_a_time):
         part = slice(start, start + models_at_a_time)
@@ -118,14 +115,12 @@ def loss_surface(
 
 
 def path_losses(
-    points: npt.NDArray[np.floating], images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64],
-    dtype: torch.dtype, device: torch.device, *, models_at_a_time: int = 8,
-) -> Array:  # fmt: skip
+    points: npt.NDArray[np.floating], split: Split, dtype: torch.dtype, *, models_at_a_time: int = 8
+) -> Array:
     """Return the mean cross-entropy ``[n]`` at ``points`` ``[n, P]`` themselves; arguments as in :func:`loss_surface`.
 
     Beside the surface's value under a point it tells how far the path is from the plane.
     """
-    split = Split.of(images, labels, device)
     parts = range(0, len(points), models_at_a_time)
     return np.concatenate([_losses(points[start : start + models_at_a_time], split, dtype) for start in parts])
 

@@ -36,35 +36,44 @@ class RangeTestArrays:
     moved: Array  # [K, S], L2 distance of the weights from their start, after the step
 
 
-def range_test(
-    runs: Sequence[Run], data: DataSet, device: torch.device, *,
-    lr_from: float = 1e-7, lr_to: float = 10.0, steps: int = 100,
-    weights: Sequence[Mapping[str, Tensor]] | None = None, on_progress: Callable[[int, int], None] | None = None,
-) -> RangeTestArrays:  # fmt: skip
-    """Train ``runs`` for ``steps`` steps while the rate rises from ``lr_from`` to ``lr_to``, as a pack.
+@dataclass(frozen=True)
+class LrRange:
+    """The learning rates of a range test: exponential, both ends included."""
 
-    The runs' own rates, schedules and warm-ups are left out; all else is theirs.
+    lr_from: float = 1e-7
+    lr_to: float = 10.0
+    steps: int = 100  # S; may be more than an epoch has
+
+
+DEFAULT_RANGE = LrRange()
+
+
+def range_test(
+    runs: Sequence[Run], data: DataSet, device: torch.device, lrs: LrRange = DEFAULT_RANGE, *,
+    weights: Sequence[Mapping[str, Tensor]] = (), on_progress: Callable[[int, int], None] | None = None,
+) -> RangeTestArrays:  # fmt: skip
+    """Train ``runs`` as a pack while the learning rate rises.
+
+    The runs' own learning rates, schedules and warm-ups are not used; all else is theirs.
 
     Args:
         runs: K runs that share seed and protocol.
         data: as for training; batches and dropout masks are those of the runs' first epochs.
         device: where to train.
-        lr_from: the first step's rate.
-        lr_to: the last step's rate.
-        steps: S; may be more than an epoch has.
-        weights: each run's parameters to start from; they are copied. Without it each starts from its seed's own.
-        on_progress: called after every step with the steps taken and ``steps``; with ``steps`` for both at the end,
-            even where all runs burst before it.
+        lrs: the learning rates.
+        weights: each run's initial parameters, copied; empty: those of its seed.
+        on_progress: called after every step with the steps taken and all steps; with all steps for both at the end,
+            even if all runs diverged before it.
 
     Raises:
         SpecError: ends or a number of steps that cannot be, or an optimizer that refuses its parameters.
     """
-    check_range(lr_from, lr_to, steps)
-    recorder = _Recorder(len(runs), np.geomspace(lr_from, lr_to, steps), on_progress)
+    check_range(lrs.lr_from, lrs.lr_to, lrs.steps)
+    recorder = _Recorder(len(runs), np.geomspace(lrs.lr_from, lrs.lr_to, lrs.steps), on_progress)
     constant = [without_schedule(run) for run in runs]
-    epochs = steps + 1  # more than it takes: the recorder ends it
+    epochs = lrs.steps + 1  # more than it needs: the recorder ends it
     assignment = Assignment("range-test", constant, epochs, test_epochs=frozenset())
-    for _ in train(assignment, data, device, TrainOptions(before_step=recorder, start=weights or ())):
+    for _ in train(assignment, data, device, TrainOptions(before_step=recorder, start=weights)):
         pass
     recorder.finish()
     return RangeTestArrays(recorder.lr, recorder.loss, recorder.moved)

@@ -17,7 +17,7 @@ from results.metrics.gradients import adam_stages
 from search_spaces import Run
 from search_spaces.errors import SpecError, UnknownNameError
 from tests.trainables.small_runs import CPU, FLOAT32, FLOAT64, make_run, options
-from trainables.analyses.gradient_capture import NoiseSums, capture_gradients
+from trainables.analyses.gradient_capture import CaptureSettings, NoiseSums, capture_gradients
 from trainables.data import augmentation
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import SHAPES, LeNet5, initial_parameters
@@ -31,7 +31,7 @@ Rows = list[tuple[int, int, npt.NDArray[Any], npt.NDArray[Any], float]]
 
 def capture(run: Run, data: DataSet, **asked: Any) -> tuple[Rows, dict[str, NoiseSums]]:
     rows: Rows = []
-    noise = capture_gradients(run, data, CPU, record=lambda *row: rows.append(row), **asked)
+    noise = capture_gradients(run, data, CPU, CaptureSettings(**asked), record=lambda *row: rows.append(row))
     return rows, noise
 
 
@@ -90,7 +90,7 @@ def test_every_row_is_handed_on_once_and_nothing_is_kept(data: DataSet) -> None:
         steps.append(step)
         alive.extend([weakref.ref(gradient), weakref.ref(weights)])
 
-    capture_gradients(make_run(lr=0.01), data, CPU, layer="fc1.weight", batches=12, noise_batches=2, record=record)
+    capture_gradients(make_run(lr=0.01), data, CPU, CaptureSettings("fc1.weight", 12, noise_batches=2), record=record)
     assert steps == list(range(1, 14))
 
 
@@ -102,7 +102,7 @@ def test_a_row_is_a_copy_that_later_steps_leave_alone(data: DataSet) -> None:
         first.append(row[2].copy())
         kept.append(row)
 
-    capture_gradients(make_run(lr=0.1), data, CPU, batches=4, record=record)
+    capture_gradients(make_run(lr=0.1), data, CPU, CaptureSettings(batches=4), record=record)
     for now, then in zip(kept, first, strict=True):
         np.testing.assert_array_equal(now[2], then)
 
