@@ -194,8 +194,7 @@ def install(driver: GpuDriver, patch: pytest.MonkeyPatch) -> None:
 def on_the_gpu(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let tensors be made on the GPU: they have no values, and a value that is asked for raises.
 
-    Replaced, because their C++ code asks for a real GPU: generators, page-locked memory, autograd's engine, and the
-    device guard in the binding of ``contiguous``.
+    Replaced, because their C++ code needs a real GPU: generators, page-locked memory, and autograd's engine.
     """
     from torch._subclasses import fake_tensor
 
@@ -204,11 +203,13 @@ def on_the_gpu(patch: pytest.MonkeyPatch) -> Iterator[None]:
             del device
             return super().__new__(cls)
 
-    zeros, clone = torch.zeros, Tensor.clone
+    class WithoutDeviceGuards(FakeTensorMode):
+        avoid_device_init = True  # as on a machine without a GPU, which this is
+
+    zeros = torch.zeros
     patch.setattr(fake_tensor, "init_gpu_context", lambda device: None)
     patch.setattr(torch, "Generator", Generator)
     patch.setattr(torch, "zeros", lambda *size, pin_memory=False, **kwargs: zeros(*size, **kwargs))
     patch.setattr(Tensor, "backward", lambda self: None)
-    patch.setattr(Tensor, "contiguous", clone)
-    with FakeTensorMode():
+    with WithoutDeviceGuards():
         yield
