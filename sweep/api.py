@@ -20,7 +20,8 @@ from results.tables.table import Table
 from search_spaces.errors import SpecError, UnknownNameError
 from sweep.analyses import captures as captured
 from sweep.analyses.targets import Subjects, of_space, of_sweep
-from sweep.config.spec import Spec, read_spec, spec_of
+from sweep.config.spec import Spec
+from sweep.config.toml import read_spec, spec_of
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder
 
 

@@ -17,7 +17,7 @@ from search_spaces.errors import UserError
 from sweep.analyses.captures import Track, capture_gradients, map_activations, run_range_tests
 from sweep.analyses.targets import Subjects, of_sweep
 from sweep.analyses.trajectories import SAVES, trace_trajectories
-from sweep.config.spec import read_spec
+from sweep.config.toml import read_spec
 from sweep.driver.driver import Outcome, drive
 from sweep.folder.paths import SweepFolder
 from sweep.progress.task_progress import Tracker

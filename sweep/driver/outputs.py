@@ -20,7 +20,7 @@ from results.reports.summary import answer, question
 from results.tables.formats import TABLE_WRITERS
 from results.tables.registry import make_tables
 from search_spaces.errors import SweepFolderError
-from sweep.folder.paths import SweepFolder, resume_command, write_aside
+from sweep.folder.paths import SweepFolder, resume_command, write_atomically
 
 
 def make_report(folder: SweepFolder, target: float | None = None) -> Path:
@@ -147,7 +147,7 @@ def _svg(folder: SweepFolder, name: str) -> str:
 
 def _written(path: Path, text: str) -> Path:
     try:
-        write_aside(path, text)
+        write_atomically(path, text)
     except OSError as error:
         raise SweepFolderError(f"{path}: cannot be written ({error.strerror})") from error
     return path
