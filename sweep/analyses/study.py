@@ -11,7 +11,7 @@ from rich.console import Console
 
 from results.analyses.captures import Analyses, load_analyses
 from results.ledger.arrays import SweepData, load_sweep
-from results.tables.study import claimed_configurations
+from results.reports.study.claims import claimed_configurations
 from search_spaces import Run
 from search_spaces.errors import UserError
 from sweep.analyses.captures import Track, capture_gradients, map_activations, run_range_tests

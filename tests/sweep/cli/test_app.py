@@ -15,7 +15,7 @@ import pytest
 
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
-from results.tables.registry import make_tables
+from results.reports.registry import report_tables
 from search_spaces import space_names
 from sweep.folder.paths import SweepFolder
 from tests.builders import attempt_of, row_of, two_by_two_runs
@@ -149,7 +149,7 @@ def test_an_unknown_format_is_exit_two_before_anything_is_written(sweep: Sweep, 
 def test_the_tables_are_exported_in_the_formats_asked_for(sweep: Sweep, begun: SweepFolder) -> None:
     found = sweep("export", "begun", "--format", "csv, json")
     assert (found.returncode, found.stderr) == (0, "")
-    nouns = ["epochs", "runs", *make_tables(load_sweep(begun.ledger))]
+    nouns = ["epochs", "runs", *report_tables(load_sweep(begun.ledger))]
     assert {"consolidated", "fairness"} < set(nouns)
     written = sorted(f"{noun}.{suffix}" for noun in nouns for suffix in ("csv", "json"))
     assert sorted(found.stdout.split()) == [f"runs/begun/tables/{name}" for name in written]
