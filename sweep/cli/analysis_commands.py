@@ -38,7 +38,7 @@ def gradients(
     from results.metrics.gradients import check_beta
     from sweep.analyses.captures import capture_gradients
     from sweep.analyses.targets import of_space, of_sweep
-    from trainables.analyses.gradient_capture import check_capture
+    from trainables.analyses.gradient_capture import Capture
 
     if (space is None) == (sweep is None):
         raise SpecError("gradients", "needs one of --space and --sweep", "for instance --space optimizers")
@@ -49,7 +49,7 @@ def gradients(
     if sweep is not None and seed is not None:
         raise SpecError("--seed", f"{seed}, but --run names a run, and so its seed", "leave one of them out")
     check_beta(beta)
-    check_capture(layer, batches)
+    Capture(layer, batches).check()
     if space is not None:
         subjects = of_space(space, {} if data is None else {"data": data}, runs_dir, seed)
     else:
@@ -73,9 +73,9 @@ def lr_range(
     """Raise the learning rate step by step and see which rates teach, and which diverge."""
     from sweep.analyses.captures import run_range_tests
     from sweep.analyses.targets import of_space
-    from trainables.analyses.lr_range_test import check_range
+    from trainables.analyses.lr_range_test import RateRange
 
-    check_range(lr_from, lr_to, steps)
+    RateRange(lr_from, lr_to, steps).check()
     overrides = {key: value for key, value in (("data", data), ("name", name)) if value is not None}
     subjects = of_space(source, overrides, runs_dir, seed)
     with _tracking() as track:
