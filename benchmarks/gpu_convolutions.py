@@ -1,7 +1,7 @@
-"""Candidates for conv2 of K models on a GPU: each computes the same, forward and backward, by other kernels.
+"""Candidates for conv2 of K models on a GPU: the same result, forward and backward, from different kernels.
 
 conv2 of one model maps ``[B, 6, 14, 14]`` to ``[B, 16, 10, 10]`` by 5×5 filters. For K models PyTorch offers one
-grouped convolution; as a matrix product, the 150 inputs of every output position are laid out first (``im2col``).
+grouped convolution; as a matrix product, the 150 inputs of every output position are copied first (``im2col``).
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def patches(x: Tensor) -> Tensor:
 
 
 def matrix_product(x: Tensor, weight: Tensor) -> Tensor:
-    """Lay the patches out and use one batched matrix product; autograd makes the backward pass."""
+    """Copy the patches and use one batched matrix product; autograd derives the backward pass."""
     B, K = x.shape[:2]
     return torch.bmm(weight.flatten(2), patches(x)).view(K, OUT, B, RESULT, RESULT).permute(2, 0, 1, 3, 4)
 
 
 class _Im2col(torch.autograd.Function):
-    """The same with ``F.fold`` for the gradient of the input, and patches that are not kept for the backward pass."""
+    """The same with ``F.fold`` for the gradient of the input; patches are computed again in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:

@@ -86,9 +86,6 @@ MORE_PARAMETERS = {  # a function → its parameters; to be emptied, so none may
     "sweep.execution.ray.ledger_callback.Recorder.__init__": 8,
     "sweep.execution.ray.runner.train_packs": 9,
     "sweep.execution.ray.trials.Trials.__init__": 9,
-    "trainables.analyses.gradient_capture.capture_gradients": 8,
-    "trainables.analyses.loss_landscape.loss_surface": 9,
-    "trainables.analyses.lr_range_test.range_test": 8,
     "trainables.ray_trainable.trial_config": 9,
     "trainables.training.loop.train": 12,
 }

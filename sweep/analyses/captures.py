@@ -49,7 +49,8 @@ def capture_gradients(
     from trainables.models.lenet import SHAPES
 
     check_beta(beta)
-    gradient_capture.check_capture(layer, batches)
+    capture = gradient_capture.Capture(layer, batches)
+    capture.check()
     device = device_of(subjects)
     files = []
     for run in subjects.runs:
@@ -62,9 +63,8 @@ def capture_gradients(
         }  # fmt: skip
         with writable(path), writing_gradients(path, about) as writer:
             noise = gradient_capture.capture_gradients(
-                run, subjects.data, device, layer=layer, batches=batches, record=writer.record,
-                on_progress=named(track, what),
-            )  # fmt: skip
+                run, subjects.data, device, record=writer.record, capture=capture, on_progress=named(track, what)
+            )
             writer.finish({name: asdict(sums) for name, sums in noise.items()})
         files.append(path)
     return files
@@ -79,7 +79,7 @@ def run_range_tests(
         SpecError: ends or a number of steps that cannot be.
         SweepFolderError: a folder that cannot be written.
     """
-    from trainables.analyses.lr_range_test import range_test
+    from trainables.analyses.lr_range_test import RateRange, range_test
 
     device = device_of(subjects)
     different = list({_key_without_rate(run): run for run in reversed(subjects.runs)}.values())[::-1]
@@ -89,7 +89,7 @@ def run_range_tests(
         runs = different[start : start + RANGE_TEST_PACK]
         what = f"range test of {', '.join(labels[run.run_id] for run in runs)}"
         found = range_test(
-            runs, subjects.data, device, lr_from=lr_from, lr_to=lr_to, steps=steps, on_progress=named(track, what)
+            runs, subjects.data, device, RateRange(lr_from, lr_to, steps), on_progress=named(track, what)
         )
         for run, loss, moved in zip(runs, found.loss, found.moved, strict=True):
             path = subjects.folder.analysis("lr-range", run.run_id)

@@ -183,15 +183,16 @@ def _traced(
         principal_directions,
         surface_extent,
     )
+    from trainables.training.batches import Split
 
-    data = subjects.data
+    split = Split.of(subjects.data.val_images, subjects.data.val_labels, device)
     dtype = getattr(torch, group[0].protocol.dtype)
     directions = principal_directions(np.concatenate([weights[run.run_id][1] for run in group]))
     paths = []
     for run in group:
         epochs, points = weights[run.run_id]
         feet = directions.project(points)
-        losses = path_losses(points, data.val_images, data.val_labels, dtype, device)
+        losses = path_losses(points, split, dtype)
         paths.append(
             PathOfRun(
                 run.run_id, subjects.label(run), np.array(epochs), feet[:, 0], feet[:, 1], losses, *path_lengths(points)
@@ -199,10 +200,7 @@ def _traced(
         )
     xs, ys = surface_extent(np.concatenate([np.stack([path.x, path.y], axis=1) for path in paths]), size=grid)
     what = subjects.label(group[0]) if len(group) == 1 else f"{len(group)} configurations together"
-    loss = loss_surface(
-        directions, xs, ys, data.val_images, data.val_labels, dtype, device,
-        on_progress=named(track, f"loss surface of {what}"),
-    )  # fmt: skip
+    loss = loss_surface(directions, xs, ys, split, dtype, on_progress=named(track, f"loss surface of {what}"))
     about = {**subjects.about(group[0], "trajectory", device), "label": what}
     if len(group) > 1:
         about |= {"run_id": "", "configuration": {}, "order": len(subjects.order)}  # of several

@@ -40,7 +40,7 @@ def gradients(
     from results.metrics.gradients import check_beta
     from sweep.analyses.captures import capture_gradients
     from sweep.analyses.targets import of_space, of_sweep
-    from trainables.analyses.gradient_capture import check_capture
+    from trainables.analyses.gradient_capture import Capture
 
     if (space is None) == (sweep is None):
         raise SpecError("gradients", "needs either --space or --sweep", "for example --space optimizers")
@@ -53,7 +53,7 @@ def gradients(
     if sweep is not None and seed is not None:
         raise SpecError("--seed", f"{seed} cannot be combined with --run, which has its own seed", "remove one of them")
     check_beta(beta)
-    check_capture(layer, batches)
+    Capture(layer, batches).check()
     if space is not None:
         subjects = of_space(space, {} if data is None else {"data": data}, runs_dir, seed)
     else:
@@ -79,9 +79,9 @@ def lr_range(
     """Run a learning-rate range test for every configuration."""
     from sweep.analyses.captures import run_range_tests
     from sweep.analyses.targets import of_space
-    from trainables.analyses.lr_range_test import check_range
+    from trainables.analyses.lr_range_test import RateRange
 
-    check_range(lr_from, lr_to, steps)
+    RateRange(lr_from, lr_to, steps).check()
     overrides = {key: value for key, value in (("data", data), ("name", name)) if value is not None}
     subjects = of_space(source, overrides, runs_dir, seed)
     with _tracking() as track:

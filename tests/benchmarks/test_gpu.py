@@ -56,7 +56,7 @@ def test_steps_and_resumes_are_compared_bit_by_bit(data: DataSet, tmp_path: Path
     runs = study_runs(SOURCE, data, 3, 1)[:2]
     found = measure_steps(runs, data, CPU, NoGraphs(), rounds=1, steps=2)
     assert found["same_bits"]
-    assert found["recorded_ms"] > 0
+    assert found["captured_ms"] > 0
     assert resume_is_exact(runs, data, CPU, tmp_path)
 
 
