@@ -143,7 +143,8 @@ def measure_epoch(pack: int) -> float:
     from trainables.data.dataset import load_data
     from trainables.optim.optimizers import complete_optimizer
     from trainables.runtime.malloc import keep_freed_memory
-    from trainables.training.loop import Assignment, train
+    from trainables.training.loop import TrainOptions, train
+    from trainables.training.messages import Assignment
 
     torch.set_num_threads(1)
     keep_freed_memory()  # as a worker does
@@ -153,9 +154,8 @@ def measure_epoch(pack: int) -> float:
         params = complete_optimizer("SGD", {"lr": 0.01 * (k + 1) / pack, "momentum": 0.9}, "cluster_model")
         runs.append(Run(Configuration("SGD", params), 0, Protocol(), data.fingerprint))
     reports = train(
-        Assignment("measured", runs, 2, frozenset()), data, torch.device("cpu"), {"attempt_id": "measured"},
-        clock=time.process_time,
-    )  # fmt: skip
+        Assignment("measured", runs, 2, frozenset()), data, torch.device("cpu"), TrainOptions(clock=time.process_time)
+    )
     next(reports)  # the first epoch warms up
     row = next(reports).rows[0]
-    return float(row["epoch_seconds"] + row["eval_seconds"]) * EPOCH_EXAMPLES / MEASURED_EXAMPLES
+    return float(row.epoch_seconds + row.eval_seconds) * EPOCH_EXAMPLES / MEASURED_EXAMPLES

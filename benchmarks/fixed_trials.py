@@ -85,6 +85,8 @@ def fixed_trainable(seconds: float) -> type:
     """Return a stand-in for ``PackTrainable`` whose epoch is a sleep, and whose reports are like its own."""
     from ray import get_runtime_context, tune
 
+    from trainables.training.messages import AttemptInfo, EpochMetrics, Report, TrialSpec
+
     class FixedPack(tune.Trainable):
         def setup(self, config: dict[str, Any], **what_real_trials_use: Any) -> None:
             self._ended = 0.0
@@ -95,30 +97,29 @@ def fixed_trainable(seconds: float) -> type:
             return True
 
         def _begin(self, config: Mapping[str, str]) -> None:
-            self._job = json.loads(config["pack"])
+            self._assignment = TrialSpec.from_json(config["spec"]).assignment
             self._epoch = 0
-            self._members = [run["run_id"] for run in self._job["runs"]]
-            self._attempt = {
-                "attempt_id": os.urandom(16).hex(), "pack_id": self._job["pack_id"], "host": "loopback",
-                "pid": os.getpid(), "device": get_runtime_context().get_node_id(), "gpus": "", "threads": 1,
-                "members": self._members, "versions": {}, "started": time.time(),
-            }  # fmt: skip
+            self._members = [run.run_id for run in self._assignment.runs]
+            self._attempt = AttemptInfo(
+                attempt_id=os.urandom(16).hex(), pack_id=self._assignment.pack_id, host="loopback", pid=os.getpid(),
+                device=get_runtime_context().get_node_id(), gpus="", threads=1, members=tuple(self._members),
+                versions={}, started=time.time(),
+            )  # fmt: skip
 
         def step(self) -> dict[str, Any]:
             waited = time.monotonic() - self._ended if self._ended else 0.0
             time.sleep(seconds)
             self._epoch += 1
-            row = {
+            row: dict[str, Any] = {
                 "epoch": self._epoch, "train_loss": 1 / 3, "train_acc": 1 / 3, "val_loss": 1 / 3, "val_acc": 1 / 3,
                 "test_loss": None, "test_acc": None, "lr": 1 / 3, "lr_first": 1 / 3, "lr_last": 1 / 3,
                 "epoch_seconds": seconds, "eval_seconds": waited, "pack_size": len(self._members),
-                "attempt_id": self._attempt["attempt_id"],
+                "attempt_id": self._attempt.attempt_id,
             }  # fmt: skip
             self._ended = time.monotonic()
-            return {
-                "rows": [{"run_id": member, **row} for member in self._members], "attempts": [self._attempt],
-                "diverged": {}, "fresh": True, "stopped": False, "done": self._epoch >= self._job["epochs"],
-            }  # fmt: skip
+            done = self._epoch >= self._assignment.epochs
+            rows = [EpochMetrics(run_id=member, **row) for member in self._members]
+            return {"report": Report(rows, [self._attempt], done=done), "done": done}
 
         def save_checkpoint(self, checkpoint_dir: str) -> None:
             pass
@@ -133,15 +134,15 @@ def measure_sweep(sweep: FixedSweep, name: str, address: str, data: str, place: 
     """Drive ``sweep`` on the cluster at ``address``."""
     from rich.console import Console
 
-    import sweep.execution.ray.runner as runner
+    import sweep.driver.driver as driver
+    import sweep.execution.training as training
     import trainables.ray_trainable as adapter
     from results.ledger.ledger import Ledger
     from sweep.config.toml import parse_spec
-    from sweep.driver.driver import drive
 
     writes: list[float] = []
     spans: dict[str, float] = {}
-    train_packs, record, trainable = runner.train_packs, Ledger.record, adapter.PackTrainable
+    train_packs, record, trainable = training.train_packs, Ledger.record, adapter.PackTrainable
 
     def timed_packs(*arguments: Any, **keywords: Any) -> None:
         began, cpu = time.time(), time.thread_time()
@@ -149,14 +150,17 @@ def measure_sweep(sweep: FixedSweep, name: str, address: str, data: str, place: 
         spans.update(began=began, ended=time.time(), cpu=time.thread_time() - cpu)
 
     adapter.PackTrainable = fixed_trainable(sweep.seconds)  # type: ignore[assignment,misc]
-    runner.train_packs = timed_packs
+    driver.train_packs = timed_packs  # type: ignore[attr-defined]
     Ledger.record = _timed(record, writes)  # type: ignore[method-assign]
     rates = [0.1 * (k + 1) / sweep.pack for k in range(sweep.pack)]
     fields = asdict(sweep) | {"data": data, "address": address, "rates": rates}
     try:
-        outcome = drive(parse_spec(SPEC.format(**fields), where=name, name=name), place, Console(file=io.StringIO()))
+        outcome = driver.drive(
+            parse_spec(SPEC.format(**fields), where=name, name=name), place, Console(file=io.StringIO())
+        )
     finally:
-        adapter.PackTrainable, runner.train_packs = trainable, train_packs  # type: ignore[misc]
+        adapter.PackTrainable = trainable  # type: ignore[misc]
+        driver.train_packs = train_packs  # type: ignore[attr-defined]
         Ledger.record = record  # type: ignore[method-assign]
     if outcome is None or not outcome.all_done:
         raise SystemExit(f"the sweep {name} did not end as it should: {outcome}")

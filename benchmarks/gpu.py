@@ -43,7 +43,8 @@ from trainables.runtime.devices import deterministic, device_name, hold_to_share
 from trainables.training.batches import Batches
 from trainables.training.checkpoints import Checkpoints
 from trainables.training.cuda_graphs import WARM_UPS, Graphs, NoGraphs, graphs_of
-from trainables.training.loop import Assignment, Report, train
+from trainables.training.loop import TrainOptions, train
+from trainables.training.messages import Assignment, Report
 from trainables.training.pack import Pack
 
 SPACE = "study"
@@ -108,7 +109,7 @@ def resume_is_exact(runs: Sequence[Run], data: DataSet, device: torch.device, pl
     assignment = Assignment("gpu", runs, RESUME_EPOCHS, frozenset({RESUME_EPOCHS}))
     steps = -(-len(data.train_labels) // runs[0].protocol.batch_size)
     whole, cut = Checkpoints(place / "whole"), Checkpoints(place / "cut")
-    uninterrupted = list(train(assignment, data, device, {"attempt_id": "a"}, whole))
+    uninterrupted = list(train(assignment, data, device, TrainOptions(checkpoints=whole)))
     taken = 0
 
     def stop_in_second_epoch() -> bool:
@@ -116,16 +117,21 @@ def resume_is_exact(runs: Sequence[Run], data: DataSet, device: torch.device, pl
         taken += 1
         return taken == steps + max(1, steps // 2)
 
-    list(train(assignment, data, device, {"attempt_id": "a"}, cut, asked_to_stop=stop_in_second_epoch))
-    resumed = list(train(assignment, data, device, {"attempt_id": "a"}, cut))
+    list(train(assignment, data, device, TrainOptions(checkpoints=cut, asked_to_stop=stop_in_second_epoch)))
+    resumed = list(train(assignment, data, device, TrainOptions(checkpoints=cut)))
     return measured_rows(uninterrupted) == measured_rows(resumed) and _same(_members(whole), _members(cut))
+
+
+OF_AN_ATTEMPT = ("_seconds", "attempt_id")
 
 
 def measured_rows(reports: Sequence[Report]) -> list[str]:
     """Return the rows without their times, ordered by run and epoch, as text: NaN equals NaN."""
     rows = [row for report in reports for row in report.rows]
-    ordered = sorted(rows, key=lambda row: (row["run_id"], row["epoch"]))
-    return [repr({key: value for key, value in row.items() if not key.endswith("_seconds")}) for row in ordered]
+    ordered = sorted(rows, key=lambda row: (row.run_id, row.epoch))
+    return [
+        repr({key: value for key, value in vars(row).items() if not key.endswith(OF_AN_ATTEMPT)}) for row in ordered
+    ]
 
 
 def _members(checkpoints: Checkpoints) -> list[dict[str, Any]]:
@@ -175,9 +181,9 @@ def divergence_is_contained(runs: Sequence[Run], data: DataSet, device: torch.de
     """Train a pack twice, once with NaN as weights of its second run; compare the rows of all other runs."""
     assignment = Assignment("gpu", runs, RESUME_EPOCHS, frozenset({RESUME_EPOCHS}))
     start = [dict(pack_member) for pack_member in _initial(runs, device)]
-    healthy = list(train(assignment, data, device, {"attempt_id": "a"}, start=start))
+    healthy = list(train(assignment, data, device, TrainOptions(start=start)))
     start[1] = {name: torch.full_like(value, math.nan) for name, value in start[1].items()}
-    broken = list(train(assignment, data, device, {"attempt_id": "a"}, start=start))
+    broken = list(train(assignment, data, device, TrainOptions(start=start)))
     assert runs[1].run_id in broken[-1].diverged, "the run with NaN did not diverge"
     return rows_of_all_but(healthy, runs[1].run_id) == rows_of_all_but(broken, runs[1].run_id)
 
@@ -301,7 +307,7 @@ class Bench:
         runs = self.runs(data, 2 if self.cpu else 24)
         held = []
         for _ in range(2 if self.cpu else 20):
-            list(train(Assignment("gpu", runs, 1, frozenset()), data, self.device, {"attempt_id": "a"}))
+            list(train(Assignment("gpu", runs, 1, frozenset()), data, self.device, TrainOptions()))
             gc.collect()
             if not self.cpu:
                 free, whole = torch.cuda.mem_get_info(self.device)

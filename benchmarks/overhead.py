@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def measure_bare(place: Path, trials: int) -> dict[str, float]:
     import ray
     from ray import tune
 
-    from sweep.execution.ray.runner import ray_session
+    from sweep.execution.ray.session import ray_session
 
     class Idle(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
@@ -176,18 +177,18 @@ def measure_checkpoints(place: Path, size: int) -> dict[str, float]:
     from search_spaces import Configuration, Protocol, Run
     from trainables.optim.optimizers import complete_optimizer
     from trainables.training.checkpoints import Checkpoints
-    from trainables.training.loop import CHECKPOINT_SECONDS
+    from trainables.training.messages import CHECKPOINT_SECONDS, EpochMetrics
     from trainables.training.pack import Pack
 
     torch.set_num_threads(1)
     adam = Configuration("Adam", complete_optimizer("Adam", {}, "overhead"))
     pack = Pack([Run(adam, seed, Protocol(), "none") for seed in range(size)], 1, torch.device("cpu"))
-    numbers = {f"number{i}": 1 / (i + 3) for i in range(12)}  # as many as an epoch's row has
     for member in pack.members:
         for parameter in member.optimizer.param_groups[0]["params"]:
             parameter.grad = torch.ones_like(parameter)
         member.optimizer.step()
-        member.rows = [{"run_id": member.run.run_id, **numbers} for _ in range(RECORDED_EPOCHS)]
+        numbers: dict[str, Any] = {field.name: 1 / 3 for field in fields(EpochMetrics)} | {"run_id": member.run.run_id}
+        member.rows = [EpochMetrics(**numbers) for _ in range(RECORDED_EPOCHS)]
     seconds = []
     checkpoints = Checkpoints(place)
     for step in range(SAVES):

@@ -23,7 +23,8 @@ from search_spaces import Configuration, Protocol, Run
 from trainables.data.dataset import DataSet, load_data
 from trainables.optim.optimizers import complete_optimizer
 from trainables.runtime.malloc import keep_freed_memory
-from trainables.training.loop import Assignment, train
+from trainables.training.loop import train
+from trainables.training.messages import Assignment
 
 CHOICES = (
     ("SGD", {"lr": 0.01, "momentum": 0.9}),
@@ -56,9 +57,9 @@ def accuracies(data: DataSet, seeds: Sequence[int], epochs: int, switch: str) ->
         runs = runs_of(seed, data.fingerprint)
         for start in range(0, len(runs), size):
             pack = Assignment("switches", runs[start : start + size], epochs, frozenset())
-            *_, last = train(pack, data, torch.device("cpu"), {"attempt_id": "switches"})
+            *_, last = train(pack, data, torch.device("cpu"))
             for k, row in enumerate(last.rows):
-                found[start + k].append(row["val_acc"])
+                found[start + k].append(row.val_acc)
         print(f"{switch}, seed {seed}: {[f'{values[-1]:.2f}' for values in found]}", file=sys.stderr, flush=True)
     training.MICRO_BATCH = kept
     return found

@@ -305,7 +305,7 @@ def report(found: Mapping[str, Any]) -> str:
 
 def measure(source: str, rounds: int, place: Path, with_accuracy: bool) -> dict[str, Any]:
     """Measure ``rounds`` rounds in one Ray session."""
-    from sweep.execution.ray.runner import ray_session
+    from sweep.execution.ray.session import ray_session
 
     with ray_session("local"):
         bench = Bench(source, place)

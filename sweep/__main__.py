@@ -11,6 +11,7 @@ from sweep.process.supervisor import EXIT_INTERRUPTED, supervise
 from trainables.optim.plugins import in_sweep_folder, leave_sweep_folders
 
 EXIT_BAD_INPUT = 2
+IN_PROCESS = "--in-process"
 DISK_HINTS = {
     errno.ENOSPC: "free some space and run the command again; recorded results are kept",
     errno.EDQUOT: "free some of your quota and run the command again; recorded results are kept",
@@ -21,6 +22,8 @@ DISK_HINTS = {
 
 def command() -> None:
     """Run the command line in a child process; see :mod:`sweep.process.supervisor`."""
+    if IN_PROCESS in sys.argv:  # a debugger needs the terminal, and without Ray nothing else decides the exit code
+        main()
     sys.exit(supervise(main))
 
 

@@ -102,7 +102,7 @@ class Analysis:
 
 def run(
     spec: str | Path | Mapping[str, Any], *, runs_dir: str | Path = DEFAULT_RUNS_DIR, quiet: bool = False,
-    retry_failed: bool = False, **overrides: Any,
+    retry_failed: bool = False, in_process: bool = False, **overrides: Any,
 ) -> Sweep:  # fmt: skip
     """Train what ``spec`` asks for and its ledger does not have, as ``sweep run`` does; return the sweep.
 
@@ -110,17 +110,24 @@ def run(
         spec: the name of a space, a TOML file, or such a file's content as a mapping.
         runs_dir: the folder that holds the sweeps' folders.
         quiet: whether to say nothing on the way.
-        retry_failed: whether runs that failed before are tried again.
+        retry_failed: whether runs that failed before are retried.
+        in_process: whether to train in this process, one pack after the other, without Ray.
         overrides: the spec's keys, on top of it: ``epochs=10``, ``seeds=2``, ``data="synthetic"``, ``name="mine"``; a
             table as a whole, ``resources={"pack": 4}``.
 
     Raises:
         search_spaces.errors.UserError: a spec, data or a folder that cannot be; nothing has been trained then.
     """
-    from sweep.driver.driver import drive
+    from sweep.driver.driver import DriveOptions, drive
     from sweep.driver.outputs import make_outputs
 
-    outcome = drive(_spec(spec, overrides), Path(runs_dir), Console(quiet=quiet), retry_failed=retry_failed)
+    options = DriveOptions(retry_failed=retry_failed, in_process=in_process)
+    outcome = drive(
+        _spec(spec, overrides),
+        Path(runs_dir),
+        Console(quiet=quiet, force_terminal=False if in_process else None),
+        options,
+    )
     assert outcome is not None
     make_outputs(outcome.folder)
     return Sweep(outcome.folder)

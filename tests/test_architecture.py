@@ -29,6 +29,7 @@ NEVER_IMPORT = {
     "sweep": set(),
 }
 KNOWS_RAY_TUNE = "trainables.ray_trainable"
+MAY_IMPORT_RAY = re.compile(r"trainables\.ray_trainable|sweep\.execution\.ray\..*|sweep\.cli\.doctor")
 
 ARROWS = {
     "trainables": {
@@ -82,12 +83,6 @@ MORE_PARAMETERS = {  # a function → its parameters; to be emptied, so none may
     "results.reports.report.report_html": 8,
     "sweep.api.gradients": 8,
     "sweep.api.lr_range": 8,
-    "sweep.driver.driver._train": 10,
-    "sweep.execution.ray.ledger_callback.Recorder.__init__": 8,
-    "sweep.execution.ray.runner.train_packs": 9,
-    "sweep.execution.ray.trials.Trials.__init__": 9,
-    "trainables.ray_trainable.trial_config": 9,
-    "trainables.training.loop.train": 12,
 }
 SAYS_NOTHING = {"utils", "common", "helpers", "base", "misc"}
 
@@ -169,6 +164,11 @@ def test_a_package_imports_only_what_it_may() -> None:
         package, names = package_of(module), {package_of(name) for name in imported}
         assert not names & set(MAY_IMPORT) - MAY_IMPORT[package] - {package}, module
         assert not names & NEVER_IMPORT[package] - ({"ray"} if module == KNOWS_RAY_TUNE else set()), module
+
+
+def test_only_the_ray_executor_imports_ray() -> None:
+    for module, imported in IMPORTS.items():
+        assert "ray" not in map(package_of, imported) or MAY_IMPORT_RAY.fullmatch(module), module
 
 
 def test_a_sub_package_imports_only_what_it_may() -> None:

@@ -18,7 +18,7 @@ from sweep.analyses.captures import Track, capture_gradients, map_activations, r
 from sweep.analyses.targets import Subjects, of_sweep
 from sweep.analyses.trajectories import SAVES, trace_trajectories
 from sweep.config.toml import read_spec
-from sweep.driver.driver import Outcome, drive
+from sweep.driver.driver import DriveOptions, Outcome, drive
 from sweep.folder.paths import SweepFolder
 from sweep.progress.task_progress import Tracker
 
@@ -36,7 +36,7 @@ TRAJECTORIES = {
 """The study's own configurations → what the article calls the figure of each one's path."""
 
 
-def run_study(overrides: Mapping[str, Any], runs_dir: Path, console: Console) -> Outcome:
+def run_study(overrides: Mapping[str, Any], runs_dir: Path, console: Console, *, in_process: bool = False) -> Outcome:
     """Train the space ``study``, make every analysis that is not there yet, and write tables, figures and article.
 
     Interrupted, the same call goes on: the ledger keeps the runs, and an analysis is there whole or not at all. An
@@ -50,7 +50,7 @@ def run_study(overrides: Mapping[str, Any], runs_dir: Path, console: Console) ->
 
     spec = read_spec("study", overrides)
     spec = spec.model_copy(update={"save_weights_every": math.ceil(spec.epochs / SAVES)})
-    outcome = drive(spec, runs_dir, console)
+    outcome = drive(spec, runs_dir, console, DriveOptions(in_process=in_process))
     assert outcome is not None
     folder = outcome.folder
     subjects = of_sweep(folder)

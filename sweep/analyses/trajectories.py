@@ -139,7 +139,7 @@ def _retrain(subjects: Subjects, run: Run, device: torch.device, track: Track) -
     import torch
 
     from trainables.analyses.loss_landscape import retrain_weights
-    from trainables.training.loop import Assignment
+    from trainables.training.messages import Assignment
 
     folder, epochs = subjects.folder, subjects.spec.epochs
     with Ledger.open_read_only(folder.ledger) as ledger:
@@ -157,7 +157,7 @@ def _retrain(subjects: Subjects, run: Run, device: torch.device, track: Track) -
             retrain_weights(assignment, subjects.data, device, wanted, every, weights_place(folder, subjects.spec)),
             start=1,
         ):
-            losses = {row["epoch"]: row["train_loss"] for row in report.rows if row["run_id"] == run.run_id}
+            losses = {row.epoch: row.train_loss for row in report.rows if row.run_id == run.run_id}
             differ += sum(recorded.get(epoch) != loss for epoch, loss in losses.items())
             track(f"weights of {len(wanted)} of a pack's runs: trained again, none were kept", done, epochs)
     finally:

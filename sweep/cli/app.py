@@ -51,6 +51,9 @@ Target = Annotated[
     float | None,
     typer.Option(min=0, max=100, help="Target validation accuracy in percent [default: 95 % of the best]."),
 ]
+InProcess = Annotated[
+    bool, typer.Option("--in-process", help="Train in this process, without Ray; breakpoints work. For debugging.")
+]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure, without retries.")]
 
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Also retry failed runs.")]
@@ -89,6 +92,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and train nothing.")] = False,
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
+    in_process: InProcess = False,
 ) -> None:
     """Run a sweep; finished runs are skipped."""
     from sweep.config.toml import read_spec
@@ -99,7 +103,7 @@ def run(
         autoscale_timeout=autoscale_timeout, storage=storage,
     )  # fmt: skip
     spec = read_spec(source, overrides)
-    _drive(spec, runs_dir, dry_run=dry_run, fail_fast=fail_fast, retry_failed=retry_failed)
+    _drive(spec, runs_dir, dry_run=dry_run, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process)
 
 
 @app.command()
@@ -116,6 +120,7 @@ def resume(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
+    in_process: InProcess = False,
 ) -> None:
     """Resume an interrupted sweep, from its folder or (PLACE/NAME) from its storage."""
     from sweep.driver.driver import read_resolved
@@ -131,18 +136,17 @@ def resume(
         folder, place = fetch(name, runs_dir)
         name, overrides = folder.name, {"storage": place, **overrides}
     spec = read_resolved(SweepFolder.existing(runs_dir, name), overrides)
-    _drive(spec, runs_dir, fail_fast=fail_fast, retry_failed=retry_failed, resuming=True)
+    _drive(spec, runs_dir, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process, resuming=True)
 
 
 def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
-    from sweep.driver.driver import drive
+    from sweep.driver.driver import DriveOptions, drive
     from sweep.driver.outputs import make_outputs
-    from sweep.execution.ray.cluster import check_record_stays
 
-    check_record_stays(runs_dir, spec.storage)
-    again = resume_command(spec.name, runs_dir)
+    options = DriveOptions(**how)
+    again = resume_command(spec.name, runs_dir) + " --in-process" * options.in_process
     try:
-        outcome = drive(spec, runs_dir, Console(), **how)
+        outcome = drive(spec, runs_dir, Console(force_terminal=False if options.in_process else None), options)
         if outcome is None:
             return
         make_outputs(outcome.folder)

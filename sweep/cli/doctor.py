@@ -88,7 +88,7 @@ def _gpus() -> str:
 
 
 def _ray() -> str:
-    from sweep.execution.ray.runner import ray_session
+    from sweep.execution.ray.session import ray_session
 
     with ray_session("local") as resources:
         import ray

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -15,25 +14,26 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from results.ledger.ledger import Ledger
-from search_spaces import Configuration, Run
+from search_spaces import Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
 from sweep.config.spec import Spec
 from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.changes import announce_changes, spec_edits
 from sweep.driver.pack_size import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
-from sweep.execution.ray.cluster import check_address
+from sweep.execution.executor import Executor
+from sweep.execution.session import SweepSession
+from sweep.execution.training import train_packs
 from sweep.folder.control import Control, ControlFolder, ControlStorage
 from sweep.folder.lease import Lease
 from sweep.folder.lease_places import FolderLease
-from sweep.folder.paths import LEASE_FILE, SweepFolder, resume_command, write_atomically
+from sweep.folder.paths import SweepFolder, resume_command, write_atomically
 from sweep.folder.provenance import write_provenance
 from sweep.folder.status import duration
 from sweep.planning.plan import DEFAULT_PACK, Pack, longest_first, make_packs, make_runs, resolve_configurations
 from sweep.progress.live_view import Progress, Recorded
 
 if TYPE_CHECKING:
-    from sweep.folder.snapshot import Snapshots
     from trainables.data.dataset import DataSet
 
 
@@ -75,10 +75,32 @@ def read_resolved(folder: SweepFolder, overrides: Mapping[str, Any]) -> Spec:
     return parse_resolved(text, where=str(folder.spec), name=folder.name, overrides={**overrides, "name": folder.name})
 
 
-def drive(
-    spec: Spec, runs_dir: Path, console: Console, *, dry_run: bool = False, fail_fast: bool = False,
-    retry_failed: bool = False, resuming: bool = False,
-) -> Outcome | None:  # fmt: skip
+@dataclass(frozen=True)
+class DriveOptions:
+    """How :func:`drive` runs a sweep. None of it is kept in the sweep."""
+
+    dry_run: bool = False  # only show what would be trained
+    fail_fast: bool = False  # the first failure ends the sweep
+    retry_failed: bool = False  # also retry runs that failed before
+    resuming: bool = False  # the spec is that of the folder's own sweep.toml
+    in_process: bool = False  # train in this process, without Ray
+
+
+def make_executor(in_process: bool) -> Executor:
+    """Return the executor that trains the packs; without Ray where it is this process."""
+    if in_process:
+        from sweep.execution.in_process import InProcessExecutor
+
+        return InProcessExecutor()
+    from sweep.execution.ray.executor import RayExecutor
+
+    return RayExecutor()
+
+
+DEFAULT_OPTIONS = DriveOptions()
+
+
+def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = DEFAULT_OPTIONS) -> Outcome | None:
     """Train what ``spec`` asks for and the ledger does not have; return how it ended, or None for a dry run.
 
     The caller makes the tables, the figures and the report (``sweep.driver.outputs.make_outputs``).
@@ -86,22 +108,20 @@ def drive(
     Args:
         spec: what is asked for.
         runs_dir: the folder that holds the sweeps' folders.
-        console: told what is done.
-        dry_run: whether only to say what would be trained.
-        fail_fast: whether the first failure ends the sweep.
-        retry_failed: whether runs that failed before are tried again; without it they stay failed.
-        resuming: whether ``spec`` is that of the folder's own ``sweep.toml``.
+        console: where progress is printed. With ``in_process`` it should not be a terminal: a live view hides the
+            prompt of a debugger.
+        options: how the sweep is run.
 
     Raises:
         UserError: anything in the spec, the data or the folder that cannot be; nothing has been trained then.
         KeyboardInterrupt: Ctrl-C; the ledger is consistent, and the same command goes on.
     """
-    from sweep.execution.ray.runner import gpus_a_trial
     from sweep.folder.snapshot import published, sweep_storage
     from trainables.data.dataset import load_data
     from trainables.optim.plugins import in_sweep_folder
 
-    check_address(spec.cluster.address)
+    executor = make_executor(options.in_process)
+    executor.check(spec, runs_dir)
     storage = sweep_storage(spec)
     folder = SweepFolder(runs_dir, spec.name)
     if in_sweep_folder(Path.cwd()):  # Ray puts the working directory before the libraries of its workers
@@ -113,14 +133,14 @@ def drive(
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     configurations = resolve_configurations(spec, steps_per_epoch)
     runs = make_runs(spec, configurations, data.fingerprint)
-    if dry_run:
-        _tell_plan(console, spec, runs, folder, len(data.train_labels), retry_failed)
+    if options.dry_run:
+        _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
         return None
     with _driven(folder) as control, Ledger.create_or_open(folder.ledger) as ledger:
         planned_before = folder.spec.exists()
         _check_same_protocol(ledger, folder, runs[0])
-        left = _left_to_train(ledger, spec, runs, retry_failed)
-        _tell_edits(console, ledger, folder, resuming)
+        left = _left_to_train(ledger, spec, runs, options.retry_failed)
+        _tell_edits(console, ledger, folder, options.resuming)
         _tell_start(console, spec, runs, left, data)
         _tell_changes(console, ledger, spec, runs, left, folder)
         with ExitStack() as stack:
@@ -133,18 +153,20 @@ def drive(
                     control.serve(ControlStorage(storage))
             packs: list[Pack] = []
             if left.to_train:  # what the cluster cannot place is told before anything is written
-                resources = stack.enter_context(_cluster(spec, configurations, console, control))
-                packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data)
+                resources = stack.enter_context(
+                    executor.open(spec, configurations, lambda text: _tell(console, text), lambda: control.asked)
+                )
+                packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data, executor)
                 packs = longest_first(_packs(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 _tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
-                chosen = _as_chosen(spec, packing, gpus_a_trial(spec, packs, data, ledger))
-                write_provenance(folder, data, resources, packing.to_dict())
+                chosen = _as_chosen(spec, packing, executor.gpus_per_trial(spec, packs, data, ledger))
+                write_provenance(folder, data, dict(resources), packing.to_dict())
                 if packing.chosen:
                     ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))
             ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)
             if packs:
                 ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], str(packing.size))
-            if retry_failed:
+            if options.retry_failed:
                 ledger.retry([run.run_id for run in runs])
             text = spec_text(spec, configurations)
             write_atomically(folder.spec, text)
@@ -153,7 +175,13 @@ def drive(
             ledger.keep_spec(text)
             ledger.interrupt()  # what an earlier driver left running runs no more
             if packs:
-                _train(chosen, runs, packs, data, folder, ledger, control, console, fail_fast, snapshots)
+                progress = _progress(chosen, runs, ledger, console)
+                session = SweepSession(chosen, folder, ledger, data, progress, control, snapshots, options.fail_fast)
+                try:
+                    with progress:
+                        train_packs(session, packs, executor)
+                finally:
+                    ledger.interrupt()
         return Outcome(folder, ledger.statuses())
 
 
@@ -177,40 +205,10 @@ def _driven(folder: SweepFolder) -> Iterator[Control]:
             raise
 
 
-@contextmanager
-def _cluster(
-    spec: Spec, configurations: Sequence[Configuration], console: Console, control: Control
-) -> Iterator[dict[str, float]]:
-    from sweep.execution.ray.cluster import shipped_modules
-    from sweep.execution.ray.nodes import check_nodes, check_resources
-    from sweep.execution.ray.runner import ray_session
-    from sweep.folder.snapshot import sweep_storage
-
-    address = spec.cluster.address
-    began = time.monotonic()
-    with ray_session(address, shipped_modules(configurations) if address != "local" else ()) as resources:
-        spent_seconds = time.monotonic() - began
-        check_resources(spec, lambda text: _tell(console, text), lambda: control.asked)
-        if address != "local":
-            storage = sweep_storage(spec)
-            check_nodes(storage.uri if storage else "", LEASE_FILE, spent_seconds)
-        yield resources
-
-
-def _train(
-    spec: Spec, runs: Sequence[Run], packs: Sequence[Pack], data: DataSet, folder: SweepFolder, ledger: Ledger,
-    control: Control, console: Console, fail_fast: bool, snapshots: Snapshots | None,
-) -> None:  # fmt: skip
-    from sweep.execution.ray.runner import train_packs
-
+def _progress(spec: Spec, runs: Sequence[Run], ledger: Ledger, console: Console) -> Progress:
     labels = configuration_labels(list(dict.fromkeys(run.configuration for run in runs)))
     names = {run.run_id: f"{labels[run.configuration.configuration_id]}, seed {run.seed}" for run in runs}
-    progress = Progress(runs, Recorded.of(ledger), spec.epochs, names, console)
-    try:
-        with progress:
-            train_packs(spec, packs, data, folder, ledger, progress, control, fail_fast=fail_fast, snapshots=snapshots)
-    finally:
-        ledger.interrupt()
+    return Progress(runs, Recorded.of(ledger), spec.epochs, names, console)
 
 
 @dataclass(frozen=True)

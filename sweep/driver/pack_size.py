@@ -11,7 +11,7 @@ from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import LedgerError, SpecError
 from sweep.config.spec import Resources, Spec
-from sweep.execution.ray.probes import Places, ProbeError, probe
+from sweep.execution.executor import Executor, ProbeError, StepsToTime
 from sweep.planning.plan import DEFAULT_PACK, even_sizes, sort_out
 from sweep.planning.planner import StepTimes, choose
 
@@ -95,9 +95,9 @@ def known_packing(spec: Spec, ledger: Ledger | None) -> tuple[int | None, int | 
 
 
 def choose_packing(
-    spec: Spec, runs: Sequence[Run], finished: Collection[str], ledger: Ledger, data: DataSet
+    spec: Spec, runs: Sequence[Run], finished: Collection[str], ledger: Ledger, data: DataSet, executor: Executor
 ) -> tuple[Packing, int]:
-    """Return how what is left of ``runs`` is packed, and how many packs are trained at a time. Ray is connected.
+    """Return how what is left of ``runs`` is packed, and how many packs are trained at a time; ``executor`` is open.
 
     What the ledger has is gone by, so that whoever goes on with a sweep packs alike and does not probe again. Only runs
     in larger groups than the probe knew are worth another one: a sweep that was begun with one configuration would
@@ -107,7 +107,7 @@ def choose_packing(
         LedgerError: what the ledger has cannot be read.
         SpecError: no node has room for the threads that the sweep was begun with.
     """
-    resources, places = spec.resources, Places.of_cluster()
+    resources, places = spec.resources, executor.slots()
     size, threads, kept = known_packing(spec, ledger)
     begun, groups = sort_out(runs, finished, ledger.packs(str(size or "")))
     largest = max(map(len, groups), default=0)
@@ -116,7 +116,7 @@ def choose_packing(
     cpus = {threads: resources.cpus} if threads else {}
     if resources.cpus_per_trial == "auto":
         cpus = {count: float(count) for count in ([threads] if threads else doubled(places.most_threads))}
-    slots = {count: at_a_time for count, asked in cpus.items() if (at_a_time := places.slots(resources, asked))}
+    slots = {count: at_a_time for count, asked in cpus.items() if (at_a_time := places.at_a_time(resources, asked))}
     if not slots:
         raise SpecError(
             "resources.cpus_per_trial",
@@ -139,7 +139,7 @@ def choose_packing(
             measured = doubled(sizes[-1]) if len(sizes) > 1 else [_largest_pack(loads, counts, sizes[0])]
             try:
                 asked = {count: cpus[count] for count in slots}
-                times = probe(places, resources, data, like, measured, asked, most=sum(loads + counts))
+                times = executor.probe(places, resources, data, StepsToTime(like, measured, asked, sum(loads + counts)))
             except ProbeError as error:
                 origin = f"the probe failed: {error}"
     if times.seconds:

@@ -9,7 +9,8 @@ import pytest
 import benchmarks.switches
 from benchmarks.switches import CHOICES, SWITCHES, accuracies, compare
 from trainables.data.dataset import load_data
-from trainables.training.loop import Assignment, train
+from trainables.training.loop import train
+from trainables.training.messages import Assignment
 
 
 def test_a_switch_that_moves_runs_less_than_seeds_do_is_within_their_noise() -> None:

@@ -20,7 +20,7 @@ from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
 from sweep.config.spec import Spec
 from sweep.config.toml import parse_spec
-from sweep.driver.driver import Outcome, drive
+from sweep.driver.driver import DriveOptions, Outcome, drive
 from sweep.driver.outputs import make_outputs
 
 ROOT = Path(__file__).parent.parent.parent
@@ -54,6 +54,8 @@ def command():
     from sweep.__main__ import main
     main()
 
+if "--in-process" in sys.argv:
+    command()
 sys.exit(supervise(command))
 """
 
@@ -65,7 +67,7 @@ def spec(text: str = SPEC, name: str = "tiny", **overrides: Any) -> Spec:
 def run(spec: Spec, runs_dir: Path, *, outputs: bool = False, **options: Any) -> tuple[Outcome, str]:
     """Drive it in this process; return how it ended and what it said."""
     screen = io.StringIO()
-    outcome = drive(spec, runs_dir, Console(file=screen, width=200), **options)
+    outcome = drive(spec, runs_dir, Console(file=screen, width=200), DriveOptions(**options))
     assert outcome is not None
     if outputs:
         make_outputs(outcome.folder)

@@ -25,7 +25,7 @@ from results.ledger import sqlite_file
 from results.ledger.ledger import Ledger
 from results.reports.export import export
 from sweep.__main__ import main
-from sweep.execution.ray.runner import QUIET
+from sweep.execution.ray.session import QUIET
 from sweep.folder.paths import SweepFolder
 from tests.sweep.sweeps import PATIENCE_SECONDS, ROOT, command, environment
 from trainables.runtime.fault_injection import VARIABLE

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +19,11 @@ from sweep.planning.plan import make_packs, make_runs, resolve_configurations
 from tests.builders import attempt_of
 from tests.trainables.s3_server import BUCKET, S3Server
 from trainables.data.dataset import load_data
-from trainables.ray_trainable import trial_config, weights_to_keep
 from trainables.storage.folder import FolderStorage
 from trainables.storage.s3 import BucketStorage
-from trainables.training.loop import Assignment, train
+from trainables.training.loop import TrainOptions, train
+from trainables.training.messages import Assignment, TrialSpec, this_attempt
+from trainables.training.trial import weights_to_keep
 from trainables.training.weight_snapshots import SavedWeights
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -38,14 +38,13 @@ optimizer = {name = "SGD", lr = 0.05}
 """
 
 
-def job(weights: str, *, local: bool = False, every: int = 1) -> dict[str, Any]:
+def job(weights: str, *, local: bool = False, every: int = 1) -> TrialSpec:
     """What a trial gets."""
     assignment = Assignment("p", [], 1, frozenset())
-    packed = trial_config(
-        assignment, checkpoints="", threads=1, gpus=0, weights=weights, stop_signal="", save_weights_every=every,
-        local=local,
-    )  # fmt: skip
-    return dict(json.loads(packed["pack"]))
+    trial = TrialSpec(
+        assignment, checkpoints="", weights=weights, threads=1, save_weights_every=every, on_drivers_disk=local
+    )
+    return TrialSpec.from_json(trial.to_json())
 
 
 def test_a_trial_keeps_weights_in_the_storage_or_on_a_disk_that_it_shares(tmp_path: Path) -> None:
@@ -89,10 +88,10 @@ def test_a_trajectory_is_read_from_the_bucket_that_the_trial_wrote_to(tmp_path: 
         ledger.plan_packs([(pack.pack_id, pack.run_ids)], "auto")
         ledger.start(pack.pack_id, pack.run_ids)
         assignment = Assignment(pack.pack_id, runs, 2, frozenset({2}))
-        for report in train(
-            assignment, data, torch.device("cpu"), {"attempt_id": attempt.attempt_id}, weights=weights
-        ):  # fmt: skip
-            ledger.record([attempt], [EpochRow(**row) for row in report.rows], {})
+        told_by = this_attempt(assignment, torch.device("cpu"))
+        options = TrainOptions(replace(told_by, attempt_id=attempt.attempt_id), weights=weights)
+        for report in train(assignment, data, torch.device("cpu"), options):
+            ledger.record([attempt], [EpochRow(**vars(row)) for row in report.rows], {})
         ledger.complete(pack.pack_id)
     folder.spec.write_text(spec_text(spec, configurations))
     run_id, told = runs[0].run_id, []

@@ -15,6 +15,8 @@ from trainables.models.lenet import LeNet5, initial_parameters
 from trainables.optim.optimizers import build_optimizer, complete_optimizer
 from trainables.optim.schedulers import Schedule, complete_scheduler
 from trainables.training.batches import Batches
+from trainables.training.loop import TrainOptions
+from trainables.training.messages import AttemptInfo
 
 CPU = torch.device("cpu")
 FLOAT64 = Protocol(batch_size=32, dtype="float64")
@@ -37,6 +39,11 @@ def make_run(
         warmup,
     ).resolved(epochs, steps_per_epoch, "test")
     return Run(configuration, seed, protocol, "tiny")
+
+
+def options(attempt_id: str = "a", **chosen: Any) -> TrainOptions:
+    """Return options of training, with an attempt id that two trainings can have in common."""
+    return TrainOptions(AttemptInfo(attempt_id, "pack", "here", 1, "cpu", "", 1, (), {}, 0.0), **chosen)
 
 
 def plain_losses(run: Run, data: DataSet, steps: int) -> list[float]:

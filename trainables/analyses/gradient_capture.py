@@ -16,7 +16,8 @@ from search_spaces.errors import SpecError, UnknownNameError
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import SHAPES
 from trainables.training.batches import Batch, Batches
-from trainables.training.loop import Assignment, EndTraining, train
+from trainables.training.loop import EndTraining, TrainOptions, train
+from trainables.training.messages import Assignment
 from trainables.training.pack import Pack
 from trainables.training.weight_snapshots import flattened
 
@@ -156,7 +157,7 @@ def capture_gradients(
 
     # One epoch more than the steps need: the last weights are read before a step that follows them.
     assignment = Assignment(run.run_id, [run], batches // steps_per_epoch + 1, test_epochs=frozenset())
-    for _ in train(assignment, data, device, {"attempt_id": ""}, before_step=before_step):
+    for _ in train(assignment, data, device, TrainOptions(before_step=before_step)):
         pass
     if not noise:  # the run was frozen at the end of an epoch
         raise _diverged(batches, taken)

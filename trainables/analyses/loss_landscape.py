@@ -17,7 +17,8 @@ from search_spaces.errors import SpecError
 from trainables.data.dataset import DataSet
 from trainables.storage.interface import Storage
 from trainables.training.batches import Split
-from trainables.training.loop import Assignment, Report, train
+from trainables.training.loop import TrainOptions, train
+from trainables.training.messages import Assignment, Report
 from trainables.training.pack import evaluate
 from trainables.training.weight_snapshots import SavedWeights, unflattened
 
@@ -148,5 +149,4 @@ def retrain_weights(
     Raises:
         SpecError, OSError: as :func:`trainables.training.loop.train`.
     """
-    weights = SavedWeights(place, every, wanted)
-    yield from train(assignment, data, device, {"attempt_id": "trajectory"}, weights=weights)
+    yield from train(assignment, data, device, TrainOptions(weights=SavedWeights(place, every, wanted)))

@@ -20,7 +20,8 @@ from search_spaces.errors import SpecError
 from trainables.data.dataset import DataSet
 from trainables.optim.schedulers import without_schedule
 from trainables.training.batches import Batches
-from trainables.training.loop import Assignment, EndTraining, train
+from trainables.training.loop import EndTraining, TrainOptions, train
+from trainables.training.messages import Assignment
 from trainables.training.pack import Pack
 
 Array = npt.NDArray[np.float64]
@@ -84,7 +85,7 @@ def range_test(
     constant = [without_schedule(run) for run in runs]
     epochs = rates.steps + 1  # an upper bound: the recorder ends the training
     assignment = Assignment("range-test", constant, epochs, test_epochs=frozenset())
-    for _ in train(assignment, data, device, {"attempt_id": "range-test"}, before_step=recorder, start=weights):
+    for _ in train(assignment, data, device, TrainOptions(before_step=recorder, start=weights or ())):
         pass
     recorder.finish()
     return RangeTestArrays(recorder.lr, recorder.loss, recorder.moved)

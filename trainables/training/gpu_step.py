@@ -101,7 +101,7 @@ class DeviceStep:
         """Copy the rates to the device where one has changed."""
         rates = [member.schedule.lr for member in self._pack.members]
         for member in self._alive:
-            member.rates.append(member.schedule.lr)
+            member.lrs.append(member.schedule.lr)
         if rates == self._row:
             return
         assert self._grouped is None or all(len({rates[k] for k in group}) == 1 for group in self._grouped.alike), (

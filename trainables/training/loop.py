@@ -1,94 +1,81 @@
-"""How a pack learns: the training loop, an epoch at a time, from wherever its last checkpoint stands."""
+"""The training loop of a pack: one epoch at a time, from its newest checkpoint."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from search_spaces import Run
 from trainables.data.dataset import DataSet
 from trainables.runtime.fault_injection import fault_point
 from trainables.training.batches import Batches, Split
 from trainables.training.checkpoints import Checkpoints
 from trainables.training.cuda_graphs import Graphs
+from trainables.training.messages import (
+    CHECKPOINT_SECONDS,
+    Assignment,
+    AttemptInfo,
+    EpochMetrics,
+    Report,
+    this_attempt,
+)
 from trainables.training.pack import Pack
 from trainables.training.weight_snapshots import SavedWeights
 
-CHECKPOINT_SECONDS = 30.0
-
 BeforeStep = Callable[[Pack, Batches], None]
-"""Called before every optimizer step, when the step's gradients are complete; may end the training."""
+"""Called before every optimizer step, when the step's gradients are complete; may raise :class:`EndTraining`."""
 
 
 class EndTraining(Exception):  # noqa: N818  a request, not an error
-    """Raised by a :data:`BeforeStep` callback: the step under way is not taken, and no other one."""
+    """Raised by a :data:`BeforeStep` callback: training ends before this step."""
 
 
 @dataclass(frozen=True)
-class Assignment:
-    """What one process is asked to train."""
+class TrainOptions:
+    """How :func:`train` trains. None of it changes what is measured, ``start`` and ``before_step`` apart."""
 
-    pack_id: str
-    runs: Sequence[Run]
-    epochs: int
-    test_epochs: frozenset[int]  # epochs after which the test split is looked at
+    attempt: AttemptInfo | None = None  # who trains; None: this process
+    checkpoints: Checkpoints | None = None  # written after every epoch, and as the next two fields require
+    checkpoint_seconds: float = CHECKPOINT_SECONDS  # longest time between two checkpoints within an epoch
+    asked_to_stop: Callable[[], bool] = lambda: False  # called after every step; True: checkpoint and end
+    weights: SavedWeights | None = None  # where weight snapshots are saved
+    start: Sequence[Mapping[str, Tensor]] = ()  # initial weights of every run, copied; empty: those of its seed
+    before_step: BeforeStep | None = None
+    graphs: Graphs | None = None  # how a step is captured; None: as fits the device
+    clock: Callable[[], float] = time.perf_counter
 
-    @property
-    def seeds(self) -> list[int]:
-        """The runs' seeds, in the runs' order."""
-        return [run.seed for run in self.runs]
 
-
-@dataclass(frozen=True)
-class Report:
-    """What an epoch brought: rows for the ledger, and the runs that diverged with their epochs."""
-
-    rows: list[dict[str, Any]]
-    attempts: list[dict[str, Any]]  # those that trained the rows, the present one last
-    diverged: dict[str, int]
-    fresh: bool  # false where the rows come out of a checkpoint
-    done: bool
-    stopped: bool = False  # it was asked to end; what it has not reported lies in its checkpoint
+DEFAULT_OPTIONS = TrainOptions()
 
 
 def train(
-    assignment: Assignment, data: DataSet, device: torch.device, attempt: Mapping[str, Any],
-    checkpoints: Checkpoints | None = None, clock: Callable[[], float] = time.perf_counter,
-    before_step: BeforeStep | None = None, weights: SavedWeights | None = None,
-    start: Sequence[Mapping[str, Tensor]] | None = None, asked_to_stop: Callable[[], bool] = lambda: False,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS, graphs: Graphs | None = None,
-) -> Iterator[Report]:  # fmt: skip
-    """Train a pack and yield a report after every epoch; the first one carries all rows that a checkpoint held.
+    assignment: Assignment, data: DataSet, device: torch.device, options: TrainOptions = DEFAULT_OPTIONS
+) -> Iterator[Report]:
+    """Train a pack and yield a report after every epoch; the first one has all rows of the checkpoint, if there is one.
 
-    ``attempt`` says who trains (its ``attempt_id`` stands in every row) and is handed on with the rows.
-    ``weights`` keeps the weights along the way; ``before_step`` may look at every step's gradients.
-    ``checkpoints`` are written after every epoch, between two steps where the last is ``checkpoint_seconds`` old, and
-    at once when ``asked_to_stop``, which is asked after every step, says so: the last report is then ``stopped``.
-    ``start`` holds weights for every run, which are copied; without it each starts from its seed's own.
-    ``graphs`` says how a step is recorded; None: as fits ``device``.
-    The test split is touched after the epochs in ``assignment.test_epochs`` and at no other time.
+    The test split is evaluated after the epochs in ``assignment.test_epochs`` and at no other time.
 
     Raises:
         SpecError: an optimizer or scheduler that refuses its parameters.
         OSError: a checkpoint that cannot be written.
     """
+    checkpoints, weights, clock = options.checkpoints, options.weights, options.clock
     batches = Batches(data, assignment.seeds, assignment.runs[0].protocol, device)
-    pack = Pack(assignment.runs, batches.steps, device, graphs)
-    for k, parameters in enumerate(start or ()):
+    pack = Pack(assignment.runs, batches.steps, device, options.graphs)
+    for k, parameters in enumerate(options.start):
         pack.stack.load_member(k, parameters)
     state = checkpoints.take_up() if checkpoints else None
     if state is not None:
         pack.load_state_dict(state)
-    pack.attempts.append(dict(attempt))
+    pack.attempts.append(options.attempt or this_attempt(assignment, device))
     if state is not None:
         yield _report(pack, assignment, since=0, fresh=False)
     val = Split.of(data.val_images, data.val_labels, device)
     test = Split.of(data.test_images, data.test_labels, device)
+    before_step = options.before_step
     before = None if before_step is None else lambda pack: before_step(pack, batches)
     if weights and pack.epoch == pack.step_in_epoch == 0:
         weights.save(pack, assignment.epochs)
@@ -104,12 +91,12 @@ def train(
             if device.type == "cuda" and pack.step_in_epoch == batches.steps:
                 torch.cuda.synchronize(device)  # once an epoch: what was queued belongs to its training time
             pack.epoch_seconds += clock() - began
-            stop = asked_to_stop()
-            if checkpoints and (stop or clock() - saved_at > checkpoint_seconds):
+            stop = options.asked_to_stop()
+            if checkpoints and (stop or clock() - saved_at > options.checkpoint_seconds):
                 checkpoints.save(pack.state_dict())
                 saved_at = clock()
             if stop:
-                yield Report([], pack.attempts[-1:], {}, fresh=True, done=False, stopped=True)
+                yield Report(attempts=pack.attempts[-1:], stopped=True)
                 return
         _close_epoch(pack, batches.examples, val, test if epoch in assignment.test_epochs else None, clock)
         if weights:
@@ -134,26 +121,26 @@ def _close_epoch(pack: Pack, examples: int, val: Split, test: Split | None, cloc
     for k, member in enumerate(pack.members):
         if member.diverged_epoch is None:
             member.rows.append(
-                {
-                    "run_id": member.run.run_id,
-                    "epoch": pack.epoch + 1,
-                    "train_loss": train_loss[k],
-                    "train_acc": 100.0 * correct[k] / examples,
-                    "val_loss": val_loss[k],
-                    "val_acc": val_acc[k],
-                    "test_loss": test_loss[k],
-                    "test_acc": test_acc[k],
-                    "lr": sum(member.rates) / len(member.rates),
-                    "lr_first": member.rates[0],
-                    "lr_last": member.rates[-1],
-                    "epoch_seconds": pack.epoch_seconds,
-                    "eval_seconds": eval_seconds,
-                    "pack_size": len(pack.members),
-                    "attempt_id": pack.attempts[-1]["attempt_id"],
-                }
+                EpochMetrics(
+                    run_id=member.run.run_id,
+                    epoch=pack.epoch + 1,
+                    train_loss=train_loss[k],
+                    train_acc=100.0 * correct[k] / examples,
+                    val_loss=val_loss[k],
+                    val_acc=val_acc[k],
+                    test_loss=test_loss[k],
+                    test_acc=test_acc[k],
+                    lr=sum(member.lrs) / len(member.lrs),
+                    lr_first=member.lrs[0],
+                    lr_last=member.lrs[-1],
+                    epoch_seconds=pack.epoch_seconds,
+                    eval_seconds=eval_seconds,
+                    pack_size=len(pack.members),
+                    attempt_id=pack.attempts[-1].attempt_id,
+                )
             )
             member.schedule.after_epoch(val_loss[k])
-        member.rates = []
+        member.lrs = []
     pack.epoch, pack.step_in_epoch, pack.epoch_seconds = pack.epoch + 1, 0, 0.0
     pack.loss_sum.zero_()
     pack.correct_sum.zero_()
@@ -162,8 +149,8 @@ def _close_epoch(pack: Pack, examples: int, val: Split, test: Split | None, cloc
 def _report(pack: Pack, assignment: Assignment, since: int, fresh: bool) -> Report:
     """Return the rows of all epochs after ``since``."""
     return Report(
-        rows=[row for member in pack.members for row in member.rows if row["epoch"] > since],
-        attempts=pack.attempts if since == 0 else pack.attempts[-1:],
+        rows=[row for member in pack.members for row in member.rows if row.epoch > since],
+        attempts=list(pack.attempts if since == 0 else pack.attempts[-1:]),
         fresh=fresh,
         diverged={m.run.run_id: m.diverged_epoch for m in pack.members if m.diverged_epoch is not None},
         done=pack.epoch >= assignment.epochs or not pack.alive,

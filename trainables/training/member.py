@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch.optim import Optimizer
 
 from search_spaces import Run
 from trainables.optim.schedulers import Schedule
+from trainables.training.messages import EpochMetrics
 
 
 @dataclass
@@ -18,6 +18,6 @@ class Member:
     run: Run
     optimizer: Optimizer
     schedule: Schedule
-    rows: list[dict[str, Any]] = field(default_factory=list)  # one an epoch, as the ledger holds them
+    rows: list[EpochMetrics] = field(default_factory=list)  # one per epoch
     diverged_epoch: int | None = None  # from here on the run is frozen
-    rates: list[float] = field(default_factory=list)  # learning rates that this epoch's batches used
+    lrs: list[float] = field(default_factory=list)  # learning rates of this epoch's steps

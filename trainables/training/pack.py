@@ -21,6 +21,7 @@ from trainables.training.batches import Batch, Split
 from trainables.training.cuda_graphs import Graphs, graphs_of
 from trainables.training.gpu_step import DeviceStep
 from trainables.training.member import Member
+from trainables.training.messages import AttemptInfo, EpochMetrics
 
 MICRO_BATCH = 64
 """Examples in one pass; their gradients add up to the batch's. What it computes stays in the processor's cache."""
@@ -50,7 +51,7 @@ class Pack:
         self.loss_sum = torch.zeros(len(runs), dtype=torch.float64, device=device)
         self.correct_sum = torch.zeros(len(runs), dtype=torch.int64, device=device)
         self.step_losses = torch.zeros_like(self.loss_sum)  # [K], of the step under way: means over its batch
-        self.attempts: list[dict[str, Any]] = []  # who trained it so far, the present one last
+        self.attempts: list[AttemptInfo] = []  # who trained it so far, the present one last
         self._views_checked = False
         graphs = graphs_of(device) if graphs is None else graphs
         self._device_step = None if graphs is None else DeviceStep(self, graphs, steps_per_epoch)
@@ -81,7 +82,7 @@ class Pack:
             before_step(self)
         if self._device_step is None:
             for member in self.alive:
-                member.rates.append(member.schedule.lr)
+                member.lrs.append(member.schedule.lr)
                 member.optimizer.step()
                 member.schedule.after_batch()
         else:
@@ -137,16 +138,16 @@ class Pack:
             "epoch": self.epoch,
             "step_in_epoch": self.step_in_epoch,
             "epoch_seconds": self.epoch_seconds,
-            "attempts": self.attempts,
+            "attempts": [attempt.to_dict() for attempt in self.attempts],
             "members": [
                 {
                     "run_id": member.run.run_id,
                     "parameters": {name: view.detach() for name, view in self.stack.member(k).items()},
                     "optimizer": member.optimizer.state_dict(),
                     "schedule": member.schedule.state_dict(),
-                    "rows": member.rows,
+                    "rows": [dict(vars(row)) for row in member.rows],
                     "diverged_epoch": member.diverged_epoch,
-                    "rates": member.rates,
+                    "rates": member.lrs,
                     "loss_sum": loss_sums[k],
                     "correct_sum": correct_sums[k],
                 }
@@ -158,16 +159,16 @@ class Pack:
         """Go on from what :meth:`state_dict` returned for the same runs in the same order."""
         self.epoch, self.step_in_epoch = state["epoch"], state["step_in_epoch"]
         self.epoch_seconds = state["epoch_seconds"]
-        self.attempts = list(state["attempts"])
+        self.attempts = [AttemptInfo.from_dict(attempt) for attempt in state["attempts"]]
         for k, (member, saved) in enumerate(zip(self.members, state["members"], strict=True)):
             if saved["run_id"] != member.run.run_id:
                 raise ValueError(f"the state is of run {saved['run_id']}, not of {member.run.run_id}")
             self.stack.load_member(k, saved["parameters"])
             member.schedule.load_state_dict(saved["schedule"])
             _load_optimizer(member.optimizer, saved["optimizer"])
-            member.rows = list(saved["rows"])
+            member.rows = [EpochMetrics(**row) for row in saved["rows"]]
             member.diverged_epoch = saved["diverged_epoch"]
-            member.rates = list(saved["rates"])
+            member.lrs = list(saved["rates"])
             self.loss_sum[k] = saved["loss_sum"]
             self.correct_sum[k] = saved["correct_sum"]
         if self._device_step is not None:

@@ -21,7 +21,7 @@ from search_spaces.errors import DataError, SpecError, SweepFolderError, Unknown
 from sweep.analyses.study import run_study
 from sweep.analyses.trajectories import trace_trajectories
 from sweep.driver.driver import Outcome
-from sweep.execution.ray.runner import QUIET
+from sweep.execution.ray.session import QUIET
 from tests.builders import attempt_of, row_of
 from trainables.training.weight_snapshots import SavedWeights
 

@@ -17,7 +17,7 @@ from search_spaces.errors import SpecError
 from sweep.config.spec import Spec
 from sweep.config.toml import parse_spec, spec_text
 from sweep.driver.changes import announce_changes, spec_edits
-from sweep.driver.driver import drive, read_resolved
+from sweep.driver.driver import DriveOptions, drive, read_resolved
 from sweep.folder.paths import SweepFolder, write_atomically
 from sweep.planning.plan import Pack, make_packs, make_runs, resolve_configurations
 from tests.builders import attempt_of, row_of
@@ -137,7 +137,7 @@ def contents(folder: SweepFolder) -> dict[str, bytes]:
 
 def dry(one: Spec, runs_dir: Path, **how: bool) -> list[str]:
     screen = io.StringIO()
-    assert drive(one, runs_dir, Console(file=screen, width=80), dry_run=True, **how) is None
+    assert drive(one, runs_dir, Console(file=screen, width=80), DriveOptions(dry_run=True, **how)) is None
     return screen.getvalue().splitlines()
 
 

@@ -17,7 +17,10 @@ from results.ledger.ledger import Ledger
 from search_spaces.errors import LedgerError, SpecError
 from sweep.config.spec import Resources
 from sweep.driver.pack_size import Packing, choose_packing, doubled, known_packing
-from sweep.execution.ray.probes import Places, probe
+from sweep.execution.cluster_slots import ClusterSlots
+from sweep.execution.executor import StepsToTime
+from sweep.execution.ray.executor import RayExecutor
+from sweep.execution.ray.probes import probe
 from sweep.folder.paths import SweepFolder
 from sweep.planning.plan import make_runs, resolve_configurations
 from sweep.planning.planner import StepTimes
@@ -39,7 +42,7 @@ max_concurrent = 2
 optimizer = {{name = "SGD", lr = [0.01, 0.02, 0.03, 0.04, 0.05]}}
 """
 
-PLACES = Places({"a": {"CPU": 8.0, "GPU": 2.0}, "b": {"CPU": 3.0}})
+PLACES = ClusterSlots({"a": {"CPU": 8.0, "GPU": 2.0}, "b": {"CPU": 3.0}})
 
 
 @pytest.mark.parametrize(
@@ -51,7 +54,7 @@ PLACES = Places({"a": {"CPU": 8.0, "GPU": 2.0}, "b": {"CPU": 3.0}})
     ],
 )  # fmt: skip
 def test_as_many_trials_run_at_a_time_as_the_nodes_hold(resources: dict[str, Any], cpus: float, slots: int) -> None:
-    assert PLACES.slots(Resources(**resources), cpus) == slots
+    assert PLACES.at_a_time(Resources(**resources), cpus) == slots
     assert PLACES.most_threads == 8
 
 
@@ -173,12 +176,12 @@ def test_threads_that_no_process_of_the_probe_has_room_for_are_not_timed_and_not
     asked = spec(TEXT, "unequal")
     data = load_data(DATA)
     runs = make_runs(asked, resolve_configurations(asked, 15), data.fingerprint)
-    times = probe(Places.of_cluster(), asked.resources, data, runs, [1, 2], {1: 1.0, 4: 4.0}, most=2)
+    times = probe(RayExecutor().slots(), asked.resources, data, StepsToTime(runs, [1, 2], {1: 1.0, 4: 4.0}, most=2))
     assert {threads for _, threads in times.seconds} == {1}
     monkeypatch.setattr(sweep.driver.pack_size, "PROBE_PAYS_FROM_SECONDS", 0.0)
-    monkeypatch.setattr(sweep.driver.pack_size, "probe", lambda *given, **most: times)
+    monkeypatch.setattr(RayExecutor, "probe", lambda *given: times)
     with Ledger.create_or_open(tmp_path / "ledger.sqlite") as ledger:
-        packing, _ = choose_packing(asked, runs, set(), ledger, data)
+        packing, _ = choose_packing(asked, runs, set(), ledger, data, RayExecutor())
     assert packing.threads == 1
     assert packing.chosen
 

@@ -17,11 +17,12 @@ import pytest
 from results.ledger.ledger import Ledger
 from search_spaces import Run
 from sweep.driver.driver import Outcome
-from sweep.execution.ray.runner import QUIET
+from sweep.execution.ray.session import QUIET
 from tests.sweep.sweeps import DATA, ROOT, environment, frames, run, spec
 from trainables.data.dataset import load_data
 from trainables.runtime.devices import training_device
-from trainables.training.loop import Assignment, train
+from trainables.training.loop import TrainOptions, train
+from trainables.training.messages import Assignment
 
 pytestmark = [
     pytest.mark.ray,
@@ -96,12 +97,12 @@ def test_tune_gives_the_bits_of_the_loop_itself(trained: tuple[Outcome, str]) ->
     runs = [Run.from_dict(tables[run_id]) for run_id in members]
     assert [run.run_id for run in runs] == members
     assignment = Assignment("here", runs, 2, frozenset({1, 2}))
-    reports = list(train(assignment, load_data(DATA), training_device(False), {"attempt_id": "here"}))
+    reports = list(train(assignment, load_data(DATA), training_device(False), TrainOptions()))
     epochs = frames(outcome)[1].set_index(["run_id", "epoch"])
     for row in (row for report in reports for row in report.rows):
-        recorded = epochs.loc[(row["run_id"], row["epoch"])]
+        recorded = epochs.loc[(row.run_id, row.epoch)]
         for column in ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "lr"):
-            assert recorded[column] == row[column], column
+            assert recorded[column] == getattr(row, column), column
 
 
 def test_more_epochs_extend_what_does_not_depend_on_them(trained: tuple[Outcome, str], tmp_path: Path) -> None:

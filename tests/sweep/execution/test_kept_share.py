@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-import sweep.execution.ray.runner
+import sweep.execution.ray.gpu_share
 from results.ledger.ledger import Ledger
 from search_spaces.errors import LedgerError
 from sweep.config.spec import Spec
-from sweep.execution.ray.runner import gpus_a_trial
+from sweep.execution.ray.gpu_share import gpus_per_trial
 from sweep.planning.plan import Pack
 from tests.builders import two_by_two_runs
 from tests.sweep.sweeps import spec
@@ -40,7 +40,7 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch, whole: int, footprint: Footprint =
         asked.append(work)
         return {whole_memory: whole, probe_footprint: footprint}[work]
 
-    monkeypatch.setattr(sweep.execution.ray.runner, "_on_a_gpu", answer)
+    monkeypatch.setattr(sweep.execution.ray.gpu_share, "_on_a_gpu", answer)
     return asked
 
 
@@ -54,7 +54,7 @@ def test_a_kept_share_holds_on_gpus_of_the_same_memory_and_on_such_as_are_only_n
 ) -> None:
     keep(ledger, runs=2)
     asked = on_a_gpu(monkeypatch, whole)
-    assert gpus_a_trial(AUTO, PACKS, None, ledger) == 0.3  # type: ignore[arg-type]
+    assert gpus_per_trial(AUTO, PACKS, None, ledger) == 0.3  # type: ignore[arg-type]
     assert asked == [whole_memory]
 
 
@@ -64,7 +64,7 @@ def test_on_gpus_of_another_memory_the_share_follows_from_what_the_pack_took(
     keep(ledger, runs=2)
     asked = on_a_gpu(monkeypatch, 40 * GIB)
     expected = share_of(Footprint(SMALL.reserved, SMALL.context, 40 * GIB), 2)
-    assert gpus_a_trial(AUTO, PACKS, None, ledger) == expected  # type: ignore[arg-type]
+    assert gpus_per_trial(AUTO, PACKS, None, ledger) == expected  # type: ignore[arg-type]
     assert asked == [whole_memory]
     kept = ledger.gpu_share()
     assert kept is not None
@@ -74,7 +74,7 @@ def test_on_gpus_of_another_memory_the_share_follows_from_what_the_pack_took(
 def test_a_larger_pack_than_the_probes_is_probed_for(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(ledger, runs=1)
     asked = on_a_gpu(monkeypatch, LARGE.whole)
-    assert gpus_a_trial(AUTO, PACKS, None, ledger) == share_of(LARGE, 2)  # type: ignore[arg-type]
+    assert gpus_per_trial(AUTO, PACKS, None, ledger) == share_of(LARGE, 2)  # type: ignore[arg-type]
     assert asked == [probe_footprint]
     kept = ledger.gpu_share()
     assert kept is not None
@@ -87,4 +87,4 @@ def test_a_share_that_cannot_be_read_is_told_with_what_does_without_it(
     ledger.keep_gpu_share({"runs": 2, "share": 0.3, "reserved": -5})
     on_a_gpu(monkeypatch, 40 * GIB)
     with pytest.raises(LedgerError, match=r"ledger\.sqlite: .*cannot be read .*; give --gpus-per-trial$"):
-        gpus_a_trial(AUTO, PACKS, None, ledger)  # type: ignore[arg-type]
+        gpus_per_trial(AUTO, PACKS, None, ledger)  # type: ignore[arg-type]

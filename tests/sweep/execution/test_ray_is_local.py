@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 180
 
 PROGRAM = """
 import json, psutil
-from sweep.execution.ray.runner import ray_session
+from sweep.execution.ray.session import ray_session
 
 with ray_session("local"):
     import ray

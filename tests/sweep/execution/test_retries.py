@@ -1,139 +1,142 @@
-"""What dies and is tried again: processes killed for real, packs taken apart, GPUs that are too full."""
+"""The rules for packs that fail, and the classification of failures: by the exception's type, a lost node by text."""
 
 from __future__ import annotations
 
-import signal
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
+import torch
 
-from results.ledger.frames import EPOCH_COLUMNS
 from results.ledger.ledger import Ledger
-from tests.sweep.driver.test_run import ray
-from tests.sweep.sweeps import DATA, frames, run, spec, without_times
+from sweep.execution.executor import Round
+from sweep.execution.failure import CUDA_OUT_OF_MEMORY, Failure
+from sweep.execution.ray.ledger_callback import as_failure
+from sweep.execution.retries import MOST_LOST_NODES, Retries
+from sweep.folder.paths import SweepFolder
+from sweep.planning.plan import Pack
+from tests.builders import two_by_two_runs
+from trainables.training.checkpoints import CheckpointError, SupersededError
 
-__all__ = ["ray"]  # the fixture
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, on import
 
-pytestmark = [
-    pytest.mark.ray,
-    pytest.mark.filterwarnings("ignore"),  # Ray's and Tune's own, in this process and at its end
-]
+PACK = Pack(tuple(run for run in two_by_two_runs() if run.seed == two_by_two_runs()[0].seed))
+NODE_DIED = "The actor died because its node has died. Node Id: "
+TASK_OF_NODE = "Task failed because the node it was running on is dead or unavailable. Node IP: "
+WORKER_DIED = "The actor is dead because its worker process has died. Worker exit type: "
 
-HEAD = f"""
-data = "{DATA}"
-epochs = 2
-seeds = 1
-[protocol]
-batch_size = 64
-"""
-
-
-def text(resources: str, optimizers: str) -> str:
-    return f"{HEAD}[resources]\n{resources}\n[[configurations]]\noptimizer = [{optimizers}]\n"
+LOST = Failure("its node died", lost_node=True)
+CRASHED = Failure("its process died")
 
 
-SOUND = '{name = "SGD", lr = 0.05}, {name = "Adam", lr = 0.003}'
+def died(message: str) -> Failure:
+    """Return the failure of an actor that died, Ray having given ``message`` as the reason."""
+    from ray.core.generated.common_pb2 import ActorDiedErrorContext
+    from ray.exceptions import ActorDiedError
+
+    error = ActorDiedError(
+        ActorDiedErrorContext(
+            class_name="PackTrainable", actor_id=b"\1" * 16, pid=7, node_ip_address="10.0.0.3", error_message=message
+        )
+    )
+    return as_failure(f"Traceback (most recent call last):\nray.exceptions.ActorDiedError: {error}\n", error)
 
 
-def attempts_of(outcome: Any) -> list[tuple[int, str | None]]:
-    """Return pack size and outcome of every attempt, in the order of their starts."""
-    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
-        return ledger.rows("SELECT pack_size, outcome FROM attempts ORDER BY started", {})
+def node_died() -> Failure:
+    return died(f"{NODE_DIED}8d1f\n\tthe actor's node was terminated unexpectedly: health check failed due to ...")
 
 
-def pack_with_accident(marker: Path, number: int) -> str:
-    dies = f'{{name = "tests.sweep.poison:KillsOnce", lr = 0.05, marker = "{marker}", number = {number}}}'
-    return text("pack = 3", f"{dies}, {SOUND}")
+def raised(error: Exception) -> Failure:
+    """Return the failure of a trial that raised ``error``, as Ray hands it over."""
+    from ray.exceptions import RayTaskError
+
+    return as_failure("its traceback", RayTaskError("step", "its traceback", error))
 
 
-@pytest.fixture(scope="module")
-def undisturbed(ray: Any, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """What the pack's epochs measure where nothing happens: the accident of this one has been."""
-    folder = tmp_path_factory.mktemp("lives")
-    (folder / "marker").touch()
-    outcome, told = run(spec(pack_with_accident(folder / "marker", 9), "lives"), folder)
-    assert outcome.all_done
-    assert "again" not in told
-    return measured(outcome)
+@pytest.fixture
+def retries(tmp_path: Path) -> Iterator[Retries]:
+    folder = SweepFolder(tmp_path, "s")
+    folder.create()
+    with Ledger.create_or_open(folder.ledger) as ledger:
+        ledger.plan(list(PACK.runs), 3, data_name="synthetic", synthetic=True)
+        ledger.plan_packs([(PACK.pack_id, PACK.run_ids)], "2")
+        yield Retries(ledger, epochs=3, retries=2)
 
 
-def measured(outcome: Any) -> pd.DataFrame:
-    """Return all that an epoch measures, without what names the run and without times."""
-    epochs = without_times(frames(outcome)[1])
-    return epochs[[name for name in EPOCH_COLUMNS if name in epochs and name != "run_id"]]
+def test_the_words_are_those_of_this_ray() -> None:
+    import ray
+
+    place = Path(ray.__file__).parent
+    server = (place / "core" / "src" / "ray" / "gcs" / "gcs_server").read_bytes()
+    assert NODE_DIED.encode() in server
+    assert WORKER_DIED.encode() in server
+    library = (place / "_raylet.so").read_bytes()
+    assert TASK_OF_NODE.encode() in library
+    assert b"Actor died by preemption." in library
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
-def test_a_worker_that_dies_is_retried_from_its_checkpoint_to_the_same_bits(
-    ray: Any, tmp_path: Path, number: signal.Signals, undisturbed: pd.DataFrame
-) -> None:
-    """It dies in its second epoch, so the first is not trained again; without the accident the numbers are the same."""
-    outcome, told = run(spec(pack_with_accident(tmp_path / "marker", number.value), "dies"), tmp_path)
-    assert outcome.all_done
-    assert "it is tried again from its last checkpoint" in told
-    pd.testing.assert_frame_equal(measured(outcome), undisturbed, check_exact=True)
-    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
-        by_epoch = dict(ledger.rows("SELECT DISTINCT epoch, attempt_id FROM epochs", {}))
-    assert by_epoch[1] != by_epoch[2]
+def test_a_lost_node_is_told_from_a_process_that_died() -> None:
+    from ray.exceptions import LocalRayletDiedError, NodeDiedError, OutOfMemoryError
+
+    moved = NodeDiedError(f"{TASK_OF_NODE}10.0.0.3, node ID: 8d1f.")
+    for lost in (
+        node_died(), died(f"{NODE_DIED}8d1f\n\tthe actor's node was preempted: "), died("Actor died by preemption."),
+        as_failure(f"ray.exceptions.NodeDiedError: {moved}", moved),
+        as_failure(f"ray.exceptions.LocalRayletDiedError: {LocalRayletDiedError()}", None),
+    ):  # fmt: skip
+        assert lost.lost_node
+        assert not lost.may_be_one_run
+    for process in (
+        died(f"{WORKER_DIED}SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error."),
+        as_failure("Task was killed due to the node running low on memory.", OutOfMemoryError("low on memory")),
+    ):
+        assert not process.lost_node
+        assert process.may_be_one_run
 
 
-def test_a_poisonous_run_takes_no_other_with_it(ray: Any, tmp_path: Path) -> None:
-    """Its pack dies twice and is taken apart: the others give what a sweep without packs gives, and it alone fails."""
-    poison = '{name = "tests.sweep.poison:Poison"}'
-    outcome, said = run(spec(text("pack = 3\nretries = 1", f"{poison}, {SOUND}"), "poisoned"), tmp_path)
-    runs, epochs = frames(outcome)
-    assert list(runs["status"]) == ["failed", "done", "done"]
-    assert "its runs are trained one by one" in said
-    assert set(epochs["pack_size"]) == {1}
-    alone, _ = run(spec(text("pack = 1", SOUND), "alone"), tmp_path)
-    assert set(epochs["differs_in"]) == {"pack"}
-    expected = without_times(frames(alone)[1]).drop(columns="differs_in")
-    pd.testing.assert_frame_equal(without_times(epochs)[expected.columns], expected, check_exact=True)
-    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
-        assert sorted(map(len, ledger.packs("3").values())) == [1, 1, 1]
+def accelerator_error(code: int) -> Exception:
+    error = torch.AcceleratorError("CUDA error: the words do not matter")
+    error.error_code = code  # type: ignore[attr-defined]
+    return error
 
 
-def test_a_pack_that_only_its_gpu_had_no_memory_for_gets_a_larger_share(ray: Any, tmp_path: Path) -> None:
-    """At a quarter of a GPU it cannot train, at a half it can: as the same pack, not taken apart."""
-    hungry = '{name = "tests.sweep.poison:NeedsHalfAGpu", lr = [0.05, 0.1]}'
-    resources = "pack = 2\ngpus_per_trial = 0.25\ncpus_per_trial = 0.5"
-    outcome, said = run(spec(text(resources, hungry), "hungry"), tmp_path)
-    assert outcome.all_done
-    assert "out of GPU memory: it is tried again with 0.5 of a GPU" in said
-    assert set(frames(outcome)[1]["pack_size"]) == {2}
+def test_a_failure_is_classified_by_the_type_of_its_exception() -> None:
+    assert raised(torch.OutOfMemoryError("any text")).out_of_gpu_memory
+    assert raised(accelerator_error(CUDA_OUT_OF_MEMORY)).out_of_gpu_memory
+    assert not raised(accelerator_error(700)).out_of_gpu_memory
+    assert not raised(RuntimeError("CUDA out of memory, says a text")).out_of_gpu_memory
+    for of_the_place in (CheckpointError("disk full"), SupersededError("another process")):
+        assert not raised(of_the_place).may_be_one_run
+    assert raised(ValueError("CheckpointError, says a text")).may_be_one_run
 
 
-def test_two_deaths_with_an_epoch_between_them_leave_a_pack_whole(ray: Any, tmp_path: Path) -> None:
-    """Fifteen steps an epoch: it dies in the second and in the third, and gets past both."""
-    dies = f'{{name = "tests.sweep.poison:KillsTwice", lr = 0.05, marker = "{tmp_path / "marker"}"}}'
-    outcome, said = run(spec(text("pack = 3\nretries = 1", f"{dies}, {SOUND}"), "twice", epochs=4), tmp_path)
-    assert outcome.all_done
-    assert "it had trained an epoch since it failed before" in said
-    assert len(list(tmp_path.glob("marker-*"))) == 2
-    epochs = frames(outcome)[1]
-    assert set(epochs["pack_size"]) == {3}
-    assert epochs["differs_in"].isna().all()
+def test_a_pack_that_loses_its_nodes_is_not_split_and_not_retried_for_ever(retries: Retries) -> None:
+    now = Round((PACK,), 1, 0.25)
+    for _ in range(MOST_LOST_NODES):
+        assert retries.decide(now, PACK, LOST, progressed=False)
+        assert retries.next_round() == now
+    assert retries.decide(now, PACK, LOST, progressed=False)
+    last = retries.next_round()
+    assert last == Round((PACK,), 0, 0.25, last=True)
+    assert retries.decide(last, PACK, LOST, progressed=False) is None
 
 
-def test_without_gpus_an_error_about_their_memory_is_one_like_others(ray: Any, tmp_path: Path) -> None:
-    hungry = '{name = "tests.sweep.poison:NeedsHalfAGpu", lr = 0.05}'
-    outcome, said = run(spec(text("pack = 2\nretries = 1", f"{hungry}, {SOUND}"), "cpu"), tmp_path)
-    assert list(frames(outcome)[0]["status"]) == ["failed", "done", "done"]
-    assert "of a GPU" not in said
+def test_a_run_that_is_trained_alone_is_retried_where_its_node_was_lost(retries: Retries) -> None:
+    assert retries.decide(Round((PACK,), 1, 0.0), PACK, CRASHED, progressed=False)
+    alone = retries.next_round()
+    assert alone is not None
+    assert [len(pack.runs) for pack in alone.packs] == [1, 1]
+    assert alone.last
+    retries.decide(alone, alone.packs[0], LOST, progressed=False)
+    assert retries.next_round() == Round(alone.packs[:1], 1, 0.0, last=True)
 
 
-def test_a_place_that_cannot_be_written_is_no_fault_of_a_run(ray: Any, tmp_path: Path) -> None:
-    """A file where the packs' checkpoints should lie: the pack fails as a whole, and is the same when it is mended."""
-    sound = spec(text("pack = 2\nretries = 1", SOUND), "blocked")
-    (tmp_path / "blocked").mkdir()
-    (tmp_path / "blocked" / "checkpoints").write_text("in the way")
-    outcome, said = run(sound, tmp_path)
-    assert set(frames(outcome)[0]["status"]) == {"failed"}
-    assert "one by one" not in said
-    assert "CheckpointError" in said
-    (tmp_path / "blocked" / "checkpoints").unlink()
-    outcome, _ = run(sound, tmp_path, retry_failed=True)
-    assert outcome.all_done
-    assert set(frames(outcome)[1]["pack_size"]) == {2}
+def test_a_pack_without_memory_gets_twice_the_share_of_the_gpu(retries: Retries) -> None:
+    full = Failure("", torch.OutOfMemoryError())
+    assert "0.5" in str(retries.decide(Round((PACK,), 1, 0.25), PACK, full, progressed=False))
+    assert retries.next_round() == Round((PACK,), 0, 0.5)
+
+
+def test_a_pack_that_progressed_is_retried_as_it_is(retries: Retries) -> None:
+    assert retries.decide(Round((PACK,), 1, 0.0), PACK, CRASHED, progressed=True)
+    assert retries.next_round() == Round((PACK,), 1, 0.0)

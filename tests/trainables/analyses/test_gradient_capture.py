@@ -16,13 +16,14 @@ import torch.nn.functional as F
 from results.metrics.gradients import adam_stages
 from search_spaces import Run
 from search_spaces.errors import SpecError, UnknownNameError
-from tests.trainables.small_runs import CPU, FLOAT32, FLOAT64, make_run
+from tests.trainables.small_runs import CPU, FLOAT32, FLOAT64, make_run, options
 from trainables.analyses.gradient_capture import Capture, NoiseSums, capture_gradients
 from trainables.data import augmentation
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import SHAPES, LeNet5, initial_parameters
 from trainables.training.batches import Batches
-from trainables.training.loop import Assignment, EndTraining, train
+from trainables.training.loop import EndTraining, train
+from trainables.training.messages import Assignment
 from trainables.training.pack import Pack
 
 Rows = list[tuple[int, int, npt.NDArray[Any], npt.NDArray[Any], float]]
@@ -76,10 +77,10 @@ def test_the_loss_of_a_row_is_the_mean_over_its_batch_however_small(data: DataSe
     """The tenth batch has 12 images; the epoch's training loss is the mean over all 300."""
     run = make_run("SGD", lr=0.05)
     rows, _ = capture(run, data, batches=10)
-    (report,) = train(Assignment("p", [run], 1, frozenset()), data, CPU, {"attempt_id": "a"})
+    (report,) = train(Assignment("p", [run], 1, frozenset()), data, CPU, options())
     sizes = np.array([32] * 9 + [12])
     losses = np.array([row[4] for row in rows[:-1]])
-    assert losses @ sizes / 300 == pytest.approx(report.rows[0]["train_loss"], rel=1e-9)
+    assert losses @ sizes / 300 == pytest.approx(report.rows[0].train_loss, rel=1e-9)
 
 
 def test_every_row_is_handed_on_once_and_nothing_is_kept(data: DataSet) -> None:
@@ -128,7 +129,7 @@ def test_streamed_noise_is_numpys_on_gradients_taken_one_by_one(data: DataSet) -
             weights.update({name: view.detach().clone() for name, view in pack.stack.member(0).items()})
             raise EndTraining
 
-    list(train(Assignment("p", [run], 1, frozenset()), data, CPU, {"attempt_id": "a"}, before_step=look))
+    list(train(Assignment("p", [run], 1, frozenset()), data, CPU, options(before_step=look)))
     places = [(1, 8), (2, 0), (2, 1), (2, 2), (2, 3)]
     every = torch.stack([whole_gradient(run, data, weights, *place) for place in places]).numpy()
     for name, gradients in (("layer", every[:, :450]), ("all", every)):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from search_spaces.errors import SpecError
-from tests.trainables.small_runs import CPU, FLOAT64, make_run
+from tests.trainables.small_runs import CPU, FLOAT64, make_run, options
 from trainables.analyses.loss_landscape import (
     Directions,
     loss_surface,
@@ -25,7 +25,8 @@ from trainables.data import augmentation
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import LeNet5, initial_parameters
 from trainables.training.batches import Batches, Split
-from trainables.training.loop import Assignment, train
+from trainables.training.loop import train
+from trainables.training.messages import Assignment
 from trainables.training.pack import Pack
 from trainables.training.weight_snapshots import SavedWeights, flattened
 
@@ -102,8 +103,8 @@ def trained(data: DataSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sa
     """The weights of a run's two epochs, and its validation losses as the loop recorded them."""
     run = make_run("Adam", lr=0.01, protocol=FLOAT64)
     weights = SavedWeights(tmp_path_factory.mktemp("weights"))
-    reports = train(Assignment("p", [run], 2, frozenset()), data, CPU, {"attempt_id": "a"}, weights=weights)
-    return weights, run.run_id, [row["val_loss"] for report in reports for row in report.rows]
+    reports = train(Assignment("p", [run], 2, frozenset()), data, CPU, options(weights=weights))
+    return weights, run.run_id, [row.val_loss for report in reports for row in report.rows]
 
 
 def split_of(data: DataSet) -> Split:
@@ -168,7 +169,7 @@ def test_retraining_gives_the_bits_of_the_first_training_and_keeps_only_what_is_
     runs = [make_run("Adam", lr=0.003), make_run("SGD", lr=0.05, momentum=0.9)]
     assignment = Assignment("p", runs, 3, frozenset())
     first = SavedWeights(tmp_path / "first")
-    before = list(train(assignment, data, CPU, {"attempt_id": "a"}, weights=first))
+    before = list(train(assignment, data, CPU, options(weights=first)))
     wanted = runs[1].run_id
     again = list(retrain_weights(assignment, data, CPU, [wanted], 2, tmp_path / "again"))
     kept = SavedWeights(tmp_path / "again")
@@ -176,6 +177,6 @@ def test_retraining_gives_the_bits_of_the_first_training_and_keeps_only_what_is_
     assert kept.epochs(runs[0].run_id) == []
     for epoch in (0, 2, 3):
         np.testing.assert_array_equal(kept.read(wanted, epoch), first.read(wanted, epoch))
-    assert [row["val_loss"] for report in again for row in report.rows] == [
-        row["val_loss"] for report in before for row in report.rows
+    assert [row.val_loss for report in again for row in report.rows] == [
+        row.val_loss for report in before for row in report.rows
     ]

@@ -14,7 +14,7 @@ import torch
 
 from search_spaces import Protocol, Run
 from tests.trainables.rehearsal import HostLookError, NoHostLooks, Rehearsal
-from tests.trainables.small_runs import CPU, FLOAT64
+from tests.trainables.small_runs import CPU, FLOAT64, options
 from tests.trainables.training.test_resume import VARIANTS, members_of, rows_of, run_of
 from trainables.data.dataset import DataSet, load_data
 from trainables.optim.optimizers import OPTIMIZERS
@@ -22,7 +22,8 @@ from trainables.optim.schedulers import SCHEDULERS
 from trainables.training.batches import Batches
 from trainables.training.checkpoints import Checkpoints
 from trainables.training.cuda_graphs import WARM_UPS, Graphs, NoGraphs
-from trainables.training.loop import Assignment, train
+from trainables.training.loop import train
+from trainables.training.messages import Assignment, EpochMetrics
 from trainables.training.multi_tensor import KERNELS, GroupedOptimizers, can_be_recorded
 from trainables.training.pack import Pack
 
@@ -146,16 +147,16 @@ def test_every_schedule_reaches_a_recorded_step(optimizer: str, few: DataSet) ->
     ]
     assignment = Assignment("pack", runs, 3, frozenset({3}))
     by_graphs = [
-        [row for report in train(assignment, few, CPU, {"attempt_id": "a"}, graphs=graphs) for row in report.rows]
+        [row for report in train(assignment, few, CPU, options(graphs=graphs)) for row in report.rows]
         for graphs in (Rehearsal(), None)
     ]
     for row, plain in zip(*by_graphs, strict=True):
-        assert [row[key] for key in ("lr", "lr_first", "lr_last")] == [
-            plain[key] for key in ("lr", "lr_first", "lr_last")
+        assert [getattr(row, key) for key in ("lr", "lr_first", "lr_last")] == [
+            getattr(plain, key) for key in ("lr", "lr_first", "lr_last")
         ]
         for key in ("train_loss", "val_loss"):
-            assert row[key] == pytest.approx(plain[key], abs=1e-6)
-        assert row["val_acc"] == pytest.approx(plain["val_acc"], abs=0.5)
+            assert getattr(row, key) == pytest.approx(getattr(plain, key), abs=1e-6)
+        assert row.val_acc == pytest.approx(plain.val_acc, abs=0.5)
 
 
 @pytest.mark.parametrize("scheduler", ["CyclicLR", "OneCycleLR"])
@@ -257,17 +258,15 @@ def test_a_diverged_run_is_frozen_at_the_epochs_end_and_the_others_go_on(few: Da
     runs = [run_of("SGD", "none", lr=0.05), run_of("SGD", "none", lr=1e30), run_of("Adam", "none")]
     assignment = Assignment("pack", runs, 3, frozenset())
     graphs = Rehearsal()
-    reports = list(train(assignment, few, CPU, {"attempt_id": "a"}, graphs=graphs))
+    reports = list(train(assignment, few, CPU, options(graphs=graphs)))
     assert reports[-1].diverged == {runs[1].run_id: 1}
     alone = [
         row
-        for report in train(
-            replace(assignment, runs=[runs[0], runs[2]]), few, CPU, {"attempt_id": "a"}, graphs=Rehearsal()
-        )
+        for report in train(replace(assignment, runs=[runs[0], runs[2]]), few, CPU, options(graphs=Rehearsal()))
         for row in report.rows
     ]
     mine = [row for report in reports for row in report.rows]
-    assert [row["train_loss"] for row in mine] == pytest.approx([row["train_loss"] for row in alone], abs=1e-5)
+    assert [row.train_loss for row in mine] == pytest.approx([row.train_loss for row in alone], abs=1e-5)
     assert graphs.recordings > 2  # the update of those that are left is another one
 
 
@@ -277,11 +276,12 @@ def test_a_death_anywhere_leaves_no_trace_on_a_recorded_training(few: DataSet, t
     runs = [replace_schedule(run, names[i % len(names)]) for i, run in enumerate(every_variant(seed=0))]
     assignment = Assignment("pack", runs, 3, frozenset({3}))
     kept = {place: Checkpoints(tmp_path / place) for place in ("whole", "cut", "plain")}
-    attempt = {"attempt_id": "a"}
     whole = [
-        r for report in train(assignment, few, CPU, attempt, kept["whole"], graphs=Rehearsal()) for r in report.rows
+        r
+        for report in train(assignment, few, CPU, options(checkpoints=kept["whole"], graphs=Rehearsal()))
+        for r in report.rows
     ]
-    rows: list[dict[str, Any]] = []
+    rows: list[EpochMetrics] = []
     for steps in (2, 5, 8, 1000):
         rows = []
         looks = iter([False] * (steps - 1) + [True] + [False] * 1000)
@@ -289,16 +289,13 @@ def test_a_death_anywhere_leaves_no_trace_on_a_recorded_training(few: DataSet, t
             assignment,
             few,
             CPU,
-            attempt,
-            kept["cut"],
-            graphs=Rehearsal(),
-            asked_to_stop=lambda looks=looks: next(looks),
+            options(checkpoints=kept["cut"], graphs=Rehearsal(), asked_to_stop=lambda looks=looks: next(looks)),
         )
         for report in training:
             rows.extend(report.rows)
     assert rows_of(rows) == rows_of(whole)
     assert members_of(kept["cut"]) == members_of(kept["whole"])
-    list(train(assignment, few, CPU, attempt, kept["plain"]))
+    list(train(assignment, few, CPU, options(checkpoints=kept["plain"])))
     plain, device = (kept[place].newest() for place in ("plain", "whole"))
     assert plain is not None
     assert device is not None

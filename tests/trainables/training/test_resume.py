@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 from search_spaces import Protocol, Run
 from tests.trainables.optim.test_schedulers import PARAMS as SCHEDULER_PARAMS
-from tests.trainables.small_runs import CPU, FLOAT32, FLOAT64, make_run
+from tests.trainables.small_runs import CPU, FLOAT32, FLOAT64, make_run, options
 from trainables.data.dataset import DataSet, load_data
 from trainables.optim.optimizers import IMPLEMENTATION, OPTIMIZERS
 from trainables.optim.schedulers import SCHEDULERS
 from trainables.optim.signature import defaults_of
 from trainables.training.checkpoints import Checkpoints
-from trainables.training.loop import Assignment, train
+from trainables.training.loop import train
+from trainables.training.messages import Assignment, EpochMetrics
 
 EPOCHS, STEPS = 3, 4
 EVERY_STEP = 31.0  # seconds a look at the clock: more than the loop lets pass between two checkpoints
@@ -106,10 +107,10 @@ def members_of(checkpoints: Checkpoints) -> list[dict[str, Any]]:
     return members
 
 
-def rows_of(rows: Sequence[dict[str, Any]]) -> list[Any]:
+def rows_of(rows: Sequence[EpochMetrics]) -> list[Any]:
     """Rows in the ledger's order, times apart."""
-    ordered = sorted(rows, key=lambda row: (row["run_id"], row["epoch"]))
-    return [bits({key: value for key, value in row.items() if key not in TIMES}) for row in ordered]
+    ordered = sorted(rows, key=lambda row: (row.run_id, row.epoch))
+    return [bits({key: value for key, value in vars(row).items() if key not in TIMES}) for row in ordered]
 
 
 def assert_deaths_leave_no_trace(
@@ -122,12 +123,14 @@ def assert_deaths_leave_no_trace(
     assignment = Assignment("pack", runs, EPOCHS, frozenset({2, EPOCHS}))
     with tempfile.TemporaryDirectory() as place:
         undisturbed, killed = Checkpoints(Path(place) / "undisturbed"), Checkpoints(Path(place) / "killed")
-        whole = [r for report in train(assignment, data, CPU, {"attempt_id": "0"}, undisturbed) for r in report.rows]
+        whole = [
+            r for report in train(assignment, data, CPU, options("0", checkpoints=undisturbed)) for r in report.rows
+        ]
         for attempt, looks in enumerate([*deaths, None]):
-            rows: list[dict[str, Any]] = []
+            rows: list[EpochMetrics] = []
             try:
                 clock = MortalClock(seconds, looks)
-                for report in train(assignment, data, CPU, {"attempt_id": str(attempt)}, killed, clock):
+                for report in train(assignment, data, CPU, options(str(attempt), checkpoints=killed, clock=clock)):
                     rows.extend(report.rows)
             except Death:
                 known = rows_of(whole)
@@ -151,7 +154,7 @@ def test_what_the_tests_here_go_on_from_lies_within_an_epoch(few: DataSet, tmp_p
     """Else they would say nothing about the middle of one."""
     assignment, checkpoints = Assignment("pack", [run_of("SGD", "none")], EPOCHS, frozenset()), Checkpoints(tmp_path)
     with pytest.raises(Death):
-        list(train(assignment, few, CPU, {"attempt_id": "a"}, checkpoints, MortalClock(EVERY_STEP, 1 + 4 * 2)))
+        list(train(assignment, few, CPU, options(checkpoints=checkpoints, clock=MortalClock(EVERY_STEP, 1 + 4 * 2))))
     state = checkpoints.newest()
     assert state is not None
     assert (state["epoch"], state["step_in_epoch"]) == (0, 2)

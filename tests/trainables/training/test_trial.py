@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from trainables.optim.plugins import LEDGER
-from trainables.ray_trainable import place_of_checkpoints
 from trainables.storage.s3 import BucketStorage
 from trainables.training.checkpoints import CheckpointError
+from trainables.training.trial import place_of_checkpoints
 
 
 def test_a_bucket_is_the_same_everywhere() -> None:
@@ -46,11 +46,11 @@ def test_a_place_that_another_user_laid_out_is_not_trusted(tmp_path: Path, monke
     (private,) = tmp_path.iterdir()
     private.rename(tmp_path / "theirs")
     private.symlink_to(tmp_path / "theirs")
-    with pytest.raises(CheckpointError, match="belongs to somebody else"):
+    with pytest.raises(CheckpointError, match="belongs to another user"):
         place_of_checkpoints(folder, on_drivers_disk=True)
 
 
 def test_a_shared_folder_that_is_not_mounted_here_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is not here; is the disk of the storage mounted"):
+    with pytest.raises(CheckpointError, match="is the disk of the storage mounted"):
         place_of_checkpoints(str(tmp_path / "shared" / "s" / "checkpoints" / "pack"), on_drivers_disk=False)
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,38 @@
+"""A failed attempt at a pack, and what its exception says about the cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CUDA_OUT_OF_MEMORY = 2
+"""``cudaErrorMemoryAllocation``: the code of a ``torch.AcceleratorError`` from outside of PyTorch's allocator."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt at a pack failed."""
+
+    traceback: str
+    error: BaseException | None = None  # None: the process exited without an exception
+    lost_node: bool = False  # whether its machine is gone, so that no run can be the cause
+
+    @property
+    def last_line(self) -> str:
+        """The error in one line."""
+        return next((line.strip() for line in reversed(self.traceback.splitlines()) if line.strip()), "")
+
+    @property
+    def out_of_gpu_memory(self) -> bool:
+        """Whether the GPU's memory was too small; fewer trials per GPU may help."""
+        import torch
+
+        if isinstance(self.error, torch.AcceleratorError):
+            return getattr(self.error, "error_code", None) == CUDA_OUT_OF_MEMORY
+        return isinstance(self.error, torch.OutOfMemoryError)
+
+    @property
+    def may_be_one_run(self) -> bool:
+        """Whether one run of the pack may be the cause, so that the others can succeed without it."""
+        from trainables.training.checkpoints import CheckpointError, SupersededError
+
+        return not self.lost_node and not isinstance(self.error, CheckpointError | SupersededError)

@@ -1,0 +1,97 @@
+"""The executor that trains packs as Ray Tune trials, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search_spaces import Configuration
+from sweep.config.spec import Resources, Spec
+from sweep.execution.cluster_slots import ClusterSlots
+from sweep.execution.executor import Round, StepsToTime
+from sweep.execution.ray import gpu_share, probes
+from sweep.execution.ray.cluster import check_address, check_record_stays, shipped_modules
+from sweep.execution.ray.nodes import alive_nodes, check_nodes, check_resources
+from sweep.execution.ray.session import ray_session
+from sweep.execution.ray.trials import run_trials, start_stop_signal
+from sweep.execution.recorder import TrialRecorder
+from sweep.execution.session import SweepSession
+from sweep.folder.paths import LEASE_FILE
+from sweep.folder.snapshot import sweep_storage
+from sweep.planning.plan import Pack
+from sweep.planning.planner import StepTimes
+from trainables.runtime.stop_signal import StopRequest
+
+if TYPE_CHECKING:
+    from results.ledger.ledger import Ledger
+    from trainables.data.dataset import DataSet
+
+
+class RayExecutor:
+    """Trains packs as Ray Tune trials: Ray places them, retries them and reuses their processes."""
+
+    def __init__(self) -> None:
+        self._stop_signal = ""
+
+    def check(self, spec: Spec, runs_dir: Path) -> None:
+        """Refuse an address that Ray does not accept, and a folder that Ray deletes.
+
+        Raises:
+            UserError: the key, its value, and what would be right.
+        """
+        check_address(spec.cluster.address)
+        check_record_stays(runs_dir, spec.storage)
+
+    @contextmanager
+    def open(
+        self, spec: Spec, configurations: Sequence[Configuration],
+        say: Callable[[str], None], requested: Callable[[], StopRequest],
+    ) -> Iterator[Mapping[str, float]]:  # fmt: skip
+        """Connect to Ray, check its nodes, and yield the resources of the cluster.
+
+        Raises:
+            UserError: no connection, nodes that differ from this one, or none with room for one trial.
+        """
+        address = spec.cluster.address
+        began = time.monotonic()
+        with ray_session(address, shipped_modules(configurations) if address != "local" else ()) as resources:
+            spent_seconds = time.monotonic() - began
+            check_resources(spec, say, requested)
+            if address != "local":
+                storage = sweep_storage(spec)
+                check_nodes(storage.uri if storage else "", LEASE_FILE, spent_seconds)
+            yield resources
+
+    def slots(self) -> ClusterSlots:
+        """Return the places for trials on the nodes of the cluster."""
+        return ClusterSlots({node["NodeID"]: node["Resources"] for node in alive_nodes()})
+
+    def probe(self, slots: ClusterSlots, resources: Resources, data: DataSet, steps: StepsToTime) -> StepTimes:
+        """Time steps in as many processes as trials will run, on the nodes where they will run.
+
+        Raises:
+            ProbeError: a process died or raised, or no place was free.
+        """
+        return probes.probe(slots, resources, data, steps)
+
+    def gpus_per_trial(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> float:
+        """Return the GPUs of a trial; for ``auto`` the share that the ledger keeps, or that a probe finds."""
+        return gpu_share.gpus_per_trial(spec, packs, data, ledger)
+
+    def nodes(self) -> Sequence[Mapping[str, Any]]:
+        """Return ``ray.nodes()``."""
+        import ray
+
+        return list(ray.nodes())
+
+    def run(self, session: SweepSession, packs: Round, recorder: TrialRecorder) -> None:
+        """Train a round of packs as trials.
+
+        Raises:
+            Stopped: there was a stop request.
+        """
+        self._stop_signal = self._stop_signal or start_stop_signal(recorder.stop)
+        run_trials(session, packs, recorder, self._stop_signal)

@@ -1,0 +1,55 @@
+"""Training of packs by an executor, round by round: the part that is the same for every executor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from sweep.execution.executor import Executor, Round
+from sweep.execution.recorder import TrialRecorder
+from sweep.execution.retries import Retries
+from sweep.execution.session import SweepSession
+from sweep.folder.paths import resume_command
+from sweep.folder.snapshot import checkpoint_place, weights_place
+from sweep.planning.plan import Pack
+from sweep.process.signals import stopping
+from sweep.progress.status_publisher import StatusPublisher
+from trainables.training.messages import Assignment, TrialSpec
+
+
+def train_packs(session: SweepSession, packs: Sequence[Pack], executor: Executor) -> None:
+    """Train ``packs``, retry those that fail, and return when all have ended; the results are in the ledger.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, a SIGTERM, or a request through the session's control; the trials are stopped.
+    """
+    spec, folder = session.spec, session.folder
+    retries = Retries(session.ledger, spec.epochs, session.retries)
+    last_words = f"interrupted; resume with: {resume_command(folder.name, folder.runs_dir)}"
+    publisher = StatusPublisher(session.control, session.progress, spec.resources, executor.nodes)
+    with stopping(lambda: session.control.asked, session.progress.say, last_words) as stop:
+        try:
+            now: Round | None = retries.first_round(packs, spec.resources.gpus)
+            while now is not None:
+                stop.check(training=0)
+                executor.run(session, now, TrialRecorder(session, stop, publisher, partial(retries.decide, now)))
+                now = retries.next_round()
+            stop.check(training=0)
+        finally:
+            publisher.close()
+
+
+def trial_spec(session: SweepSession, pack: Pack, *, gpus: float = 0.0, stop_signal: str = "") -> TrialSpec:
+    """Return the trial that trains ``pack``; ``stop_signal`` is the name of the actor that forwards stop requests."""
+    spec, resources = session.spec, session.spec.resources
+    return TrialSpec(
+        Assignment(pack.pack_id, pack.runs, spec.epochs, spec.test_epoch_set()),
+        checkpoints=checkpoint_place(session.folder, spec, pack.pack_id).uri,
+        weights=weights_place(session.folder, spec).uri,
+        threads=resources.threads,
+        gpus=gpus,
+        save_weights_every=spec.save_weights_every,
+        checkpoint_seconds=resources.checkpoint_seconds,
+        on_drivers_disk=not spec.storage and spec.cluster.address != "local",
+        stop_signal=stop_signal,
+    )

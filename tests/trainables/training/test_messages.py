@@ -1,0 +1,47 @@
+"""The messages of a trial have the ledger's columns, and come back from JSON as they were."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import fields
+
+from results.ledger.schema import CREATE, Attempt, EpochRow
+from tests.trainables.small_runs import make_run
+from trainables.training.messages import Assignment, AttemptInfo, EpochMetrics, TrialSpec
+
+DRIVER_ADDS = {"ended", "outcome", "error"}
+"""Columns of an attempt that the driver fills in."""
+
+
+def names(record: type) -> list[str]:
+    return [field.name for field in fields(record)]
+
+
+def columns(table: str) -> list[str]:
+    connection = sqlite3.connect(":memory:")
+    for statement in CREATE:
+        connection.execute(statement)
+    return [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+
+
+def test_epoch_metrics_are_the_columns_of_an_epoch() -> None:
+    assert names(EpochMetrics) == names(EpochRow) == columns("epochs")
+
+
+def test_attempt_infos_are_the_columns_of_an_attempt() -> None:
+    assert set(names(AttemptInfo)) == set(names(Attempt)) - DRIVER_ADDS
+    assert set(names(AttemptInfo)) == set(columns("attempts")) - DRIVER_ADDS - {"pack_size"}  # derived from members
+
+
+def test_a_trial_spec_comes_back_from_json() -> None:
+    runs = [make_run("SGD", lr=0.1), make_run("Adam", "CosineAnnealingLR", warmup=1)]
+    trial = TrialSpec(
+        Assignment("pack", runs, 3, frozenset({1, 3})), "s3://b/checkpoints", "s3://b/weights", threads=2, gpus=0.25,
+        save_weights_every=2, checkpoint_seconds=5.0, on_drivers_disk=True, stop_signal="actor",
+    )  # fmt: skip
+    assert TrialSpec.from_json(trial.to_json()) == trial
+
+
+def test_an_attempt_comes_back_from_a_checkpoint() -> None:
+    attempt = AttemptInfo("a", "p", "host", 7, "cpu", "", 1, ("r1", "r2"), {"torch": "2"}, 1.5)
+    assert AttemptInfo.from_dict(attempt.to_dict()) == attempt
