@@ -249,7 +249,7 @@ def _subjects(
 def _analysis(folder: SweepFolder, files: Sequence[Path]) -> Analysis:
     from results.reports.registry import analysis_tables
 
-    found = load_analyses(folder.analyses).of(files)
+    found = load_analyses(folder.analyses).subset(files)
     return Analysis(tuple(files), _frames(analysis_tables(found)), found.figures(), tuple(found.sentences()))
 
 

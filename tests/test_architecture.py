@@ -75,12 +75,10 @@ MOST_LAYERS = {"trainables": 6, "results": 6, "sweep": 9}
 
 MOST_LINES = 400
 LONGER_TESTS = {  # a file → its lines; to be split, so none may grow
-    "tests/results/tables/test_registry.py": 554,
     "tests/trainables/data/test_dataset.py": 407,
 }
 MOST_PARAMETERS = 7
 MORE_PARAMETERS = {  # a function → its parameters; to be emptied, so none may grow
-    "results.reports.report.report_html": 8,
     "sweep.api.gradients": 8,
     "sweep.api.lr_range": 8,
 }

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from results.ledger.arrays import SweepData
 from results.tables.comparison import comparison_table, expected_best_table, learning_rates_table, profile_table
-from results.tables.fairness import lint_table
+from results.tables.fairness import fairness_table
 from results.tables.schedulers import momentum_table, schedulers_table
 from results.tables.summary import consolidated_table, convergence_table, stability_table
 from results.tables.table import Table
@@ -22,7 +22,7 @@ TABLES: dict[str, Callable[[SweepData], Table | None]] = {
     "learning_rates": learning_rates_table,
     "expected_best": expected_best_table,
     "profile": profile_table,
-    "fairness": lint_table,
+    "fairness": fairness_table,
 }
 """Table → the function that makes it; None if the sweep has no data for it."""
 

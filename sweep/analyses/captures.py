@@ -43,7 +43,7 @@ def capture_gradients(
         SpecError: fewer than two batches, a β outside [0, 1), or a run that diverges on its way.
         SweepFolderError: a folder that cannot be written.
     """
-    from results.analyses.gradients import writing_gradients
+    from results.analyses.gradients import gradient_writer
     from results.metrics.gradients import check_beta
     from trainables.analyses import gradient_capture
     from trainables.models.lenet import SHAPES
@@ -61,7 +61,7 @@ def capture_gradients(
             "layer": layer, "layer_shape": list(SHAPES[layer]), "beta": beta,
             "batch_size": run.protocol.batch_size, "examples": len(subjects.data.train_labels),
         }  # fmt: skip
-        with writable(path), writing_gradients(path, about) as writer:
+        with writable(path), gradient_writer(path, about) as writer:
             noise = gradient_capture.capture_gradients(
                 run, subjects.data, device, record=writer.record, capture=capture, on_progress=named(track, what)
             )

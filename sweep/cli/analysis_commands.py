@@ -156,7 +156,7 @@ def _print_outputs(folder: SweepFolder, files: list[Path]) -> None:
     from sweep.driver.outputs import make_analysis_outputs
 
     analyses = make_analysis_outputs(folder)
-    for sentence in analyses.of(files).sentences():
+    for sentence in analyses.subset(files).sentences():
         typer.echo(sentence)
     for path in files:
         typer.echo(near(path))

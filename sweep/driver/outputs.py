@@ -8,13 +8,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from results.analyses.captures import Analyses, is_of_an_analysis, load_analyses
+from results.analyses.captures import Analyses, is_analysis_output, load_analyses
 from results.analyses.gradients import ewma_meaning
 from results.figures.registry import FIGURES, FORMATS, save_figures, write_figures
 from results.ledger.arrays import load_sweep
 from results.reports.export import export, write_tables
 from results.reports.registry import analysis_tables, report_tables
-from results.reports.report import ReportFigure, report_html
+from results.reports.report import ReportFigure, ReportTexts, report_html
 from results.reports.study.article import ArticleFigure, article_html, article_markdown
 from results.reports.study.figures import STUDY_FIGURES, study_figures
 from results.reports.summary import answer, question
@@ -47,9 +47,11 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
     }
     page = report_html(
         sweep, {**tables, **analysis_tables(analyses)}, figures,
-        question=question(sweep), answer=answer(sweep), provenance=_sessions(folder),
-        commands=[*_commands(folder), resume_command(folder.name, folder.runs_dir)],
-        spec_text=folder.spec.read_text(encoding="utf-8", errors="replace") if folder.spec.exists() else "",
+        ReportTexts(
+            question(sweep), answer(sweep), _sessions(folder),
+            [*_commands(folder), resume_command(folder.name, folder.runs_dir)],
+            folder.spec.read_text(encoding="utf-8", errors="replace") if folder.spec.exists() else "",
+        ),
     )  # fmt: skip
     return _written(folder.report, page)
 
@@ -92,7 +94,7 @@ def make_article(folder: SweepFolder, own: Mapping[Path, str]) -> Path:
         SweepFolderError: a folder that cannot be written.
     """
     sweep = load_sweep(folder.ledger, folder.name)
-    analyses = load_analyses(folder.analyses).of(own)
+    analyses = load_analyses(folder.analyses).subset(own)
     names = {name: own[path] for path, name in analyses.trajectory_names().items()}
     drawn = {**study_figures(sweep), **{names.get(name, name): one for name, one in analyses.figures().items()}}
     captions = {name: spec.caption for name, spec in STUDY_FIGURES.items()}
@@ -131,7 +133,7 @@ def _analysis_figures(folder: SweepFolder) -> Analyses:
 def _drop_old(folder: Path, names: Collection[str], formats: Collection[str]) -> None:
     """Remove what an analysis was drawn or written as under another name than its present one."""
     for path in folder.glob("*.*"):
-        ours = path.suffix.removeprefix(".") in formats and is_of_an_analysis(path.stem)
+        ours = path.suffix.removeprefix(".") in formats and is_analysis_output(path.stem)
         if ours and path.stem not in names:
             path.unlink(missing_ok=True)
 

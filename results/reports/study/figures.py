@@ -1,4 +1,4 @@
-"""The study's own figures that come from a sweep's ledger: a registry of them, in the study's order."""
+"""The study's figures that are made from a sweep's ledger, in the study's order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from results.figures.curves import draw_curves, draw_learning_rates, draw_train_and_test
 from results.figures.plot_data import curves_table, learning_rate_table, train_and_test_table
 from results.figures.registry import FigureSpec, TableOf, draw_figure
-from results.figures.style import Look, colour_of
+from results.figures.style import Style, styles_of
 from results.ledger.arrays import SweepData
 from results.reports.study.claims import CLAIMS, claimed_configurations
 from results.tables.registry import TABLES
@@ -19,157 +19,163 @@ from results.tables.table import Column, Table
 from search_spaces import NO_SCHEDULER
 
 ADAM = "Adam"
-FOUR = tuple(claim.name for claim in CLAIMS)
+OPTIMIZERS = tuple(claim.name for claim in CLAIMS)
 SCHEDULED = "SGD momentum=0.9"
-"""The optimizer that the study's schedulers drive, as the table ``schedulers`` names it."""
+"""The optimizer of the study's schedulers, as in the table ``schedulers``."""
 
 SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
-SGD_SETTINGS = "SGD: rate 0.01, momentum 0.9 where it has any, no schedule."
-ADAM_SETTINGS = "Adam: rate 0.001, no schedule."
-LOOKED_AT_TEST = "Test is shown where every epoch was tested; nothing was chosen by it."
+SGD_SETTINGS = "SGD: learning rate 0.01, momentum 0.9 where named, no schedule."
+ADAM_SETTINGS = "Adam: learning rate 0.001, no schedule."
+TEST_NOTE = "The test set is not used for selection."
 
 
-def only(sweep: SweepData, names: Mapping[str, str]) -> SweepData:
-    """Return the sweep with some of its configurations only, under other names.
+def relabelled_subset(sweep: SweepData, names: Mapping[str, str]) -> SweepData:
+    """Return the sweep with only some of its configurations, under other names.
 
     Args:
-        sweep: what was measured.
+        sweep: the measured data.
         names: a configuration's label → its name in the figure, in the figure's order.
 
     Raises:
-        KeyError: a label that the sweep has not.
+        KeyError: the sweep has no configuration with this label.
     """
     groups = {group.label: group for group in sweep.configurations}
     chosen = tuple(replace(groups[label], label=name) for label, name in names.items())
     return replace(sweep, configurations=chosen)
 
 
-def claimed_names(sweep: SweepData, wanted: tuple[str, ...] = FOUR) -> dict[str, str]:
-    """Return label → the study's name for those of the study's four optimizers that are wanted and have a result."""
+def claimed_names(sweep: SweepData, wanted: tuple[str, ...] = OPTIMIZERS) -> dict[str, str]:
+    """Return label → the study's name for the ``wanted`` optimizers of the study that have a result."""
     return {group.label: name for name, group in claimed_configurations(sweep).items() if name in wanted}
 
 
 def scheduler_names(table: Table | None, sweep: SweepData) -> dict[str, str]:
-    """Return label → name with rate of every scheduler at its best rate, from the table ``schedulers``.
+    """Return label → scheduler and learning rate for each scheduler at its best lr, from the table ``schedulers``.
 
-    Only those on SGD with momentum 0.9; the first of equals.
+    Only for SGD with momentum 0.9; the first of equal ones.
     """
     labels = {group.counted_ids: group.label for group in sweep.counted}
     names: dict[str, str] = {}
-    told = set()
+    done = set()
     for row in table.rows if table is not None else ():
         scheduler, best = str(row.values["scheduler"]), row.values.get("best_rate")
-        if best and row.values["optimizer"] == SCHEDULED and scheduler not in told:
-            told.add(scheduler)
-            word = "constant" if scheduler == NO_SCHEDULER else scheduler
-            names[labels[tuple(row.run_ids)]] = f"{word}, lr={row.values['lr']:g}"
+        if best and row.values["optimizer"] == SCHEDULED and scheduler not in done:
+            done.add(scheduler)
+            text = "constant" if scheduler == NO_SCHEDULER else scheduler
+            names[labels[tuple(row.run_ids)]] = f"{text}, lr={row.values['lr']:g}"
     return names
 
 
 def _splits_of_adam(kind: str, splits: tuple[str, ...], sweep: SweepData, _: TableOf) -> Table | None:
-    """Adam's loss or accuracy (``kind``), a line a split; test where every epoch was tested."""
+    """Adam's loss or accuracy (``kind``), one line per split; the test split only if every epoch was tested."""
     names = claimed_names(sweep, (ADAM,))
-    tables = {SPLITS[split]: curves_table(only(sweep, names), f"{split}_{kind}") for split in splits} if names else {}
-    told = {name: table for name, table in tables.items() if table is not None and (name != "Test" or _whole(table))}
-    if not told:
+    tables = (
+        {SPLITS[split]: curves_table(relabelled_subset(sweep, names), f"{split}_{kind}") for split in splits}
+        if names
+        else {}
+    )
+    shown = {name: table for name, table in tables.items() if table is not None and (name != "Test" or _whole(table))}
+    if not shown:
         return None
     rows = [
-        replace(row, values={**row.values, "configuration": name}) for name, table in told.items() for row in table.rows
+        replace(row, values={**row.values, "configuration": name})
+        for name, table in shown.items()
+        for row in table.rows
     ]
-    first = next(iter(told.values()))
+    first = next(iter(shown.values()))
     title, unit = ("Accuracy", "%") if kind == "acc" else ("Loss", "")
     columns = [Column("value", title, unit, 3) if column.key == "value" else column for column in first.columns]
-    notes = [note for table in told.values() for note in table.notes]
+    notes = [note for table in shown.values() for note in table.notes]
     training = "Training is a mean over the epoch's batches, with augmentation and dropout."
-    notes += [training] if SPLITS["train"] in told else []
-    notes += [LOOKED_AT_TEST] if SPLITS["test"] in told else []
+    notes += [training] if SPLITS["train"] in shown else []
+    notes += [TEST_NOTE] if SPLITS["test"] in shown else []
     return Table(f"adam_{kind}", f"{title} of Adam by epoch", columns, rows, list(dict.fromkeys(notes)))
 
 
 def _adam_train_and_test(sweep: SweepData, _: TableOf) -> Table | None:
     names = claimed_names(sweep, (ADAM,))
-    return train_and_test_table(only(sweep, names)) if names else None
+    return train_and_test_table(relabelled_subset(sweep, names)) if names else None
 
 
 def _compared(quantity: str, wanted: tuple[str, ...], sweep: SweepData, _: TableOf) -> Table | None:
-    """A quantity of the study's optimizers; None for fewer than two, and a note on those that the sweep lacks."""
+    """A quantity of the study's optimizers; None for fewer than two; a note names missing optimizers."""
     names = claimed_names(sweep, wanted)
-    table = curves_table(only(sweep, names), quantity) if len(names) > 1 else None
+    table = curves_table(relabelled_subset(sweep, names), quantity) if len(names) > 1 else None
     if table is None:
         return None
-    lacking = [name for name in wanted if name not in names.values()]
-    without = [f"Without a result in this sweep: {', '.join(lacking)}."] if lacking else []
+    missing = [name for name in wanted if name not in names.values()]
+    without = [f"Without a result in this sweep: {', '.join(missing)}."] if missing else []
     settings = [SGD_SETTINGS, *([ADAM_SETTINGS] if ADAM in wanted else [])]
     return replace(table, notes=[*table.notes, " ".join(settings), *without])
 
 
 def _scheduler_rates(sweep: SweepData, table_of: TableOf) -> Table | None:
     names = scheduler_names(table_of("schedulers"), sweep)
-    return learning_rate_table(only(sweep, names)) if len(names) > 1 else None
+    return learning_rate_table(relabelled_subset(sweep, names)) if len(names) > 1 else None
 
 
 def _scheduler_accuracies(sweep: SweepData, table_of: TableOf) -> Table | None:
     names = scheduler_names(table_of("schedulers"), sweep)
-    return curves_table(only(sweep, names), "val_acc") if len(names) > 1 else None
+    return curves_table(relabelled_subset(sweep, names), "val_acc") if len(names) > 1 else None
 
 
 STUDY_FIGURES: dict[str, FigureSpec] = {
     "adam_loss": FigureSpec(
         partial(_splits_of_adam, "loss", ("train", "val", "test")),
         draw_curves,
-        "Figure 3 of the study: the loss of Adam (rate 0.001) by epoch.",
+        "Figure 3 of the study: loss of Adam (learning rate 0.001) by epoch.",
     ),
     "adam_accuracy": FigureSpec(
         partial(_splits_of_adam, "acc", ("val", "test")),
         draw_curves,
-        "Figure 4 of the study: the accuracy of Adam (rate 0.001) by epoch.",
+        "Figure 4 of the study: accuracy of Adam (learning rate 0.001) by epoch.",
     ),
     "adam_train_and_test": FigureSpec(
         _adam_train_and_test,
         draw_train_and_test,
-        "Figure 5 of the study: training against held-out accuracy of Adam (rate 0.001) by epoch.",
+        "Figure 5 of the study: training and held-out accuracy of Adam (learning rate 0.001) by epoch.",
         height=2.9,
     ),
     "losses_compared": FigureSpec(
-        partial(_compared, "val_loss", FOUR),
+        partial(_compared, "val_loss", OPTIMIZERS),
         draw_curves,
-        "Figure 12 of the study: the validation loss of the study's four optimizers by epoch.",
+        "Figure 12 of the study: validation loss of the study's four optimizers by epoch.",
     ),
     "accuracies_compared": FigureSpec(
-        partial(_compared, "val_acc", FOUR),
+        partial(_compared, "val_acc", OPTIMIZERS),
         draw_curves,
-        "The validation accuracy of the study's four optimizers by epoch.",
+        "Validation accuracy of the study's four optimizers by epoch.",
     ),
     "adam_and_sgd": FigureSpec(
         partial(_compared, "val_acc", ("SGD", ADAM)),
         draw_curves,
-        "Adam against SGD: validation accuracy by epoch.",
+        "Adam and SGD: validation accuracy by epoch.",
     ),
     "momentum_and_nesterov": FigureSpec(
         partial(_compared, "val_acc", ("SGD + momentum", "SGD + Nesterov")),
         draw_curves,
-        "Momentum against Nesterov's variant: validation accuracy by epoch.",
+        "Momentum and Nesterov momentum: validation accuracy by epoch.",
     ),
     "scheduler_rates": FigureSpec(
         _scheduler_rates,
         draw_learning_rates,
-        "The learning rate that each scheduler really used on SGD with momentum 0.9, at the scheduler's own best rate "
-        "by validation.",
+        "Learning rate of each scheduler for SGD with momentum 0.9, as used, at the scheduler's best learning rate by "
+        "validation.",
     ),
     "scheduler_accuracies": FigureSpec(
         _scheduler_accuracies,
         draw_curves,
-        "Validation accuracy by epoch of the schedulers on SGD with momentum 0.9, each at its own best rate by "
+        "Validation accuracy by epoch of the schedulers for SGD with momentum 0.9, each at its best learning rate by "
         "validation.",
     ),
 }
-"""Figure, which is also its file's name → how it is made."""
+"""Figure, also the name of its file → its specification."""
 
 
-def tables_behind(sweep: SweepData, tables: Mapping[str, Table] | None = None) -> dict[str, Table]:
-    """Return the table behind each of the study's figures that the sweep has the configurations for.
+def study_figure_tables(sweep: SweepData, tables: Mapping[str, Table] | None = None) -> dict[str, Table]:
+    """Return the table of each of the study's figures for which the sweep has the configurations.
 
-    ``tables`` are tables of ``TABLES`` that are already made, so that they are not made again.
+    ``tables`` are tables of ``TABLES`` that exist already; the others are made.
     """
     made = tables or {}
     table_of = cache(lambda name: made[name] if name in made else TABLES[name](sweep))
@@ -178,19 +184,19 @@ def tables_behind(sweep: SweepData, tables: Mapping[str, Table] | None = None) -
 
 
 def study_figures(sweep: SweepData, tables: Mapping[str, Table] | None = None) -> dict[str, Figure]:
-    """Draw every figure of the study that the sweep has the configurations for, in the study's order."""
+    """Draw every figure of the study for which the sweep has the configurations, in the study's order."""
     return {
-        name: draw_figure(STUDY_FIGURES[name], table, study_looks(table), sweep.caveats())
-        for name, table in tables_behind(sweep, tables).items()
+        name: draw_figure(STUDY_FIGURES[name], table, study_styles(table), sweep.caveats())
+        for name, table in study_figure_tables(sweep, tables).items()
     }
 
 
-def study_looks(table: Table) -> dict[str, Look]:
-    """Return the look of every line of a table; the study's four optimizers have the same in all figures."""
+def study_styles(table: Table) -> dict[str, Style]:
+    """Return the style of every line of a table; the study's optimizers have one style in all figures."""
     names = [str(row.values["configuration"]) for row in table.rows]
-    return colour_of(FOUR if set(names) <= set(FOUR) else names)
+    return styles_of(OPTIMIZERS if set(names) <= set(OPTIMIZERS) else names)
 
 
 def _whole(table: Table) -> bool:
-    """Whether every epoch has a value."""
+    """Return whether every epoch has a value."""
     return all(row.values["n"] for row in table.rows)

@@ -134,7 +134,7 @@ def test_an_empty_table_still_has_its_header(tmp_path):
 
 
 def test_an_unknown_format_is_answered_with_the_known_ones(ledger_path, tmp_path):
-    """Before anything is written, whatever stands beside it."""
+    """Before any file is written, also beside valid formats."""
     with pytest.raises(UnknownNameError, match=r"unknown format 'exel'; valid: csv, html, json, md, parquet, tex$"):
         export(ledger_path, tmp_path / "tables", ["csv", "exel"])
     assert not (tmp_path / "tables").exists()
@@ -148,7 +148,7 @@ def test_a_missing_ledger_leaves_no_folder_behind(tmp_path):
 
 
 def test_a_place_that_is_no_folder_is_named(ledger_path, tmp_path):
-    """A file stands where the folder should be."""
+    """A file exists at the folder's path."""
     (tmp_path / "tables").write_text("mine")
     with pytest.raises(SweepFolderError, match="tables: cannot be written"):
         export(ledger_path, tmp_path / "tables", ["csv"])

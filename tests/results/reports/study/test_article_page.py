@@ -64,7 +64,7 @@ def test_every_formula_has_a_size_and_a_display_formula_a_line_of_its_own(page, 
 
 
 def test_a_fraction_is_drawn_as_one(page):
-    """Its numerator stands above its denominator: the browser knows MathML."""
+    """Its numerator is above its denominator: the browser renders MathML."""
     above = page.execute_script(
         "const boxes = (f) => [...f.children].map((e) => e.getBoundingClientRect());"
         "return [...document.querySelectorAll('mfrac')].map(boxes)"
