@@ -136,7 +136,7 @@ def measure_sweep(sweep: FixedSweep, name: str, address: str, data: str, place: 
     import sweep.execution.ray.runner as runner
     import trainables.ray_trainable as adapter
     from results.ledger.ledger import Ledger
-    from sweep.config.spec import parse_spec
+    from sweep.config.toml import parse_spec
     from sweep.driver.driver import drive
 
     writes: list[float] = []

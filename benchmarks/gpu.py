@@ -70,7 +70,7 @@ def study_runs(source: str, data: DataSet, epochs: int, seeds: int) -> list[Run]
 
 
 def study_spec(name: str, source: str, epochs: int, seeds: int, **resources: Any) -> Any:
-    from sweep.config.spec import read_spec
+    from sweep.config.toml import read_spec
 
     placed = {f"resources.{key}": value for key, value in resources.items()}
     return read_spec(SPACE, {"name": name, "data": source, "epochs": epochs, "seeds": seeds, **placed})

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainables.models import lenet
+
 IN, OUT, SIDE, KERNEL = 6, 16, 14, 5
 RESULT = SIDE - KERNEL + 1
 PATCH = IN * KERNEL * KERNEL
@@ -45,10 +47,8 @@ def vmapped(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def patches(x: Tensor) -> Tensor:
-    """Return the inputs of every output position, ``[K, 150, B·100]``."""
-    B, K = x.shape[:2]
-    windows = x.unfold(3, KERNEL, 1).unfold(4, KERNEL, 1)  # [B, K, 6, 10, 10, 5, 5]
-    return windows.permute(1, 2, 5, 6, 0, 3, 4).reshape(K, PATCH, B * RESULT * RESULT)
+    """Return the inputs of each output position, ``[K, 150, B·100]``, of ``x`` ``[B, K, 6, 14, 14]``."""
+    return lenet.patches(x.permute(1, 2, 0, 3, 4))
 
 
 def matrix_product(x: Tensor, weight: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from tests.gpu_driver import GpuDriver
     from tests.trainables.s3_server import S3Server
 
 # No test passes or fails by a clock, and a green suite stays green: new examples are looked for by
@@ -61,6 +62,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def gpu_driver() -> Iterator[GpuDriver]:
+    """One GPU, as far as PyTorch can tell from the driver; see ``tests/gpu_driver.py``."""
+    from tests.gpu_driver import GpuDriver, install
+
+    with pytest.MonkeyPatch.context() as patch:
+        driver = GpuDriver()
+        install(driver, patch)
+        yield driver
 
 
 @pytest.fixture(scope="module")

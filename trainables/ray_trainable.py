@@ -25,7 +25,7 @@ from trainables.optim.plugins import LEDGER
 from trainables.runtime.devices import deterministic, device_name, hold_to_share, library_versions, training_device
 from trainables.runtime.malloc import keep_freed_memory
 from trainables.runtime.sigterm import Sigterm
-from trainables.runtime.stop_signal import Ask, Listener
+from trainables.runtime.stop_signal import Listener, StopRequest
 from trainables.storage.addresses import open_storage
 from trainables.storage.folder import FolderStorage
 from trainables.storage.interface import Storage
@@ -100,7 +100,7 @@ class PackTrainable(tune.Trainable):
         self._reports = train(
             assignment, self._data, device, attempt, checkpoints,
             weights=weights_to_keep(job),
-            asked_to_stop=lambda: self._sigterm.came or self._listener.asked is Ask.CANCEL,
+            asked_to_stop=lambda: self._sigterm.came or self._listener.asked is StopRequest.CANCEL,
             checkpoint_seconds=job["checkpoint_seconds"],
         )  # fmt: skip
 

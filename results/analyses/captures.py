@@ -63,6 +63,10 @@ class Analyses:
             tables[f"activations{end}"] = activation_table(maps)
         return tables
 
+    def gradients_by_suffix(self) -> Iterator[tuple[str, GradientCapture]]:
+        """Yield every gradient capture with the suffix of its tables' names; see :meth:`tables`."""
+        return _ends(self.gradients)
+
     def figures(self) -> dict[str, Figure]:
         """Return every figure by name; see :meth:`tables`."""
         figures: dict[str, Figure] = {}

@@ -227,16 +227,8 @@ def ewma_table(capture: GradientCapture, beta: float) -> Table:
     )  # fmt: skip
 
 
-CLAIMED: dict[str, dict[str, Value]] = {
-    "raw": {"claimed_variance": 0.347, "claimed_low": -1.82, "claimed_high": 1.95, "claimed_peak": 1.823},
-    "smoothed": {"claimed_variance": 0.119, "claimed_low": -0.65, "claimed_high": 0.72, "claimed_peak": 0.654},
-    "adapted": {"claimed_variance": 0.893, "claimed_low": -2.18, "claimed_high": 2.34},
-}
-"""What the study claims of ``conv1.weight`` over 100 mini-batches."""
-
-
 def stages_table(capture: GradientCapture, beta: float) -> Table:
-    """The three stages of a gradient; and what the study claims of them, where the capture is the study's."""
+    """The three stages of a gradient: raw, smoothed and adapted."""
     adam = capture.adapted(beta)
     rows = [_spread("raw", capture.gradients), _spread("smoothed", adam.m_hat), _spread("adapted", adam.adapted)]
     columns = [Column("gradients", "Stage"), *_spread_columns(rows)]
@@ -247,18 +239,6 @@ def stages_table(capture: GradientCapture, beta: float) -> Table:
         "cannot be held against the others'.",
         *_recomposed_notes(capture),
     ]
-    if (
-        capture.layer == "conv1.weight"
-        and len(capture.gradients) == 100
-        and beta == BETA
-        and not capture.about["synthetic"]
-    ):
-        rows = [{**row, **CLAIMED[str(row["gradients"])]} for row in rows]
-        columns += [
-            Column("claimed_variance", "Claimed variance", decimals=3), Column("claimed_low", "Claimed lowest"),
-            Column("claimed_high", "Claimed highest"), Column("claimed_peak", "Claimed peak", decimals=3),
-        ]  # fmt: skip
-        notes.append("The study's claimed peaks lie inside its own claimed ranges: they cannot both be right.")
     return capture.table("gradient_stages", f"Three stages of the gradients of {capture.of}", columns, rows, notes)
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 from results.ledger.arrays import load_sweep
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
+from results.reports.registry import report_tables
 from results.tables.formats import TABLE_WRITERS
-from results.tables.registry import make_tables
 from results.tables.table import Table
 from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError, UnknownNameError
@@ -68,7 +68,7 @@ def export(
         SweepFolderError: a folder that cannot be written.
     """
     _check_formats(formats)
-    tables = {**make_tables(load_sweep(ledger_path, target=target)), **(more or {})}
+    tables = {**report_tables(load_sweep(ledger_path, target=target)), **(more or {})}
     frames = {}
     if set(formats) & set(FRAME_WRITERS):
         with Ledger.open_read_only(ledger_path) as ledger:

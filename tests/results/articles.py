@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from results.ledger.arrays import SweepData
-from results.reports.study_article import FIGURES, TABLES, ArticleFigure, article_markdown
-from results.tables.registry import make_tables
+from results.reports.registry import report_tables
+from results.reports.study.article import FIGURES, TABLES, ArticleFigure, article_markdown
 from results.tables.table import Column, Row, Table
 from search_spaces import Configuration
 from tests.results.ledger_sweeps import climb, sweep_of
@@ -90,7 +90,7 @@ def an_article(
 ) -> tuple[str, dict[str, Table], dict[str, ArticleFigure]]:
     """A whole article, with the tables and figures that it was given; `text` stands wherever a name can stand."""
     sweep = replace(study_sweep(folder), name=text, data_name=text, devices=(text,), versions=({text: text},))
-    given = {**make_tables(sweep), **analysis_tables(text)} if tables is None else dict(tables)
+    given = {**report_tables(sweep), **analysis_tables(text)} if tables is None else dict(tables)
     figures: dict[str, ArticleFigure] = changes.pop("figures") if "figures" in changes else all_figures(text)
     facts: dict[str, Any] = {
         "sentences": {"answer": text, "ewma_meaning": "The meaning."}, "commands": [text, "sweep study"],

@@ -19,7 +19,7 @@ from sweep.folder.snapshot import Snapshots
 from sweep.planning.plan import Pack
 from sweep.process.signals import Stopping
 from sweep.progress.live_view import Progress
-from sweep.progress.status_publisher import Bulletin
+from sweep.progress.status_publisher import StatusPublisher
 from trainables.runtime.fault_injection import fault_point
 
 LAST_LINES = 5
@@ -69,7 +69,7 @@ class Recorder(Callback):
 
     def __init__(
         self, ledger: Ledger, folder: SweepFolder, packs: Mapping[str, Pack], progress: Progress, stop: Stopping,
-        bulletin: Bulletin, settle: Callable[[Failure], str | None], snapshots: Snapshots | None = None,
+        publisher: StatusPublisher, settle: Callable[[Failure], str | None], snapshots: Snapshots | None = None,
     ) -> None:  # fmt: skip
         """``settle`` says what becomes of a pack whose attempts are used up, None where it failed for good."""
         self._ledger = ledger
@@ -77,7 +77,7 @@ class Recorder(Callback):
         self._packs = packs
         self._progress = progress
         self._stop = stop
-        self._bulletin = bulletin
+        self._publisher = publisher
         self._pack_of_trial: dict[str, Pack] = {}
         self._training: set[str] = set()  # ids of the packs whose trials run
         self._stopped: set[str] = set()  # ids of those that ended because they were asked to
@@ -180,7 +180,7 @@ class Recorder(Callback):
             self._snapshots.check()
         self._stop.check(len(self._training))
         if not self._stop.asked:  # whoever asks may end Ray, too, and then it does not answer
-            self._bulletin.post(len(self._training))
+            self._publisher.publish(len(self._training))
 
     def _log(self, pack: Pack, text: str) -> None:
         path = self._folder.pack_log(pack.pack_id)

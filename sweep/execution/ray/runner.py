@@ -21,7 +21,7 @@ from sweep.folder.snapshot import Snapshots
 from sweep.planning.plan import Pack
 from sweep.process.signals import end_on_sigterm, keep_sigterm, stopping
 from sweep.progress.live_view import Progress
-from sweep.progress.status_publisher import Bulletin
+from sweep.progress.status_publisher import StatusPublisher
 from trainables.data.dataset import DataSet
 
 QUIET = {
@@ -155,14 +155,14 @@ def train_packs(
     """
     import ray
 
-    last_words = f"interrupted; go on with: {resume_command(folder.name, folder.runs_dir)}"
-    bulletin = Bulletin(control, progress, spec.resources, ray.nodes)
+    last_words = f"interrupted; to continue: {resume_command(folder.name, folder.runs_dir)}"
+    publisher = StatusPublisher(control, progress, spec.resources, ray.nodes)
     with stopping(lambda: control.asked, progress.say, last_words) as stop:
         try:
-            trials = Trials(spec, data, folder, ledger, progress, stop, bulletin, fail_fast, snapshots)
+            trials = Trials(spec, data, folder, ledger, progress, stop, publisher, fail_fast, snapshots)
             trials.train(Round(tuple(packs), min(1, trials.retries), spec.resources.gpus))
             while (another := trials.next_round()) is not None:
                 trials.train(another)
             stop.check(training=0)
         finally:
-            bulletin.close()
+            publisher.close()

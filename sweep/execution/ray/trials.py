@@ -18,9 +18,9 @@ from sweep.folder.snapshot import Snapshots, checkpoint_place, weights_place
 from sweep.planning.plan import Pack
 from sweep.process.signals import Stopped, Stopping
 from sweep.progress.live_view import Progress
-from sweep.progress.status_publisher import Bulletin
+from sweep.progress.status_publisher import StatusPublisher
 from trainables.data.dataset import DataSet
-from trainables.runtime.stop_signal import Ask, StopSignal
+from trainables.runtime.stop_signal import StopRequest, StopSignal
 from trainables.training.loop import Assignment
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Trials:
 
     def __init__(
         self, spec: Spec, data: DataSet, folder: SweepFolder, ledger: Ledger, progress: Progress, stop: Stopping,
-        bulletin: Bulletin, fail_fast: bool, snapshots: Snapshots | None = None,
+        publisher: StatusPublisher, fail_fast: bool, snapshots: Snapshots | None = None,
     ) -> None:  # fmt: skip
         self.retries = 0 if fail_fast else spec.resources.retries
         self._spec = spec
@@ -58,7 +58,7 @@ class Trials:
         self._progress = progress
         self._stop = stop
         self._stop_signal = _stop_signal(stop)
-        self._bulletin = bulletin
+        self._publisher = publisher
         self._fail_fast = fail_fast
         self._snapshots = snapshots
         self._rounds: list[Round] = []
@@ -79,7 +79,7 @@ class Trials:
         resources = self._spec.resources
         recorder = Recorder(
             self._ledger, self._folder, {pack.pack_id: pack for pack in now.packs}, self._progress, self._stop,
-            self._bulletin, lambda failure: self._settle(failure, now), self._snapshots,
+            self._publisher, lambda failure: self._settle(failure, now), self._snapshots,
         )  # fmt: skip
         trainable = tune.with_resources(
             tune.with_parameters(PackTrainable, data=self._data),
@@ -198,11 +198,11 @@ def _stop_signal(stop: Stopping) -> str:
         .remote()
     )
 
-    def pass_on(what: Ask) -> None:
+    def forward(request: StopRequest) -> None:
         with suppress(ray.exceptions.RayError):  # it has gone: so have the trials
-            actor.ask.remote(what)
+            actor.send.remote(request)
 
-    stop.pass_on = pass_on
+    stop.forward = forward
     return name
 
 

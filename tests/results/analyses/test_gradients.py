@@ -21,6 +21,7 @@ from results.analyses.gradients import (
     writing_gradients,
 )
 from results.metrics.gradients import Floats, adam_stages, sma
+from results.reports.study.tables import with_claims
 from search_spaces.errors import LedgerError, SpecError
 
 Make = Callable[..., GradientCapture]
@@ -98,7 +99,8 @@ def test_shares_and_cuts_are_of_the_raw_gradients(make: Make) -> None:
 
 def test_the_studys_claims_stand_only_beside_its_own_capture(make: Make) -> None:
     def claims(capture: GradientCapture, beta: float = 0.9) -> list[Any]:
-        return [row.values.get("claimed_variance") for row in gradient_tables(capture, beta)["gradient_stages"].rows]
+        stages = with_claims(gradient_tables(capture, beta)["gradient_stages"], capture, beta)
+        return [row.values.get("claimed_variance") for row in stages.rows]
 
     assert claims(make(noise_of())) == [0.347, 0.119, 0.893]
     others = [make(noise_of(99)), make(noise_of(), layer="conv2.weight"), make(noise_of(), synthetic=True)]

@@ -14,9 +14,9 @@ import pytest
 from scipy import stats
 
 from results.ledger.arrays import SweepData, load_sweep
+from results.reports.registry import REPORT_TABLES, report_tables
 from results.reports.summary import answer, question
 from results.tables.formats import TEXTS
-from results.tables.registry import TABLES, make_tables
 from results.tables.table import Row, Table
 from search_spaces import Configuration
 from search_spaces.errors import LedgerError
@@ -86,7 +86,7 @@ def sd_interval(values: list[float]) -> tuple[float, float, float, int]:
 
 def test_convergence_of_the_hand_worked_sweep(tmp_path):
     """Target 20: 3e + s reaches it at 7, 7, 6; the second at 10, 9, 10; the third never."""
-    rows = rows_of(make_tables(hand_worked(tmp_path))["convergence"])
+    rows = rows_of(report_tables(hand_worked(tmp_path))["convergence"])
     momentum, adam, plain = (rows[name].values for name in ("SGD lr=0.01 momentum=0.9", "Adam lr=0.001", "SGD lr=0.01"))
     assert numbers(momentum["final_val_acc"]) == pytest.approx(t_interval([30, 31, 32]))
     assert numbers(momentum["test_acc"]) == pytest.approx(t_interval([28, 30, 29]))
@@ -113,7 +113,7 @@ def test_the_interquartile_mean_has_a_column_from_four_runs_on(tmp_path):
         ADAM: [climb(value) for value in (60.0, 20.0, 24.0, 22.0)],
         PLAIN: [climb(value) for value in (5.0, 6.0, 7.0)],
     }
-    table = make_tables(sweep_of(tmp_path / "five", curves))["convergence"]
+    table = report_tables(sweep_of(tmp_path / "five", curves))["convergence"]
     found = {name: row.values["final_val_iqm"] for name, row in rows_of(table).items()}
     assert found == pytest.approx(
         {"SGD lr=0.01 momentum=0.9": 12, "Adam lr=0.001": 23, "SGD lr=0.01": math.nan}, nan_ok=True
@@ -122,13 +122,13 @@ def test_the_interquartile_mean_has_a_column_from_four_runs_on(tmp_path):
     assert "| `final_val_iqm` |" in text
     keys = [column.key for column in table.columns]
     assert keys[2:5] == ["final_val_acc", "final_val_iqm", "test_acc"]
-    three = make_tables(hand_worked(tmp_path / "three"))["convergence"]
+    three = report_tables(hand_worked(tmp_path / "three"))["convergence"]
     assert [column.key for column in three.columns] == [key for key in keys if key != "final_val_iqm"]
 
 
 def test_stability_of_the_hand_worked_sweep(tmp_path):
     """Straight lines have no tail SD; one curve dips by 1, one run is lost at 3 %."""
-    rows = rows_of(make_tables(hand_worked(tmp_path))["stability"])
+    rows = rows_of(report_tables(hand_worked(tmp_path))["stability"])
     momentum, adam, plain = (rows[name].values for name in ("SGD lr=0.01 momentum=0.9", "Adam lr=0.001", "SGD lr=0.01"))
     assert numbers(momentum["seed_sd"]) == pytest.approx(sd_interval([30, 31, 32]))
     assert numbers(plain["seed_sd"]) == pytest.approx(sd_interval([10, 12, 1]))
@@ -144,7 +144,7 @@ def test_stability_of_the_hand_worked_sweep(tmp_path):
 
 
 def test_the_consolidated_table_repeats_the_other_two(tmp_path):
-    tables = make_tables(hand_worked(tmp_path))
+    tables = report_tables(hand_worked(tmp_path))
     consolidated = tables["consolidated"].frame()
     for name in ("convergence", "stability"):
         other = tables[name].frame()
@@ -155,7 +155,7 @@ def test_the_consolidated_table_repeats_the_other_two(tmp_path):
 
 def test_the_comparison_is_scipys_paired_t(tmp_path):
     """Shown on test, against the best by validation; 2^(1-3) = 0.25, twice that by Holm."""
-    table = make_tables(hand_worked(tmp_path))["comparison"]
+    table = report_tables(hand_worked(tmp_path))["comparison"]
     rows = rows_of(table)
     assert set(rows) == {"Adam lr=0.001", "SGD lr=0.01"}
     assert table.caption.startswith("SGD lr=0.01 momentum=0.9 against every other one of hand: final test accuracy")
@@ -172,7 +172,7 @@ def test_the_comparison_is_scipys_paired_t(tmp_path):
 def test_a_pair_of_no_seed_has_no_p(tmp_path):
     """Nothing was compared: n/a, not 1."""
     sweep = sweep_of(tmp_path, {MOMENTUM: [climb(30), []], ADAM: [[], climb(20)]})
-    table = make_tables(sweep)["comparison"]
+    table = report_tables(sweep)["comparison"]
     shown = dict(zip((column.key for column in table.columns), table.text()[0], strict=True))
     assert shown["n"] == "0"
     assert {shown[key] for key in ("difference", "method", "wins", "p_value", "p_holm", "smallest_p")} == {"n/a"}
@@ -183,12 +183,12 @@ def test_all_diverged_runs_were_not_tested(tmp_path):
     """Chance is what they count as, not what the test set said."""
     lost = {(configuration, seed): 1 for configuration in (MOMENTUM, ADAM) for seed in (0, 1)}
     sweep = sweep_of(tmp_path, {MOMENTUM: [[5.0], [5.0]], ADAM: [[5.0], [5.0]]}, diverged=lost)
-    assert "final validation accuracy" in make_tables(sweep)["comparison"].caption
+    assert "final validation accuracy" in report_tables(sweep)["comparison"].caption
 
 
 def test_the_profile_of_the_hand_worked_sweep(tmp_path):
     """Targets are 50 ... 100 % of 31; the second is 1.6 and 1.5 times as slow, then reaches none."""
-    rows = rows_of(make_tables(hand_worked(tmp_path))["profile"])
+    rows = rows_of(report_tables(hand_worked(tmp_path))["profile"])
     shares = (50, 60, 70, 80, 90, 100)
     inf = math.inf
     expected = {
@@ -203,7 +203,7 @@ def test_the_profile_of_the_hand_worked_sweep(tmp_path):
 
 def test_adam_along_the_way_has_the_nearest_epochs(tmp_path):
     """Epochs 1 and 10 as they were; the last stands for 25 and 50, and the note says so."""
-    table = make_tables(hand_worked(tmp_path))["adam"]
+    table = report_tables(hand_worked(tmp_path))["adam"]
     assert [row.values["epoch"] for row in table.rows] == [1, 10]
     assert numbers(table.rows[0].values["val_acc"]) == pytest.approx(t_interval([2, 4, 3]))
     assert numbers(table.rows[1].values["val_acc"]) == pytest.approx(t_interval([20, 22, 21]))
@@ -214,7 +214,7 @@ def test_adam_along_the_way_has_the_nearest_epochs(tmp_path):
 
 def test_claimed_and_measured_stand_side_by_side(tmp_path):
     """Each claim beside the configuration that it is about, and no other."""
-    rows = rows_of(make_tables(hand_worked(tmp_path))["claimed"])
+    rows = rows_of(report_tables(hand_worked(tmp_path))["claimed"])
     assert {
         name: (row.values["claimed_accuracy"], row.values["final_val_acc"].value) for name, row in rows.items()
     } == {
@@ -238,16 +238,16 @@ def test_claimed_and_measured_stand_side_by_side(tmp_path):
     ids=["rate", "betas", "scheduler", "warm-up", "weight decay"],
 )
 def test_a_claim_is_about_its_own_configuration(tmp_path, other):
-    assert "claimed" not in make_tables(sweep_of(tmp_path, {other: [climb(20)]}))
+    assert "claimed" not in report_tables(sweep_of(tmp_path, {other: [climb(20)]}))
 
 
 def test_made_data_measures_no_claim(tmp_path):
     sweep = replace(hand_worked(tmp_path), synthetic=True)
-    assert "claimed" not in make_tables(sweep)
+    assert "claimed" not in report_tables(sweep)
 
 
 def test_momentum_is_told_row_by_row(tmp_path):
-    rows = rows_of(make_tables(hand_worked(tmp_path))["momentum"], "momentum")
+    rows = rows_of(report_tables(hand_worked(tmp_path))["momentum"], "momentum")
     assert set(rows) == {"0.9", "0.0"}
     values = rows["0.9"].values
     assert (values["dampening"], values["nesterov"], values["lr"], values["scheduler"]) == (0, "no", 0.01, "none")
@@ -263,7 +263,7 @@ def test_a_scheduler_is_judged_at_its_own_best_rate(tmp_path):
             ("none", 0.01, 20), ("none", 0.03, 15), ("StepLR", 0.01, 21), ("StepLR", 0.03, 25)
         )
     }  # fmt: skip
-    table = make_tables(sweep_of(tmp_path, curves))["schedulers"]
+    table = report_tables(sweep_of(tmp_path, curves))["schedulers"]
     found = [[row.values[key] for key in ("scheduler", "lr", "best_rate")] for row in table.rows]
     assert found == [
         ["none", 0.01, "best rate"],
@@ -277,7 +277,7 @@ def test_a_scheduler_is_judged_at_its_own_best_rate(tmp_path):
 def test_a_rate_grid_gives_sensitivity_and_expected_best(tmp_path):
     """Two of four rates within 2 pp; the expected best is the mean over all draws with replacement."""
     sweep = rate_grid(tmp_path, {0.1: (25, 25), 0.01: (19, 21), 1.0: (5, 5), 0.3: (23.5, 24.5)})
-    tables = make_tables(sweep)
+    tables = report_tables(sweep)
     assert [row.values["lr_sensitivity"] for row in tables["stability"].rows] == [50] * 4
     assert [row.values["lr"] for row in tables["learning_rates"].rows] == [0.01, 0.1, 0.3, 1.0]
     assert [row.values["final_val_acc"].value for row in tables["learning_rates"].rows] == [20, 25, 24, 5]
@@ -291,7 +291,7 @@ def test_a_rate_grid_gives_sensitivity_and_expected_best(tmp_path):
 def findings(sweep: SweepData) -> dict[str, tuple[str, str]]:
     return {
         str(row.values["check"]): (str(row.values["finding"]), str(row.values["detail"]))
-        for row in make_tables(sweep)["fairness"].rows
+        for row in report_tables(sweep)["fairness"].rows
     }
 
 
@@ -334,7 +334,7 @@ def test_seconds_of_unlike_conditions_are_left_out(tmp_path):
     """And the note says why."""
     sweep = hand_worked(tmp_path)
     for mixed in (replace(sweep, devices=("cpu", "cuda:H200")), replace(sweep, pack_sizes=(1, 4))):
-        table = make_tables(mixed)["convergence"]
+        table = report_tables(mixed)["convergence"]
         assert [row.values["seconds_to_target"] for row in table.rows] == [None] * 3
         assert (
             "Seconds are left out: the runs trained on different devices or in packs of different sizes." in table.notes
@@ -343,13 +343,13 @@ def test_seconds_of_unlike_conditions_are_left_out(tmp_path):
 
 def test_seconds_that_were_not_measured_are_not_zero(tmp_path):
     sweep = sweep_of(tmp_path, {MOMENTUM: [climb(30)]}, measured={"epoch_seconds": math.nan})
-    table = make_tables(sweep)["convergence"]
+    table = report_tables(sweep)["convergence"]
     assert table.text()[0][[column.key for column in table.columns].index("seconds_to_target")] == "n/a"
 
 
 def test_a_target_that_was_asked_for_is_told(tmp_path):
     """So is the default: 95 % of 31."""
-    asked, default = (make_tables(hand_worked(tmp_path / str(t), t))["convergence"].notes[0] for t in (20.0, None))
+    asked, default = (report_tables(hand_worked(tmp_path / str(t), t))["convergence"].notes[0] for t in (20.0, None))
     assert asked == "Target: 20.00 % validation accuracy (as asked for); a median of misses prints as > 10."
     assert default.startswith("Target: 29.45 % validation accuracy (95 % of the best configuration's median final")
 
@@ -366,7 +366,7 @@ def test_every_row_names_the_runs_that_count(tmp_path):
     counted = {group.label: list(group.counted_ids) for group in broken.configurations}
     every_counted = {run_id for ids in counted.values() for run_id in ids}
     assert len(every_counted) == 3 * len(curves) - 3
-    tables = make_tables(broken)
+    tables = report_tables(broken)
     for table in tables.values():
         for row in table.rows:
             assert set(row.run_ids) <= every_counted
@@ -383,8 +383,8 @@ def test_every_row_names_the_runs_that_count(tmp_path):
 def test_every_table_has_its_data_and_its_caveats(tmp_path):
     """Wherever a table is read, it says that its data were made."""
     sweep = replace(every_kind(tmp_path), synthetic=True)
-    tables = make_tables(sweep)
-    assert tables.keys() == TABLES.keys() - {"claimed"}
+    tables = report_tables(sweep)
+    assert tables.keys() == REPORT_TABLES.keys() - {"claimed"}
     for name, table in tables.items():
         assert table.name == name
         assert table.data == "cifar100 (made from a seed)"
@@ -406,10 +406,10 @@ def test_selection_never_looks_at_test(tmp_path):
     assert sweep.best is not None
     assert (shuffled.best.label, shuffled.target) == (sweep.best.label, sweep.target)
     assert answer(shuffled)[0] == answer(sweep)[0]
-    before, after = make_tables(sweep), make_tables(shuffled)
-    assert before.keys() == after.keys() == TABLES.keys()
+    before, after = report_tables(sweep), report_tables(shuffled)
+    assert before.keys() == after.keys() == REPORT_TABLES.keys()
     changed = set()
-    for name in TABLES:
+    for name in REPORT_TABLES:
         old, new = before[name].frame(), after[name].frame()
         changed |= {(name, column) for column in old if not old[column].equals(new[column])}
         assert before[name].notes == after[name].notes
@@ -445,7 +445,7 @@ def test_a_poor_sweep_is_told_in_every_table(tmp_path, case):
     """No traceback, no warning, no NaN that a reader sees; each format takes it, and question and answer are said."""
     curves, facts, caveat = BAD[case]
     sweep = sweep_of(tmp_path, curves, **facts)
-    tables = make_tables(sweep)
+    tables = report_tables(sweep)
     assert {"convergence", "stability", "consolidated", "fairness"} <= tables.keys()
     for table in tables.values():
         assert any(note.startswith(caveat) for note in table.notes)
@@ -458,7 +458,7 @@ def test_a_poor_sweep_is_told_in_every_table(tmp_path, case):
 
 
 def shown(sweep: SweepData, name: str) -> list[dict[str, str]]:
-    table = make_tables(sweep)[name]
+    table = report_tables(sweep)[name]
     return [dict(zip((column.key for column in table.columns), cells, strict=True)) for cells in table.text()]
 
 
@@ -474,7 +474,7 @@ def test_no_result_is_no_number(tmp_path, case):
             assert row.pop("configuration")
             assert re.fullmatch(r"0 of 2 \(2 (pending|failed)\)", row.pop("runs"))
             assert set(row.values()) == {"n/a"}
-    assert not {"comparison", "profile", "claimed", "adam", "learning_rates"} & make_tables(sweep).keys()
+    assert not {"comparison", "profile", "claimed", "adam", "learning_rates"} & report_tables(sweep).keys()
 
 
 def test_one_seed_has_no_spread(tmp_path):
@@ -508,24 +508,24 @@ def test_what_diverged_ends_at_chance_and_is_not_stable(tmp_path):
 
 def test_one_configuration_is_compared_with_nothing(tmp_path):
     curves, facts, _ = BAD["one configuration"]
-    assert not {"comparison", "profile", "schedulers"} & make_tables(sweep_of(tmp_path, curves, **facts)).keys()
+    assert not {"comparison", "profile", "schedulers"} & report_tables(sweep_of(tmp_path, curves, **facts)).keys()
 
 
 @pytest.mark.parametrize(("final", "told"), [(0.0, False), (100.0, False), (35.0, True), (0.02, True), (99.98, True)])
 def test_the_binomial_note_stands_where_it_says_something(tmp_path, final, told):
     """At 0 % and 100 % the standard error is 0, and a gap of 0 pp says nothing is nonsense."""
-    notes = make_tables(sweep_of(tmp_path, {MOMENTUM: [climb(final)] * 2}))["stability"].notes
+    notes = report_tables(sweep_of(tmp_path, {MOMENTUM: [climb(final)] * 2}))["stability"].notes
     assert any("binomial" in note for note in notes) == told
 
 
 def test_an_accuracy_above_100_by_rounding_breaks_nothing(tmp_path):
     sweep = sweep_of(tmp_path, {MOMENTUM: [climb(100.00000000000001)] * 3})
-    assert "binomial" not in "".join(make_tables(sweep)["stability"].notes)
+    assert "binomial" not in "".join(report_tables(sweep)["stability"].notes)
 
 
 def test_the_binomial_note_is_the_binomials(tmp_path):
     """35 %: 0.67 pp on 5,000 images, 0.48 pp on 10,000, and 1.96·√2·0.67 = 1.9 pp between two runs."""
-    note = make_tables(sweep_of(tmp_path, {MOMENTUM: [climb(35)]}))["stability"].notes[0]
+    note = report_tables(sweep_of(tmp_path, {MOMENTUM: [climb(35)]}))["stability"].notes[0]
     val, test = (100 * float(stats.binom(images, 0.35).std()) / images for images in (5_000, 10_000))
     assert f"is {val:.2f} pp on 5,000 validation images and {test:.2f} pp on 10,000 test images" in note
     assert "a validation gap under 1.9 pp says nothing" in note
@@ -534,7 +534,7 @@ def test_the_binomial_note_is_the_binomials(tmp_path):
 def test_the_binomial_note_knows_the_split(tmp_path):
     sweep = sweep_of(tmp_path, {MOMENTUM: [climb(35)]})
     larger = replace(sweep, protocol={**sweep.protocol, "val_fraction": 0.2})
-    assert "on 10,000 validation images" in make_tables(larger)["stability"].notes[0]
+    assert "on 10,000 validation images" in report_tables(larger)["stability"].notes[0]
 
 
 def test_a_newer_ledger_is_refused_in_one_line(tmp_path):
@@ -564,9 +564,9 @@ def test_every_table_and_every_column_is_documented(tmp_path):
     sections = {
         name.strip("`"): section for name, section in re.findall(r"^## (`\w+`)\n(.*?)(?=^## |\Z)", text, re.M | re.S)
     }
-    tables = make_tables(every_kind(tmp_path))
-    assert tables.keys() == TABLES.keys()
-    assert TABLES.keys() <= sections.keys()
+    tables = report_tables(every_kind(tmp_path))
+    assert tables.keys() == REPORT_TABLES.keys()
+    assert REPORT_TABLES.keys() <= sections.keys()
     families = (("target_", "`target_50` … `target_100`"), ("rho_", "`rho_τ`"), ("best_of_", "`best_of_m`"))
     for name, table in tables.items():
         for column in table.columns:

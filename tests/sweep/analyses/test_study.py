@@ -133,7 +133,7 @@ def test_the_study_looks_into_runs_of_one_seed_that_are_done(tmp_path: Path) -> 
     from search_spaces import Protocol, Run
     from sweep.analyses.study import studied_runs
     from sweep.analyses.targets import Subjects
-    from sweep.config.spec import read_spec
+    from sweep.config.toml import read_spec
     from sweep.planning.plan import resolve_configurations
 
     spec = read_spec("optimizers", {"epochs": 1, "seeds": 3, "data": DATA})
@@ -169,7 +169,7 @@ def test_weights_that_were_not_kept_are_trained_again_to_the_same_bits(study: Ou
 
 
 def test_keeping_weights_is_no_part_of_a_run(study: Outcome) -> None:
-    from sweep.config.spec import read_spec
+    from sweep.config.toml import read_spec
     from sweep.planning.plan import make_runs, resolve_configurations
 
     ids = []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from results.ledger.ledger import Ledger
-from sweep.config.spec import parse_spec
+from sweep.config.toml import parse_spec
 from sweep.execution.ray import trials
 from sweep.execution.ray.ledger_callback import Failure
 from sweep.execution.ray.trials import MOST_LOST_NODES, Round, Trials

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from results.reports.study_article import FIGURES, TITLE, article_html
+from results.reports.study.article import FIGURES, TITLE, article_html
 from tests.results.articles import an_article
 from tests.results.report_pages import HOSTILE
 from tests.results.reports.test_report_page import browser, colours, resize  # noqa: F401  a fixture is found by its name

@@ -9,7 +9,7 @@ import pytest
 
 from results.figures.style import PALETTE
 from results.ledger.arrays import SweepData
-from results.reports.study_figures import STUDY_FIGURES, only, study_figures, study_looks, tables_behind
+from results.reports.study.figures import STUDY_FIGURES, only, study_figures, study_looks, tables_behind
 from results.tables.table import Table
 from search_spaces import Configuration
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, climb, sweep_of

@@ -7,60 +7,9 @@ from collections.abc import Mapping
 
 from results.ledger.arrays import SweepData
 from results.metrics.intervals import Estimate
-from results.tables.study import CLAIMS, claimed_configurations
+from results.reports.study.claims import CLAIMED_EPOCH, CLAIMED_PEAK_CUT, CLAIMED_VARIANCE_CUT
 from results.tables.summary import TEST
-from results.tables.table import Column, Row, Table, Value, estimate_text
-
-CLAIMED_EPOCH = 50
-
-CLAIMED_ADAM: dict[int, dict[str, float]] = {
-    1: {"train_loss": 4.605, "train_acc": 1.02, "test_loss": 4.598, "test_acc": 1.20},
-    10: {"train_loss": 3.421, "train_acc": 18.56, "test_loss": 3.447, "test_acc": 17.32},
-    25: {"train_loss": 2.184, "train_acc": 42.18, "test_loss": 2.312, "test_acc": 39.44},
-    50: {"train_loss": 1.326, "train_acc": 58.73, "test_loss": 1.583, "test_acc": 52.18},
-}
-"""Epoch → what the study claims of Adam after it; accuracies in percent."""
-
-CLAIMED_VARIANCE_CUT, CLAIMED_PEAK_CUT = 66, 64
-"""Percent that an EWMA with β = 0.9 is claimed to take off the variance and the peak of conv1.weight's gradients."""
-
-
-def studied_labels(sweep: SweepData) -> frozenset[str]:
-    """Return the labels of the configurations that the study makes claims about."""
-    return frozenset(group.label for group in sweep.configurations if any(claim.matches(group) for claim in CLAIMS))
-
-
-def claimed_adam_table(sweep: SweepData, adam: Table | None) -> Table | None:
-    """Set the claims on Adam by epoch beside the rows of the table ``adam``.
-
-    None without a result of the study's Adam, and for made data, of which the study claims nothing.
-    """
-    studied = claimed_configurations(sweep).get("Adam")
-    if adam is None or studied is None or sweep.synthetic:
-        return None
-    measured = {row.values["epoch"]: row for row in adam.rows if row.values["configuration"] == studied.label}
-    rows = []
-    for epoch, claimed in CLAIMED_ADAM.items():
-        values: dict[str, Value] = {"epoch": epoch, **{f"claimed_{key}": value for key, value in claimed.items()}}
-        row = measured.get(epoch, Row({}))
-        rows.append(Row(values | {key: row.values.get(key) for key in claimed}, row.run_ids))
-    columns = [Column("epoch", "Epoch")]
-    for column in adam.columns:
-        if column.key in CLAIMED_ADAM[1]:
-            heading = f"Claimed {column.heading[:1].lower()}{column.heading[1:]}"
-            places = 2 if column.unit == "%" else 3
-            columns += [Column(f"claimed_{column.key}", heading, column.unit, places), column]
-    return Table(
-        "claimed_adam",
-        f"Claimed of Adam by epoch, and measured by {sweep.name}",
-        columns,
-        rows,
-        [
-            "n/a: an epoch that the sweep did not reach, or after which it did not look at the test set.",
-            *sweep.caveats(),
-        ],
-        sweep.data_label,
-    )
+from results.tables.table import Table, estimate_text
 
 
 def claims_accuracy(claimed: Table | None, sweep: SweepData) -> str:

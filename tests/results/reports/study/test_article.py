@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from results.analyses.gradients import GradientCapture, ewma_meaning, gradient_tables
-from results.reports.study_article import FIGURES, TABLES, TITLE, article_html, article_markdown
-from results.reports.study_claims import CLAIMED_ADAM, claimed_adam_table, claims_accuracy, claims_distance
-from results.tables.registry import make_tables
-from results.tables.study import claimed_configurations
+from results.reports.registry import report_tables
+from results.reports.study.article import FIGURES, TABLES, TITLE, article_html, article_markdown
+from results.reports.study.claims import CLAIMED_ADAM, claimed_configurations
+from results.reports.study.sentences import claims_accuracy, claims_distance
+from results.reports.study.tables import claimed_adam_table
 from search_spaces import Configuration
 from tests.results.articles import FINALS, FOUR, STEP, all_figures, an_article, analysis_tables, study_sweep
 from tests.results.report_pages import a_sweep
@@ -122,7 +123,7 @@ def test_a_caption_that_has_the_studys_number_is_not_numbered_twice(tmp_path):
 def test_distances_are_the_claims_minus_the_test_means(tmp_path):
     """Means on test are 10, 30, 29 and 40 against 34.22, 52.18, 54.76 and 58.73."""
     sweep = study_sweep(tmp_path)
-    table = make_tables(sweep)["claimed"]
+    table = report_tables(sweep)["claimed"]
     assert "18.7 to 25.8 pp above what was measured on the test set after 10 epochs" in claims_accuracy(table, sweep)
     each, inside, order, length = claims_distance(table, sweep)
     assert re.findall(r"\((.*?)\)", each) == ["24.2 pp above", "22.2 pp above", "25.8 pp above", "18.7 pp above"]
@@ -134,7 +135,7 @@ def test_distances_are_the_claims_minus_the_test_means(tmp_path):
 def test_a_claim_that_holds_is_said_to(tmp_path):
     """Adam measured at 59.6 on average with a wide interval; the order of one is not spoken of."""
     sweep = study_sweep(tmp_path, {FOUR[3]: [58, 60, 63]}, epochs=10)
-    table = make_tables(sweep)["claimed"]
+    table = report_tables(sweep)["claimed"]
     assert "0.6 pp below what was measured" in claims_accuracy(table, sweep)
     lines = claims_distance(table, sweep)
     assert "Inside the 95 % interval of the measured mean: 1 of 1 claimed accuracies." in lines
@@ -143,7 +144,7 @@ def test_a_claim_that_holds_is_said_to(tmp_path):
 
 def test_without_test_results_the_claims_are_held_against_validation(tmp_path):
     sweep = study_sweep(tmp_path, {FOUR[0]: [10], FOUR[3]: [40]}, tests=None)
-    lines = claims_distance(make_tables(sweep)["claimed"], sweep)
+    lines = claims_distance(report_tables(sweep)["claimed"], sweep)
     assert "on the validation split" in lines[0]
     assert "no interval" in lines[1]
     assert "which is the order of the measured means, too" in lines[2]
@@ -180,7 +181,7 @@ def test_a_study_without_anything_says_what_is_missing():
 def test_any_one_piece_may_be_missing(missing, tmp_path):
     """It is named, and no heading is left without a text."""
     sweep = study_sweep(tmp_path)
-    tables = {**make_tables(sweep), **analysis_tables()}
+    tables = {**report_tables(sweep), **analysis_tables()}
     figures = all_figures()
     tables.pop(missing, None)
     figures.pop(missing, None)
@@ -197,7 +198,7 @@ def test_any_one_piece_may_be_missing(missing, tmp_path):
 
 def test_made_data_stand_beside_no_claim(tmp_path):
     sweep = study_sweep(tmp_path, synthetic=True, data_name="synthetic")
-    markdown = article_markdown(sweep, make_tables(sweep), {}, sentences={}, commands=[], versions={})
+    markdown = article_markdown(sweep, report_tables(sweep), {}, sentences={}, commands=[], versions={})
     assert "These data were made from a seed, so nothing" in markdown
     assert "They are not CIFAR-100." in markdown
     assert "CIFAR-100 has 50,000" not in markdown
@@ -208,7 +209,7 @@ def test_tables_show_the_studys_four_and_say_so(tmp_path):
     markdown = an_article(tmp_path)[0]
     assert "4 of 5 configurations" in markdown
     other = study_sweep(tmp_path / "other", {STEP: FINALS[STEP]})
-    alone = article_markdown(other, make_tables(other), {}, sentences={}, commands=[], versions={})
+    alone = article_markdown(other, report_tables(other), {}, sentences={}, commands=[], versions={})
     assert "**Table 1. Convergence" in alone
     assert "StepLR" in alone.partition("**Table 1.")[2].partition("**Table 2.")[0]
     assert "study's own" not in alone
@@ -255,7 +256,7 @@ def test_only_what_section_8_has_is_said_to_stand_there(whole):
 
 def test_one_result_of_several_seeds_is_not_called_one_seed(tmp_path):
     sweep = study_sweep(tmp_path, {FOUR[0]: [10]})
-    markdown = article_markdown(sweep, make_tables(sweep), {}, sentences={}, commands=[], versions={})
+    markdown = article_markdown(sweep, report_tables(sweep), {}, sentences={}, commands=[], versions={})
     assert "There is one result a configuration" in markdown
     assert "With one result a configuration there is no interval" in markdown
     assert "one seed a" not in markdown.lower()
@@ -268,7 +269,7 @@ def test_adams_claims_stand_beside_the_adam_that_the_study_means(tmp_path):
     sweep = study_sweep(tmp_path, {FOUR[0]: [10], other: [30], ours: [40]})
     found = claimed_configurations(sweep)
     assert {name: group.configuration for name, group in found.items()} == {"SGD": FOUR[0], "Adam": ours}
-    table = claimed_adam_table(sweep, make_tables(sweep)["adam"])
+    table = claimed_adam_table(sweep, report_tables(sweep)["adam"])
     assert {run_id for row in table.rows for run_id in row.run_ids} == set(found["Adam"].run_ids)
     last = study_sweep(tmp_path / "b", {other: [30], replace(other, optimizer_params={"lr": 0.001, "eps": 0.1}): [40]})
     assert claimed_configurations(last)["Adam"].configuration == other

@@ -13,8 +13,8 @@ from results.figures.plot_data import curves_table, learning_rate_table, train_a
 from results.figures.registry import FigureSpec, TableOf, draw_figure
 from results.figures.style import Look, colour_of
 from results.ledger.arrays import SweepData
+from results.reports.study.claims import CLAIMS, claimed_configurations
 from results.tables.registry import TABLES
-from results.tables.study import CLAIMS, claimed_configurations
 from results.tables.table import Column, Table
 from search_spaces import NO_SCHEDULER
 

@@ -17,13 +17,9 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from results.ledger.arrays import SweepData
 from results.reports.report import asked_facts, inline_svg, page_template, plain_text, trained_facts
-from results.reports.study_claims import (
-    claimed_adam_table,
-    claims_accuracy,
-    claims_distance,
-    claims_on_gradients,
-    studied_labels,
-)
+from results.reports.study.claims import claimed_labels
+from results.reports.study.sentences import claims_accuracy, claims_distance, claims_on_gradients
+from results.reports.study.tables import claimed_adam_table
 from results.tables.formats import as_markdown, escape_markdown
 from results.tables.table import Table
 
@@ -180,7 +176,7 @@ class _Shelf:
         claimed_adam = claimed_adam_table(sweep, tables.get("adam"))
         self._tables = {**tables, **({"claimed_adam": claimed_adam} if claimed_adam else {})}
         self._figures, self._sentences = figures, sentences
-        self._studied = studied_labels(sweep)
+        self._studied = claimed_labels(sweep)
         self._shown = 0
 
     def has(self, name: str) -> bool:
