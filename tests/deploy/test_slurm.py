@@ -26,6 +26,8 @@ from tests.sweep.loopback_cluster import FREE_PORTS
 from tests.sweep.process.test_signals import TEXT, wait_for
 from tests.sweep.sweeps import PATIENCE_SECONDS, environment, finish, rows_of
 
+pytestmark = pytest.mark.slow
+
 STAND_INS = {
     "srun": """#!/bin/bash
 echo "$SRUN_CPUS_PER_TASK $*" >> "$STEPS"

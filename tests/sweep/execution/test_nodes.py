@@ -7,7 +7,6 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from sweep.process.signals import Stopped
 from tests.sweep.loopback_cluster import loopback_cluster
 from trainables.runtime.stop_signal import StopRequest
 
-pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own, in this process and at its end
+pytestmark = pytest.mark.ray
 
 PATIENCE_SECONDS = 120  # a bound for what hangs
 TOO_LARGE = """
@@ -39,16 +38,6 @@ cpus_per_trial = 1000
 [[configurations]]
 optimizer = {name = "SGD", lr = 0.05}
 """
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    """One Ray for this file, with two logical CPUs."""
-    import ray
-
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield ray
-    ray.shutdown()
 
 
 def waiting(**overrides: Any) -> Spec:

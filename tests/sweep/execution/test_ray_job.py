@@ -25,7 +25,7 @@ from tests.sweep.loopback_cluster import FREE_PORTS
 from tests.sweep.process.test_signals import TEXT, states
 from tests.sweep.sweeps import PATIENCE_SECONDS, environment, rows_of
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 EPOCHS = "8"  # so many that none of its commands comes too late
 
