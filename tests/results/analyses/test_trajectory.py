@@ -73,7 +73,7 @@ def test_a_file_of_another_kind_or_without_its_columns_is_named(tmp_path: Path) 
     paths, surface = trajectory_files(tmp_path / "a")
     for about, line in (
         ({"kind": "gradients"}, "holds the analysis 'gradients'"),
-        ({"kind": "trajectory"}, "no whole trajectory"),
+        ({"kind": "trajectory"}, "not a complete trajectory"),
     ):
         for file in (paths, surface):
             write_analysis(file, {"x": np.arange(3)}, about)
