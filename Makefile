@@ -4,11 +4,12 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: sweep test test-cluster lint browser shellcheck clean help
+.PHONY: sweep test test-slow test-cluster lint browser shellcheck clean help
 
 help:
 	@echo "make sweep   set up .venv and run the quickstart space on synthetic data"
 	@echo "make test    set up .venv and run ruff, mypy and pytest (the report is tested in Chromium)"
+	@echo "make test-slow     short forms of the soak test and of long benchmarks"
 	@echo "make test-cluster  run the tests that need several loopback nodes"
 	@echo "make clean   remove .venv and tool caches (never runs/)"
 
@@ -43,9 +44,13 @@ shellcheck:
 	       && echo "Installed shellcheck for the tests of the scripts in deploy/."; } \
 	  || echo "shellcheck not found (Debian: apt-get install shellcheck): the shellcheck test of deploy/ is skipped."
 
-# Two files at a time: the tests spend about half of their time waiting for Ray and other processes to start.
+# Two processes: one has the Ray that all tests share, the other runs what needs none (tests/conftest.py).
 test: lint browser shellcheck
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadgroup
+
+# Short forms of the soak test and of benchmarks that start many processes.
+test-slow: $(STAMP)
+	@$(BIN)/pytest -m slow
 
 # Several nodes on loopback, which join and are killed. These tests need the machine for themselves.
 test-cluster: $(STAMP)

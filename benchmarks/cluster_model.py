@@ -30,7 +30,7 @@ from benchmarks.cluster_constants import DATA_BYTES, DriverCosts, Machine, measu
 from benchmarks.fixed_trials import FixedSweep, Job, apart
 from results.figures.label_layout import legend_below, write_notes
 from results.figures.registry import write_figures
-from results.figures.style import DASHES, GREY, MARKERS, PALETTE, RC, SINGLE_COLUMN
+from results.figures.style import GREY, LINESTYLES, MARKERS, PALETTE, RC_PARAMS, SINGLE_COLUMN
 from results.tables.formats import as_markdown
 from results.tables.table import Column, Row, Table
 
@@ -210,7 +210,7 @@ def _saturation(slot: Slot, costs: DriverCosts) -> str:
 
 def draw(table: Table) -> Figure:
     """Draw the hours over the nodes for each kind of slot, beside those without any overhead."""
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(figsize=(SINGLE_COLUMN, 2.8), layout="constrained")
         write_notes(figure, table.notes)
         axes = figure.add_subplot()
@@ -221,14 +221,14 @@ def draw(table: Table) -> Figure:
             nodes = [float(str(row.values["nodes"])) for row in rows]
             hours, ideal = ([float(str(row.values[key])) for row in rows] for key in ("hours", "ideal"))
             lines += axes.plot(nodes, hours, color=PALETTE[i], marker=MARKERS[i], label=f"{kind} slots")
-            axes.plot(nodes, ideal, color=PALETTE[i], linestyle=DASHES[1])
+            axes.plot(nodes, ideal, color=PALETTE[i], linestyle=LINESTYLES[1])
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks(nodes, [f"{n:g}" for n in nodes])
         axes.yaxis.set_major_formatter(FuncFormatter(lambda hours, _: f"{hours:g}"))
         axes.minorticks_off()
         axes.set(xlabel="Nodes", ylabel=f"{RUNS:,} runs of {EPOCHS} epochs (h)")
-        lines.append(Line2D([], [], color=GREY, linestyle=DASHES[1]))
+        lines.append(Line2D([], [], color=GREY, linestyle=LINESTYLES[1]))
         legend_below(axes, lines, [*(str(line.get_label()) for line in lines[:-1]), "without any overhead"])
     return figure
 

@@ -138,7 +138,7 @@ def measure_sweep(sweep: FixedSweep, name: str, address: str, data: str, place: 
     import sweep.execution.training as training
     import trainables.ray_trainable as adapter
     from results.ledger.ledger import Ledger
-    from sweep.config.spec import parse_spec
+    from sweep.config.toml import parse_spec
 
     writes: list[float] = []
     spans: dict[str, float] = {}

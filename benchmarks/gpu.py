@@ -1,18 +1,18 @@
-"""What a GPU does with the study, section by section: ``python -m benchmarks.gpu --data FOLDER``.
+"""The study on one GPU, section by section: ``python -m benchmarks.gpu --data FOLDER``, or ``benchmarks/gpu.sh``.
 
-Every section runs in a process of its own and appends its rows to a file as they come, so a run that is cut short
-keeps what it has measured. The sections:
+Every section runs in a separate process and appends each row to a file when it is measured, so an interrupted call
+keeps its rows. The sections:
 
-- ``exact``: a step as CUDA graphs and as eager kernels gives the same bits; so does a training that is interrupted and
-  resumed; a member that diverges leaves the bits of the others alone.
+- ``exact``: the same bits from CUDA graphs and from eager kernels, and from an interrupted and resumed training; a
+  diverging member does not change the bits of the others.
 - ``candidates``: conv2 of K models by every candidate in :mod:`benchmarks.gpu_convolutions`, forward and backward.
 - ``packs``: a step of packs of 1, 8, 24, 48 and 120 runs, as CUDA graphs and eager.
-- ``profile``: the kernels that a step of 24 runs spends its time on.
-- ``reuse``: memory after each of 20 packs that one process trains one after the other.
-- ``shares``: run-steps a second of 1, 2 and 4 processes that share the GPU, each within its share of the memory.
-- ``sweep``: the whole study through Ray, packed, and a part of it unpacked, four runs at a time.
+- ``profile``: the kernels with the largest share of the time of a step, for packs of 24 and 120 runs.
+- ``reuse``: memory of one process after each of 20 packs, one after the other.
+- ``shares``: run-steps per second of 1, 2 and 4 processes that share the GPU, each within its share of the memory.
+- ``sweep``: the complete study through Ray, packed, and a part of it unpacked, four runs at a time.
 
-Without a GPU it prints one line and measures nothing. ``--cpu`` rehearses every section on a CPU, in a small size.
+Without a GPU it prints one line and measures nothing. ``--cpu`` runs every section on a CPU, in a small size.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import json
 import math
 import multiprocessing
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def study_runs(source: str, data: DataSet, epochs: int, seeds: int) -> list[Run]
 
 
 def study_spec(name: str, source: str, epochs: int, seeds: int, **resources: Any) -> Any:
-    from sweep.config.spec import read_spec
+    from sweep.config.toml import read_spec
 
     placed = {f"resources.{key}": value for key, value in resources.items()}
     return read_spec(SPACE, {"name": name, "data": source, "epochs": epochs, "seeds": seeds, **placed})
@@ -80,16 +81,16 @@ def study_spec(name: str, source: str, epochs: int, seeds: int, **resources: Any
 def measure_steps(
     runs: Sequence[Run], data: DataSet, device: torch.device, graphs: Graphs | None, rounds: int, steps: int
 ) -> dict[str, Any]:
-    """Take steps captured and as they stand, in turn; return the milliseconds of each, and whether bits agree."""
+    """Take steps as CUDA graphs and eager, alternating; return the milliseconds of each and whether the bits agree."""
     batches = Batches(data, [run.seed for run in runs], runs[0].protocol, device)
     packs = {
         "captured": Pack(runs, batches.steps, device, graphs),
         "eager": Pack(runs, batches.steps, device, NoGraphs()),
     }
-    milliseconds: dict[str, list[float]] = {way: [] for way in packs}
+    milliseconds: dict[str, list[float]] = {kind: [] for kind in packs}
     full = max(1, batches.examples // runs[0].protocol.batch_size)
-    for number in range(rounds + 1):  # the first one warms up and captures
-        for way, pack in packs.items():
+    for number in range(rounds + 1):  # the first round warms up and captures
+        for kind, pack in packs.items():
             began = time.perf_counter()
             taken = steps if number else 2 * WARM_UPS
             for step in range(taken):
@@ -97,35 +98,35 @@ def measure_steps(
                 pack.train_step(batches.batch(number + 1, pack.step_in_epoch))
             pack.loss_sum.tolist()  # waits for the device
             if number:
-                milliseconds[way].append(1000 * (time.perf_counter() - began) / taken)
+                milliseconds[kind].append(1000 * (time.perf_counter() - began) / taken)
     pairs = zip(*(pack.stack.stacked.values() for pack in packs.values()), strict=True)
     same = all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs)
-    return {**{f"{way}_ms": statistics.median(values) for way, values in milliseconds.items()}, "same_bits": same}
+    return {**{f"{kind}_ms": statistics.median(values) for kind, values in milliseconds.items()}, "same_bits": same}
 
 
 def resume_is_exact(runs: Sequence[Run], data: DataSet, device: torch.device, place: Path) -> bool:
-    """Train undisturbed, and cut in the middle of the second epoch; tell whether rows and checkpoints are the same."""
+    """Train without and with an interruption in the second epoch; return whether rows and checkpoints are equal."""
     assignment = Assignment("gpu", runs, RESUME_EPOCHS, frozenset({RESUME_EPOCHS}))
     steps = -(-len(data.train_labels) // runs[0].protocol.batch_size)
     whole, cut = Checkpoints(place / "whole"), Checkpoints(place / "cut")
-    undisturbed = list(train(assignment, data, device, TrainOptions(checkpoints=whole)))
+    uninterrupted = list(train(assignment, data, device, TrainOptions(checkpoints=whole)))
     taken = 0
 
-    def in_the_second_epoch() -> bool:
+    def stop_in_second_epoch() -> bool:
         nonlocal taken
         taken += 1
         return taken == steps + max(1, steps // 2)
 
-    list(train(assignment, data, device, TrainOptions(checkpoints=cut, asked_to_stop=in_the_second_epoch)))
+    list(train(assignment, data, device, TrainOptions(checkpoints=cut, asked_to_stop=stop_in_second_epoch)))
     resumed = list(train(assignment, data, device, TrainOptions(checkpoints=cut)))
-    return measured_rows(undisturbed) == measured_rows(resumed) and _same(_members(whole), _members(cut))
+    return measured_rows(uninterrupted) == measured_rows(resumed) and _same(_members(whole), _members(cut))
 
 
 OF_AN_ATTEMPT = ("_seconds", "attempt_id")
 
 
 def measured_rows(reports: Sequence[Report]) -> list[str]:
-    """Return what the rows measure, times and attempts apart, in the order of runs and epochs; NaN equals NaN."""
+    """Return the rows without their times, ordered by run and epoch, as text: NaN equals NaN."""
     rows = [row for report in reports for row in report.rows]
     ordered = sorted(rows, key=lambda row: (row.run_id, row.epoch))
     return [
@@ -151,7 +152,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def training_seconds(spec: Any, runs_dir: Path) -> tuple[float, dict[str, float] | None]:
-    """Train a sweep; return the seconds from its first trial's start to its last one's end, and what a probe found."""
+    """Train a sweep; return the seconds from the start of the first trial to the end of the last, and the probe."""
     from rich.console import Console
 
     from results.ledger.ledger import Ledger
@@ -159,7 +160,7 @@ def training_seconds(spec: Any, runs_dir: Path) -> tuple[float, dict[str, float]
 
     outcome = drive(spec, runs_dir, Console(file=io.StringIO()))
     if outcome is None or not outcome.all_done:
-        raise SystemExit(f"the sweep {spec.name} did not end as it should: {outcome}")
+        raise SystemExit(f"the sweep {spec.name} did not finish all runs: {outcome}")
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         (answer,) = ledger.read("SELECT MIN(started), MAX(ended) FROM attempts")
         probed = ledger.gpu_share()
@@ -168,7 +169,7 @@ def training_seconds(spec: Any, runs_dir: Path) -> tuple[float, dict[str, float]
 
 
 def extrapolated(seconds: float, run_epochs: int, asked: int) -> float:
-    """Return what ``asked`` run-epochs would take where ``run_epochs`` took ``seconds``."""
+    """Return the seconds of ``asked`` run-epochs where ``run_epochs`` took ``seconds``."""
     return seconds * asked / run_epochs
 
 
@@ -177,7 +178,7 @@ def rows_of_all_but(reports: Sequence[Report], run_id: str) -> list[str]:
 
 
 def divergence_is_contained(runs: Sequence[Run], data: DataSet, device: torch.device) -> bool:
-    """Train a pack twice, once with weights of NaN for its second run; compare the rows of all other runs."""
+    """Train a pack twice, once with NaN as weights of its second run; compare the rows of all other runs."""
     assignment = Assignment("gpu", runs, RESUME_EPOCHS, frozenset({RESUME_EPOCHS}))
     start = [dict(pack_member) for pack_member in _initial(runs, device)]
     healthy = list(train(assignment, data, device, TrainOptions(start=start)))
@@ -194,7 +195,7 @@ def _initial(runs: Sequence[Run], device: torch.device) -> list[dict[str, torch.
 
 
 class Bench:
-    """What the sections measure with: the data, the runs, the device and the sizes."""
+    """The sections, and the data, runs, device and sizes that they use."""
 
     def __init__(self, source: str, epochs: int, seeds: int, cpu: bool) -> None:
         self.source, self.epochs, self.seeds, self.cpu = source, epochs, seeds, cpu
@@ -207,7 +208,7 @@ class Bench:
         return graphs_of(self.device) or NoGraphs()
 
     def data(self) -> DataSet:
-        """Return a small data set of the same shape: a step takes as long."""
+        """Return a small data set with images of the same shape: a step takes the same time."""
         return load_data("synthetic:n_train=400,n_test=100,seed=0" if self.cpu else SMALL, val_fraction=0.5)
 
     def runs(self, data: DataSet, count: int) -> list[Run]:
@@ -272,7 +273,7 @@ class Bench:
             rate = 1000 * count / found["captured_ms"]
             peak = torch.cuda.max_memory_reserved(self.device) / 2**30 if not self.cpu else 0.0
             both = f"{found['captured_ms']:.2f} / {found['eager_ms']:.2f} ms"
-            text = f"{both}, {rate:.0f} run-steps a second, {peak:.2f} GiB"
+            text = f"{both}, {rate:.0f} run-steps per second, {peak:.2f} GiB"
             yield f"a step of {count} runs, CUDA graphs / eager", text, ""
             seconds = 120 * 50 * 352 / rate
             yield "the study (120 runs, 50 epochs) at that rate, training alone", f"{seconds:.0f} s", "60 s"
@@ -329,7 +330,7 @@ class Bench:
                     child.join()
                 rate = sum(rate for rate, _, _ in found)
                 used, allowed = max(peak for _, peak, _ in found), found[0][2]
-                text = f"{rate:.0f} run-steps a second; {used / 2**20:.0f} of {allowed / 2**20:.0f} MiB"
+                text = f"{rate:.0f} run-steps per second; {used / 2**20:.0f} of {allowed / 2**20:.0f} MiB"
                 yield f"{processes} process(es), a pack of {count} each: rate; peak memory and share", text, ""
 
     def sweep(self) -> Iterator[Row]:
@@ -356,7 +357,7 @@ class Bench:
 
 
 def _share(source: str, epochs: int, count: int, gpus: float, cpu: bool, start: Any, answers: Any) -> None:
-    """Train a pack of ``count`` in a process that has ``gpus`` of the GPU; send its rate, peak and limit."""
+    """Train a pack of ``count`` runs with a share ``gpus`` of the GPU; send its rate, peak and limit."""
     bench = Bench(source, epochs, 1, cpu)
     hold_to_share(bench.device, gpus)
     data = bench.data()
@@ -388,7 +389,7 @@ SECTIONS = ("exact", "packs", "profile", "candidates", "reuse", "shares", "sweep
 
 
 def run_section(name: str, bench: Bench, out: Path) -> None:
-    """Measure one section; append every row to ``out`` as it comes."""
+    """Measure one section; append each row to ``out`` when it is measured."""
     for row in getattr(bench, name)():
         with out.open("a") as file:
             file.write(json.dumps([name, *row]) + "\n")
@@ -396,7 +397,7 @@ def run_section(name: str, bench: Bench, out: Path) -> None:
 
 
 def table(out: Path) -> str:
-    """Return what a file of rows holds, as Markdown."""
+    """Return the rows of a file as a Markdown table."""
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     lines = ["| section | what | measured | target |", "| :--- | :--- | ---: | ---: |"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
@@ -407,9 +408,9 @@ def main() -> None:
     parser.add_argument("--data", default="cifar100", help="cifar100, a folder, or synthetic")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--cpu", action="store_true", help="rehearse on a CPU, in a small size")
+    parser.add_argument("--cpu", action="store_true", help="run every section on a CPU, in a small size")
     parser.add_argument("--out", type=Path, default=Path("gpu-results.jsonl"))
-    parser.add_argument("--section-seconds", type=float, default=150.0, help="after which a section is ended")
+    parser.add_argument("--section-seconds", type=float, default=150.0, help="time limit of a section")
     parser.add_argument("--in-this-process", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("sections", nargs="*", default=list(SECTIONS), help=f"of: {', '.join(SECTIONS)}")
     given = parser.parse_args()
@@ -432,6 +433,7 @@ def main() -> None:
         "--out",
         str(given.out),
     ]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # subprocess.run then ends the section
     device = training_device(wants_gpu=not given.cpu)
     given.out.write_text(json.dumps(["device", device_name(device), str(library_versions()), ""]) + "\n")
     for name in given.sections:
@@ -448,7 +450,7 @@ def main() -> None:
         try:
             code: object = subprocess.run(command, timeout=given.section_seconds, check=False).returncode
         except subprocess.TimeoutExpired:
-            code = "ended after its time"
+            code = "stopped at its time limit"
         print(f"{name}: exit {code} after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(table(given.out))
 

@@ -1,7 +1,7 @@
-"""Candidates for conv2 of K models on a GPU: each computes the same, forward and backward, by other kernels.
+"""Candidates for conv2 of K models on a GPU: the same result, forward and backward, from different kernels.
 
 conv2 of one model maps ``[B, 6, 14, 14]`` to ``[B, 16, 10, 10]`` by 5×5 filters. For K models PyTorch offers one
-grouped convolution; as a matrix product, the 150 inputs of every output position are laid out first (``im2col``).
+grouped convolution; as a matrix product, the 150 inputs of every output position are copied first (``im2col``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from trainables.models import lenet
 
 IN, OUT, SIDE, KERNEL = 6, 16, 14, 5
 RESULT = SIDE - KERNEL + 1
@@ -45,20 +47,18 @@ def vmapped(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def patches(x: Tensor) -> Tensor:
-    """Return the inputs of every output position, ``[K, 150, B·100]``."""
-    B, K = x.shape[:2]
-    windows = x.unfold(3, KERNEL, 1).unfold(4, KERNEL, 1)  # [B, K, 6, 10, 10, 5, 5]
-    return windows.permute(1, 2, 5, 6, 0, 3, 4).reshape(K, PATCH, B * RESULT * RESULT)
+    """Return the inputs of each output position, ``[K, 150, B·100]``, of ``x`` ``[B, K, 6, 14, 14]``."""
+    return lenet.patches(x.permute(1, 2, 0, 3, 4))
 
 
 def matrix_product(x: Tensor, weight: Tensor) -> Tensor:
-    """Lay the patches out and use one batched matrix product; autograd makes the backward pass."""
+    """Copy the patches and use one batched matrix product; autograd derives the backward pass."""
     B, K = x.shape[:2]
     return torch.bmm(weight.flatten(2), patches(x)).view(K, OUT, B, RESULT, RESULT).permute(2, 0, 1, 3, 4)
 
 
 class _Im2col(torch.autograd.Function):
-    """The same with ``F.fold`` for the gradient of the input, and patches that are not kept for the backward pass."""
+    """The same with ``F.fold`` for the gradient of the input; patches are computed again in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def measure_sweep(place: Path, runs: int, pack: int = 1) -> dict[str, float]:
     from rich.console import Console
 
     from results.ledger.ledger import Ledger
-    from sweep.config.spec import parse_spec
+    from sweep.config.toml import parse_spec
     from sweep.driver.driver import drive
     from sweep.driver.outputs import make_outputs
 

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks.overhead import SLOTS, apart, tell
 from results.figures.label_layout import legend_below, write_notes
-from results.figures.style import DASHES, GREY, MARKERS, PALETTE, RC, SINGLE_COLUMN
+from results.figures.style import GREY, LINESTYLES, MARKERS, PALETTE, RC_PARAMS, SINGLE_COLUMN
 from results.tables.table import Column, Row, Table
 from search_spaces.atomic_write import atomic_write
 
@@ -88,7 +88,7 @@ def tabulate_sweeps(sweeps: Sequence[Sweep]) -> Table:
 def draw_sweeps(table: Table) -> Figure:
     """Draw the seconds of a run over the number of runs, both on powers of ten: all in all, and in trials alone."""
     packs = sorted({number(row, "pack") for row in table.rows})
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(figsize=(SINGLE_COLUMN, 2.4), layout="constrained")
         write_notes(figure, table.notes)
         axes = figure.add_subplot()
@@ -98,7 +98,7 @@ def draw_sweeps(table: Table) -> Figure:
             runs, whole, trained = ([number(row, key) for row in rows] for key in ("runs", "all", "trained"))
             name = f"packs of {pack:g}" if pack > 1 else "one by one"
             lines += axes.plot(runs, whole, color=PALETTE[i], marker=MARKERS[i], label=name)
-            axes.plot(runs, trained, color=PALETTE[i], marker=MARKERS[i], markersize=2.5, linestyle=DASHES[1])
+            axes.plot(runs, trained, color=PALETTE[i], marker=MARKERS[i], markersize=2.5, linestyle=LINESTYLES[1])
         axes.set_xscale("log")
         axes.set_yscale("log")
         ticks = sorted({number(row, "runs") for row in table.rows})
@@ -107,7 +107,7 @@ def draw_sweeps(table: Table) -> Figure:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
         axes.minorticks_off()
         axes.set(xlabel="Runs in the sweep", ylabel="A run (s)")
-        lines.append(Line2D([], [], color=GREY, linestyle=DASHES[1]))
+        lines.append(Line2D([], [], color=GREY, linestyle=LINESTYLES[1]))
         legend_below(axes, lines, [*(str(line.get_label()) for line in lines[:-1]), "trials alone"])
     return figure
 

@@ -18,7 +18,7 @@ import numpy as np
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Attempt, EpochRow, Ledger
 from results.reports.export import export
-from results.tables.registry import make_tables
+from results.reports.registry import report_tables
 from search_spaces import Configuration, Protocol, Run
 from sweep.driver.outputs import make_report
 from sweep.folder.paths import SweepFolder
@@ -64,7 +64,7 @@ def generate(folder: SweepFolder, runs: int, epochs: int) -> None:
 def measure(folder_path: str, runs: int, epochs: int, out: multiprocessing.Queue) -> None:
     folder = SweepFolder(Path(folder_path), f"runs{runs}")
     began = time.perf_counter()
-    make_tables(load_sweep(folder.ledger))
+    report_tables(load_sweep(folder.ledger))
     tables = time.perf_counter() - began
     began = time.perf_counter()
     export(folder.ledger, folder.tables, ["csv", "md"])

@@ -183,7 +183,7 @@ class Bench:
         return results, len(jobs) * epochs * 3600 / (ended - min(result["began"] for result in results))
 
     def _spec(self, way: str, epochs: int) -> Any:
-        from sweep.config.spec import read_spec
+        from sweep.config.toml import read_spec
 
         return read_spec(
             SPACE,

@@ -17,10 +17,10 @@ drive() {
   trap 'asked=1' TERM INT # Ray sends SIGTERM to every process of a job; the shell waits for the driver to end
   if sweep status "$place"; then
     [ "$asked" -eq 0 ] || exit 130
-    sweep resume "$place" --address auto --wait 900 --runs-dir "$runs" || code=$?
+    sweep resume "$place" --address auto --autoscale-timeout 900 --runs-dir "$runs" || code=$?
   else
     [ "$asked" -eq 0 ] || exit 130 # the signal ended the status command
-    sweep run "/sweeps/$name.toml" --address auto --wait 900 --runs-dir "$runs" || code=$?
+    sweep run "/sweeps/$name.toml" --address auto --autoscale-timeout 900 --runs-dir "$runs" || code=$?
   fi
   if [ "$code" -eq 2 ]; then
     echo "rayjob.sh: another cluster does not fix this error; correct it and apply the job again"

@@ -1,1 +1,1 @@
-"""WHAT came out: the ledger, tidy frames, and what is made of them."""
+"""The results of a sweep: the ledger, data frames, metrics, tables, figures and reports."""

@@ -1,7 +1,7 @@
 """What a user can get wrong, one class per cause.
 
 UserError                     one clear line, exit 2, no traceback
-├── SpecError                 a key or value of a spec that cannot be (file, key, value, mend)
+├── SpecError                 a key or value of a spec that cannot be (file, key, value, hint)
 ├── UnknownNameError          a name that is in no registry (lists the valid ones)
 ├── DataError                 a data source that is missing, torn or of another shape
 ├── LedgerError               a ledger that is missing, foreign, newer, or in another driver's hands
@@ -27,9 +27,9 @@ class UserError(Exception):
 class SpecError(UserError):
     """A key or a value of a spec that cannot be."""
 
-    def __init__(self, where: str, problem: str, mend: str = "") -> None:
-        """``where`` names file and key, ``problem`` the value, ``mend`` what would be right."""
-        super().__init__(f"{where}: {problem}" + (f"; {mend}" if mend else ""))
+    def __init__(self, where: str, problem: str, hint: str = "") -> None:
+        """``where`` names file and key, ``problem`` the value, ``hint`` what would be right."""
+        super().__init__(f"{where}: {problem}" + (f"; {hint}" if hint else ""))
 
 
 class UnknownNameError(UserError):

@@ -1,4 +1,4 @@
-"""``python -m sweep`` and the console script ``sweep``: exit codes, and one line for a user's mistake."""
+"""``python -m sweep`` and the console script ``sweep``: exit codes, and one line for each user error."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from trainables.optim.plugins import in_sweep_folder, leave_sweep_folders
 
 EXIT_BAD_INPUT = 2
 IN_PROCESS = "--in-process"
-DISK_MENDS = {
-    errno.ENOSPC: "free some space, then run it again: what was recorded is kept",
-    errno.EDQUOT: "free some of your quota, then run it again: what was recorded is kept",
+DISK_HINTS = {
+    errno.ENOSPC: "free some space and run the command again; recorded results are kept",
+    errno.EDQUOT: "free some of your quota and run the command again; recorded results are kept",
     errno.EROFS: "give another --runs-dir",
 }
-"""What a disk may refuse at any write → what to tell the user. Any other error of the system keeps its traceback."""
+"""An error of the disk that any write can raise → a hint for the user. Any other OSError keeps its traceback."""
 
 
 def command() -> None:
-    """Run the command line in a process of its own, so that its exit code is right however Ray ends."""
+    """Run the command line in a child process; see :mod:`sweep.process.supervisor`."""
     if IN_PROCESS in sys.argv:  # a debugger needs the terminal, and without Ray nothing else decides the exit code
         main()
     sys.exit(supervise(main))
 
 
 def main() -> None:
-    """Run the command line in this process. Exit 0: all done, 1: some run failed, 2: bad input, 130: interrupted."""
-    leave_sweep_folders()  # before a library looks for another one
+    """Run the command line in this process. Exit codes: 0 done, 1 some run failed, 2 user error, 130 interrupted."""
+    leave_sweep_folders()  # before any library is imported
     import typer
 
     from sweep.cli.app import app
 
-    # Of click, or of the copy that newer versions of typer carry.
+    # From click, or from the copy in newer versions of typer.
     usage_error: type[Exception] = typer.BadParameter.__bases__[0]
 
     if not in_sweep_folder(Path.cwd()):
-        sys.path.append(str(Path.cwd()))  # a `module:Class` of a spec may lie beside it, as with `python -m sweep`
+        sys.path.append(str(Path.cwd()))  # for a `module:Class` in a spec, as with `python -m sweep`
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="sweep", standalone_mode=False)
     except UserError as error:
         print(f"sweep: {error}", file=sys.stderr)
         code = EXIT_BAD_INPUT
     except OSError as error:
-        if error.errno not in DISK_MENDS:
+        if error.errno not in DISK_HINTS:
             raise
         file = f"{error.filename}: " if error.filename else ""
-        print(f"sweep: {file}{error.strerror}; {DISK_MENDS[error.errno]}", file=sys.stderr)
+        print(f"sweep: {file}{error.strerror}; {DISK_HINTS[error.errno]}", file=sys.stderr)
         code = EXIT_BAD_INPUT
     except usage_error as error:
         context = getattr(error, "ctx", None)

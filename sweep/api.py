@@ -20,7 +20,8 @@ from results.tables.table import Table
 from search_spaces.errors import SpecError, UnknownNameError
 from sweep.analyses import captures as captured
 from sweep.analyses.targets import Subjects, of_space, of_sweep
-from sweep.config.spec import Spec, read_spec, spec_of
+from sweep.config.spec import Spec
+from sweep.config.toml import read_spec, spec_of
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder
 
 
@@ -71,15 +72,15 @@ class Sweep:
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
         """Every table by its name, that of its file; docs/tables.md has the columns. ``attrs``: caption and notes."""
-        from results.tables.registry import make_tables
+        from results.reports.registry import analysis_tables, report_tables
 
-        return _frames({**make_tables(self.data), **self.analyses.tables()})
+        return _frames({**report_tables(self.data), **analysis_tables(self.analyses)})
 
     @cached_property
     def figures(self) -> dict[str, Figure]:
         """Every figure by its name, that of its file."""
         from results.figures.registry import make_figures
-        from results.reports.study_figures import study_figures
+        from results.reports.study.figures import study_figures
 
         return {**make_figures(self.data), **study_figures(self.data), **self.analyses.figures()}
 
@@ -243,8 +244,10 @@ def _subjects(
 
 
 def _analysis(folder: SweepFolder, files: Sequence[Path]) -> Analysis:
-    found = load_analyses(folder.analyses).of(files)
-    return Analysis(tuple(files), _frames(found.tables()), found.figures(), tuple(found.sentences()))
+    from results.reports.registry import analysis_tables
+
+    found = load_analyses(folder.analyses).subset(files)
+    return Analysis(tuple(files), _frames(analysis_tables(found)), found.figures(), tuple(found.sentences()))
 
 
 def _frames(tables: Mapping[str, Table]) -> dict[str, pd.DataFrame]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from tests.gpu_driver import GpuDriver
     from tests.trainables.s3_server import S3Server
 
 # No test passes or fails by a clock, and a green suite stays green: new examples are looked for by
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=2000)
 settings.load_profile("steady")
+
+RAY_GROUP = "ray"
+"""The tests that share the session's Ray; the other tests of a file share its fixtures."""
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -31,6 +35,24 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session")
+def ray() -> Iterator[Any]:
+    """One Ray for the session, with two logical CPUs and a logical GPU; sweeps in this process connect to it."""
+    from sweep.execution.ray.session import LOOPBACK, QUIET
+
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in [*QUIET.items(), LOOPBACK]:
+            patch.setenv(key, value)
+        import ray
+
+        ray.init(
+            num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+            runtime_env={"env_vars": {"PYTHONPATH": str(REPOSITORY)}},
+        )  # fmt: skip
+        yield ray
+        ray.shutdown()
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """One thread for PyTorch: small tensors gain nothing by a second one, and other tests run beside this."""
@@ -40,6 +62,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def gpu_driver() -> Iterator[GpuDriver]:
+    """One GPU, as far as PyTorch can tell from the driver; see ``tests/gpu_driver.py``."""
+    from tests.gpu_driver import GpuDriver, install
+
+    with pytest.MonkeyPatch.context() as patch:
+        driver = GpuDriver()
+        install(driver, patch)
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +97,11 @@ def cifar100_dir() -> Path:
     if not beside.is_dir():
         pytest.skip("needs the real CIFAR-100 in Parquet; set CIFAR100_DIR to its folder")
     return beside
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group tests for ``--dist loadgroup``: one process has the session's Ray, and a file stays in one process."""
+    for item in items:
+        shares_ray = "ray" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group(RAY_GROUP if shares_ray else str(item.path)))

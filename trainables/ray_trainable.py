@@ -12,7 +12,7 @@ from ray import tune
 from trainables.data.dataset import DataSet
 from trainables.runtime.malloc import keep_freed_memory
 from trainables.runtime.sigterm import Sigterm
-from trainables.runtime.stop_signal import Ask, Listener
+from trainables.runtime.stop_signal import Listener, StopRequest
 from trainables.training.messages import Report, TrialSpec
 from trainables.training.trial import run_trial
 
@@ -48,7 +48,7 @@ class PackTrainable(tune.Trainable):
         self._reports = run_trial(
             TrialSpec.from_json(config[SPEC]),
             self._data,
-            asked_to_stop=lambda: self._sigterm.came or self._listener.asked is Ask.CANCEL,
+            asked_to_stop=lambda: self._sigterm.came or self._listener.asked is StopRequest.CANCEL,
             gpu_ids=lambda: ",".join(map(str, ray.get_gpu_ids())),
         )
 

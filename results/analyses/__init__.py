@@ -1,1 +1,1 @@
-"""Stored captures of a sweep's analyses, with their tables and figures."""
+"""Stored results of a sweep's analyses, with their tables and figures."""

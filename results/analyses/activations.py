@@ -1,4 +1,4 @@
-"""Activation maps of one run for given images: as a file, as a table of their layers, and as figures."""
+"""Activation maps of one run for given images: file format, table and figures."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from matplotlib.figure import Figure
 
 from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis, write_analysis
 from results.figures.label_layout import write_notes
-from results.figures.style import DOUBLE_COLUMN, GREY, LIGHT_GREY, RC, SMALL, TEXT
+from results.figures.style import DOUBLE_COLUMN, GREY, INK, LIGHT_GREY, RC_PARAMS, SMALL, TEXT
 from results.tables.table import Column, Row, Table
 from search_spaces.errors import LedgerError
 
 KIND = "activations"
 LAYERS = ("conv1", "relu1", "pool1", "conv2", "relu2", "pool2")
-MOST_ROWS = 16
-"""Images that one figure shows."""
+MAX_IMAGES = 16
+"""Maximum number of images in one figure."""
 
 CAPTIONS = {
-    "activations_conv1": "Activation maps of conv1: a row an image, then its six channels.",
-    "activations_conv2": "Activation maps of conv2: a row an image, then its sixteen channels.",
-    "activations_all": "One image through every convolution, ReLU and pooling layer, with all channels.",
+    "activations_conv1": "Activation maps of conv1, one row per image: the image and its six channels.",
+    "activations_conv2": "Activation maps of conv2, one row per image: the image and its sixteen channels.",
+    "activations_all": "Activation maps of one image after each convolution, ReLU and pooling layer, all channels.",
 }
 
-COLOURS = (
+SCALE_NOTE = (
     "Colours are scaled for each image and layer: the scale is the largest absolute value over the layer's channels."
 )
-WORDS = 1.25  # inches: the column of words
-PICTURE = 0.8  # inches: the side of an input image
-MARGIN = 0.1  # inches around all of it
+TEXT_WIDTH = 1.25  # inches: the column of lines_of_text
+IMAGE_SIDE = 0.8  # inches: the side of an input image
+MARGIN = 0.1  # inches around the figure's content
 GAP = 0.1  # inches between rows, and between an image and its maps
-LEAST = 0.48  # inches: the height of a row of three lines of words
-TITLE = 0.15  # inches over the first row
+MIN_ROW_HEIGHT = 0.48  # inches: the height of a row of three lines of lines_of_text
+TITLE_HEIGHT = 0.15  # inches above the first row
 KEY_WIDTH = 1.2  # inches
-KEYS = 0.36  # inches for the colour keys
+KEY_HEIGHT = 0.36  # inches for the colour keys
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class ActivationMaps:
-    """What one run makes of N images.
+    """Activation maps of one run for N images.
 
-    ``about`` says which run: as every analysis does, and with ``epoch`` (the weights' age), ``split`` and
-    ``image_rows`` (where the images stand in the split).
+    ``about`` is the metadata of every analysis, with ``epoch`` (of the weights), ``split`` and ``image_rows`` (indices
+    of the images in the split).
     """
 
     images: Array  # uint8 [N, 32, 32, 3]
@@ -64,7 +64,7 @@ class ActivationMaps:
 
 
 def write_activation_maps(path: Path, maps: ActivationMaps) -> None:
-    """Write the maps as one Parquet file: a row an image, a column a layer.
+    """Write the maps as one Parquet file: one row per image, one column per layer.
 
     Raises:
         OSError: the folder cannot be written.
@@ -77,14 +77,14 @@ def write_activation_maps(path: Path, maps: ActivationMaps) -> None:
 
 
 def read_activation_maps(path: Path) -> ActivationMaps:
-    """Read what :func:`write_activation_maps` wrote.
+    """Read a file of :func:`write_activation_maps`.
 
     Raises:
-        LedgerError: the file is missing, torn, or holds something else.
+        LedgerError: the file is missing, incomplete, or of another analysis.
     """
     file = read_analysis(path)
     if file.about.get("kind") != KIND:
-        raise LedgerError(f"{path}: holds {file.about.get('kind')!r}, not {KIND!r}; name a file of activations")
+        raise LedgerError(f"{path}: holds the analysis {file.about.get('kind')!r}, not {KIND!r}")
     about = {key: value for key, value in file.about.items() if key not in ("version", "class_names")}
     columns = file.columns
     return ActivationMaps(
@@ -94,7 +94,7 @@ def read_activation_maps(path: Path) -> ActivationMaps:
 
 
 def activation_table(maps: ActivationMaps) -> Table:
-    """Return a row a layer: its shape, mean, share of zeros, dead channels, lowest and highest value."""
+    """Return one row per layer: shape, mean, share of zeros, dead channels, lowest and highest value."""
     rows = []
     for layer in LAYERS:
         values = maps.maps[layer]  # [N, C, H, W]
@@ -114,7 +114,7 @@ def activation_table(maps: ActivationMaps) -> Table:
     made = " (made from a seed)" if maps.about["synthetic"] else ""
     return Table(
         KIND,
-        f"Activations of {_run(maps)} over {_images(n)}",
+        f"Activations of {_run_text(maps)} over {_images(n)}",
         (
             Column("layer", "Layer"), Column("shape", "Channels × height × width"), Column("mean", "Mean", decimals=3),
             Column("zeros", "Zeros", "%", 1), Column("channels", "Channels"), Column("dead", "Dead channels"),
@@ -122,8 +122,7 @@ def activation_table(maps: ActivationMaps) -> Table:
         ),
         rows,
         [
-            f"A channel is dead here if it is zero everywhere in {'all of ' if n > 1 else ''}the {_images(n)} given; "
-            "others might wake it.",
+            f"Dead channel: zero everywhere in {_all_images(n)}. Other images may activate it.",
             *_caveats(maps),
         ],
         data=f"{maps.about['data']}{made}",
@@ -132,7 +131,7 @@ def activation_table(maps: ActivationMaps) -> Table:
 
 def activation_figures(maps: ActivationMaps) -> dict[str, Figure]:
     """Draw the maps of both convolutions for up to 16 images, and all layers for the first of them."""
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(RC_PARAMS):
         return {
             "activations_conv1": _layer_figure(maps, "conv1", lines=1),
             "activations_conv2": _layer_figure(maps, "conv2", lines=2),
@@ -147,7 +146,7 @@ def scales(values: Array) -> Array:
 
 
 def mosaic(channels: Array, lines: int) -> Array:
-    """Lay one image's maps ``[C, H, W]`` out in ``lines`` lines, NaN between them, in the channels' order."""
+    """Arrange one image's maps ``[C, H, W]`` in ``lines`` lines in the channels' order, with NaN between them."""
     C, H, W = channels.shape
     across = -(-C // lines)
     gap = max(1, W // 10)
@@ -160,7 +159,7 @@ def mosaic(channels: Array, lines: int) -> Array:
 
 @dataclass
 class _Sheet:
-    """A figure whose axes are placed in inches, from the top down: pixels line up, which no layout engine promises."""
+    """A figure whose axes are placed in inches from the top, so that pixels of different axes are aligned."""
 
     figure: Figure
     top: float = MARGIN  # inches from the figure's upper edge to the next row
@@ -172,28 +171,28 @@ class _Sheet:
 
 
 def _sheet(maps: ActivationMaps, height: float, notes: Sequence[str]) -> _Sheet:
-    """Return an empty sheet with room for rows of ``height`` inches, and under them for colour keys and notes."""
-    figure = Figure(figsize=(DOUBLE_COLUMN, MARGIN + height + KEYS), layout="constrained")
-    write_notes(figure, [f"{_run(maps)}.", *notes])
-    figure.set_layout_engine("none")  # it has made room for the notes; the rest is placed by hand
+    """Return an empty sheet with space for rows of ``height`` inches, the colour keys and the notes."""
+    figure = Figure(figsize=(DOUBLE_COLUMN, MARGIN + height + KEY_HEIGHT), layout="constrained")
+    write_notes(figure, [f"{_run_text(maps)}.", *notes])
+    figure.set_layout_engine("none")  # the space for the notes is reserved; all axes are placed in inches
     return _Sheet(figure)
 
 
 def _layer_figure(maps: ActivationMaps, layer: str, lines: int) -> Figure:
-    """A row an image: words, the image, the layer's maps in ``lines`` lines."""
-    values = maps.maps[layer][:MOST_ROWS]
+    """A row an image: lines_of_text, the image, the layer's maps in ``lines`` lines."""
+    values = maps.maps[layer][:MAX_IMAGES]
     n, C = values.shape[:2]
     layer_scales = scales(values)
     sheets = [mosaic(channels, lines) for channels in values]
-    left = MARGIN + WORDS + PICTURE + GAP
+    left = MARGIN + TEXT_WIDTH + IMAGE_SIDE + GAP
     width = DOUBLE_COLUMN - MARGIN - left
     height = width * sheets[0].shape[0] / sheets[0].shape[1]
-    row = max(height, PICTURE)
-    sheet = _sheet(maps, n * (row + GAP) + TITLE, _notes(maps, n))
-    sheet.top += TITLE
+    row = max(height, IMAGE_SIDE)
+    sheet = _sheet(maps, n * (row + GAP) + TITLE_HEIGHT, _notes(maps, n))
+    sheet.top += TITLE_HEIGHT
     for i in range(n):
-        _write(sheet.axes(MARGIN, WORDS, row), [*_verdict(maps, i), f"scale {layer_scales[i]:.3g}"])
-        _draw_picture(sheet.axes(MARGIN + WORDS, PICTURE, PICTURE, (row - PICTURE) / 2), maps.images[i])
+        _draw_text(sheet.axes(MARGIN, TEXT_WIDTH, row), [*_prediction_lines(maps, i), f"scale {layer_scales[i]:.3g}"])
+        _draw_image(sheet.axes(MARGIN + TEXT_WIDTH, IMAGE_SIDE, IMAGE_SIDE, (row - IMAGE_SIDE) / 2), maps.images[i])
         axes = sheet.axes(left, width, height, (row - height) / 2)
         _draw_maps(axes, sheets[i], layer, layer_scales[i])
         if not i:
@@ -205,20 +204,20 @@ def _layer_figure(maps: ActivationMaps, layer: str, lines: int) -> Figure:
 
 
 def _all_layers_figure(maps: ActivationMaps) -> Figure:
-    """The first image and what is known of it on top, then a row a layer."""
+    """Draw the first image with its prediction, then one row per layer."""
     sheets = {layer: mosaic(maps.maps[layer][0], 1) for layer in LAYERS}
-    left = MARGIN + WORDS
+    left = MARGIN + TEXT_WIDTH
     width = DOUBLE_COLUMN - MARGIN - left
     heights = {layer: width * tiles.shape[0] / tiles.shape[1] for layer, tiles in sheets.items()}
-    rows = {layer: max(height, LEAST) for layer, height in heights.items()}
-    sheet = _sheet(maps, PICTURE + GAP + sum(row + GAP for row in rows.values()), [COLOURS, *_caveats(maps)])
-    _draw_picture(sheet.axes(MARGIN, PICTURE, PICTURE), maps.images[0])
-    _write(sheet.axes(left, width, PICTURE), _verdict(maps, 0))
-    sheet.top += PICTURE + GAP
+    rows = {layer: max(height, MIN_ROW_HEIGHT) for layer, height in heights.items()}
+    sheet = _sheet(maps, IMAGE_SIDE + GAP + sum(row + GAP for row in rows.values()), [SCALE_NOTE, *_caveats(maps)])
+    _draw_image(sheet.axes(MARGIN, IMAGE_SIDE, IMAGE_SIDE), maps.images[0])
+    _draw_text(sheet.axes(left, width, IMAGE_SIDE), _prediction_lines(maps, 0))
+    sheet.top += IMAGE_SIDE + GAP
     for layer, tiles in sheets.items():
         values = maps.maps[layer][:1]
         (scale,) = scales(values)
-        _write(sheet.axes(MARGIN, WORDS, rows[layer]), [layer, _shape(values), f"scale {scale:.3g}"])
+        _draw_text(sheet.axes(MARGIN, TEXT_WIDTH, rows[layer]), [layer, _shape(values), f"scale {scale:.3g}"])
         below = (rows[layer] - heights[layer]) / 2
         _draw_maps(sheet.axes(left, width, heights[layer], below), tiles, layer, scale)
         sheet.top += rows[layer] + GAP
@@ -227,7 +226,7 @@ def _all_layers_figure(maps: ActivationMaps) -> Figure:
     return sheet.figure
 
 
-def _draw_picture(axes: Axes, image: Array) -> None:
+def _draw_image(axes: Axes, image: Array) -> None:
     axes.imshow(image, interpolation="nearest")
     axes.set_axis_off()
 
@@ -256,49 +255,51 @@ def _draw_key(sheet: _Sheet, left: float, layer: str) -> None:
 
 
 def _colours(layer: str) -> tuple[float, Colormap]:
-    """Where the colours of a layer begin, as a share of its scale, and what they are: around 0, or from 0 on."""
+    """Return the lower end of a layer's colours as a share of its scale, −1 or 0, and the colour map."""
     low, name = (-1.0, "RdBu_r") if layer.startswith("conv") else (0.0, "viridis")
     return low, matplotlib.colormaps[name].with_extremes(bad=LIGHT_GREY)
 
 
-def _write(axes: Axes, words: Sequence[str]) -> None:
-    """Write a few lines, the first one bold, the last one grey where it tells the scale."""
+def _draw_text(axes: Axes, lines_of_text: Sequence[str]) -> None:
+    """Draw lines of text, the first one bold, and the scale in grey."""
     axes.set_axis_off()
-    for i, text in enumerate(words):
+    for i, text in enumerate(lines_of_text):
         axes.annotate(
-            text, (0, 0.5), xycoords="axes fraction", xytext=(0, ((len(words) - 1) / 2 - i) * TEXT * 1.35),
+            text, (0, 0.5), xycoords="axes fraction", xytext=(0, ((len(lines_of_text) - 1) / 2 - i) * TEXT * 1.35),
             textcoords="offset points", va="center", ha="left", fontsize=TEXT if not i else SMALL,
-            fontweight="bold" if not i else "normal", color=GREY if text.startswith("scale") else RC["text.color"],
+            fontweight="bold" if not i else "normal", color=GREY if text.startswith("scale") else INK,
         )  # fmt: skip
 
 
-def _verdict(maps: ActivationMaps, i: int) -> list[str]:
-    """The true class, the predicted one, and whether they are the same, in words."""
+def _prediction_lines(maps: ActivationMaps, i: int) -> list[str]:
+    """The true class, the predicted one, and whether they are the same, in lines_of_text."""
     true, predicted = (maps.class_names[k].replace("_", " ") for k in (maps.labels[i], maps.predictions[i]))
     if not np.isfinite(maps.probabilities[i]):
-        return [true, "predicted: nothing,", "not finite"]
-    right = "right" if maps.labels[i] == maps.predictions[i] else "wrong"
-    return [true, f"predicted: {predicted}", f"{right}, {100 * maps.probabilities[i]:.0f} % sure"]
+        return [true, "predicted: none", "(not finite)"]
+    result = "correct" if maps.labels[i] == maps.predictions[i] else "wrong"
+    return [true, f"predicted: {predicted}", f"{result}, p = {100 * maps.probabilities[i]:.0f} %"]
 
 
 def _notes(maps: ActivationMaps, shown: int) -> list[str]:
     n = len(maps.images)
     left_out = [f"The first {shown} of {n} images are shown."] if shown < n else []
     return [
-        "In bold the true class. How sure: the probability that the network gives to the class predicted.",
-        COLOURS,
+        "Bold: true class. p: probability of the predicted class.",
+        SCALE_NOTE,
         *left_out,
         *_caveats(maps),
     ]
 
 
 def _caveats(maps: ActivationMaps) -> list[str]:
-    lost = sum(int((~np.isfinite(values)).sum()) for values in maps.maps.values())
-    grey = [f"{lost} values are not finite, and grey in the figures: the run diverged."] if lost else []
+    not_finite = sum(int((~np.isfinite(values)).sum()) for values in maps.maps.values())
+    grey = (
+        [f"{not_finite} values are not finite (grey in the figures), because the run diverged."] if not_finite else []
+    )
     return [*grey, *([SYNTHETIC_NOTE] if maps.about["synthetic"] else [])]
 
 
-def _run(maps: ActivationMaps) -> str:
+def _run_text(maps: ActivationMaps) -> str:
     about: Mapping[str, Any] = maps.about
     epoch = f", after epoch {about['epoch']}" if "epoch" in about else ""
     return f"{about['label']}, seed {about['seed']}{epoch}"
@@ -306,6 +307,10 @@ def _run(maps: ActivationMaps) -> str:
 
 def _shape(values: Array) -> str:
     return " × ".join(map(str, values.shape[1:]))
+
+
+def _all_images(n: int) -> str:
+    return "the image" if n == 1 else f"all {n} images"
 
 
 def _images(n: int) -> str:

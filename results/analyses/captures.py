@@ -1,4 +1,4 @@
-"""All that a sweep's analyses captured, and the tables and figures that are made of it, without torch."""
+"""All results of a sweep's analyses, with their tables and figures, without torch."""
 
 from __future__ import annotations
 
@@ -30,87 +30,93 @@ NAMES = (
     "gradient_ewma", "gradient_stages", "equivalent_windows", "gradient_noise", "lr_range", "trajectory", "activations",
     *GRADIENT_CAPTIONS, *ACTIVATION_CAPTIONS,
 )  # fmt: skip
-"""What tables and figures of analyses are called; see :meth:`Analyses.tables` for what may follow."""
+"""Names of the analyses' tables and figures; a suffix may follow, see :meth:`Analyses.tables`."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Analyses:
-    """What was captured, each by its file: ``<kind>/<stem>.parquet`` in the sweep's ``analyses`` folder."""
+    """Results of analyses by file: ``<kind>/<stem>.parquet`` in the sweep's ``analyses`` folder."""
 
     gradients: Mapping[Path, GradientCapture]
     range_tests: Mapping[Path, RangeTest]
     trajectories: Mapping[Path, Trajectory]
     activations: Mapping[Path, ActivationMaps]
 
-    def of(self, files: Iterable[Path]) -> Analyses:
-        """Return those that ``files`` hold."""
+    def subset(self, files: Iterable[Path]) -> Analyses:
+        """Return the results in ``files``."""
         wanted = set(files)
         parts = (getattr(self, field.name) for field in fields(self))
         return Analyses(*({path: one for path, one in part.items() if path in wanted} for part in parts))
 
     def tables(self) -> dict[str, Table]:
-        """Return every table by name; where two are of one kind, the name ends with the run that it is of."""
+        """Return every table by name; if there are several of one kind, the name has a suffix for the run."""
         tables: dict[str, Table] = {}
-        for end, capture in _ends(self.gradients):
-            tables |= {f"{name}{end}": table for name, table in gradient_tables(capture, capture.about["beta"]).items()}
+        for suffix, capture in _suffixes(self.gradients):
+            tables |= {
+                f"{name}{suffix}": table for name, table in gradient_tables(capture, capture.about["beta"]).items()
+            }
         if self.range_tests:
             tables["lr_range"] = range_table(list(self.range_tests.values()))
         if self.trajectories:
             tables["trajectory"] = trajectory_table(list(self.trajectories.values()))
-        for end, maps in _ends(self.activations):
-            tables[f"activations{end}"] = activation_table(maps)
+        for suffix, maps in _suffixes(self.activations):
+            tables[f"activations{suffix}"] = activation_table(maps)
         return tables
+
+    def gradients_by_suffix(self) -> Iterator[tuple[str, GradientCapture]]:
+        """Yield every gradient capture with the suffix of its tables' names; see :meth:`tables`."""
+        return _suffixes(self.gradients)
 
     def figures(self) -> dict[str, Figure]:
         """Return every figure by name; see :meth:`tables`."""
         figures: dict[str, Figure] = {}
-        for end, capture in _ends(self.gradients):
+        for suffix, capture in _suffixes(self.gradients):
             found = gradient_figures(capture, capture.about["beta"])
-            figures |= {f"{name}{end}": figure for name, figure in found.items()}
+            figures |= {f"{name}{suffix}": figure for name, figure in found.items()}
         figures |= range_figures(list(self.range_tests.values()))
-        for end, trajectory in _ends(self.trajectories):
-            figures[f"trajectory{end}"] = trajectory_figure(trajectory)
-        for end, maps in _ends(self.activations):
-            figures |= {f"{name}{end}": figure for name, figure in activation_figures(maps).items()}
+        for suffix, trajectory in _suffixes(self.trajectories):
+            figures[f"trajectory{suffix}"] = trajectory_figure(trajectory)
+        for suffix, maps in _suffixes(self.activations):
+            figures |= {f"{name}{suffix}": figure for name, figure in activation_figures(maps).items()}
         return figures
 
     def trajectory_names(self) -> dict[Path, str]:
-        """Return what the figure of every trajectory is called, by its file."""
-        ends = (end for end, _ in _ends(self.trajectories))
-        return {path: f"trajectory{end}" for path, end in zip(self.trajectories, ends, strict=True)}
+        """Return the name of every trajectory's figure, by file."""
+        suffixes = (suffix for suffix, _ in _suffixes(self.trajectories))
+        return {path: f"trajectory{suffix}" for path, suffix in zip(self.trajectories, suffixes, strict=True)}
 
     def captions(self) -> dict[str, str]:
         """Return the caption of every figure by its name."""
         captions: dict[str, str] = {}
-        for end, capture in _ends(self.gradients):
-            captions |= {f"{name}{end}": f"{text} {capture.of}" for name, text in GRADIENT_CAPTIONS.items()}
+        for suffix, capture in _suffixes(self.gradients):
+            captions |= {f"{name}{suffix}": f"{text} {capture.scope}" for name, text in GRADIENT_CAPTIONS.items()}
         captions |= RANGE_CAPTIONS if self.range_tests else {}
-        for end, trajectory in _ends(self.trajectories):
-            captions[f"trajectory{end}"] = trajectory_caption(trajectory)
-        for end, _ in _ends(self.activations):
-            captions |= {f"{name}{end}": text for name, text in ACTIVATION_CAPTIONS.items()}
+        for suffix, trajectory in _suffixes(self.trajectories):
+            captions[f"trajectory{suffix}"] = trajectory_caption(trajectory)
+        for suffix, _ in _suffixes(self.activations):
+            captions |= {f"{name}{suffix}": text for name, text in ACTIVATION_CAPTIONS.items()}
         return captions
 
     def sentences(self) -> list[str]:
-        """Return what the captured gradients say, a sentence or two each."""
+        """Return one or two sentences per gradient capture about the effect of smoothing."""
         return [
             f"{capture.label}, seed {capture.about['seed']}: {ewma_meaning(capture, capture.about['beta'])}"
             for capture in self.gradients.values()
         ]
 
 
-def is_of_an_analysis(name: str) -> bool:
-    """Tell whether a table or figure of this name comes from an analysis; see :func:`_ends`."""
+def is_analysis_output(name: str) -> bool:
+    """Return whether a table or figure with this name is from an analysis; see :func:`_suffixes`."""
     return re.fullmatch(rf"({'|'.join(NAMES)})(-.*-?seed-\d+(-[A-Za-z0-9-]+)?)?", name) is not None
 
 
 def load_analyses(folder: Path) -> Analyses:
-    """Read all analyses in a sweep's ``analyses`` folder; there may be none.
+    """Read all analyses in a sweep's ``analyses`` folder, which may be empty.
 
     Raises:
-        LedgerError: a file that is torn, or none of ours.
+        LedgerError: a file is incomplete or not an analysis.
     """
     return Analyses(
         _read(folder / "gradients", ".parquet", read_gradient_capture),
@@ -125,8 +131,8 @@ def _read(folder: Path, suffix: str, read: Callable[[Path], T]) -> dict[Path, T]
     return dict(sorted(found.items(), key=lambda item: item[1].about.get("order", 0)))  # type: ignore[attr-defined]
 
 
-def _ends(found: Mapping[Path, T]) -> Iterator[tuple[str, T]]:
-    """Yield each with what its names end in: nothing for the only one of its kind, else what sets it apart."""
+def _suffixes(found: Mapping[Path, T]) -> Iterator[tuple[str, T]]:
+    """Yield each result with the suffix of its names: empty for a single one, else label, layer and seed."""
     taken: set[str] = set()
     for path, one in found.items():
         about = one.about  # type: ignore[attr-defined]

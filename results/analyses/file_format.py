@@ -1,4 +1,4 @@
-"""What an analysis captured, as Parquet: arrays by name, and what they are; read again without torch."""
+"""File format of the analyses: named arrays and metadata in Parquet, readable without torch."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from search_spaces.errors import LedgerError
 KEY = b"lenet_sweep"
 VERSION = 1
 
-SYNTHETIC_NOTE = "Synthetic data, made from a seed: these numbers say nothing about CIFAR-100."
-"""What every table and figure of an analysis of made data says."""
+SYNTHETIC_NOTE = "Synthetic data (made from a seed): these numbers do not apply to CIFAR-100."
+"""Note in every table and figure of an analysis of synthetic data."""
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class AnalysisFile:
-    """One file: columns of ``n`` rows, each an array ``[n]`` or ``[n, …]``, and what they are of."""
+    """One file: columns of ``n`` rows, each an array ``[n]`` or ``[n, …]``, and its metadata."""
 
     columns: dict[str, Array]
-    about: dict[str, Any]  # JSON: run, configuration, layer, …
+    about: dict[str, Any]  # metadata, JSON: run, configuration, layer, …
 
 
 class AnalysisWriter:
-    """Writes rows as they come; see :func:`writing`."""
+    """Writer of rows in parts; see :func:`analysis_writer`."""
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         self._path = path
@@ -43,9 +43,9 @@ class AnalysisWriter:
         self._writer: pq.ParquetWriter | None = None
 
     def append(self, columns: Mapping[str, Array], about: Mapping[str, Any] | None = None) -> None:
-        """Write rows: the same columns, of the same types and inner shapes, as the first time.
+        """Write rows, with the same columns, types and inner shapes in every call.
 
-        ``about`` adds to what the file says of itself, even after rows were written.
+        ``about`` is added to the metadata, also after rows were written.
         """
         self._about |= about or {}
         arrays = {name: np.asarray(values) for name, values in columns.items()}
@@ -56,7 +56,7 @@ class AnalysisWriter:
         self._writer.write_table(table)
 
     def close(self) -> None:
-        """Write the file's end, and in it what the arrays are of."""
+        """Write the metadata and close the file."""
         if self._writer is not None:
             text = json.dumps({"version": VERSION, **self._about}, allow_nan=True)
             self._writer.add_key_value_metadata({KEY.decode(): text})
@@ -65,8 +65,8 @@ class AnalysisWriter:
 
 
 @contextmanager
-def writing(path: Path, about: Mapping[str, Any]) -> Iterator[AnalysisWriter]:
-    """Write an analysis row by row; the file stands at ``path`` once all of it is written, or not at all.
+def analysis_writer(path: Path, about: Mapping[str, Any]) -> Iterator[AnalysisWriter]:
+    """Write an analysis in parts; the file appears at ``path`` only after it is complete.
 
     Raises:
         OSError: the folder cannot be written.
@@ -81,16 +81,16 @@ def writing(path: Path, about: Mapping[str, Any]) -> Iterator[AnalysisWriter]:
 
 
 def write_analysis(path: Path, columns: Mapping[str, Array], about: Mapping[str, Any]) -> None:
-    """Write a whole analysis at once; see :func:`writing`."""
-    with writing(path, about) as writer:
+    """Write an analysis in one call; see :func:`analysis_writer`."""
+    with analysis_writer(path, about) as writer:
         writer.append(columns)
 
 
 def read_analysis(path: Path) -> AnalysisFile:
-    """Read what :func:`writing` wrote.
+    """Read a file of :func:`analysis_writer`.
 
     Raises:
-        LedgerError: the file is missing, torn, or none of ours.
+        LedgerError: the file is missing, incomplete, or not an analysis.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -99,7 +99,7 @@ def read_analysis(path: Path) -> AnalysisFile:
         shapes = about.pop("shapes")
         columns = {name: _array(table[name], shapes[name]) for name in table.column_names}
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError, pa.ArrowException) as error:
-        raise LedgerError(f"{path}: cannot be read as an analysis; delete it and make it again") from error
+        raise LedgerError(f"{path}: cannot be read as an analysis; delete it and run the analysis again") from error
     return AnalysisFile(columns, about)
 
 

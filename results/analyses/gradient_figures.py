@@ -1,4 +1,4 @@
-"""Drawings of a gradient capture. Each takes an ``Axes`` and a table and computes nothing; the figures by name."""
+"""Figures of a gradient capture. Functions that draw take an ``Axes`` and a table and compute nothing."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from matplotlib.ticker import MaxNLocator
 from results.analyses.gradient_plot_data import STAGES, band_table, element_table, ewma_key
 from results.analyses.gradients import BETA, BETAS, GradientCapture
 from results.figures.label_layout import legend_below, write_notes
-from results.figures.style import DASHES, DOUBLE_COLUMN, GREY, LIGHT_GREY, PALETTE, RC
+from results.figures.style import DOUBLE_COLUMN, GREY, LIGHT_GREY, LINESTYLES, PALETTE, RC_PARAMS
 from results.tables.table import Table
 
 HEIGHT = 2.7
-OUTER, INNER = LIGHT_GREY, "#b3b3b3"  # bands that the coloured lines stand out from
+OUTER, INNER = LIGHT_GREY, "#b3b3b3"  # greys of the bands
 _LABELS = {"raw": "Gradient g", "smoothed": "Smoothed gradient m̂", "adapted": "Adapted gradient m̂/(√v̂ + ε)"}
 BAND_NAMES = ("lowest to highest element", "5 to 95 % of the elements")
 
@@ -28,26 +28,28 @@ GRADIENT_CAPTIONS = {
     "the gradient of one element.",
     "ewma_on_gradients": "Bias-corrected EWMAs on the gradient of one element.",
     "gradients_raw": "Raw gradients of the layer over the mini-batches.",
-    "gradients_smoothed": "Gradients of the layer after a bias-corrected EWMA, as in Adam's m̂.",
-    "gradients_adapted": "Gradients of the layer as Adam adapts them, m̂/(√v̂ + ε): the update over -lr.",
-    "gradient_stages": "The three stages of a gradient: raw, smoothed, and adapted; the first two on one scale.",
+    "gradients_smoothed": "Gradients of the layer after a bias-corrected EWMA, Adam's m̂.",
+    "gradients_adapted": "Gradients of the layer as adapted by Adam, m̂/(√v̂ + ε): the update divided by -lr.",
+    "gradient_stages": "The three stages of a gradient: raw, smoothed and adapted. The first two have the same scale.",
 }
 """Figure → its caption."""
 
 
 def draw_averages(axes: Axes, table: Table, keys: Sequence[str]) -> None:
-    """Draw the raw gradient in grey and the columns ``keys`` over it, against the step."""
+    """Draw the raw gradient in grey, and the columns ``keys`` over it, by step."""
     steps = _column(table, "step")
     lines = axes.plot(steps, _column(table, "raw"), color=INNER, linewidth=0.8, label="raw")
-    for key, colour, dash in zip(keys, PALETTE, DASHES, strict=False):  # dashes, as averages may coincide
-        lines += axes.plot(steps, _column(table, key), color=colour, linestyle=dash, label=_heading(table, key))
+    for key, color, linestyle in zip(
+        keys, PALETTE, LINESTYLES, strict=False
+    ):  # different line styles, because averages can coincide
+        lines += axes.plot(steps, _column(table, key), color=color, linestyle=linestyle, label=_heading(table, key))
     _step_axis(axes, steps)
     axes.set_ylabel("Gradient")
     legend_below(axes, lines, [str(line.get_label()) for line in lines])
 
 
 def draw_bands(axes: Axes, table: Table) -> tuple[list[Patch | Line2D], list[str]]:
-    """Draw the range over the elements as two bands and the named elements as lines; return the legend's entries."""
+    """Draw the range over the elements as two bands, and single elements as lines; return the legend's entries."""
     steps = _column(table, "step")
     handles: list[Patch | Line2D] = []
     for low, high, colour in (("lowest", "highest", OUTER), ("p5", "p95", INNER)):
@@ -87,7 +89,7 @@ def _draw_stage(axes: Axes, table: Table, label: str) -> None:
 
 
 def _figure(table: Table, draw: Callable[[Axes], None]) -> Figure:
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(figsize=(DOUBLE_COLUMN, HEIGHT), layout="constrained")
         write_notes(figure, [f"{table.caption}.", *table.notes])
         draw(figure.add_subplot())
@@ -95,11 +97,11 @@ def _figure(table: Table, draw: Callable[[Axes], None]) -> Figure:
 
 
 def _side_by_side(bands: dict[str, Table]) -> Figure:
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(figsize=(DOUBLE_COLUMN, HEIGHT - 0.3), layout="constrained")
         write_notes(figure, bands["raw"].notes)
         raw, smoothed, adapted = figure.subplots(1, 3, sharex=True)
-        smoothed.sharey(raw)  # how much smaller it is, is the point
+        smoothed.sharey(raw)  # one scale shows the reduction
         for axes, (stage, table) in zip((raw, smoothed, adapted), bands.items(), strict=True):
             handles, names = draw_bands(axes, table)
             axes.set_title(_LABELS[stage])

@@ -1,27 +1,27 @@
-"""What only the figures of a gradient capture need, as tables: a row a step."""
+"""Tables for the figures of a gradient capture, with one row per step."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from results.analyses.gradients import GradientCapture, betas_with
-from results.metrics import gradients as stages
+from results.analyses.gradients import GradientCapture, all_betas
+from results.metrics import gradients as metrics
 from results.tables.table import Column, Table
 
 STAGES = ("raw", "smoothed", "adapted")
 
 
 def element_table(capture: GradientCapture, beta: float) -> Table:
-    """For figures: the element of the largest variance, a row a step, with its averages as columns."""
+    """Return the element with the largest variance and its moving averages, one row per step."""
     element = int(np.argmax(capture.variances))
-    raw, window = capture.gradients[:, element], round(stages.equivalent_window(beta))
-    averages = {"sma": (f"SMA, N = {window}", stages.sma(raw, window))}
-    for one in betas_with(beta):
-        averages[ewma_key(one)] = (f"EWMA, β = {one:g}", stages.ewma(raw, one))
+    raw, window = capture.gradients[:, element], round(metrics.equivalent_window(beta))
+    averages = {"sma": (f"SMA, N = {window}", metrics.sma(raw, window))}
+    for one in all_betas(beta):
+        averages[ewma_key(one)] = (f"EWMA, β = {one:g}", metrics.ewma(raw, one))
     columns = {"raw": ("raw", raw), **averages}
     return capture.table(
         "gradient_element",
-        f"{capture.layer}{capture.index_text(element)}, its element of the largest variance, step by step",
+        f"{capture.layer}{capture.index_text(element)}, the element with the largest variance, by step",
         (Column("step", "Mini-batch"), *(Column(key, name, decimals=6) for key, (name, _) in columns.items())),
         [
             {"step": t + 1, **{key: float(values[t]) for key, (_, values) in columns.items()}}
@@ -36,9 +36,9 @@ def ewma_key(beta: float) -> str:
 
 
 def band_table(capture: GradientCapture, stage: str, beta: float) -> Table:
-    """For figures: a stage's range over the layer's elements, a row a step, and three elements by name.
+    """Return a stage's range over the layer's elements, and three single elements, one row per step.
 
-    The elements are those of the largest, the median and the smallest variance, among those that vary at all.
+    These are the elements with the largest, the median and the smallest variance above 0.
     """
     adam = capture.adapted(beta)
     values = {"raw": capture.gradients, "smoothed": adam.m_hat, "adapted": adam.adapted}[stage]
@@ -48,7 +48,7 @@ def band_table(capture: GradientCapture, stage: str, beta: float) -> Table:
     named = dict.fromkeys(int(order[i]) for i in (-1, len(order) // 2, 0))
     return capture.table(
         f"gradients_{stage}",
-        f"Gradients of {capture.of}, {stage}: range over the elements, step by step",
+        f"Gradients of {capture.scope}, {stage}: range over the elements by step",
         (
             Column("step", "Mini-batch"), Column("lowest", "Lowest", decimals=6), Column("p5", "5 %", decimals=6),
             Column("p95", "95 %", decimals=6), Column("highest", "Highest", decimals=6),

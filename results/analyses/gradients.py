@@ -1,4 +1,4 @@
-"""A layer's gradients as they were captured, in a file; and what they are in tables."""
+"""Captured gradients of one layer: file format and tables."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from results.analyses.file_format import SYNTHETIC_NOTE, AnalysisWriter, read_analysis, writing
-from results.metrics import gradients as stages
+from results.analyses.file_format import SYNTHETIC_NOTE, AnalysisWriter, analysis_writer, read_analysis
+from results.metrics import gradients as metrics
 from results.metrics.gradients import AdamStages, Floats
 from results.tables.table import Column, Row, Table, Value
 from search_spaces import NO_SCHEDULER
@@ -24,30 +24,30 @@ KIND = "gradients"
 BETAS = (0.9, 0.99, 0.999)
 BETA = 0.9
 BETA2, EPS = 0.999, 1e-8
-"""Adam's defaults, for the adapted stage of a run whose optimizer has none of its own."""
+"""Adam's defaults, for the adapted stage of a run with another optimizer."""
 
-MOST_BUFFERED = 1_000_000
-"""Values that the writer holds before it writes them: rows one by one would make a file that is slow to read."""
+MAX_BUFFERED_VALUES = 1_000_000
+"""Maximum number of values in the writer's buffer: single rows would give a file that is slow to read."""
 
 Array = npt.NDArray[Any]
 
 
-class CaptureWriter:
-    """Writes a capture as it comes; see :func:`writing_gradients`."""
+class GradientWriter:
+    """Writer of a capture, step by step; see :func:`gradient_writer`."""
 
     def __init__(self, writer: AnalysisWriter) -> None:
         self._writer = writer
         self._rows: list[dict[str, Array]] = []
 
     def record(self, step: int, epoch: int, gradient: Array, weights: Array, loss: float) -> None:
-        """Take a step's row: ``gradient`` and the weights before the step are ``[P]``."""
-        if len(self._rows) * 2 * gradient.size > MOST_BUFFERED:
+        """Add one step; ``gradient`` and the weights before the step are ``[P]``."""
+        if len(self._rows) * 2 * gradient.size > MAX_BUFFERED_VALUES:
             self._flush()
         row = {"step": step, "epoch": epoch, "gradient": gradient, "weights": weights, "loss": loss}
         self._rows.append({name: np.asarray(value)[None] for name, value in row.items()})
 
     def finish(self, noise: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write what is left and the noise: for ``layer`` and ``all``, the fields of the capture's sums."""
+        """Write the remaining rows and the noise sums, for ``layer`` and ``all``."""
         self._flush({"noise": {name: dict(sums) for name, sums in noise.items()}})
 
     def _flush(self, about: Mapping[str, Any] | None = None) -> None:
@@ -57,24 +57,24 @@ class CaptureWriter:
 
 
 @contextmanager
-def writing_gradients(path: Path, about: Mapping[str, Any]) -> Iterator[CaptureWriter]:
-    """Write a capture to ``path``, there once it is whole; end it with :meth:`CaptureWriter.finish`.
+def gradient_writer(path: Path, about: Mapping[str, Any]) -> Iterator[GradientWriter]:
+    """Write a capture to ``path``, which appears when it is complete; call :meth:`GradientWriter.finish` last.
 
     Args:
         path: the file.
-        about: what every analysis says of itself, and ``layer``, ``layer_shape``, ``batch_size`` and ``beta``, the β
-            that was asked for.
+        about: the metadata of every analysis, and ``layer``, ``layer_shape``, ``batch_size`` and ``beta``, the
+            configured β.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    with writing(path, {**about, "kind": KIND}) as writer:
-        yield CaptureWriter(writer)
+    with analysis_writer(path, {**about, "kind": KIND}) as writer:
+        yield GradientWriter(writer)
 
 
 @dataclass(frozen=True)
 class GradientCapture:
-    """T steps of a run, as one layer of P elements saw them."""
+    """Gradients of one layer with P elements over T steps of a run."""
 
     gradients: Floats  # [T, P]
     weights: Floats  # [T, P], before each step
@@ -98,8 +98,8 @@ class GradientCapture:
         return str(self.about["label"])
 
     @property
-    def of(self) -> str:
-        """What the numbers are of, for captions."""
+    def scope(self) -> str:
+        """Layer, number of mini-batches and batch size, for captions."""
         return f"{self.layer} over {len(self.gradients)} mini-batches of {self.about['batch_size']}"
 
     @property
@@ -109,7 +109,7 @@ class GradientCapture:
 
     @property
     def adam(self) -> tuple[float, float]:
-        """β₂ and ε of the run's own optimizer, where it has them; else Adam's defaults."""
+        """β₂ and ε of the run's optimizer if it has them, else Adam's defaults."""
         own = self.optimizer
         beta2 = float(own["betas"][1]) if len(own.get("betas") or ()) == 2 else BETA2
         eps = own.get("eps") if "betas" in own else None
@@ -123,15 +123,15 @@ class GradientCapture:
 
     def adapted(self, beta: float) -> AdamStages:
         """Return Adam's stages of the gradients with β₁ = ``beta``."""
-        return stages.adam_stages(self.gradients, beta, *self.adam)
+        return metrics.adam_stages(self.gradients, beta, *self.adam)
 
     def notes(self) -> list[str]:
-        """Return what must stand under every table and figure."""
-        whose = f"{self.label}, seed {self.about['seed']}, from its first step; {self.about['data']}."
-        return [whose, *self._shorter_batches(), *([SYNTHETIC_NOTE] if self.about["synthetic"] else [])]
+        """Return the notes of every table and figure."""
+        run = f"{self.label}, seed {self.about['seed']}, from its first step; {self.about['data']}."
+        return [run, *self._shorter_batches(), *([SYNTHETIC_NOTE] if self.about["synthetic"] else [])]
 
     def _shorter_batches(self) -> list[str]:
-        """Say how many of the mini-batches are an epoch's last and smaller one: their gradients are noisier."""
+        """Return a note on the smaller last mini-batches of epochs, whose gradients are noisier."""
         examples, size = int(self.about.get("examples", 0)), int(self.about["batch_size"])
         rest = examples % size
         if not rest:
@@ -141,22 +141,23 @@ class GradientCapture:
             return []
         return [
             f"{last} of the {len(self.gradients)} mini-batches {'is' if last == 1 else 'are'} the last of an epoch and "
-            f"hold{'s' if last == 1 else ''} {rest} images in place of {size}: noisier ones, which raise the variance."
+            f"hold{'s' if last == 1 else ''} {rest} images instead of "
+            f"{size}. Their gradients are noisier, which increases the variance."
         ]
 
     def table(self, name: str, caption: str, columns: Sequence[Column], rows: Sequence[Mapping[str, Value]],
               notes: Sequence[str] = ()) -> Table:  # fmt: skip
-        """Return a table that knows the capture's run and data."""
+        """Return a table with the capture's run id, data set and notes."""
         data = f"{self.about['data']}{' (made from a seed)' if self.about['synthetic'] else ''}"
         known = [Row(row, (self.about["run_id"],)) for row in rows]
         return Table(name, caption, columns, known, [*notes, *self.notes()], data)
 
 
 def read_gradient_capture(path: Path) -> GradientCapture:
-    """Read what :func:`writing_gradients` wrote.
+    """Read a file of :func:`gradient_writer`.
 
     Raises:
-        LedgerError: the file is missing, torn, or another analysis.
+        LedgerError: the file is missing, incomplete, or of another analysis.
     """
     file = read_analysis(path)
     if file.about.get("kind") != KIND:
@@ -168,13 +169,13 @@ def read_gradient_capture(path: Path) -> GradientCapture:
     )  # fmt: skip
 
 
-def betas_with(beta: float) -> list[float]:
-    """Return the study's β and the one that was asked for, ascending.
+def all_betas(beta: float) -> list[float]:
+    """Return the default values of β and ``beta``, ascending.
 
     Raises:
         SpecError: β outside [0, 1).
     """
-    return sorted({*BETAS, stages.check_beta(beta)})
+    return sorted({*BETAS, metrics.check_beta(beta)})
 
 
 def gradient_tables(capture: GradientCapture, beta: float = BETA) -> dict[str, Table]:
@@ -193,50 +194,42 @@ def gradient_tables(capture: GradientCapture, beta: float = BETA) -> dict[str, T
 
 
 def ewma_table(capture: GradientCapture, beta: float) -> Table:
-    """What the EWMA leaves of the gradients' variance and of their peak, beside what it leaves of white noise."""
-    raw_peak = stages.peak(capture.gradients)
+    """Variance and peak of the gradients after an EWMA, and the effect of the same EWMA on white noise."""
+    raw_peak = metrics.peak(capture.gradients)
     tenth = max(len(capture.gradients) // 10, 1)
     norms = np.linalg.norm(capture.gradients, axis=1)
     rows = [_spread("raw", capture.gradients)]
-    for one in betas_with(beta):
-        found = stages.smoothed(capture.gradients, one)
+    for one in all_betas(beta):
+        found = metrics.smooth_gradients(capture.gradients, one)
         row = _spread(f"EWMA β = {one:g}", found.values)
         row |= {"share_left": found.share, "cut": 100 - found.share}
         row |= {"white_noise": found.white_noise, "same_sizes": found.same_sizes}
-        row["peak_cut"] = 100 * (1 - stages.peak(found.values) / raw_peak) if raw_peak else None
+        row["peak_cut"] = 100 * (1 - metrics.peak(found.values) / raw_peak) if raw_peak else None
         rows.append(row)
     variance, low, high, peak = _spread_columns(rows)
     return capture.table(
         "gradient_ewma",
-        f"Gradients of {capture.of}, raw and smoothed by a bias-corrected EWMA",
+        f"Gradients of {capture.scope}, raw and smoothed by a bias-corrected EWMA",
         (
-            Column("gradients", "Gradients"), variance, Column("share_left", "Variance left", "%"),
-            Column("white_noise", "of white noise", "%"), Column("same_sizes", "of white noise of the same sizes", "%"),
-            Column("cut", "Cut", "%", 1), peak, Column("peak_cut", "Peak cut", "%", 1), low, high,
+            Column("gradients", "Gradients"), variance, Column("share_left", "Remaining variance", "%"),
+            Column("white_noise", "White noise", "%"), Column("same_sizes", "White noise of the same sizes", "%"),
+            Column("cut", "Variance reduction", "%", 1), peak, Column("peak_cut", "Peak reduction", "%", 1), low, high,
         ),
         rows,
         [
             "Variance: of each element over the steps, averaged over the layer's elements.",
-            "The white-noise line is what the same filter leaves of noise without any order: a cut down to it is "
-            "arithmetic, and what is left above it is signal or autocorrelation.",
-            "Gradients whose size changes along the way have a line of their own, that of white noise of the same "
-            f"sizes, with the range of 95 % of {stages.SIGN_DRAWS} random signs: here the mean norm was "
-            f"{norms[:tenth].mean():.2g} in the first tenth of the steps and {norms[-tenth:].mean():.2g} in the last.",
+            "White noise: remaining variance of white noise after the same filter. A higher remaining variance "
+            "indicates signal or autocorrelation.",
+            "White noise of the same sizes: white noise whose size changes over the steps as that of the gradients, "
+            f"with the range of 95 % of {metrics.RANDOM_SIGN_DRAWS} random sign sequences. The mean gradient norm is "
+            f"{norms[:tenth].mean():.2g} in the first tenth of the steps, and {norms[-tenth:].mean():.2g} in the last.",
             ewma_meaning(capture, beta),
         ],
     )  # fmt: skip
 
 
-CLAIMED: dict[str, dict[str, Value]] = {
-    "raw": {"claimed_variance": 0.347, "claimed_low": -1.82, "claimed_high": 1.95, "claimed_peak": 1.823},
-    "smoothed": {"claimed_variance": 0.119, "claimed_low": -0.65, "claimed_high": 0.72, "claimed_peak": 0.654},
-    "adapted": {"claimed_variance": 0.893, "claimed_low": -2.18, "claimed_high": 2.34},
-}
-"""What the study claims of ``conv1.weight`` over 100 mini-batches."""
-
-
 def stages_table(capture: GradientCapture, beta: float) -> Table:
-    """The three stages of a gradient; and what the study claims of them, where the capture is the study's."""
+    """The three stages of a gradient: raw, smoothed and adapted."""
     adam = capture.adapted(beta)
     rows = [_spread("raw", capture.gradients), _spread("smoothed", adam.m_hat), _spread("adapted", adam.adapted)]
     columns = [Column("gradients", "Stage"), *_spread_columns(rows)]
@@ -244,47 +237,35 @@ def stages_table(capture: GradientCapture, beta: float) -> Table:
     notes = [
         f"Smoothed: bias-corrected EWMA with β = {beta:g}. Adapted: m̂/(√v̂ + ε) with β₁ = {beta:g}, β₂ = {beta2:g}, "
         f"ε = {eps:g}; it has no unit: its variance "
-        "cannot be held against the others'.",
+        "is not comparable with that of the other stages.",
         *_recomposed_notes(capture),
     ]
-    if (
-        capture.layer == "conv1.weight"
-        and len(capture.gradients) == 100
-        and beta == BETA
-        and not capture.about["synthetic"]
-    ):
-        rows = [{**row, **CLAIMED[str(row["gradients"])]} for row in rows]
-        columns += [
-            Column("claimed_variance", "Claimed variance", decimals=3), Column("claimed_low", "Claimed lowest"),
-            Column("claimed_high", "Claimed highest"), Column("claimed_peak", "Claimed peak", decimals=3),
-        ]  # fmt: skip
-        notes.append("The study's claimed peaks lie inside its own claimed ranges: they cannot both be right.")
-    return capture.table("gradient_stages", f"Three stages of the gradients of {capture.of}", columns, rows, notes)
+    return capture.table("gradient_stages", f"Three stages of the gradients of {capture.scope}", columns, rows, notes)
 
 
 def windows_table(capture: GradientCapture, beta: float) -> Table:
-    """How long an EWMA remembers."""
+    """Equivalent window and half-life of the EWMAs."""
     return capture.table(
         "equivalent_windows",
-        "The simple moving average that an EWMA stands for",
+        "Simple moving averages that are equivalent to an EWMA",
         (
             Column("beta", "β", decimals=4), Column("window", "Equivalent window N", "steps", 1),
             Column("half_life", "Half-life", "steps", 1),
         ),
         [
-            {"beta": one, "window": stages.equivalent_window(one), "half_life": stages.half_life(one)}
-            for one in betas_with(beta)
+            {"beta": one, "window": metrics.equivalent_window(one), "half_life": metrics.half_life(one)}
+            for one in all_betas(beta)
         ],
-        ["N = 2/(1-β) - 1: the windows that average white noise alike. Half-life: ln ½/ln β."],
+        ["N = 2/(1-β) - 1: the window with the same reduction of white noise. Half-life: ln ½/ln β."],
     )  # fmt: skip
 
 
 def noise_table(capture: GradientCapture) -> Table:
-    """How noisy a mini-batch's gradient is after the last step, for the layer and for all parameters."""
+    """Gradient noise scale after the last step, for the layer and for all parameters."""
     rows: list[dict[str, Value]] = []
     for key, name in (("layer", capture.layer), ("all", "all parameters")):
         sums = capture.about["noise"][key]
-        scale = stages.noise_scale(**sums)
+        scale = metrics.noise_scale(**sums)
         rows.append(
             {
                 "gradients": name, "trace": scale.trace, "mean_square_norm": scale.mean_square_norm,
@@ -300,38 +281,38 @@ def noise_table(capture: GradientCapture) -> Table:
         f"{capture.about['batch_size']} at fixed weights",
         (
             Column("gradients", "Gradient of"), Column("trace", "tr Σ", decimals=_decimals(rows, "trace")),
-            Column("mean_square_norm", "‖ḡ‖²", decimals=norms), Column("noise_part", "of it noise", decimals=norms),
+            Column("mean_square_norm", "‖ḡ‖²", decimals=norms), Column("noise_part", "Noise part", decimals=norms),
             Column("square_norm", "‖G‖²", decimals=norms), Column("b_simple", "B_simple", "examples", 0),
             Column("resolved", "Resolved"),
         ),
         rows,
         [
-            "B_simple = tr Σ/‖G‖² (McCandlish et al. 2018): below it a larger batch averages noise, above it little is "
-            "gained. Σ is per example, and holds what augmentation and dropout add.",
+            "B_simple = tr Σ/‖G‖² (McCandlish et al. 2018). A larger batch reduces noise up to this size, and has "
+            "little effect above it. Σ is per example, and includes the noise of augmentation and dropout.",
         ],
     )  # fmt: skip
 
 
 def _recomposed_notes(capture: GradientCapture) -> list[str]:
-    """Hold the update that Adam's formulas give against what the weights really did, where the rate is constant."""
+    """Return a note that compares the update of Adam's formulas with that of the weights, for a constant lr."""
     own, choice = capture.optimizer, capture.about["configuration"]
     plain = own["name"] == "Adam" and not any(own.get(key) for key in ("weight_decay", "amsgrad", "maximize"))
     if not plain or choice["scheduler"]["name"] != NO_SCHEDULER or choice["warmup"]:
         return []
     lr, betas = float(own["lr"]), own["betas"]
     moved = np.diff(capture.weights, axis=0, append=capture.weights_after[None])
-    recomposed = -lr * stages.adam_stages(capture.gradients, betas[0], betas[1], float(own["eps"])).adapted
+    recomposed = -lr * metrics.adam_stages(capture.gradients, betas[0], betas[1], float(own["eps"])).adapted
     worst = float(np.abs(moved - recomposed).max()) / lr
     return [
-        f"Adam's update as recomposed from the gradients, -lr·m̂/(√v̂ + ε), differs from what the weights did by at most "
-        f"{worst:.1g} of lr."
+        f"Adam's update as recomposed from the gradients, -lr·m̂/(√v̂ + ε), differs from the measured change of the "
+        f"weights by at most {worst:.1g} · lr."
     ]
 
 
 def _spread(name: str, values: Floats) -> dict[str, Value]:
-    low, high = stages.value_range(values)
-    variance = stages.mean_variance(values)
-    return {"gradients": name, "variance": variance, "low": low, "high": high, "peak": stages.peak(values)}
+    low, high = metrics.value_range(values)
+    variance = metrics.mean_variance(values)
+    return {"gradients": name, "variance": variance, "low": low, "high": high, "peak": metrics.peak(values)}
 
 
 def _spread_columns(rows: Sequence[Mapping[str, Value]]) -> tuple[Column, Column, Column, Column]:
@@ -343,42 +324,44 @@ def _spread_columns(rows: Sequence[Mapping[str, Value]]) -> tuple[Column, Column
 
 
 def _decimals(rows: Sequence[Mapping[str, Value]], *keys: str) -> int:
-    """Return the decimals that show two digits of the smallest number of the columns: gradients have any size."""
+    """Return the decimals for two significant digits of the smallest number in the columns."""
     values = [abs(value) for row in rows for key in keys if isinstance(value := row[key], float)]
     digits = [1 - math.floor(math.log10(value)) for value in values if value > 0 and math.isfinite(value)]
     return max(0, *digits) if digits else 2
 
 
 def ewma_meaning(capture: GradientCapture, beta: float = BETA) -> str:
-    """Say what smoothing did, from the measured shares and from what the same filter leaves of white noise.
+    """Describe the effect of the EWMA: measured remaining variance, compared with that of white noise.
 
     Raises:
         SpecError: β outside [0, 1).
     """
-    every = [stages.smoothed(capture.gradients, one) for one in betas_with(beta) if one > 0]  # β = 0 leaves everything
+    every = [
+        metrics.smooth_gradients(capture.gradients, one) for one in all_betas(beta) if one > 0
+    ]  # β = 0 is no filter
     if not capture.variances.any():
-        return f"The gradients of {capture.of} do not vary: there is nothing to smooth."
+        return f"The gradients of {capture.scope} do not vary."
     shares = [
-        f"{_percent(s.share)} at β = {s.beta:g} (of white noise {_percent(s.white_noise)}, of white noise of the same "
-        f"sizes {_percent(s.same_sizes.value)})" for s in every
+        f"{_percent(s.share)} at β = {s.beta:g} (white noise: {_percent(s.white_noise)}, white noise of the "
+        f"same sizes: {_percent(s.same_sizes.value)})" for s in every
     ]  # fmt: skip
-    told = f"Of the variance of {capture.layer} over the steps, the EWMA left {_listed(shares)}."
+    remaining = f"Remaining variance of {capture.layer} over the steps after the EWMA: {_listed(shares)}."
     verdicts = []
     for verdict, meaning in MEANINGS.items():
         betas = [f"{s.beta:g}" for s in every if s.verdict == verdict]
         if betas:
             verdicts.append(f"at β = {_listed(betas)} {meaning}")
     if not verdicts:
-        return told
-    return f"{told} Beside noise of the same sizes, {'; '.join(verdicts)}."
+        return remaining
+    return f"{remaining} Compared with noise of the same sizes: {'; '.join(verdicts)}."
 
 
 MEANINGS = {
-    "near": "the gradients cannot be told from white noise by this filter",
-    "above": "more is left than noise explains: a slow signal, or gradients that resemble those before them",
-    "below": "less is left than of noise: gradients tend to reverse those before them",
+    "near": "this filter does not distinguish the gradients from white noise",
+    "above": "more variance remains, which indicates a slow signal or positive autocorrelation",
+    "below": "less variance remains, which indicates gradients that tend to change sign",
 }
-"""The verdict on a measured share → what that says of the gradients."""
+"""Verdict on the remaining variance → its meaning."""
 
 
 def _percent(share: float) -> str:

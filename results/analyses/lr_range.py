@@ -18,13 +18,13 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis
 from results.figures.label_layout import legend_below, write_notes
-from results.figures.style import DOUBLE_COLUMN, GREY, MOST_DIRECT_LABELS, RC, Looks, colour_of
+from results.figures.style import DOUBLE_COLUMN, GREY, MAX_DIRECT_LABELS, RC_PARAMS, Styles, styles_of
 from results.metrics.lr_range import (
     BETA,
     divergence_point,
     divergence_step,
-    settled_step,
-    smoothed,
+    first_used_step,
+    smooth_loss,
     suggest_steepest,
     suggest_tenth,
 )
@@ -36,14 +36,14 @@ Array = npt.NDArray[np.float64]
 KIND = "lr-range"
 
 RANGE_CAPTIONS = {
-    "lr_range": "Learning-rate range test: the training loss while the rate rises at every step, smoothed; the single "
-    "batches' are faint.",
+    "lr_range": "Learning-rate range test: smoothed training loss while the learning rate increases at every step. "
+    "Faint lines: losses of single batches.",
 }
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """One configuration's range test over S steps; NaN from the step whose loss was not finite."""
+    """One configuration's range test over S steps; NaN from the first loss that is not finite."""
 
     label: str
     lr: Array  # [S]
@@ -54,33 +54,33 @@ class RangeTest:
     @property
     def smooth(self) -> Array:
         """The smoothed loss ``[S]``."""
-        return smoothed(self.loss)
+        return smooth_loss(self.loss)
 
 
 def read_range_test(path: Path) -> RangeTest:
-    """Read one configuration's range test: the columns ``lr``, ``loss`` and ``moved``, and what they are of.
+    """Read one configuration's range test: the columns ``lr``, ``loss`` and ``moved``, and the metadata.
 
     Raises:
-        LedgerError: the file is missing, torn, or of another analysis.
+        LedgerError: the file is missing, incomplete, or of another analysis.
     """
     file = read_analysis(path)
     try:
         if file.about["kind"] != KIND:
-            raise LedgerError(f"{path}: is of kind {file.about['kind']}, no range test")
+            raise LedgerError(f"{path}: holds the analysis {file.about['kind']!r}, not {KIND!r}")
         lr, loss, moved = (np.asarray(file.columns[name], np.float64) for name in ("lr", "loss", "moved"))
         return RangeTest(str(file.about["label"]), lr, loss, moved, file.about)
     except KeyError as error:
-        raise LedgerError(f"{path}: has no {error}; delete it and make it again") from error
+        raise LedgerError(f"{path}: has no {error}; delete it and run the analysis again") from error
 
 
-def range_names(tests: Sequence[RangeTest]) -> list[str]:
-    """Return a name of its own for each test of another run: its label, and what tells it from those of the same label.
+def range_test_labels(tests: Sequence[RangeTest]) -> list[str]:
+    """Return a unique label for each test: its configuration's label, with the fact that distinguishes equal labels.
 
-    That is the seed where it differs among them, then the data, then the beginning of the run's id.
+    This is the seed, else the data set, else the beginning of the run id.
     """
     names = [test.label for test in tests]
     seeds = [f"seed {test.about.get('seed')}" for test in tests]
-    data = [Path(str(test.about.get("data"))).name for test in tests]  # a folder's, without where it lies
+    data = [Path(str(test.about.get("data"))).name for test in tests]  # the name of a folder, without its path
     run_ids = [str(test.about.get("run_id"))[:8] for test in tests]
     for facts in (seeds, data, run_ids):
         known = set(zip(names, facts, strict=True))
@@ -90,27 +90,27 @@ def range_names(tests: Sequence[RangeTest]) -> list[str]:
 
 
 def range_table(tests: Sequence[RangeTest]) -> Table:
-    """Return the table ``lr_range``: what each configuration's range test suggests, a row a configuration."""
+    """Return the table ``lr_range``: suggested learning rates, one row per configuration."""
     columns = (
-        Column("configuration", "Configuration"), Column("lr", "Rate asked", decimals=6),
-        Column("steepest", "Steepest fall at", decimals=6), Column("tenth", "A tenth of the burst", decimals=6),
-        Column("diverged", "Bursts at", decimals=6), Column("lowest_loss", "Lowest smoothed loss", decimals=3),
-        Column("lowest_lr", "at rate", decimals=6), Column("moved", "Weights moved", "L2", decimals=3),
+        Column("configuration", "Configuration"), Column("lr", "Configured lr", general=True),
+        Column("steepest", "Steepest at lr", general=True), Column("tenth", "Tenth of divergence", general=True),
+        Column("diverged", "Diverges at lr", general=True), Column("lowest_loss", "Lowest smoothed loss", decimals=3),
+        Column("lowest_lr", "Lowest at lr", general=True), Column("moved", "Weights moved", "L2", decimals=3),
     )  # fmt: skip
-    caption = "Learning-rate range test: what the rise of the rate suggests"
-    rows = [_row(test, name) for test, name in zip(tests, range_names(tests), strict=True)]
+    caption = "Learning-rate range test: suggested learning rates"
+    rows = [_row(test, name) for test, name in zip(tests, range_test_labels(tests), strict=True)]
     return Table("lr_range", caption, columns, rows, _notes(tests), _data(tests))
 
 
 def _row(test: RangeTest, name: str) -> Row:
     smooth, end = test.smooth, divergence_step(test.smooth)
-    counted = smooth[settled_step(smooth) : end]
+    counted = smooth[first_used_step(smooth) : end]
     moved = test.moved[:end][np.isfinite(test.moved[:end])]
-    lowest = settled_step(smooth) + int(counted.argmin()) if len(counted) else None
-    asked = test.about.get("configuration", {}).get("optimizer", {}).get("lr")
+    lowest = first_used_step(smooth) + int(counted.argmin()) if len(counted) else None
+    configured_lr = test.about.get("configuration", {}).get("optimizer", {}).get("lr")
     values = {
         "configuration": name,
-        "lr": float(asked) if isinstance(asked, int | float) else None,
+        "lr": float(configured_lr) if isinstance(configured_lr, int | float) else None,
         "steepest": suggest_steepest(test.lr, smooth),
         "tenth": suggest_tenth(test.lr, smooth),
         "diverged": divergence_point(test.lr, smooth),
@@ -126,24 +126,24 @@ def _notes(tests: Sequence[RangeTest]) -> list[str]:
     for lr in {(len(test.lr), test.lr[0], test.lr[-1]): test.lr for test in tests}.values():
         lag = BETA / (1 - BETA) * math.log10(lr[-1] / lr[0]) / (len(lr) - 1)
         notes.append(
-            f"{len(lr)} steps from {lr[0]:g} to {lr[-1]:g}. The loss is an average over steps (β = {BETA:g}) that lags "
-            f"by about 9 of them: {lag:.2g} decades of the rate."
+            f"{len(lr)} steps from {lr[0]:g} to {lr[-1]:g}. The smoothed loss (EWMA, β = {BETA:g}) lags by "
+            f"about 9 steps, {lag:.2g} decades of the learning rate."
         )
     shared = {str(test.about["start"]) for test in tests if "start" in test.about}
     notes += [f"Start: {start}." for start in sorted(shared)]
-    flat = [test.label for test in tests if not _tells(test)]
+    flat = [test.label for test in tests if not _has_suggestion(test)]
     if flat:
         notes.append(
-            f"No suggestion for {len(flat)} of {len(tests)}: the loss did not fall by 1 % and by six times the noise "
-            "of single batches, and did not burst after it was 1 % below chance (4.605). Take more steps, or start "
-            "from weights that have left the plateau."
+            f"No suggestion for {len(flat)} of {len(tests)}: the loss did not decrease by 1 % and by six times the "
+            "noise of single batches, and did not diverge after it was 1 % below chance (4.605). Use more steps, or "
+            "weights that have left the plateau."
         )
     if any(test.about.get("synthetic") for test in tests):
         notes.append(SYNTHETIC_NOTE)
     return notes
 
 
-def _tells(test: RangeTest) -> bool:
+def _has_suggestion(test: RangeTest) -> bool:
     return suggest_steepest(test.lr, test.smooth) is not None or suggest_tenth(test.lr, test.smooth) is not None
 
 
@@ -153,18 +153,18 @@ def _data(tests: Sequence[RangeTest]) -> str:
 
 
 def range_curves(tests: Sequence[RangeTest]) -> Table:
-    """Return the table ``lr_range_curves`` that the figure draws: a row a configuration and step.
+    """Return the table ``lr_range_curves`` of the figure: one row per configuration and step.
 
-    ``steepest`` holds the smoothed loss at the rate of the steepest fall, ``tenth`` that at a tenth of the burst.
+    ``steepest`` is the smoothed loss at the steepest decrease, ``tenth`` that at a tenth of the divergence.
     """
     columns = (
         Column("configuration", "Configuration"), Column("lr", "Learning rate", decimals=8),
         Column("loss", "Training loss", decimals=4), Column("smoothed", "Smoothed training loss", decimals=4),
-        Column("moved", "Weights moved", "L2", decimals=4), Column("steepest", "at the steepest fall", decimals=4),
-        Column("tenth", "at a tenth of the burst", decimals=4),
+        Column("moved", "Weights moved", "L2", decimals=4), Column("steepest", "at the steepest decrease", decimals=4),
+        Column("tenth", "at a tenth of the divergence", decimals=4),
     )  # fmt: skip
     rows = []
-    for test, name in zip(tests, range_names(tests), strict=True):
+    for test, name in zip(tests, range_test_labels(tests), strict=True):
         smooth = test.smooth
         marks = {"steepest": suggest_steepest(test.lr, smooth), "tenth": suggest_tenth(test.lr, smooth)}
         at = {
@@ -182,15 +182,15 @@ def range_figures(tests: Sequence[RangeTest]) -> dict[str, Figure]:
     if not tests:
         return {}
     table = range_curves(tests)
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(figsize=(DOUBLE_COLUMN, 3.0), layout="constrained")
         write_notes(figure, table.notes)
-        draw_range(figure.add_subplot(), table, colour_of(range_names(tests)))
+        draw_range_test(figure.add_subplot(), table, styles_of(range_test_labels(tests)))
     return {"lr_range": figure}
 
 
-def draw_range(axes: Axes, table: Table, looks: Looks) -> None:
-    """Draw the smoothed loss against the rate, a line a configuration, with its suggestions marked on it."""
+def draw_range_test(axes: Axes, table: Table, styles: Styles) -> None:
+    """Draw the smoothed loss against the learning rate, one line per configuration, with the suggestions marked."""
     names = list(dict.fromkeys(str(row.values["configuration"]) for row in table.rows))
     lines: list[Line2D] = []
     shown: list[Array] = []
@@ -198,27 +198,33 @@ def draw_range(axes: Axes, table: Table, looks: Looks) -> None:
     for name in names:
         rows = [row.values for row in table.rows if row.values["configuration"] == name]
         series = {key: np.array([_number(row.get(key)) for row in rows]) for key in ("lr", "loss", "smoothed")}
-        look = looks[name]
-        if len(names) <= MOST_DIRECT_LABELS:
-            axes.plot(series["lr"], series["loss"], color=look.colour, alpha=0.22, linewidth=0.6)
-        lines += axes.plot(series["lr"], series["smoothed"], color=look.colour, linestyle=look.dash, label=name)
-        for key, face in (("steepest", look.colour), ("tenth", "white")):
+        style = styles[name]
+        if len(names) <= MAX_DIRECT_LABELS:
+            axes.plot(series["lr"], series["loss"], color=style.color, alpha=0.22, linewidth=0.6)
+        lines += axes.plot(series["lr"], series["smoothed"], color=style.color, linestyle=style.linestyle, label=name)
+        for key, face in (("steepest", style.color), ("tenth", "white")):
             marks = [(_number(row["lr"]), _number(row[key])) for row in rows if row.get(key) is not None]
             axes.plot(
                 *zip(*marks, strict=True) if marks else ([], []), linestyle="none", marker="o", markersize=4.5,
-                color=look.colour, markerfacecolor=face, zorder=3,
+                color=style.color, markerfacecolor=face, zorder=3,
             )  # fmt: skip
         shown.append(series["smoothed"][len(rows) // 10 :])
         raw.append(series["loss"][: len(rows) // 2])
     axes.set(xscale="log", xlabel=_title(table, "lr"), ylabel="Training loss")
     _limit(axes, table, shown, raw)
     keys = [Line2D([], [], color=GREY, linestyle="none", marker="o", markerfacecolor=face) for face in (GREY, "white")]
-    axes.legend(keys, ["steepest fall", "a tenth of the burst"], loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    axes.legend(
+        keys,
+        ["steepest decrease", "a tenth of the learning rate of divergence"],
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=2,
+    )
     legend_below(axes, lines, names)
 
 
 def _limit(axes: Axes, table: Table, shown: Sequence[Array], raw: Sequence[Array]) -> None:
-    """Show the curves' fall, what batches scatter, and half as much above: a whole burst would flatten it."""
+    """Set the limits to the decrease of the curves and the scatter of batches; a full divergence is cut off."""
     rates = [_number(row.values["lr"]) for row in table.rows]
     axes.set_xlim(min(rates), max(rates))
     axes.xaxis.set_major_locator(LogLocator(numticks=12))

@@ -1,4 +1,4 @@
-"""Drawings that compare configurations. Each takes an ``Axes``, a table and the looks, and computes nothing."""
+"""Charts that compare configurations. Each function draws a table on an ``Axes`` and computes nothing."""
 
 from __future__ import annotations
 
@@ -11,75 +11,75 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
-from results.figures.label_layout import legend_below, name_points, padded
-from results.figures.style import DASHES, INK, MARKERS, MOST_DIRECT_LABELS, PALETTE, SMALL, Looks
+from results.figures.label_layout import label_points, legend_below, padded_limits
+from results.figures.style import INK, LINESTYLES, MARKERS, MAX_DIRECT_LABELS, PALETTE, SMALL, Styles
 from results.metrics.intervals import Estimate
 from results.tables.table import Column, Row, Table, Value, cell_text
 
 ROW_INCHES = 0.21  # height of one row of a dot plot
 
 
-def draw_final_accuracy(axes: Axes, table: Table, looks: Looks) -> None:
-    """Draw ``final_val_acc`` as a dot a configuration with its 95 % interval, in the table's order from below."""
+def draw_final_accuracy(axes: Axes, table: Table, styles: Styles) -> None:
+    """Draw ``final_val_acc`` as one dot per configuration with its 95 % interval, first row at the bottom."""
     for i, row in enumerate(table.rows):
-        look = looks[str(row.values["configuration"])]
+        style = styles[str(row.values["configuration"])]
         estimate = _estimate(row.values["final_val_acc"])
-        _interval(axes, estimate.value, i, xerr=_arms(estimate), color=look.colour, marker=look.marker)
-    _name_rows(axes, table)
+        _interval(axes, estimate.value, i, xerr=_error_bar(estimate), color=style.color, marker=style.marker)
+    _label_rows(axes, table)
     low, high = axes.get_xlim()
-    axes.set_xlim(max(low, 0), min(high, 100))  # an interval of few seeds may leave what an accuracy can be
+    axes.set_xlim(max(low, 0), min(high, 100))  # an interval of few seeds can exceed the range of an accuracy
     axes.grid(visible=False)
     axes.set_xlabel("Final validation accuracy (%), 95 % interval")
 
 
-def draw_epochs_to_target(axes: Axes, table: Table, looks: Looks) -> None:
-    """Draw the median epoch that reaches the target as a dot; a miss stands at the right edge as ``> E``."""
+def draw_epochs_to_target(axes: Axes, table: Table, styles: Styles) -> None:
+    """Draw the median epochs to the target as dots; a miss is drawn at the right edge as ``> E``."""
     last_epoch = max(int(_number(row.values["last_epoch"])) for row in table.rows)
     edge = last_epoch * 1.04
     for i, row in enumerate(table.rows):
-        look = looks[str(row.values["configuration"])]
+        style = styles[str(row.values["configuration"])]
         epochs = _number(row.values["epochs_to_target"])
         hits = str(row.values.get("hits") or "")
         if math.isfinite(epochs):
-            axes.plot([0, epochs], [i, i], color=look.colour, linewidth=0.8)
-            axes.plot([epochs], [i], color=look.colour, marker=look.marker, linestyle="none")
+            axes.plot([0, epochs], [i, i], color=style.color, linewidth=0.8)
+            axes.plot([epochs], [i], color=style.color, marker=style.marker, linestyle="none")
             text = f"{epochs:g}"
         else:
-            axes.plot([0, edge], [i, i], color=look.colour, linewidth=0.8, linestyle=(0, (1, 2)))
-            axes.plot([edge], [i], color=look.colour, marker=">", markerfacecolor="white", linestyle="none")
+            axes.plot([0, edge], [i, i], color=style.color, linewidth=0.8, linestyle=(0, (1, 2)))
+            axes.plot([edge], [i], color=style.color, marker=">", markerfacecolor="white", linestyle="none")
             text = f"> {last_epoch}"
         axes.annotate(
             f"{text}  ({hits})" if hits else text, (min(epochs, edge), i), xytext=(5, 0), textcoords="offset points",
             va="center", fontsize=SMALL, color=INK, annotation_clip=False,
         )  # fmt: skip
-    _name_rows(axes, table)
+    _label_rows(axes, table)
     axes.set_xlim(0, edge * 1.01)
     axes.grid(visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10]))
-    axes.set_xlabel("Epochs to target: median over seeds (runs that reached it)")
+    axes.set_xlabel("Epochs to target: median over seeds (runs that reach it)")
 
 
-def draw_stability_and_accuracy(axes: Axes, table: Table, looks: Looks) -> None:
-    """Draw the standard deviation over seeds against the final accuracy, a named point a configuration."""
+def draw_stability_and_accuracy(axes: Axes, table: Table, styles: Styles) -> None:
+    """Draw the standard deviation over seeds against the final accuracy, one labelled point per configuration."""
     points = {}
     for row in table.rows:
         name = str(row.values["configuration"])
         point = (_number(row.values["final_val_acc"]), _number(row.values["seed_sd"]))
-        look = looks[name]
+        style = styles[name]
         axes.plot(
-            *point, color=look.colour, marker=look.marker, linestyle="none", markersize=5, label=name, clip_on=False
+            *point, color=style.color, marker=style.marker, linestyle="none", markersize=5, label=name, clip_on=False
         )
         points[name] = point
-    axes.set_xlim(padded(min(x for x, _ in points.values()), max(x for x, _ in points.values()), 0.12))
+    axes.set_xlim(padded_limits(min(x for x, _ in points.values()), max(x for x, _ in points.values()), 0.12))
     axes.set_ylim(0, max(y for _, y in points.values()) * 1.15 or 1)
     axes.set(xlabel=_title(table, "final_val_acc"), ylabel=_title(table, "seed_sd"))
-    if len(points) > MOST_DIRECT_LABELS or not name_points(axes, points):
+    if len(points) > MAX_DIRECT_LABELS or not label_points(axes, points):
         lines = axes.get_lines()
         legend_below(axes, lines, [str(line.get_label()) for line in lines])
 
 
-def draw_scheduler_heat_map(axes: Axes, table: Table, looks: Looks) -> None:
-    """Draw ``final_val_acc`` as a cell a scheduler (row) and optimizer (column); what was not tried is hatched."""
+def draw_scheduler_heat_map(axes: Axes, table: Table, styles: Styles) -> None:
+    """Draw ``final_val_acc`` as one cell per scheduler (row) and optimizer (column); hatched: not in the sweep."""
     schedulers = _distinct(table, "scheduler")
     optimizers = _distinct(table, "optimizer")
     column = _column(table, "final_val_acc")
@@ -111,8 +111,8 @@ def draw_scheduler_heat_map(axes: Axes, table: Table, looks: Looks) -> None:
     axes.spines[:].set_visible(False)
 
 
-def draw_learning_rate_sensitivity(axes: Axes, table: Table, looks: Looks) -> None:
-    """Draw ``final_val_acc`` with its interval against the learning rate, a line a ``group``."""
+def draw_learning_rate_sensitivity(axes: Axes, table: Table, styles: Styles) -> None:
+    """Draw ``final_val_acc`` with its interval against the learning rate, one line per ``group``."""
     groups = _distinct(table, "group")
     for i, name in enumerate(groups):
         rows = sorted(
@@ -132,15 +132,15 @@ def draw_learning_rate_sensitivity(axes: Axes, table: Table, looks: Looks) -> No
     _legend_of_lines(axes)
 
 
-def draw_momentum(axes: Axes, table: Table, looks: Looks) -> None:
-    """Draw ``final_val_acc`` against momentum β: a line for classical momentum, each dampening, and Nesterov's."""
+def draw_momentum(axes: Axes, table: Table, styles: Styles) -> None:
+    """Draw ``final_val_acc`` against momentum β: one line each for classical momentum, each dampening, and Nesterov."""
     betas = sorted({_number(row.values["momentum"]) for row in table.rows})
     variants: dict[str, list[Row]] = {}
     for row in table.rows:
         variants.setdefault(_variant(row), []).append(row)
     for i, (name, rows) in enumerate(variants.items()):
         rows.sort(key=lambda row: _number(row.values["momentum"]))
-        shift = (i - (len(variants) - 1) / 2) * 0.08  # so that intervals stand side by side
+        shift = (i - (len(variants) - 1) / 2) * 0.08  # so that intervals do not overlap
         _line_of_estimates(axes, [betas.index(_number(row.values["momentum"])) + shift for row in rows], rows, i, name)
     axes.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas])
     axes.set_xlim(-0.4, len(betas) - 0.6)
@@ -150,18 +150,18 @@ def draw_momentum(axes: Axes, table: Table, looks: Looks) -> None:
 
 
 def _within_percent(axes: Axes) -> None:
-    """Keep an axis of accuracies within 0 … 100: an interval of few seeds may leave what an accuracy can be."""
+    """Limit an axis of accuracies to 0 … 100: an interval of few seeds can exceed this range."""
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, 0), min(high, 100))
 
 
 def _line_of_estimates(axes: Axes, xs: list[float], rows: Iterable[Row], index: int, name: str) -> None:
     estimates = [_estimate(row.values["final_val_acc"]) for row in rows]
-    arms = [[_arms(estimate)[side][0] for estimate in estimates] for side in (0, 1)]
+    lengths = [[_error_bar(estimate)[side][0] for estimate in estimates] for side in (0, 1)]
     lap = index // len(PALETTE)
     axes.errorbar(
-        xs, [estimate.value for estimate in estimates], yerr=arms, label=name, color=PALETTE[index % len(PALETTE)],
-        linestyle=DASHES[lap % len(DASHES)], marker=MARKERS[lap % len(MARKERS)], elinewidth=0.8, capsize=2,
+        xs, [estimate.value for estimate in estimates], yerr=lengths, label=name, color=PALETTE[index % len(PALETTE)],
+        linestyle=LINESTYLES[lap % len(LINESTYLES)], marker=MARKERS[lap % len(MARKERS)], elinewidth=0.8, capsize=2,
     )  # fmt: skip
 
 
@@ -174,7 +174,7 @@ def _interval(axes: Axes, x: float, y: float, *, xerr: list[list[float]], color:
     axes.errorbar([x], [y], xerr=xerr, color=color, marker=marker, linestyle="none", elinewidth=1.0, capsize=2)
 
 
-def _name_rows(axes: Axes, table: Table) -> None:
+def _label_rows(axes: Axes, table: Table) -> None:
     names = [str(row.values["configuration"]) for row in table.rows]
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
@@ -194,10 +194,10 @@ def _estimate(value: Value) -> Estimate:
     return Estimate(_number(value), math.nan, math.nan, 0)
 
 
-def _arms(estimate: Estimate) -> list[list[float]]:
-    """Return the lengths of an error bar; none where the interval is not known."""
-    arms = (estimate.value - estimate.low, estimate.high - estimate.value)
-    return [[arm if math.isfinite(arm) else 0.0] for arm in arms]
+def _error_bar(estimate: Estimate) -> list[list[float]]:
+    """Return the lengths of an error bar ``[[low], [high]]``; 0 without an interval."""
+    lengths = (estimate.value - estimate.low, estimate.high - estimate.value)
+    return [[arm if math.isfinite(arm) else 0.0] for arm in lengths]
 
 
 def _number(value: Any) -> float:

@@ -1,4 +1,4 @@
-"""Drawings of what went on epoch by epoch. Each takes an ``Axes``, a table and the looks, and computes nothing."""
+"""Curves by epoch. Each function draws a table on an ``Axes`` and computes nothing."""
 
 from __future__ import annotations
 
@@ -10,88 +10,88 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from results.figures.label_layout import legend_below, name_line_ends
-from results.figures.style import GREY, INK, MOST_DIRECT_LABELS, Look, Looks
+from results.figures.label_layout import label_line_ends, legend_below
+from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, Style, Styles
 from results.tables.table import Table
 
 Series = dict[str, list[float]]
 
 
-def draw_curves(axes: Axes, table: Table, looks: Looks) -> None:
-    """Draw ``value`` against ``epoch``, a line a configuration, with a band from ``low`` to ``high``."""
-    _draw_lines(axes, table, looks)
+def draw_curves(axes: Axes, table: Table, styles: Styles) -> None:
+    """Draw ``value`` against ``epoch``, one line per configuration, with a band from ``low`` to ``high``."""
+    _draw_lines(axes, table, styles)
     axes.set_ylabel(_title(table, "value"))
-    _name(axes, looks)
+    _label_lines(axes, styles)
 
 
-def draw_learning_rates(axes: Axes, table: Table, looks: Looks) -> None:
-    """Draw the learning rate against the epoch, on a logarithmic axis where it spans more than one decade."""
+def draw_learning_rates(axes: Axes, table: Table, styles: Styles) -> None:
+    """Draw the learning rate against the epoch, on a logarithmic axis if it spans more than one decade."""
     positive = [value for _, series in _series(table) for value in series["value"] if value > 0]
     if positive and max(positive) > 10 * min(positive):
         axes.set_yscale("log", nonpositive="clip")
         axes.set_ylim(min(positive) / 1.6, max(positive) * 1.6)
         axes.yaxis.set_major_locator(LogLocator(numticks=8))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    _draw_lines(axes, table, looks)
+    _draw_lines(axes, table, styles)
     axes.set_ylabel(_title(table, "value"))
-    _name(axes, looks)
+    _label_lines(axes, styles)
 
 
-def draw_train_and_test(axes: Axes, table: Table, looks: Looks) -> None:
-    """Draw training accuracy as solid lines and the held-out split's as dashed ones of the same colour."""
-    markers = len({looks[name].colour for name, _ in _series(table)}) < sum(1 for _ in _series(table))
+def draw_train_and_test(axes: Axes, table: Table, styles: Styles) -> None:
+    """Draw training accuracy as solid lines, and held-out accuracy as dashed lines of the same colour."""
+    markers = len({styles[name].color for name, _ in _series(table)}) < sum(1 for _ in _series(table))
     for name, series in _series(table):
-        look = looks[name]
-        style: dict[str, Any] = {"color": look.colour, "marker": look.marker if markers else None}
+        style = styles[name]
+        line_style: dict[str, Any] = {"color": style.color, "marker": style.marker if markers else None}
         every = max(1, len(series["epoch"]) // 6)
         for key, dash in (("train", "-"), ("held_out", (0, (3.5, 1.5)))):
-            (line,) = axes.plot(series["epoch"], series[key], linestyle=dash, label=name, markevery=every, **style)
-            _show_a_single_point(line, look)
+            (line,) = axes.plot(series["epoch"], series[key], linestyle=dash, label=name, markevery=every, **line_style)
+            _mark_single_point(line, style)
     _epoch_axis(axes)
     axes.set_ylabel("Accuracy (%)")
     split = next(column.heading for column in table.columns if column.key == "held_out")
     keys = [Line2D([], [], color=GREY, linestyle="-"), Line2D([], [], color=GREY, linestyle=(0, (3.5, 1.5)))]
     axes.legend(keys, ["training", split], loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
-    solid = [line for line in axes.get_lines()[::2] if _ends(line) is not None]
-    if len(solid) <= MOST_DIRECT_LABELS:
-        _name_ends(axes, solid, looks)
+    solid = [line for line in axes.get_lines()[::2] if _last_point(line) is not None]
+    if len(solid) <= MAX_DIRECT_LABELS:
+        _label_line_ends(axes, solid, styles)
     else:
         legend_below(axes, solid, [str(line.get_label()) for line in solid])
 
 
-def draw_profile(axes: Axes, table: Table, looks: Looks) -> None:
-    """Draw the share of targets reached within τ times the fastest, from the columns ``rho_τ``, as steps."""
+def draw_profile(axes: Axes, table: Table, styles: Styles) -> None:
+    """Draw the share of targets reached within τ times the fastest, the columns ``rho_τ``, as steps."""
     taus = {column.key: float(column.key.removeprefix("rho_")) for column in table.columns if _is_rho(column.key)}
     for row in table.rows:
-        look = looks[str(row.values["configuration"])]
+        style = styles[str(row.values["configuration"])]
         shares = [_plain(row.values.get(key)) for key in taus]
         if not any(map(math.isfinite, shares)):
             continue
         axes.step(
-            list(taus.values()), shares, where="post", color=look.colour, linestyle=look.dash,
+            list(taus.values()), shares, where="post", color=style.color, linestyle=style.linestyle,
             label=str(row.values["configuration"]),
         )  # fmt: skip
     axes.set(ylim=(-0.03, 1.03), xlabel="τ: epochs over those of the fastest", ylabel="Share of targets reached, ρ(τ)")
     axes.set_xlim(min(taus.values()), max(taus.values()))
-    _name(axes, looks)
+    _label_lines(axes, styles)
 
 
-def _draw_lines(axes: Axes, table: Table, looks: Looks) -> None:
-    many = sum(1 for _ in _series(table)) > MOST_DIRECT_LABELS
+def _draw_lines(axes: Axes, table: Table, styles: Styles) -> None:
+    many = sum(1 for _ in _series(table)) > MAX_DIRECT_LABELS
     for name, series in _series(table):
-        look = looks[name]
-        (line,) = axes.plot(series["epoch"], series["value"], color=look.colour, linestyle=look.dash, label=name)
-        _show_a_single_point(line, look)
+        style = styles[name]
+        (line,) = axes.plot(series["epoch"], series["value"], color=style.color, linestyle=style.linestyle, label=name)
+        _mark_single_point(line, style)
         axes.fill_between(
-            series["epoch"], series["low"], series["high"], color=look.colour, alpha=0.08 if many else 0.16, linewidth=0
+            series["epoch"], series["low"], series["high"], color=style.color, alpha=0.08 if many else 0.16, linewidth=0
         )
     _epoch_axis(axes)
 
 
-def _show_a_single_point(line: Line2D, look: Look) -> None:
-    """Mark the point of a line that has only one: it would be invisible."""
+def _mark_single_point(line: Line2D, style: Style) -> None:
+    """Add a marker to a line with a single point, which would be invisible."""
     if sum(map(math.isfinite, _numbers(line.get_ydata()))) == 1:
-        line.set_marker(look.marker)
+        line.set_marker(style.marker)
 
 
 def _epoch_axis(axes: Axes) -> None:
@@ -104,22 +104,22 @@ def _epoch_axis(axes: Axes) -> None:
         axes.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
 
 
-def _name(axes: Axes, looks: Looks) -> None:
-    lines = [line for line in axes.get_lines() if _ends(line) is not None]
-    if len(lines) <= MOST_DIRECT_LABELS:
-        _name_ends(axes, lines, looks)
+def _label_lines(axes: Axes, styles: Styles) -> None:
+    lines = [line for line in axes.get_lines() if _last_point(line) is not None]
+    if len(lines) <= MAX_DIRECT_LABELS:
+        _label_line_ends(axes, lines, styles)
     else:
         legend_below(axes, lines, [str(line.get_label()) for line in lines])
 
 
-def _name_ends(axes: Axes, lines: list[Line2D], looks: Looks) -> None:
+def _label_line_ends(axes: Axes, lines: list[Line2D], styles: Styles) -> None:
     names = [str(line.get_label()) for line in lines]
-    ends = {name: end for name, line in zip(names, lines, strict=True) if (end := _ends(line)) is not None}
-    axes.set_ylim(axes.get_ylim())  # names must not move the lines
-    name_line_ends(axes, ends, {name: looks[name].colour if name in looks else INK for name in names})
+    ends = {name: end for name, line in zip(names, lines, strict=True) if (end := _last_point(line)) is not None}
+    axes.set_ylim(axes.get_ylim())  # labels must not change the limits
+    label_line_ends(axes, ends, {name: styles[name].color if name in styles else INK for name in names})
 
 
-def _ends(line: Line2D) -> tuple[float, float] | None:
+def _last_point(line: Line2D) -> tuple[float, float] | None:
     points = zip(_numbers(line.get_xdata()), _numbers(line.get_ydata()), strict=True)
     return next((point for point in reversed(list(points)) if all(map(math.isfinite, point))), None)
 
@@ -129,7 +129,7 @@ def _numbers(values: Any) -> list[float]:
 
 
 def _series(table: Table) -> Iterator[tuple[str, Series]]:
-    """Yield each configuration with its columns as lists, by epoch."""
+    """Yield each configuration with its columns as lists over epochs."""
     series: dict[str, Series] = {}
     keys = [column.key for column in table.columns if column.key != "configuration"]
     for row in table.rows:

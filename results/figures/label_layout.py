@@ -1,4 +1,4 @@
-"""Where names go in a figure: at line ends, beside points, or in a legend under the axes; never over one another."""
+"""Placement of labels without overlap: at line ends, beside points, or in a legend below the axes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from results.figures.style import GREY, SMALL, TEXT
 LINE_HEIGHT = 1.3  # of the font's size
 
 
-def name_line_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, str]) -> None:
-    """Write each line's name right of the axes, beside its last point ``(x, y)`` in data units.
+def label_line_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, str]) -> None:
+    """Label each line to the right of the axes, beside its last point ``(x, y)`` in data units.
 
-    Names that would overlap are moved apart, and a thin line leads from each to its end. Call it last: it lays the
-    figure out to learn how high the axes are.
+    Labels that would overlap are moved apart; a thin line connects each label with its point. Call this function last:
+    it needs the final layout of the figure.
     """
     labels = [
         axes.annotate(
@@ -41,7 +41,7 @@ def name_line_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], colours:
                 "arrowstyle": "-",
                 "color": colours[name],
                 "linewidth": 0.5,
-                # A line that ends early (its runs diverged) must not look as if it went on.
+                # Dotted for a line that ends early, because its runs diverged.
                 "linestyle": "-" if end[0] >= axes.get_xlim()[1] else (0, (1, 4)),
                 "relpos": (0, 0.5),
                 "shrinkA": 1,
@@ -53,32 +53,32 @@ def name_line_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], colours:
     figure = _figure_of(axes)
     figure.draw_without_rendering()
     height = axes.get_window_extent().height
-    wanted = [axes.transAxes.inverted().transform(axes.transData.transform(end))[1] for end in ends.values()]
+    positions = [axes.transAxes.inverted().transform(axes.transData.transform(end))[1] for end in ends.values()]
     gap = (SMALL + 0.5) * LINE_HEIGHT * figure.dpi / 72 / height
-    for label, place in zip(labels, moved_apart(wanted, gap), strict=True):
+    for label, place in zip(labels, spread_apart(positions, gap), strict=True):
         label.set_position((1.045, place))
 
 
-def moved_apart(wanted: Sequence[float], gap: float) -> list[float]:
-    """Return places at least ``gap`` apart, in the order of ``wanted`` and near it; within 0 … 1 where they fit.
+def spread_apart(positions: Sequence[float], gap: float) -> list[float]:
+    """Return positions at least ``gap`` apart, in the order of ``positions`` and close to it; within 0 … 1 if possible.
 
-    Without that limit the places are nearest to ``wanted`` in least squares: a place less its rank times ``gap`` must
-    not fall from one rank to the next, which is an isotonic regression.
+    Without the limits the positions are the least-squares solution: position minus rank times ``gap`` must not
+    decrease with the rank, which is an isotonic regression.
     """
-    if not wanted:
+    if not positions:
         return []
-    order = np.argsort(wanted, kind="stable")
-    ranks = gap * np.arange(len(wanted))
+    order = np.argsort(positions, kind="stable")
+    ranks = gap * np.arange(len(positions))
     highest = max(1 - ranks[-1], 0)
-    places = np.empty(len(wanted))
-    places[order] = np.clip(isotonic_regression(np.asarray(wanted)[order] - ranks).x, 0, highest) + ranks
+    places = np.empty(len(positions))
+    places[order] = np.clip(isotonic_regression(np.asarray(positions)[order] - ranks).x, 0, highest) + ranks
     return [float(place) for place in places]
 
 
-def name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> bool:
-    """Write each point's name beside it, clear of the others; return False, and write none, where they do not fit.
+def label_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> bool:
+    """Label each point without overlap; return False, without any label, if they do not fit.
 
-    ``points`` are in data units. Call it last: it lays the figure out to learn where the points are.
+    ``points`` are in data units. Call this function last: it needs the final layout of the figure.
     """
     figure = _figure_of(axes)
     figure.draw_without_rendering()
@@ -91,15 +91,15 @@ def name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> bool:
         label = axes.annotate(name, xy=point, textcoords="offset points", xytext=(0, 0), fontsize=SMALL + 0.5)
         label.set_in_layout(False)
         labels.append(label)
-        if not _placed(label, frame, taken):
+        if not _place_label(label, frame, taken):
             for written in labels:
                 written.remove()
             return False
     return True
 
 
-def _placed(label: Annotation, frame: Bbox, taken: list[Bbox]) -> bool:
-    """Try the places around the point, the nearest first."""
+def _place_label(label: Annotation, frame: Bbox, taken: list[Bbox]) -> bool:
+    """Place a label at the nearest free position around its point; return False if there is none."""
     for distance in (6, 12, 20, 30):
         for angle, ha in ((0, "left"), (180, "right"), (90, "center"), (270, "center"), (45, "left"), (315, "left"),
                           (135, "right"), (225, "right")):  # fmt: skip
@@ -114,7 +114,7 @@ def _placed(label: Annotation, frame: Bbox, taken: list[Bbox]) -> bool:
 
 
 def legend_below(axes: Axes, handles: Sequence[Artist], names: Sequence[str]) -> None:
-    """Put a legend under the axes and above the notes, in as many columns as fit; the figure grows by its height."""
+    """Add a legend below the axes and above the notes, in as many columns as fit; the figure grows by its height."""
     figure = _figure_of(axes)
     width = figure.get_figwidth()
     widest = max(map(len, names)) * SMALL * 0.62 / 72 + 0.5
@@ -124,11 +124,11 @@ def legend_below(axes: Axes, handles: Sequence[Artist], names: Sequence[str]) ->
         handles, names, loc="upper center", ncols=columns, columnspacing=1.4,
         bbox_to_anchor=(width / 2, top), bbox_transform=figure.dpi_scale_trans,
     )  # fmt: skip
-    legend.set_in_layout(False)  # its place is reserved
+    legend.set_in_layout(False)  # its space is reserved
 
 
 def write_notes(figure: Figure, notes: Sequence[str]) -> None:
-    """Write notes as small grey lines at the bottom of the figure, wrapped to its width."""
+    """Add notes in small grey type at the bottom of the figure, wrapped to its width."""
     if not notes:
         return
     characters = int(figure.get_figwidth() * 72 / (SMALL * 0.56))
@@ -141,9 +141,9 @@ def write_notes(figure: Figure, notes: Sequence[str]) -> None:
 
 
 def reserve_below(figure: Figure, inches: float) -> float:
-    """Make the figure higher by a strip under its axes; return the strip's upper edge in inches from the bottom.
+    """Add a strip below the axes; return its upper edge in inches from the bottom of the figure.
 
-    The strip lies above those reserved before, so what is placed first stands lowest. The axes keep their size.
+    The strip is above strips that were reserved before. The axes keep their size and the figure grows.
     """
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
@@ -161,7 +161,7 @@ def _figure_of(axes: Axes) -> Figure:
     return figure
 
 
-def padded(low: float, high: float, share: float) -> tuple[float, float]:
-    """Return the limits widened by a share of their distance; by 1 where there is none."""
+def padded_limits(low: float, high: float, share: float) -> tuple[float, float]:
+    """Return limits extended by a share of their distance; by 1 if they are equal."""
     extra = (high - low) * share if high > low else 1.0
     return low - extra, high + extra

@@ -1,4 +1,4 @@
-"""The tables that only figures need: mean curves, and the columns that one drawing takes from several tables."""
+"""Tables that only figures need: mean curves, and columns joined from several tables."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
 from results.metrics.intervals import Estimate
 from results.tables.table import Column, Row, Table, Value
 
-MOST_CONFIGURATIONS = 12
-MOST_PAIRS_OF_LINES = 6
+MAX_CONFIGURATIONS = 12
+MAX_LINE_PAIRS = 6
 
 ACCURACIES = ("train_acc", "val_acc", "test_acc")
 QUANTITIES = {
@@ -25,66 +25,66 @@ QUANTITIES = {
     "val_acc": "Validation accuracy",
     "test_acc": "Test accuracy",
 }
-"""What a curve may show → the name of its axis."""
+"""Quantity of a curve → label of its axis."""
 
 
 @dataclass(frozen=True)
-class Picked:
-    """The configurations that a figure shows, in the sweep's order, and what it says about those it does not."""
+class Selection:
+    """The configurations that a figure shows, in the sweep's order, and a note about those that it omits."""
 
     configurations: tuple[ConfigurationRuns, ...]
     notes: tuple[str, ...]
 
     @property
     def labels(self) -> frozenset[str]:
-        """The labels of the configurations shown."""
+        """Labels of the selected configurations."""
         return frozenset(group.label for group in self.configurations)
 
 
-def pick(sweep: SweepData, most: int = MOST_CONFIGURATIONS) -> Picked:
-    """Pick at most ``most`` of the configurations that have a result.
+def select_configurations(sweep: SweepData, limit: int = MAX_CONFIGURATIONS) -> Selection:
+    """Select at most ``limit`` of the configurations with a result.
 
-    The best of each optimizer (its class and parameters without the learning rate) come first, then the others, both
-    by mean final validation accuracy, a configuration without one last.
+    First the best configuration of each optimizer (class and parameters without the learning rate), then the others,
+    both in order of mean final validation accuracy.
     """
     groups = sweep.counted
-    if len(groups) <= most:
-        return Picked(groups, ())
+    if len(groups) <= limit:
+        return Selection(groups, ())
     finals = [_mean_final(group) for group in groups]
     ranked = sorted(range(len(groups)), key=lambda i: -finals[i])
     best_of: dict[str, int] = {}
     for i in ranked:
         best_of.setdefault(_optimizer(groups[i]), i)
     leaders = list(best_of.values())
-    chosen = sorted(list(dict.fromkeys([*leaders, *ranked]))[:most])
+    chosen = sorted(list(dict.fromkeys([*leaders, *ranked]))[:limit])
     rule = (
-        f"the best {most} among the best of each optimizer, by final validation accuracy"
-        if len(leaders) > most
+        f"the best {limit} among the best of each optimizer, by final validation accuracy"
+        if len(leaders) > limit
         else "the best of each optimizer, then by final validation accuracy"
     )
-    return Picked(tuple(groups[i] for i in chosen), (f"{most} of {len(groups)} configurations shown: {rule}.",))
+    return Selection(tuple(groups[i] for i in chosen), (f"{limit} of {len(groups)} configurations shown: {rule}.",))
 
 
-def curves_table(sweep: SweepData, quantity: str, most: int = MOST_CONFIGURATIONS) -> Table | None:
+def curves_table(sweep: SweepData, quantity: str, limit: int = MAX_CONFIGURATIONS) -> Table | None:
     """Return a quantity of :data:`QUANTITIES` by configuration and epoch: mean over seeds, lowest, highest, n.
 
-    A diverged run counts as chance in accuracies and is left out of losses from the epoch in which it diverged on.
-    None where no run has a value.
+    From the epoch of its divergence on, a diverged run counts as chance in accuracies and is excluded from losses.
+    None without any value.
     """
-    picked = pick(sweep, most)
-    notes = list(picked.notes)
+    selection = select_configurations(sweep, limit)
+    notes = list(selection.notes)
     rows: list[Row] = []
-    for group in picked.configurations:
+    for group in selection.configurations:
         mean, low, high, n = _over_seeds(_values(group, quantity))
         rows += _rows_by_epoch(group, {"value": mean, "low": low, "high": high}, n)
     if not any(row.values["n"] for row in rows):
         return None
-    if any(group.counted.sum() > 1 for group in picked.configurations):
-        notes.append("Line: mean over seeds. Band: lowest to highest seed.")
-    diverged = sum(int(np.isfinite(group.diverged_epochs[group.counted]).sum()) for group in picked.configurations)
+    if any(group.counted.sum() > 1 for group in selection.configurations):
+        notes.append("Line: mean over seeds. Band: minimum to maximum over seeds.")
+    diverged = sum(int(np.isfinite(group.diverged_epochs[group.counted]).sum()) for group in selection.configurations)
     if diverged:
-        what = "count as chance" if quantity in ACCURACIES else "are left out"
-        notes.append(f"Diverged runs ({diverged}) {what} from the epoch in which they diverged.")
+        what = "count as chance" if quantity in ACCURACIES else "are excluded"
+        notes.append(f"Diverged runs ({diverged}) {what} from the epoch of their divergence on.")
     title = QUANTITIES[quantity]
     unit = "%" if quantity in ACCURACIES else ""
     return Table(
@@ -103,15 +103,15 @@ def curves_table(sweep: SweepData, quantity: str, most: int = MOST_CONFIGURATION
     )
 
 
-def learning_rate_table(sweep: SweepData, most: int = MOST_CONFIGURATIONS) -> Table | None:
-    """Return the learning rate that each configuration really used in each epoch.
+def learning_rate_table(sweep: SweepData, limit: int = MAX_CONFIGURATIONS) -> Table | None:
+    """Return the learning rate of each configuration in each epoch, as used.
 
-    ``value`` is the mean over the epoch's steps and the seeds; ``low`` and ``high`` bound what the epoch began and
-    ended with. None where no run has a value.
+    ``value`` is the mean over the epoch's steps and the seeds; ``low`` and ``high`` are the minimum and the maximum of
+    its first and last learning rate. None without any value.
     """
-    picked = pick(sweep, most)
+    selection = select_configurations(sweep, limit)
     rows: list[Row] = []
-    for group in picked.configurations:
+    for group in selection.configurations:
         mean, _, _, n = _over_seeds(group.curves["lr"][group.counted])
         ends = np.concatenate([group.curves["lr_first"][group.counted], group.curves["lr_last"][group.counted]])
         _, low, high, _ = _over_seeds(ends)
@@ -125,27 +125,26 @@ def learning_rate_table(sweep: SweepData, most: int = MOST_CONFIGURATIONS) -> Ta
             Column("configuration", "Configuration"),
             Column("epoch", "Epoch"),
             Column("value", "Learning rate", decimals=6),
-            Column("low", "Lowest at the epoch's ends", decimals=6),
-            Column("high", "Highest at the epoch's ends", decimals=6),
+            Column("low", "Minimum of first and last step", decimals=6),
+            Column("high", "Maximum of first and last step", decimals=6),
             Column("n", "n"),
         ],
         rows,
-        [*picked.notes, "Line: mean over the epoch's steps. Band: between its first and its last step."],
+        [*selection.notes, "Line: mean over the epoch's steps. Band: from its first to its last step."],
     )
 
 
-def train_and_test_table(sweep: SweepData, most: int = MOST_PAIRS_OF_LINES) -> Table | None:
-    """Return training beside test accuracy by epoch; beside validation accuracy where not every epoch was tested.
+def train_and_test_table(sweep: SweepData, limit: int = MAX_LINE_PAIRS) -> Table | None:
+    """Return training and test accuracy by epoch; validation accuracy if some epoch has no test result.
 
-    Means over seeds in percent; ``held_out`` is the split named in its column's heading. None where nothing was
-    measured.
+    Means over seeds in percent; ``held_out`` is the split in its column's heading. None without any value.
     """
-    picked = pick(sweep, most)
-    test = [_values(group, "test_acc") for group in picked.configurations]
+    selection = select_configurations(sweep, limit)
+    test = [_values(group, "test_acc") for group in selection.configurations]
     whole = bool(test) and all(np.isfinite(values).any(axis=0).all() for values in test)
     held_out = "test_acc" if whole else "val_acc"
     rows: list[Row] = []
-    for group in picked.configurations:
+    for group in selection.configurations:
         columns = {"train": "train_acc", "validation": "val_acc", "test": "test_acc", "held_out": held_out}
         means = {key: _over_seeds(_values(group, quantity)) for key, quantity in columns.items()}
         rows += _rows_by_epoch(group, {key: mean for key, (mean, *_) in means.items()}, means["train"][3])
@@ -165,23 +164,23 @@ def train_and_test_table(sweep: SweepData, most: int = MOST_PAIRS_OF_LINES) -> T
         ],
         rows,
         [
-            *picked.notes,
+            *selection.notes,
             "Means over seeds. Training accuracy is a mean over the epoch's batches, with augmentation and dropout.",
         ],
     )
 
 
-def chosen_rows(table: Table | None, picked: Picked) -> Table | None:
-    """Return the rows of the picked configurations; of the table's own notes only the one that names the target."""
+def selected_rows(table: Table | None, selection: Selection) -> Table | None:
+    """Return the rows of the selection configurations; of the table's own notes only the one that names the target."""
     if table is None:
         return None
-    rows = [row for row in table.rows if row.values.get("configuration") in picked.labels]
-    notes = [*(note for note in table.notes if note.startswith("Target:")), *picked.notes]
+    rows = [row for row in table.rows if row.values.get("configuration") in selection.labels]
+    notes = [*(note for note in table.notes if note.startswith("Target:")), *selection.notes]
     return Table(table.name, table.caption, table.columns, rows, notes) if rows else None
 
 
-def by_accuracy(table: Table | None) -> Table | None:
-    """Return the rows from the lowest to the highest ``final_val_acc``; those without one are left out."""
+def sorted_by_accuracy(table: Table | None) -> Table | None:
+    """Return the rows with a ``final_val_acc``, in ascending order."""
     if table is None:
         return None
     rows = [row for row in table.rows if _finite(row.values.get("final_val_acc"))]
@@ -190,20 +189,17 @@ def by_accuracy(table: Table | None) -> Table | None:
     return Table(table.name, table.caption, table.columns, rows, notes) if rows else None
 
 
-def by_epochs_to_target(table: Table | None, epochs: int) -> Table | None:
-    """Return the rows from the last to the first to reach the target, with ``last_epoch`` beside it.
-
-    None where no configuration has a target.
-    """
+def sorted_by_epochs_to_target(table: Table | None, epochs: int) -> Table | None:
+    """Return the rows with ``epochs_to_target`` in descending order, with ``last_epoch``; None without any."""
     if table is None:
         return None
-    told = [row for row in table.rows if row.values.get("epochs_to_target") is not None]
-    if not told:
+    reached = [row for row in table.rows if row.values.get("epochs_to_target") is not None]
+    if not reached:
         return None
-    times = {id(row): _epochs(row.values["epochs_to_target"]) for row in told}
+    times = {id(row): _epochs(row.values["epochs_to_target"]) for row in reached}
     rows = [
         Row({**row.values, "epochs_to_target": times[id(row)], "last_epoch": epochs}, row.run_ids)
-        for row in sorted(told, key=lambda row: -times[id(row)])
+        for row in sorted(reached, key=lambda row: -times[id(row)])
         if not math.isnan(times[id(row)])
     ]
     columns = [*table.columns, Column("last_epoch", "Epochs")]
@@ -211,7 +207,7 @@ def by_epochs_to_target(table: Table | None, epochs: int) -> Table | None:
 
 
 def stability_and_accuracy_table(stability: Table | None, convergence: Table | None) -> Table | None:
-    """Join the standard deviation over seeds with the final accuracy; a configuration that lacks either is left out."""
+    """Join the SD over seeds with the final accuracy; configurations without one of them are omitted."""
     if stability is None or convergence is None:
         return None
     finals = {str(row.values["configuration"]): row for row in convergence.rows}
@@ -231,28 +227,28 @@ def stability_and_accuracy_table(stability: Table | None, convergence: Table | N
     )
 
 
-def scheduler_cells(table: Table | None) -> Table | None:
-    """Return the row with the best ``final_val_acc`` for every scheduler and optimizer."""
-    return _best_of_each(table, ("optimizer", "scheduler"), ["Each cell is at its own best learning rate."])
+def best_per_scheduler(table: Table | None) -> Table | None:
+    """Return the row with the highest ``final_val_acc`` for each scheduler and optimizer."""
+    return _best_of_each(table, ("optimizer", "scheduler"), ["Each cell: at its best learning rate."])
 
 
-def momentum_variants(table: Table | None) -> Table | None:
-    """Return the best row for every momentum, dampening and Nesterov; all under one scheduler, if possible ``none``."""
+def best_per_momentum(table: Table | None) -> Table | None:
+    """Return the best row for each momentum, dampening and Nesterov, all with one scheduler, ``none`` if available."""
     if table is None:
         return None
     schedulers = [row.values.get("scheduler") for row in table.rows]
     scheduler = "none" if "none" in schedulers else schedulers[0] if schedulers else None
     rows = [row for row in table.rows if row.values.get("scheduler") == scheduler]
     rates = {row.values.get("lr") for row in rows}
-    notes = ["Each is at its own best learning rate."] if len(rates) > 1 else []
+    notes = ["Each point: at its best learning rate."] if len(rates) > 1 else []
     if len(set(schedulers)) > 1:
-        notes.append(f"Only configurations with scheduler {scheduler}.")
+        notes.append(f"Only configurations with the scheduler {scheduler}.")
     under_one = Table(table.name, table.caption, table.columns, rows)
     return _best_of_each(under_one, ("momentum", "dampening", "nesterov"), notes)
 
 
-def best_families(table: Table | None, most: int = MOST_CONFIGURATIONS) -> Table | None:
-    """Return the rows of the ``most`` groups whose best learning rate is best, and a note on the others."""
+def best_lr_families(table: Table | None, limit: int = MAX_CONFIGURATIONS) -> Table | None:
+    """Return the rows of at most ``limit`` groups, those with the highest accuracy at their best learning rate."""
     if table is None:
         return None
     best: dict[Value, float] = {}
@@ -260,10 +256,12 @@ def best_families(table: Table | None, most: int = MOST_CONFIGURATIONS) -> Table
         best[row.values["group"]] = max(
             best.get(row.values["group"], -math.inf), _number(row.values.get("final_val_acc"))
         )
-    chosen = sorted(best, key=lambda name: -best[name])[:most]
+    chosen = sorted(best, key=lambda name: -best[name])[:limit]
     rows = [row for row in table.rows if row.values["group"] in chosen and _finite(row.values.get("final_val_acc"))]
-    left_out = [f"{most} of {len(best)} configurations shown: those with the best accuracy at their best rate."]
-    notes = left_out if len(best) > most else []
+    left_out = [
+        f"{limit} of {len(best)} configurations shown: those with the highest accuracy at their best learning rate."
+    ]
+    notes = left_out if len(best) > limit else []
     return Table(table.name, table.caption, table.columns, rows, notes) if rows else None
 
 
@@ -283,7 +281,7 @@ def _best_of_each(table: Table | None, keys: Sequence[str], notes: Sequence[str]
 
 
 def _rows_by_epoch(group: ConfigurationRuns, numbers: dict[str, Floats], n: Floats) -> list[Row]:
-    """Return a row an epoch, from 1, of ``numbers [E]``."""
+    """Return one row per epoch, from 1, of ``numbers [E]``."""
     lists = {key: values.tolist() for key, values in numbers.items()}
     return [
         Row(
@@ -300,19 +298,19 @@ def _rows_by_epoch(group: ConfigurationRuns, numbers: dict[str, Floats], n: Floa
 
 
 def _values(group: ConfigurationRuns, quantity: str) -> Floats:
-    """Return ``[k, E]`` of the runs that count, NaN where nothing is known."""
+    """Return the values ``[k, E]`` of the counted runs, NaN if missing."""
     measured = group.curves[quantity][group.counted]
     epochs = np.arange(1, measured.shape[1] + 1)
     diverged = epochs >= group.diverged_epochs[group.counted][:, None]  # False where NaN
     if quantity not in ACCURACIES:
         return np.where(diverged, math.nan, measured)
-    # Chance stands only where its epoch was measured: test accuracies may exist for the last epoch alone.
-    told = (np.isfinite(measured) & ~diverged).any(axis=0) | diverged.all(axis=0)
-    return np.where(told, group.accuracy(quantity.removesuffix("_acc")), math.nan)
+    # Chance only in epochs with a measurement: test accuracies may exist for the last epoch only.
+    reached = (np.isfinite(measured) & ~diverged).any(axis=0) | diverged.all(axis=0)
+    return np.where(reached, group.accuracy(quantity.removesuffix("_acc")), math.nan)
 
 
 def _over_seeds(values: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return mean, lowest, highest and n ``[E]`` of ``values [k, E]``, NaN apart; quiet where there are none."""
+    """Return mean, lowest, highest and n ``[E]`` of ``values [k, E]``, ignoring NaN; NaN without values."""
     known = np.isfinite(values)
     n = known.sum(axis=0)
     total = np.where(known, values, 0.0).sum(axis=0)
@@ -335,13 +333,13 @@ def _optimizer(group: ConfigurationRuns) -> str:
 
 
 def _number(value: Value) -> float:
-    """Return a cell as a number that sorts: what is not known lies below everything."""
+    """Return a cell as a number for sorting: −∞ if missing."""
     number = value.value if isinstance(value, Estimate) else value
     return float(number) if isinstance(number, int | float) and not math.isnan(number) else -math.inf
 
 
 def _epochs(value: Value) -> float:
-    """Return epochs to the target as a number; a miss, which may be written ``> E``, is ∞."""
+    """Return epochs to the target as a number; a miss, which may be the text ``> E``, is ∞."""
     return math.inf if isinstance(value, str) else _plain(value)
 
 

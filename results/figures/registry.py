@@ -1,4 +1,4 @@
-"""All figures of a sweep, by name; a new one is one more entry. A table is made first, then the drawing."""
+"""The figures of every sweep by name. A new figure is a new entry: its table and the function that draws it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from results.figures import plot_data as made_for_figures
+from results.figures import plot_data
 from results.figures.charts import (
     ROW_INCHES,
     draw_epochs_to_target,
@@ -23,7 +23,7 @@ from results.figures.charts import (
 )
 from results.figures.curves import draw_curves, draw_learning_rates, draw_profile, draw_train_and_test
 from results.figures.label_layout import write_notes
-from results.figures.style import DOUBLE_COLUMN, PNG_DPI, RC, SINGLE_COLUMN, Look, Looks, colour_of
+from results.figures.style import DOUBLE_COLUMN, PNG_DPI, RC_PARAMS, SINGLE_COLUMN, Style, Styles, styles_of
 from results.ledger.arrays import SweepData
 from results.tables.registry import TABLES
 from results.tables.table import Table
@@ -31,43 +31,43 @@ from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError, UnknownNameError
 
 TableOf = Callable[[str], Table | None]
-"""A name of ``TABLES`` → that table of the sweep, made once."""
+"""A name of ``TABLES`` → this table of the sweep, made once."""
 
 FORMATS = ("png", "svg")
 
-PICKED = (made_for_figures.MOST_PAIRS_OF_LINES, made_for_figures.MOST_CONFIGURATIONS)
+SELECTION_LIMITS = (plot_data.MAX_LINE_PAIRS, plot_data.MAX_CONFIGURATIONS)
 
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """One figure: the table that it draws, the drawing, and its size and caption."""
+    """One figure: its table, the function that draws it, its caption and its size."""
 
     table: Callable[[SweepData, TableOf], Table | None]
-    draw: Callable[[Axes, Table, Looks], None]
+    draw: Callable[[Axes, Table, Styles], None]
     caption: str
     width: float = DOUBLE_COLUMN  # inches
     height: float = 2.7  # inches, without legend and notes
-    row_height: float = 0.0  # inches more for every row of the table
+    row_height: float = 0.0  # additional inches per row of the table
 
 
 def _curves(quantity: str, sweep: SweepData, table_of: TableOf) -> Table | None:
-    return made_for_figures.curves_table(sweep, quantity)
+    return plot_data.curves_table(sweep, quantity)
 
 
-def _picked(name: str, sweep: SweepData, table_of: TableOf) -> Table | None:
-    return made_for_figures.chosen_rows(table_of(name), made_for_figures.pick(sweep))
+def _selected_rows(name: str, sweep: SweepData, table_of: TableOf) -> Table | None:
+    return plot_data.selected_rows(table_of(name), plot_data.select_configurations(sweep))
 
 
 def _final_accuracy(sweep: SweepData, table_of: TableOf) -> Table | None:
-    return made_for_figures.by_accuracy(_picked("convergence", sweep, table_of))
+    return plot_data.sorted_by_accuracy(_selected_rows("convergence", sweep, table_of))
 
 
 def _epochs_to_target(sweep: SweepData, table_of: TableOf) -> Table | None:
-    return made_for_figures.by_epochs_to_target(_picked("convergence", sweep, table_of), sweep.epochs)
+    return plot_data.sorted_by_epochs_to_target(_selected_rows("convergence", sweep, table_of), sweep.epochs)
 
 
 def _stability_and_accuracy(sweep: SweepData, table_of: TableOf) -> Table | None:
-    return made_for_figures.stability_and_accuracy_table(_picked("stability", sweep, table_of), table_of("convergence"))
+    return plot_data.stability_and_accuracy_table(_selected_rows("stability", sweep, table_of), table_of("convergence"))
 
 
 FIGURES: dict[str, FigureSpec] = {
@@ -75,15 +75,15 @@ FIGURES: dict[str, FigureSpec] = {
     "validation_accuracy": FigureSpec(partial(_curves, "val_acc"), draw_curves, "Validation accuracy by epoch."),
     "training_loss": FigureSpec(partial(_curves, "train_loss"), draw_curves, "Training loss by epoch."),
     "train_and_test": FigureSpec(
-        lambda sweep, _: made_for_figures.train_and_test_table(sweep),
+        lambda sweep, _: plot_data.train_and_test_table(sweep),
         draw_train_and_test,
-        "Training against held-out accuracy by epoch.",
+        "Training and held-out accuracy by epoch.",
         height=2.9,
     ),
     "learning_rate": FigureSpec(
-        lambda sweep, _: made_for_figures.learning_rate_table(sweep),
+        lambda sweep, _: plot_data.learning_rate_table(sweep),
         draw_learning_rates,
-        "The learning rate that each configuration really used.",
+        "Learning rate by epoch, as used.",
     ),
     "final_accuracy": FigureSpec(
         _final_accuracy,
@@ -95,81 +95,81 @@ FIGURES: dict[str, FigureSpec] = {
     "epochs_to_target": FigureSpec(
         _epochs_to_target,
         draw_epochs_to_target,
-        "Median epochs to the target accuracy; an open triangle at the edge is a median that never reached it.",
+        "Median epochs to the target accuracy. Open triangle at the edge: the median run misses the target.",
         height=0.65,
         row_height=ROW_INCHES,
     ),
     "stability_and_accuracy": FigureSpec(
         _stability_and_accuracy,
         draw_stability_and_accuracy,
-        "Standard deviation over seeds against final validation accuracy: down and right is better.",
+        "Standard deviation over seeds against final validation accuracy. Lower right is better.",
     ),
     "schedulers": FigureSpec(
-        lambda _, table_of: made_for_figures.scheduler_cells(table_of("schedulers")),
+        lambda _, table_of: plot_data.best_per_scheduler(table_of("schedulers")),
         draw_scheduler_heat_map,
-        "Final validation accuracy by scheduler and optimizer, each at its own best learning rate.",
+        "Final validation accuracy by scheduler and optimizer, each at its best learning rate.",
         height=3.4,
     ),
     "learning_rates": FigureSpec(
-        lambda _, table_of: made_for_figures.best_families(table_of("learning_rates")),
+        lambda _, table_of: plot_data.best_lr_families(table_of("learning_rates")),
         draw_learning_rate_sensitivity,
-        "Final validation accuracy against the learning rate, with 95 % intervals.",
+        "Final validation accuracy by learning rate, with 95 % intervals.",
         width=SINGLE_COLUMN,
         height=2.4,
     ),
     "momentum": FigureSpec(
-        lambda _, table_of: made_for_figures.momentum_variants(table_of("momentum")),
+        lambda _, table_of: plot_data.best_per_momentum(table_of("momentum")),
         draw_momentum,
-        "Final validation accuracy by momentum, dampening and Nesterov's variant, with 95 % intervals.",
+        "Final validation accuracy by momentum, dampening and Nesterov momentum, with 95 % intervals.",
         width=SINGLE_COLUMN,
         height=2.4,
     ),
     "profile": FigureSpec(
-        partial(_picked, "profile"),
+        partial(_selected_rows, "profile"),
         draw_profile,
         "Performance profile: the share of targets that a configuration reaches within τ times the epochs of the "
-        "fastest. A sweep has one workload, so the profile's problems are this sweep's targets: 50 to 100 % of its "
-        "best accuracy.",
+        "fastest. A sweep has one workload, so the problems of the profile are its targets: 50 to 100 % of its best "
+        "accuracy.",
     ),
 }
-"""Figure, which is also its file's name → how it is made."""
+"""Figure, also the name of its file → its specification."""
 
 
 def make_figures(sweep: SweepData, tables: Mapping[str, Table] | None = None) -> dict[str, Figure]:
-    """Return every figure that the sweep has something for.
+    """Return every figure that the sweep has data for, by name.
 
     Args:
-        sweep: what was measured.
-        tables: tables of ``TABLES`` that are already made, so that they are not made again.
+        sweep: the measured data.
+        tables: tables of ``TABLES`` that exist already; the others are made.
     """
     made = tables or {}
     table_of = cache(lambda name: made[name] if name in made else TABLES[name](sweep))
-    looks = looks_of(sweep)
+    styles = sweep_styles(sweep)
     figures = {}
     for name, spec in FIGURES.items():
         table = spec.table(sweep, table_of)
         if table is not None and table.rows:
-            figures[name] = draw_figure(spec, table, looks, sweep.caveats())
+            figures[name] = draw_figure(spec, table, styles, sweep.caveats())
     return figures
 
 
-def looks_of(sweep: SweepData) -> dict[str, Look]:
-    """Return the look of every configuration in all figures of the sweep.
+def sweep_styles(sweep: SweepData) -> dict[str, Style]:
+    """Return the style of every configuration in all figures of the sweep.
 
-    Those that the figures pick come first: the few that share a figure then differ in colour as far as colours go.
+    Configurations that the figures select come first, so that those in one figure have different colours.
     """
-    picks = [made_for_figures.pick(sweep, most).configurations for most in PICKED]
-    return colour_of([group.label for groups in (*picks, sweep.configurations) for group in groups])
+    picks = [plot_data.select_configurations(sweep, most).configurations for most in SELECTION_LIMITS]
+    return styles_of([group.label for groups in (*picks, sweep.configurations) for group in groups])
 
 
-def draw_figure(spec: FigureSpec, table: Table, looks: Looks, caveats: Sequence[str] = ()) -> Figure:
-    """Draw a table as its figure; its notes and the sweep's caveats stand under the axes in small grey type."""
-    with matplotlib.rc_context(RC):
+def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequence[str] = ()) -> Figure:
+    """Draw a table as its figure, with its notes and the sweep's caveats below the axes in small grey type."""
+    with matplotlib.rc_context(RC_PARAMS):
         height = spec.height + spec.row_height * len(table.rows)
         figure = Figure(figsize=(spec.width, height), layout="constrained")
         write_notes(figure, list(dict.fromkeys([*table.notes, *caveats])))
         axes = figure.add_subplot()
-        spec.draw(axes, table, looks)
+        spec.draw(axes, table, styles)
     return figure
 
 
@@ -185,13 +185,13 @@ def save_figures(
 
 
 def write_figures(figures: Mapping[str, Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write every figure under its name, once a format; return the files. The same data gives the same bytes.
+    """Write every figure as ``NAME.FORMAT``; return the files. The same data gives the same bytes.
 
-    Each file is written aside and then renamed, so a reader sees the old one or the new one, whole.
+    Each file is replaced atomically.
 
     Raises:
-        UnknownNameError: a format that is not in ``FORMATS``; nothing has been written then.
-        SweepFolderError: a folder that cannot be written.
+        UnknownNameError: a format is not in ``FORMATS``; no file is written.
+        SweepFolderError: the folder cannot be written.
     """
     _check_formats(formats)
     try:
@@ -210,7 +210,7 @@ def _check_formats(formats: Sequence[str]) -> None:
 
 
 def _save(figure: Figure, path: Path, suffix: str) -> Path:
-    dateless = {"Date": None} if suffix == "svg" else {"Software": None}
-    with matplotlib.rc_context(RC), atomic_write(path) as unfinished:
-        figure.savefig(unfinished, format=suffix, dpi=PNG_DPI, metadata=dateless)
+    metadata = {"Date": None} if suffix == "svg" else {"Software": None}
+    with matplotlib.rc_context(RC_PARAMS), atomic_write(path) as unfinished:
+        figure.savefig(unfinished, format=suffix, dpi=PNG_DPI, metadata=metadata)
     return path

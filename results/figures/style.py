@@ -1,4 +1,4 @@
-"""One look for all figures: sizes, colours, line styles; nothing here touches matplotlib's global state."""
+"""Style of all figures: sizes, colours, line styles. matplotlib's global settings are not changed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 SINGLE_COLUMN = 3.35
-"""Width in inches of a figure in one column of a paper."""
+"""Width in inches of a figure for one column of a paper."""
 
 DOUBLE_COLUMN = 7.0
 """Width in inches of a figure over both columns."""
 
 PNG_DPI = 200
 
-MOST_DIRECT_LABELS = 6
-"""Up to so many lines are named where they end; more have a legend under the axes."""
+MAX_DIRECT_LABELS = 6
+"""Maximum number of lines that are labelled at their ends; more lines have a legend below the axes."""
 
 INK = "#262626"
 GREY = "#6b6b6b"
@@ -25,14 +25,14 @@ SMALL = 6.5  # points: notes, cell texts
 TEXT = 7.5  # points: everything else
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""Okabe and Ito, *Color Universal Design* (2008), without the yellow, which nobody sees on white."""
+"""Okabe and Ito, *Color Universal Design* (2008), without yellow, which has too little contrast on white."""
 
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
+LINESTYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 
-RC: dict[Any, Any] = {
+RC_PARAMS: dict[Any, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same text everywhere
+    "font.sans-serif": ["DejaVu Sans"],  # part of matplotlib: the same text on every machine
     "font.size": TEXT,
     "axes.labelsize": TEXT,
     "axes.titlesize": TEXT,
@@ -68,33 +68,34 @@ RC: dict[Any, Any] = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "savefig.dpi": PNG_DPI,
-    "svg.hashsalt": "sweep",  # the same drawing gives the same ids
+    "svg.hashsalt": "sweep",  # the same figure gives the same ids
     "svg.fonttype": "path",
     "mathtext.fontset": "dejavusans",
 }
-"""For ``matplotlib.rc_context``, around making and around saving; Any, as matplotlib types its keys one by one."""
+"""For ``matplotlib.rc_context`` when a figure is made and when it is saved. Any: matplotlib has a type per key."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """How one configuration looks in every figure: the marker tells it where a dash means something else."""
+class Style:
+    """Line style of one configuration in all figures."""
 
-    colour: str
-    dash: Any
+    color: str
+    linestyle: Any
     marker: str
 
 
-Looks = Mapping[str, Look]
-"""Configuration → its look."""
+Styles = Mapping[str, Style]
+"""Configuration → its style."""
 
 
-def colour_of(configurations: Sequence[str]) -> dict[str, Look]:
-    """Return the look of every configuration of a sweep, given in the sweep's order.
+def styles_of(configurations: Sequence[str]) -> dict[str, Style]:
+    """Return the style of every configuration of a sweep, given in the sweep's order.
 
-    Seven colours, then the same with other dashes and markers: 28 differ in colour or dash, 56 in some way.
+    Seven colours, then the same colours with other line styles and markers: 28 combinations of colour and line style,
+    56 with markers.
     """
-    looks = {}
+    styles = {}
     for i, name in enumerate(dict.fromkeys(configurations)):
         lap = i // len(PALETTE)
-        looks[name] = Look(PALETTE[i % len(PALETTE)], DASHES[lap % len(DASHES)], MARKERS[lap % len(MARKERS)])
-    return looks
+        styles[name] = Style(PALETTE[i % len(PALETTE)], LINESTYLES[lap % len(LINESTYLES)], MARKERS[lap % len(MARKERS)])
+    return styles

@@ -1,1 +1,1 @@
-"""The record of a sweep in SQLite, and the same as frames and arrays."""
+"""The ledger (one SQLite file per sweep), and its content as data frames and arrays."""

@@ -1,4 +1,4 @@
-"""What a sweep measured, as arrays: the one form from which all metrics, tables and figures are computed."""
+"""The measured data of a sweep as arrays, from which all metrics, tables and figures are computed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from search_spaces import Configuration
 from search_spaces.labels import configuration_labels
 
 CHANCE = 1.0
-"""Accuracy in percent of a network that knows nothing about 100 classes: what a diverged run counts as."""
+"""Accuracy in percent of a random guess over 100 classes; a diverged run counts as this."""
 
-MOST_NAMED = 5
-"""Configurations that a note names before it only counts them."""
+MAX_NAMED = 5
+"""Maximum number of configurations that a note names."""
 
-MEASURED = (
+CURVES = (
     "train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc",
     "lr", "lr_first", "lr_last", "epoch_seconds",
 )  # fmt: skip
@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float64]
 class ConfigurationRuns:
     """One configuration and its n planned runs, in the order of their seeds.
 
-    ``curves`` holds ``[n, E]`` for each name in :data:`MEASURED`, NaN where the ledger has nothing.
+    ``curves`` holds ``[n, E]`` for each name in :data:`CURVES`, NaN if missing in the ledger.
     """
 
     configuration: Configuration
@@ -58,22 +58,22 @@ class ConfigurationRuns:
 
     @cached_property
     def counted(self) -> npt.NDArray[np.bool_]:
-        """``[n]``: which runs have a result: done or diverged, with an accuracy for every epoch; no other counts."""
+        """Boolean ``[n]``: runs with a result, done or diverged, with an accuracy for every epoch."""
         ended = np.array([status in ("done", "diverged") for status in self.statuses])
         return ended & np.isfinite(self._with_chance("val")).all(axis=1)
 
     @cached_property
     def counted_ids(self) -> tuple[str, ...]:
-        """The ids of the runs that count."""
+        """Run ids of the counted runs."""
         return tuple(run_id for run_id, counts in zip(self.run_ids, self.counted, strict=True) if counts)
 
     @cached_property
     def counted_seeds(self) -> tuple[int, ...]:
-        """The seeds of the runs that count."""
+        """Seeds of the counted runs."""
         return tuple(seed for seed, counts in zip(self.seeds, self.counted, strict=True) if counts)
 
     def accuracy(self, split: str = "val") -> Floats:
-        """Return the accuracy ``[k, E]`` in percent of the k runs that count; chance from a divergence on."""
+        """Return the accuracy ``[k, E]`` in percent of the k counted runs; chance from a divergence on."""
         return self._with_chance(split)[self.counted]
 
     def _with_chance(self, split: str) -> Floats:
@@ -83,7 +83,7 @@ class ConfigurationRuns:
 
     @cached_property
     def diverged(self) -> npt.NDArray[np.bool_]:
-        """``[k]``: which of the runs that count diverged."""
+        """Boolean ``[k]``: counted runs that diverged."""
         return np.isfinite(self.diverged_epochs[self.counted])
 
     @cached_property
@@ -93,7 +93,7 @@ class ConfigurationRuns:
 
     @property
     def share_of_runs(self) -> str:
-        """``k of n``, how many of the planned runs count, and what became of the others: ``2 of 3 (1 failed)``."""
+        """The number of counted runs, and the status of the others: ``2 of 3 (1 failed)``."""
         without = [
             "without an accuracy for every epoch" if status in ("done", "diverged") else status
             for status, counts in zip(self.statuses, self.counted, strict=True)
@@ -107,7 +107,7 @@ class ConfigurationRuns:
 
 @dataclass(frozen=True)
 class SweepData:
-    """A sweep's planned runs by configuration, and what they have in common."""
+    """A sweep's planned runs by configuration, with their common facts."""
 
     name: str
     epochs: int
@@ -119,13 +119,13 @@ class SweepData:
     pack_sizes: tuple[int, ...]
     versions: tuple[dict[str, str], ...]
     configurations: tuple[ConfigurationRuns, ...]
-    asked_target: float | None = None  # percent
+    given_target: float | None = None  # percent
 
     @cached_property
     def target(self) -> float:
-        """A*, the validation accuracy in percent to reach: as asked for, or the default; NaN where nothing ended."""
-        if self.asked_target is not None:
-            return self.asked_target
+        """Target A*, a validation accuracy in percent: as given, or the default; NaN without any result."""
+        if self.given_target is not None:
+            return self.given_target
         return default_target([group.final for group in self.counted])
 
     @cached_property
@@ -140,45 +140,45 @@ class SweepData:
 
     @cached_property
     def best(self) -> ConfigurationRuns | None:
-        """The configuration with the highest mean final validation accuracy; the first of equals."""
+        """The configuration with the highest mean final validation accuracy; the first of equal ones."""
         return max(self.counted, key=lambda group: float(group.final.mean()), default=None)
 
     @property
     def same_conditions(self) -> bool:
-        """Whether all runs trained on one kind of device in packs of one size, so that seconds compare."""
+        """Whether all runs have one kind of device and one pack size, so that their seconds are comparable."""
         return len(self.devices) <= 1 and len(self.pack_sizes) <= 1
 
     @property
     def data_label(self) -> str:
-        """The data set's name, and that it was made where it was."""
+        """Name of the data set, marked if it is synthetic."""
         return f"{self.data_name} (made from a seed)" if self.synthetic else self.data_name
 
     def caveats(self) -> list[str]:
-        """Return what every table of this sweep must say under it."""
-        if not self.epochs:  # every planned run has some
+        """Return the notes that belong to every table and figure of this sweep."""
+        if not self.epochs:  # a planned run has at least 1 epoch
             return ["Empty: no run is planned."]
         notes = []
         if self.synthetic:
-            notes.append("Synthetic data, made from a seed: these numbers say nothing about CIFAR-100.")
+            notes.append("Synthetic data (made from a seed): these numbers do not apply to CIFAR-100.")
         if self.partial:
             done = sum(int(group.counted.sum()) for group in self.configurations)
             planned = sum(len(group.run_ids) for group in self.configurations)
             notes.append(f"Partial: {done} of {planned} runs have a result so far.")
             without = [group.label for group in self.configurations if not group.counted.any()]
             if self.counted and without:
-                more = f" and {len(without) - MOST_NAMED} more" if len(without) > MOST_NAMED else ""
-                notes.append(f"Compared with nothing, for want of a result: {', '.join(without[:MOST_NAMED])}{more}.")
+                more = f" and {len(without) - MAX_NAMED} more" if len(without) > MAX_NAMED else ""
+                notes.append(f"Not compared, because without a result: {', '.join(without[:MAX_NAMED])}{more}.")
         if self.epochs < 50:
             length = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
-            notes.append(f"{length}; the study's protocol has 50, and schedules are scaled with the length.")
+            notes.append(f"{length}; the study's protocol has 50. Schedules are scaled to the number of epochs.")
         return notes
 
 
 def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -> SweepData:
-    """Read a sweep's ledger; ``target`` is the validation accuracy in percent to reach, in place of the default.
+    """Read a sweep's ledger; ``target`` replaces the default target, a validation accuracy in percent.
 
     Raises:
-        LedgerError: a ledger that cannot be read.
+        LedgerError: the ledger cannot be read.
     """
     with Ledger.open_read_only(ledger_path) as ledger:
         runs, epochs, attempts = ledger.read(
@@ -188,7 +188,7 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
             FROM run_statuses WHERE planned ORDER BY ordinal, seed, run_id
             """,
             f"""
-            SELECT run_id, epoch, {", ".join(MEASURED)}
+            SELECT run_id, epoch, {", ".join(CURVES)}
             FROM epochs WHERE run_id IN (SELECT run_id FROM runs WHERE planned)
             """,
             """
@@ -210,27 +210,27 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         threads=tuple(sorted({row[1] for row in attempts.rows})),
         pack_sizes=tuple(sorted({row[2] for row in attempts.rows})),
         versions=tuple(json.loads(text) for text in sorted({row[3] for row in attempts.rows})),
-        asked_target=target,
+        given_target=target,
         configurations=_grouped(rows, _cube([row["run_id"] for row in rows], epochs.rows, length)),
     )
 
 
 def _cube(run_ids: Sequence[str], rows: Sequence[tuple[Any, ...]], epochs: int) -> Floats:
-    """Return ``[runs, epochs, measured]`` with NaN where the ledger has nothing."""
-    cube = np.full((len(run_ids), epochs, len(MEASURED)), np.nan)
+    """Return ``[runs, epochs, measured]`` with NaN if missing in the ledger."""
+    cube = np.full((len(run_ids), epochs, len(CURVES)), np.nan)
     if not rows:
         return cube
-    place = {run_id: i for i, run_id in enumerate(run_ids)}
+    row_of_run = {run_id: i for i, run_id in enumerate(run_ids)}
     table = np.array([row[1:] for row in rows], dtype=np.float64)  # None becomes NaN
-    run_index = np.fromiter((place[row[0]] for row in rows), dtype=np.int64, count=len(rows))
+    run_index = np.fromiter((row_of_run[row[0]] for row in rows), dtype=np.int64, count=len(rows))
     epoch_index = table[:, 0].astype(np.int64) - 1
-    asked = epoch_index < epochs
-    cube[run_index[asked], epoch_index[asked]] = table[asked, 1:]
+    planned = epoch_index < epochs
+    cube[run_index[planned], epoch_index[planned]] = table[planned, 1:]
     return cube
 
 
 def _diverged_epoch(row: dict[str, Any]) -> float:
-    """Return NaN for a run that did not diverge, or only after the epochs that are asked for now."""
+    """Return NaN for a run that did not diverge, or only after the planned epochs."""
     return float(row["diverged_epoch"]) if row["status"] == "diverged" else np.nan
 
 
@@ -248,7 +248,7 @@ def _grouped(rows: Sequence[dict[str, Any]], cube: Floats) -> tuple[Configuratio
             seeds=tuple(rows[i]["seed"] for i in places),
             statuses=tuple(rows[i]["status"] for i in places),
             diverged_epochs=np.array([_diverged_epoch(rows[i]) for i in places]),
-            curves={name: cube[places, :, j] for j, name in enumerate(MEASURED)},
+            curves={name: cube[places, :, j] for j, name in enumerate(CURVES)},
         )
         for text, places in members.items()
     )

@@ -1,8 +1,8 @@
-"""The ledger as tidy frames: one row a run, or one row a run and epoch.
+"""The ledger as tidy data frames: one row per run, or one row per run and epoch.
 
-Both hold the planned runs only, each up to its target epoch, so that a sweep whose ledger knows more than its spec asks
-for shows what was asked. Every column has one type; accuracies are in percent; what is not there is NA or NaN. Rows
-stand in the order of planning: configuration, seed, epoch.
+Both have the planned runs only, each up to its target epoch; other runs in the ledger are omitted. Every column has one
+type; accuracies are in percent; missing values are NA or NaN. Rows are in the order of planning: configuration, seed,
+epoch.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from results.ledger.ledger import Answer, Ledger
+from results.ledger.ledger import Ledger, QueryResult
 from search_spaces.canonical import canonical_json
 from search_spaces.configuration import Configuration
 
 CONFIGURATION_GROUPS = ("optimizer", "scheduler", "warmup")
-"""The configuration's columns in their order, each before those that are dotted after it."""
+"""Order of the configuration's columns; each is followed by its dotted columns."""
 
 RUNS = """
     SELECT run_id, configuration, configuration_id, seed, status, target_epochs,
@@ -40,7 +40,7 @@ ATTEMPTS = """
 """
 
 CONDITIONS = ("device", "threads", "versions", "members")
-"""What the promise of equal bits depends on."""
+"""Conditions that must be equal for equal bits."""
 
 EPOCH_COLUMNS = (
     "run_id", "seed", "epoch", "train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc",
@@ -53,15 +53,15 @@ TYPES = (
     | dict.fromkeys(EPOCH_COLUMNS[3:-2], "float64")
     | {"diverged_epoch": "Int64", "synthetic": "bool"}
 )
-"""Column of a query → its type. None is left to what a query happens to find."""
+"""Column of a query → its type, so that no type depends on the values."""
 
 
 def runs_frame(ledger: Ledger) -> pd.DataFrame:
-    """Return one row a planned run.
+    """Return one row per planned run.
 
-    ``final_*`` are those of the target epoch, and only a run that is done has them. ``best_val_epoch`` is the first
-    epoch that reached ``best_val_acc``; ``test_*`` are of the last epoch that was tested; ``train_seconds`` is the sum
-    of ``epoch_seconds``, the pack's wall time; ``pack_size``, ``device`` and ``threads`` are the last attempt's.
+    ``final_*`` are those of the target epoch; only done runs have them. ``best_val_epoch`` is the first epoch with
+    ``best_val_acc``; ``test_*`` are those of the last tested epoch; ``train_seconds`` is the sum of ``epoch_seconds``,
+    the pack's wall time; ``pack_size``, ``device`` and ``threads`` are those of the last attempt.
     """
     runs, epochs = _typed(ledger.read(RUNS, EPOCHS))
     ids = runs["run_id"]
@@ -95,10 +95,10 @@ def runs_frame(ledger: Ledger) -> pd.DataFrame:
 
 
 def epochs_frame(ledger: Ledger) -> pd.DataFrame:
-    """Return one row a run and epoch: ``EPOCH_COLUMNS``, the configuration's columns, ``data`` and ``synthetic``.
+    """Return one row per run and epoch: ``EPOCH_COLUMNS``, the configuration's columns, ``data`` and ``synthetic``.
 
-    ``differs_in`` names what was not as in the attempt that began the run: device, threads, versions, pack. Where it is
-    empty throughout, the numbers are those of an undisturbed training, to the last bit.
+    ``differs_in`` lists the conditions that differ from those of the run's first attempt: device, threads, versions,
+    pack. If it is empty in all rows, the numbers are bit-identical to those of an uninterrupted training.
     """
     runs, epochs, attempts = _typed(ledger.read(RUNS, EPOCHS, ATTEMPTS))
     epochs["differs_in"] = _differences(epochs, attempts)
@@ -111,36 +111,36 @@ def epochs_frame(ledger: Ledger) -> pd.DataFrame:
 
 
 def _differences(epochs: pd.DataFrame, attempts: pd.DataFrame) -> pd.Series:
-    """Return for every row what set its attempt apart from the first one that its run was part of."""
+    """Return for every row the conditions in which its attempt differs from the run's first attempt."""
     by_id = {attempt.attempt_id: attempt for attempt in attempts.itertuples(index=False)}
     first: dict[str, Any] = {}
     for attempt in by_id.values():
         for run_id in json.loads(str(attempt.members)):
             first.setdefault(run_id, attempt)
-    said: dict[tuple[str, str], str | None] = {}
+    differences: dict[tuple[str, str], str | None] = {}
     for run_id, attempt_id in dict.fromkeys(zip(epochs["run_id"], epochs["attempt_id"], strict=True)):
         now, then = by_id[attempt_id], first[run_id]
         differ = [name for name in CONDITIONS if getattr(now, name) != getattr(then, name)]
         if now.alone and "members" not in differ:
             differ.append("members")
         named = ", ".join("pack" if name == "members" else name for name in differ)
-        said[run_id, attempt_id] = named or None
+        differences[run_id, attempt_id] = named or None
     pairs = zip(epochs["run_id"], epochs["attempt_id"], strict=True)
-    return pd.Series([said[pair] for pair in pairs], index=epochs.index, dtype="string")
+    return pd.Series([differences[pair] for pair in pairs], index=epochs.index, dtype="string")
 
 
-def _typed(answers: Sequence[Answer]) -> list[pd.DataFrame]:
-    frames = [pd.DataFrame(answer.rows, columns=answer.columns) for answer in answers]
+def _typed(results: Sequence[QueryResult]) -> list[pd.DataFrame]:
+    frames = [pd.DataFrame(result.rows, columns=result.columns) for result in results]
     return [frame.astype({name: TYPES[name] for name in frame.columns if name in TYPES}) for frame in frames]
 
 
 def _one_a_run(epochs: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
-    """Return the row of each run in ``ids``, in their order, empty where there is none."""
+    """Return the row of each run in ``ids``, in their order, with missing values for a run without a row."""
     return epochs.set_index("run_id").reindex(ids).reset_index(drop=True)
 
 
 def _configuration_columns(configurations: pd.Series) -> pd.DataFrame:
-    """Return one column a key of any configuration; ``configurations`` holds their JSON, one a run."""
+    """Return one column per key of any configuration; ``configurations`` is their JSON, one per run."""
     rows = [Configuration.from_dict(json.loads(text)).columns() for text in configurations]
     names = dict.fromkeys(name for row in ({}.fromkeys(CONFIGURATION_GROUPS), *rows) for name in row)
     ordered = sorted(names, key=lambda name: CONFIGURATION_GROUPS.index(name.partition(".")[0]))
@@ -150,7 +150,7 @@ def _configuration_columns(configurations: pd.Series) -> pd.DataFrame:
 
 
 def _one_type(values: list[Any]) -> pd.Series:
-    """Return a parameter's values as one column of one type; lists, and what does not go together, as JSON text."""
+    """Return a parameter's values as one column of one type; lists and mixed types as JSON text."""
     kinds = {type(value) for value in values if value is not None}
     for kind, dtype in ((str, "string"), (bool, "boolean"), (int, "Int64")):
         if kinds == {kind}:

@@ -1,7 +1,7 @@
-"""The ledger: every run, every epoch and every attempt of a sweep, in one SQLite file.
+"""The ledger: all runs, epochs and attempts of a sweep in one SQLite file.
 
-SQLite's write-ahead log lets any number of processes read while the one writer writes. Every write is one transaction,
-so a writer that is killed leaves whole reports behind and nothing else.
+With SQLite's write-ahead log any number of processes can read while one process writes. Every write is one transaction,
+so a killed writer leaves complete reports only.
 """
 
 from __future__ import annotations
@@ -22,48 +22,48 @@ from results.ledger.sqlite_file import open_for_reading, open_for_writing, trans
 from search_spaces.canonical import canonical_json
 from search_spaces.run import TRAINING_VERSION, Run
 
-__all__ = ["Answer", "Attempt", "EpochRow", "Ledger"]
+__all__ = ["Attempt", "EpochRow", "Ledger", "QueryResult"]
 
 
-class Answer(NamedTuple):
-    """What a query found: the names of its columns, and its rows."""
+class QueryResult(NamedTuple):
+    """The result of a query: its column names and its rows."""
 
     columns: list[str]
     rows: list[tuple[Any, ...]]
 
 
 class Ledger:
-    """The sweep's one record. One writer, many readers.
+    """The ledger of a sweep, with one writer and many readers.
 
-    A run's status is derived, never stored: ``diverged`` if it diverged at or before its target epoch, ``done`` if the
-    ledger has its target epoch, else what was last heard: ``pending``, ``running``, ``failed`` or ``interrupted``.
+    A run's status is computed, not stored: ``diverged`` if it diverged at or before its target epoch, ``done`` if the
+    ledger has its target epoch, else the last reported state: ``pending``, ``running``, ``failed`` or ``interrupted``.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        """Use :meth:`create_or_open` or :meth:`open_read_only`; both check what the connection leads to."""
+        """Use :meth:`create_or_open` or :meth:`open_read_only`; both check the file."""
         self.path = path
         self._connection = connection
 
     @classmethod
     def create_or_open(cls, path: Path) -> Self:
-        """Open the ledger for writing; make it if it is missing, bring an older one up to the present schema.
+        """Open the ledger for writing; create it if it is missing, migrate an older schema.
 
         Raises:
-            LedgerError: another kind of file, a newer schema, a damaged file, or a place that cannot be written.
+            LedgerError: the file is not a ledger, has a newer schema, is damaged, or cannot be written.
         """
         return cls(path, open_for_writing(path))
 
     @classmethod
     def open_read_only(cls, path: Path) -> Self:
-        """Open the ledger for reading, also while its writer writes.
+        """Open the ledger for reading, also during writes.
 
         Raises:
-            LedgerError: no file, another kind of file, another schema, a damaged or an unreadable file.
+            LedgerError: the file is missing, not a ledger, has another schema, is damaged, or cannot be read.
         """
         return cls(path, open_for_reading(path))
 
     def close(self) -> None:
-        """Close the file; a second time does nothing."""
+        """Close the file; closing twice is allowed."""
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -73,9 +73,9 @@ class Ledger:
         self.close()
 
     def plan(self, runs: Sequence[Run], epochs: int, *, data_name: str, synthetic: bool) -> None:
-        """Make ``runs``, each up to ``epochs``, what the sweep asks for; no other run stays planned, none is lost.
+        """Set the planned runs to ``runs``, each up to ``epochs``; other runs stay in the ledger, not planned.
 
-        New runs are pending. So is a finished one whose new target is farther away than what the ledger has.
+        New runs are pending, and also finished runs whose new target exceeds their recorded epochs.
         """
         with self._transaction() as connection:
             ordinals = dict(connection.execute("SELECT configuration_id, MIN(ordinal) FROM runs GROUP BY 1"))
@@ -115,15 +115,14 @@ class Ledger:
             )
 
     def record(self, attempts: Sequence[Attempt], rows: Iterable[EpochRow], diverged: Mapping[str, int]) -> None:
-        """Write one report: all of it or nothing; the same report again changes nothing.
+        """Write one report in one transaction; writing the same report again changes nothing.
 
-        The members of the last attempt count as running, and their last error as overcome; a failure is told by
-        :meth:`fail`.
+        The members of the last attempt become running, and their errors are cleared; :meth:`fail` records a failure.
 
         Args:
-            attempts: those that trained the rows, the one that reports last.
-            rows: what was measured, a row a run and epoch. What is not finite becomes NULL.
-            diverged: run id → the epoch (from 1) whose loss was not finite.
+            attempts: the attempts that trained the rows, the reporting one last.
+            rows: measurements, one row per run and epoch. Numbers that are not finite become NULL.
+            diverged: run id → the epoch (from 1) with a loss that is not finite.
         """
         with self._transaction() as connection:
             measured = list(rows)
@@ -137,7 +136,7 @@ class Ledger:
             )
             for row in measured:
                 if row.epoch == 1:
-                    _forget_other_packs(connection, row.run_id, attempts[-1].pack_id)
+                    _delete_rows_of_other_packs(connection, row.run_id, attempts[-1].pack_id)
             connection.executemany(
                 _upsert("epochs", _EPOCH_COLUMNS, key="run_id, epoch"),
                 (_epoch_values(row) for row in measured),
@@ -148,9 +147,9 @@ class Ledger:
             )
 
     def plan_packs(self, packs: Iterable[tuple[str, Sequence[str]]], size: str) -> None:
-        """Keep who goes with whom, pack id and run ids in the order of the stack, so that a resume packs the same.
+        """Store the packs, as pack id and run ids in the order of the stack, so that a resume uses the same packs.
 
-        ``size`` is the most runs in a pack that they were made by.
+        ``size`` is the maximum pack size that they were planned with.
         """
         with self._transaction() as connection:
             connection.executemany(
@@ -163,7 +162,7 @@ class Ledger:
             )
 
     def split_pack(self, pack_id: str, singles: Iterable[tuple[str, Sequence[str]]]) -> None:
-        """Put packs of one, pack ids and run ids, in the place of a pack that fails; a resume keeps to it."""
+        """Replace a failed pack by packs of one run each, given as pack ids and run ids; a resume uses them."""
         with self._transaction() as connection:
             connection.executemany(
                 """
@@ -176,7 +175,7 @@ class Ledger:
             connection.execute("DELETE FROM packs WHERE pack_id = ?", (pack_id,))
 
     def start(self, pack_id: str, run_ids: Sequence[str]) -> None:
-        """Note that a pack begins to train these runs; it is one more attempt for each."""
+        """Record that a pack starts to train these runs, which is one more attempt for each of them."""
         with self._transaction() as connection:
             connection.execute("UPDATE packs SET begun = MAX(begun, 1) WHERE pack_id = ?", (pack_id,))
             connection.executemany(
@@ -187,7 +186,7 @@ class Ledger:
             )
 
     def complete(self, pack_id: str) -> None:
-        """Note that a pack's trial ended as it should."""
+        """Record that a pack's trial ended without an error."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE attempts SET outcome = 'done', ended = ? WHERE outcome IS NULL AND pack_id = ?",
@@ -195,7 +194,7 @@ class Ledger:
             )
 
     def attempt_failed(self, pack_id: str, error: str) -> None:
-        """Note that an attempt at a pack failed and another one follows."""
+        """Record that an attempt at a pack failed and will be repeated."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE attempts SET outcome = 'failed', ended = ?, error = ? WHERE outcome IS NULL AND pack_id = ?",
@@ -203,12 +202,12 @@ class Ledger:
             )
 
     def fail(self, run_ids: Iterable[str], error: str) -> None:
-        """Note that these runs failed, those apart that are done or diverged, and close the attempts of their packs.
+        """Record that these runs failed, except done or diverged ones, and close the attempts of their packs.
 
-        The runs keep the last line of ``error``, the attempts the whole.
+        The runs store the last line of ``error``, the attempts store all of it.
         """
         failed = [(run_id,) for run_id in run_ids]
-        last_line = next(reversed(error.strip().splitlines()), "failed without a word")
+        last_line = next(reversed(error.strip().splitlines()), "failed without an error message")
         with self._transaction() as connection:
             connection.executemany(
                 """
@@ -226,9 +225,9 @@ class Ledger:
             )
 
     def interrupt(self) -> list[str]:
-        """Note that nothing runs any more; return the ids of the runs that had not finished.
+        """Record that no run is running; return the ids of the runs that were interrupted.
 
-        Their attempts end as interrupted, without a time: it may have been long ago.
+        Their attempts end as interrupted, without an end time, which is unknown.
         """
         with self._transaction() as connection:
             interrupted = connection.execute(
@@ -240,11 +239,11 @@ class Ledger:
 
     def statuses(self) -> dict[str, str]:
         """Return the status of every planned run, in the order of planning."""
-        (answer,) = self.read("SELECT run_id, status FROM run_statuses WHERE planned ORDER BY ordinal, seed, run_id")
-        return dict(answer.rows)
+        (result,) = self.read("SELECT run_id, status FROM run_statuses WHERE planned ORDER BY ordinal, seed, run_id")
+        return dict(result.rows)
 
     def finished(self, run_ids: Iterable[str], epochs: int) -> set[str]:
-        """Return those of ``run_ids`` that have nothing left to do up to ``epochs``: done, or diverged on the way."""
+        """Return those of ``run_ids`` that are finished for ``epochs``: done, or diverged before."""
         with self._transaction("BEGIN") as connection:
             found = connection.execute(
                 """
@@ -256,13 +255,13 @@ class Ledger:
         return {run_id for (run_id,) in found}.intersection(run_ids)
 
     def failed(self, run_ids: Iterable[str], epochs: int) -> set[str]:
-        """Return those of ``run_ids`` that failed on their way to ``epochs``, and are not finished."""
-        asked = set(run_ids)
-        (answer,) = self.read("SELECT run_id FROM runs WHERE state = 'failed'")
-        return {run_id for (run_id,) in answer.rows if run_id in asked} - self.finished(asked, epochs)
+        """Return those of ``run_ids`` that failed and are not finished for ``epochs``."""
+        wanted = set(run_ids)
+        (result,) = self.read("SELECT run_id FROM runs WHERE state = 'failed'")
+        return {run_id for (run_id,) in result.rows if run_id in wanted} - self.finished(wanted, epochs)
 
     def retry(self, run_ids: Iterable[str]) -> None:
-        """Note that these failed runs are to be tried again: they are pending, and what went wrong is overcome."""
+        """Set these failed runs to pending, and clear their errors."""
         with self._transaction() as connection:
             connection.executemany(
                 "UPDATE runs SET state = 'pending', error = NULL WHERE run_id = ? AND state = 'failed'",
@@ -270,85 +269,85 @@ class Ledger:
             )
 
     def targets(self) -> dict[str, tuple[int, bool]]:
-        """Return, of every run in the ledger, the epochs that were last asked for, and whether it is planned now."""
-        (answer,) = self.read("SELECT run_id, target_epochs, planned FROM runs ORDER BY ordinal, seed, run_id")
-        return {run_id: (epochs, bool(planned)) for run_id, epochs, planned in answer.rows}
+        """Return for every run in the ledger its target epochs, and whether it is planned."""
+        (result,) = self.read("SELECT run_id, target_epochs, planned FROM runs ORDER BY ordinal, seed, run_id")
+        return {run_id: (epochs, bool(planned)) for run_id, epochs, planned in result.rows}
 
     def keep_spec(self, text: str) -> None:
-        """Keep the spec as it was written into the sweep's folder, so that an edit of that file is noticed."""
+        """Store the spec as written to the sweep's folder, so that an edit of this file is detected."""
         with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('spec', ?)", (text,))
 
     def kept_spec(self) -> str | None:
-        """Return what :meth:`keep_spec` kept; None where nothing was, as in a ledger of an earlier version."""
-        (answer,) = self.read("SELECT value FROM meta WHERE key = 'spec'")
-        return str(answer.rows[0][0]) if answer.rows else None
+        """Return the stored spec; None if there is none, as in a ledger of an earlier version."""
+        (result,) = self.read("SELECT value FROM meta WHERE key = 'spec'")
+        return str(result.rows[0][0]) if result.rows else None
 
     def keep_packing(self, device: str, text: str) -> None:
-        """Keep how runs are packed on this kind of device, as JSON: whoever goes on with the sweep packs alike."""
+        """Store the packing for this kind of device, as JSON, so that a resume uses the same."""
         with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"packing on {device}", text))
 
     def kept_packing(self, device: str) -> str | None:
-        """Return what :meth:`keep_packing` kept for this kind of device; None where nothing was."""
+        """Return the stored packing for this kind of device, or None."""
         found = self.rows("SELECT value FROM meta WHERE key = :key", {"key": f"packing on {device}"})
         return str(found[0][0]) if found else None
 
     def keep_gpu_share(self, found: Mapping[str, float]) -> None:
-        """Keep what a probe found of a pack's share of a GPU, so that a resume uses the same."""
+        """Store the measured GPU share of a pack, so that a resume uses the same."""
         with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('gpu_share', ?)", (json.dumps(dict(found)),))
 
     def gpu_share(self) -> dict[str, float] | None:
-        """Return what :meth:`keep_gpu_share` kept; None where nothing was."""
-        (answer,) = self.read("SELECT value FROM meta WHERE key = 'gpu_share'")
-        return dict(json.loads(answer.rows[0][0])) if answer.rows else None
+        """Return the stored GPU share, or None."""
+        (result,) = self.read("SELECT value FROM meta WHERE key = 'gpu_share'")
+        return dict(json.loads(result.rows[0][0])) if result.rows else None
 
     def packs(self, size: str) -> dict[str, list[str]]:
-        """Return the members, in their order, of every pack that was begun, or planned with this ``size``.
+        """Return the members, in their order, of every pack that was started, or planned with this ``size``.
 
-        Those that were begun come first, of each kind the latest.
+        Started packs come first; within each kind, the latest comes first.
         """
-        (answer,) = self.read("SELECT pack_id, members, size, begun FROM packs ORDER BY begun DESC, planned DESC")
+        (result,) = self.read("SELECT pack_id, members, size, begun FROM packs ORDER BY begun DESC, planned DESC")
         return {
             pack_id: json.loads(members)
-            for pack_id, members, planned_size, begun in answer.rows
+            for pack_id, members, planned_size, begun in result.rows
             if begun or planned_size == size
         }
 
     def best_val_acc(self) -> tuple[float, str] | None:
-        """Return the highest validation accuracy on record among the planned runs, in percent, and its run."""
-        (answer,) = self.read(
+        """Return the highest validation accuracy of the planned runs, in percent, and its run; None without any."""
+        (result,) = self.read(
             """
             SELECT val_acc, run_id FROM epochs WHERE val_acc IS NOT NULL
             AND run_id IN (SELECT run_id FROM runs WHERE planned) ORDER BY val_acc DESC, run_id LIMIT 1
             """
         )
-        return (answer.rows[0][0], answer.rows[0][1]) if answer.rows else None
+        return (result.rows[0][0], result.rows[0][1]) if result.rows else None
 
     def protocol(self) -> dict[str, Any] | None:
-        """Return the protocol of the planned runs, the data's fingerprint as ``data``; None where there are none."""
-        (answer,) = self.read("SELECT protocol, data_fingerprint FROM runs WHERE planned LIMIT 1")
-        for protocol, fingerprint in answer.rows:
+        """Return the protocol of the planned runs, the data's fingerprint as ``data``; None without planned runs."""
+        (result,) = self.read("SELECT protocol, data_fingerprint FROM runs WHERE planned LIMIT 1")
+        for protocol, fingerprint in result.rows:
             return {**json.loads(protocol), "data": fingerprint}
         return None
 
     def epochs_recorded(self) -> dict[str, int]:
-        """Return the last epoch on record of every run that has one."""
-        (answer,) = self.read("SELECT run_id, MAX(epoch) FROM epochs GROUP BY run_id")
-        return dict(answer.rows)
+        """Return the last recorded epoch of every run that has one."""
+        (result,) = self.read("SELECT run_id, MAX(epoch) FROM epochs GROUP BY run_id")
+        return dict(result.rows)
 
-    def read(self, *queries: str) -> list[Answer]:
-        """Answer several queries about one and the same moment, whatever is written meanwhile."""
-        answers = []
+    def read(self, *queries: str) -> list[QueryResult]:
+        """Execute several queries on one snapshot, independent of concurrent writes."""
+        results = []
         with self._transaction("BEGIN") as connection:
             for query in queries:
                 cursor = connection.execute(query)
-                answers.append(Answer([column[0] for column in cursor.description], cursor.fetchall()))
-        return answers
+                results.append(QueryResult([column[0] for column in cursor.description], cursor.fetchall()))
+        return results
 
     def rows(self, query: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Answer one query with named parameters (``:run``)."""
+        """Execute one query with named parameters (``:run``)."""
         with self._transaction("BEGIN") as connection:
             return connection.execute(query, parameters).fetchall()
 
@@ -360,7 +359,7 @@ class Ledger:
 
 _EPOCH_COLUMNS = [field.name for field in fields(EpochRow)]
 _ATTEMPT_COLUMNS = [*(field.name for field in fields(Attempt)), "pack_size"]
-_values_of = attrgetter(*_EPOCH_COLUMNS)  # dataclasses.astuple would copy every number deeply
+_values_of = attrgetter(*_EPOCH_COLUMNS)  # faster than dataclasses.astuple, which copies every value
 
 
 def _epoch_values(row: EpochRow) -> tuple[Any, ...]:
@@ -369,8 +368,8 @@ def _epoch_values(row: EpochRow) -> tuple[Any, ...]:
     return run_id, int(epoch), *finite, pack_size, attempt_id
 
 
-def _forget_other_packs(connection: sqlite3.Connection, run_id: str, pack_id: str) -> None:
-    """Drop the rows of a run that starts over in another pack: other company, other rounding; the two do not mix."""
+def _delete_rows_of_other_packs(connection: sqlite3.Connection, run_id: str, pack_id: str) -> None:
+    """Delete the rows of a run that restarts in another pack: its rounding differs, so the rows must not be mixed."""
     other = "SELECT 1 FROM epochs e JOIN attempts a USING (attempt_id) WHERE e.run_id = ? AND a.pack_id <> ?"
     if connection.execute(f"{other} LIMIT 1", (run_id, pack_id)).fetchone():
         connection.execute("DELETE FROM epochs WHERE run_id = ?", (run_id,))

@@ -1,4 +1,4 @@
-"""What the ledger has of one run: the run itself, the pack that trained it, its losses."""
+"""Queries about one run: the run, the pack that trained it, its losses."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from search_spaces.configuration import Configuration
 from search_spaces.errors import LedgerError, UnknownNameError
 from search_spaces.run import TRAINING_VERSION, Protocol, Run
 
-MOST_LISTED = 20
+MAX_LISTED = 20
 
 
 @dataclass(frozen=True)
-class TrainedIn:
+class TrainedPack:
     """The pack that trained a run."""
 
     pack_id: str
@@ -23,23 +23,23 @@ class TrainedIn:
 
 
 def find_run(ledger: Ledger, run: str) -> str:
-    """Return the id of the run that ``run``, an id or the beginning of one, names.
+    """Return the id of the run that ``run``, an id or the beginning of an id, identifies.
 
     Raises:
-        UnknownNameError: no such run, or more than one that begins so; the line lists the candidates.
+        UnknownNameError: no run or several runs match; the message lists the candidates.
     """
     ids = [run_id for (run_id,) in ledger.rows("SELECT run_id FROM runs ORDER BY ordinal, seed, run_id", {})]
     found = [run_id for run_id in ids if run_id.startswith(run)]
     if len(found) != 1 or not run:
-        raise UnknownNameError("run", run, (found or ids)[:MOST_LISTED])
+        raise UnknownNameError("run", run, (found or ids)[:MAX_LISTED])
     return str(found[0])
 
 
 def recorded_run(ledger: Ledger, run_id: str) -> Run:
-    """Return the run that the ledger has under this id; trained by another version, it has another id today.
+    """Return the run with this id in the ledger; for a run of another training version, its id today differs.
 
     Raises:
-        KeyError: the ledger has none.
+        KeyError: the ledger has no such run.
     """
     query = "SELECT configuration, seed, protocol, data_fingerprint FROM runs WHERE run_id = :run"
     for configuration, seed, protocol, fingerprint in ledger.rows(query, {"run": run_id}):
@@ -49,25 +49,25 @@ def recorded_run(ledger: Ledger, run_id: str) -> Run:
 
 
 def run_of(ledger: Ledger, run_id: str) -> Run:
-    """Return the run of this id, which can be trained again.
+    """Return the run with this id, which can be trained again.
 
     Raises:
-        KeyError: the ledger has none.
-        LedgerError: it was trained by another version of the training, under which it has another id.
+        KeyError: the ledger has no such run.
+        LedgerError: another version of the training trained it, so its id differs.
     """
     run = recorded_run(ledger, run_id)
     if run.run_id != run_id:
         raise LedgerError(
-            f"{ledger.path}: run {run_id} was trained by another version of the training than this one "
-            f"({TRAINING_VERSION}); look into it with the version that trained it"
+            f"{ledger.path}: run {run_id} was trained by another training version (this one is {TRAINING_VERSION}); "
+            "use the version of lenet-sweep that trained it"
         )
     return run
 
 
-def pack_of(ledger: Ledger, run_id: str) -> TrainedIn | None:
+def pack_of(ledger: Ledger, run_id: str) -> TrainedPack | None:
     """Return the pack that trained a run; None before its start.
 
-    An attempt that reported is believed; where none did, the pack that was begun last, on one thread.
+    It is the pack of the last report; without a report, the pack that was started last, with one thread.
     """
     reported = """
         SELECT a.pack_id, a.members, a.threads FROM epochs e JOIN attempts a USING (attempt_id)
@@ -75,11 +75,11 @@ def pack_of(ledger: Ledger, run_id: str) -> TrainedIn | None:
     """
     begun = "SELECT p.pack_id, p.members, 1 FROM runs r JOIN packs p USING (pack_id) WHERE r.run_id = :run"
     found = ledger.rows(reported, {"run": run_id}) or ledger.rows(begun, {"run": run_id})
-    return TrainedIn(found[0][0], json.loads(found[0][1]), found[0][2]) if found else None
+    return TrainedPack(found[0][0], json.loads(found[0][1]), found[0][2]) if found else None
 
 
 def begun_pack_of(ledger: Ledger, run_id: str) -> str | None:
-    """Return the id of the pack that was begun last with a run, whether it reported or not; None before its start."""
+    """Return the id of the pack that was last started with a run, reported or not; None before its start."""
     found = ledger.rows("SELECT pack_id FROM runs WHERE run_id = :run", {"run": run_id})
     return found[0][0] if found else None
 

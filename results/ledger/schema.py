@@ -1,11 +1,11 @@
-"""What the ledger holds: its tables, and the records that fill them.
+"""Schema of the ledger: its tables, and the records that are stored in them.
 
-History of ``SCHEMA_VERSION`` (SQLite's ``user_version``; ``meta`` repeats it for whoever reads by hand):
+History of ``SCHEMA_VERSION`` (SQLite's ``user_version``, also in ``meta``):
 
-1   the first: ``meta``, ``runs``, ``packs``, ``epochs``, ``attempts``, and the view ``run_statuses``.
+1   ``meta``, ``runs``, ``packs``, ``epochs``, ``attempts``, and the view ``run_statuses``.
 
-To change the schema: raise ``SCHEMA_VERSION``, tell it here, change ``CREATE`` for new ledgers, and put under the
-version that is left the statements that bring an old ledger up to date into ``MIGRATIONS``.
+To change the schema: increase ``SCHEMA_VERSION``, describe the version here, change ``CREATE`` for new ledgers, and add
+to ``MIGRATIONS``, under the previous version, the statements that migrate an old ledger.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from dataclasses import dataclass
 SCHEMA_VERSION = 1
 
 APPLICATION_ID = 0x4C4E5357
-"""``LNSW``, in the header of every ledger: it tells a ledger from another program's SQLite file."""
+"""``LNSW``, in the header of every ledger: identifies it among SQLite files."""
 
 CREATE: tuple[str, ...] = (
     """
     CREATE TABLE meta (
-        key   TEXT PRIMARY KEY,  -- created, schema_version, spec (the sweep.toml that was written last), gpu_share,
-                                 -- packing on cpu, packing on gpu (sizes and threads that were chosen, JSON)
+        key   TEXT PRIMARY KEY,  -- created, schema_version, spec (the last written sweep.toml), gpu_share,
+                                 -- packing on cpu, packing on gpu (chosen sizes and threads, JSON)
         value TEXT NOT NULL
     ) WITHOUT ROWID
     """,
     """
     CREATE TABLE runs (
         run_id           TEXT PRIMARY KEY,
-        ordinal          INTEGER NOT NULL,  -- of the configuration, in the order of first planning
+        ordinal          INTEGER NOT NULL,  -- of the configuration, in the order of planning
         configuration_id TEXT NOT NULL,
         configuration    TEXT NOT NULL,     -- canonical JSON
         seed             INTEGER NOT NULL,
@@ -38,11 +38,11 @@ CREATE: tuple[str, ...] = (
         data_name        TEXT NOT NULL,
         synthetic        INTEGER NOT NULL,  -- 0 or 1
         training_version INTEGER NOT NULL,
-        target_epochs    INTEGER NOT NULL,  -- as asked for last
-        planned          INTEGER NOT NULL,  -- 1 if the present spec asks for this run
+        target_epochs    INTEGER NOT NULL,  -- of the last plan
+        planned          INTEGER NOT NULL,  -- 1 if the current spec contains this run
         state            TEXT NOT NULL DEFAULT 'pending'
-                         CHECK (state IN ('pending', 'running', 'failed', 'interrupted')),  -- as last heard
-        diverged_epoch   INTEGER,           -- the epoch whose loss was not finite
+                         CHECK (state IN ('pending', 'running', 'failed', 'interrupted')),  -- last reported
+        diverged_epoch   INTEGER,           -- the epoch with a loss that is not finite
         error            TEXT,              -- the last line of the last failure
         pack_id          TEXT,
         attempts         INTEGER NOT NULL DEFAULT 0
@@ -52,9 +52,9 @@ CREATE: tuple[str, ...] = (
     CREATE TABLE packs (
         pack_id TEXT PRIMARY KEY,
         members TEXT NOT NULL,              -- run ids, a JSON list in the order of the stack
-        planned INTEGER NOT NULL,           -- 1 for the first pack that was planned, and so on
-        size    TEXT NOT NULL,              -- the most runs in a pack that it was made by
-        begun   INTEGER NOT NULL DEFAULT 0  -- 1 once a trial took it up, 2 for what is left of one that failed
+        planned INTEGER NOT NULL,           -- order of planning, from 1
+        size    TEXT NOT NULL,              -- maximum pack size that it was planned with
+        begun   INTEGER NOT NULL DEFAULT 0  -- 1 after its trial started, 2 for a part of a failed pack
     ) WITHOUT ROWID
     """,
     """
@@ -64,14 +64,14 @@ CREATE: tuple[str, ...] = (
         host       TEXT NOT NULL,
         pid        INTEGER NOT NULL,
         device     TEXT NOT NULL,
-        gpus       TEXT NOT NULL,  -- the ids that Ray gave it, with commas; empty for none
+        gpus       TEXT NOT NULL,  -- ids assigned by Ray, separated by commas; empty for none
         threads    INTEGER NOT NULL,
         pack_size  INTEGER NOT NULL,
         members    TEXT NOT NULL,  -- run ids, a JSON list in the order of the pack
         versions   TEXT NOT NULL,  -- library to version, a JSON object
         started    REAL NOT NULL,  -- Unix time
-        ended      REAL,           -- Unix time; NULL where nobody saw the end
-        outcome    TEXT,           -- NULL while it lives
+        ended      REAL,           -- Unix time; NULL if unknown
+        outcome    TEXT,           -- NULL during the attempt
         error      TEXT
     ) WITHOUT ROWID
     """,
@@ -79,7 +79,7 @@ CREATE: tuple[str, ...] = (
     CREATE TABLE epochs (
         run_id        TEXT NOT NULL REFERENCES runs,
         epoch         INTEGER NOT NULL,  -- from 1
-        train_loss    REAL,              -- NULL where it was not finite, or not measured
+        train_loss    REAL,              -- NULL if not finite or not measured
         train_acc     REAL,              -- percent, as all accuracies
         val_loss      REAL,
         val_acc       REAL,
@@ -95,7 +95,7 @@ CREATE: tuple[str, ...] = (
         PRIMARY KEY (run_id, epoch)
     ) WITHOUT ROWID
     """,
-    # The one definition of a run's status. A diverged run may have rows after its divergence, so that comes first.
+    # A run's status. A diverged run can have rows after its divergence, so divergence is checked first.
     """
     CREATE VIEW run_statuses AS
     SELECT runs.*, CASE
@@ -107,17 +107,17 @@ CREATE: tuple[str, ...] = (
 )
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {}
-"""Version → the statements that take a ledger of that version to the next one."""
+"""Version → the statements that migrate a ledger of this version to the next one."""
 
 
 @dataclass(frozen=True)
 class EpochRow:
-    """One epoch of one run, as measured; ``None`` is not measured.
+    """Measurements of one epoch of one run; ``None`` if not measured.
 
     Losses are means per image, accuracies are in percent. ``lr`` is the mean over the epoch's steps, ``lr_first`` and
-    ``lr_last`` are those of its first and last step. ``epoch_seconds`` is the wall time in which the whole pack
-    trained the epoch, ``eval_seconds`` what its evaluation took on top. ``attempt_id`` is the attempt that trained it,
-    which a later one may report out of a checkpoint.
+    ``lr_last`` are those of its first and last step. ``epoch_seconds`` is the wall time of the pack's training
+    epoch, ``eval_seconds`` that of its evaluation. ``attempt_id`` is the attempt that trained the epoch; a later
+    attempt may report it from a checkpoint.
     """
 
     run_id: str
@@ -139,11 +139,11 @@ class EpochRow:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One process that trains (or trained) a pack: where, with what, and how it ended.
+    """One process that trains or trained a pack: host, device, versions and outcome.
 
     ``members`` are the run ids in the order of the pack; ``started`` and ``ended`` are Unix times in seconds;
-    ``gpus`` are the ids of the GPUs that Ray gave it, with commas between them;
-    ``outcome`` is ``None`` while the attempt lives, then one word such as ``done``, ``failed``, ``interrupted``.
+    ``gpus`` are the ids of the GPUs that Ray assigned, separated by commas;
+    ``outcome`` is ``None`` during the attempt, then ``done``, ``failed`` or ``interrupted``.
     """
 
     attempt_id: str
@@ -162,5 +162,5 @@ class Attempt:
 
     @property
     def pack_size(self) -> int:
-        """How many runs the process trains together."""
+        """Number of runs that the process trains together."""
         return len(self.members)

@@ -1,6 +1,6 @@
-"""The ledger's SQLite file: opening it, checking that it is one, and writing to it in transactions.
+"""The ledger's SQLite file: open it, check it, and write to it in transactions.
 
-Whatever SQLite may say about the file on the way becomes one line that names the file and the mend.
+An SQLite error becomes a message of one line with the file and a hint.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from results.ledger.schema import APPLICATION_ID, CREATE, MIGRATIONS, SCHEMA_VER
 from search_spaces.errors import LedgerError
 
 BUSY_SECONDS = 30.0
-"""How long a write waits for another writer to finish before it gives up."""
+"""Maximum time that a write waits for another writer."""
 
-MENDS = {
-    sqlite3.SQLITE_NOTADB: "is not a ledger; name a sweep's ledger.sqlite",
+HINTS = {
+    sqlite3.SQLITE_NOTADB: "is not a ledger; give a sweep's ledger.sqlite",
     sqlite3.SQLITE_CORRUPT: "is damaged; restore a copy, or save what can be read with `sqlite3 {path} .recover`",
     sqlite3.SQLITE_BUSY: "another process is writing it; wait until it ends, or stop it",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened; its folder must exist, and this user must be allowed to use both",
-    sqlite3.SQLITE_READONLY: "is read-only here; let this user write the file and its folder, or copy them elsewhere",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that its folder exists, and the permissions of both",
+    sqlite3.SQLITE_READONLY: "is read-only here; make the file and its folder writable, or copy them elsewhere",
     sqlite3.SQLITE_FULL: "the disk is full; free some space, then run again: all earlier reports are kept",
-    sqlite3.SQLITE_IOERR: "cannot be read or written ({cause}); a ledger belongs on a local disk that works",
+    sqlite3.SQLITE_IOERR: "cannot be read or written ({cause}); keep a ledger on a working local disk",
 }
-"""SQLite's primary result code → what to tell the user. Any other error is a bug, and keeps its traceback."""
+"""SQLite's primary result code → message with a hint. Any other error is a bug and keeps its traceback."""
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Connect to write; make the ledger if it is missing, bring an older one up to the present schema.
+    """Open for writing; create the ledger if it is missing, migrate an older schema.
 
     Raises:
-        LedgerError: another kind of file, a newer schema, a damaged file, or a place that cannot be written.
+        LedgerError: the file is not a ledger, has a newer schema, is damaged, or cannot be written.
     """
     with _in_one_line(path):
         connection = _connect(path, "mode=rwc")
@@ -46,53 +46,53 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Connect to read, also while the writer writes; nothing is ever created in place of a missing ledger.
+    """Open for reading, also during writes; a missing ledger is not created.
 
     Raises:
-        LedgerError: no file, another kind of file, another schema, a damaged or an unreadable file.
+        LedgerError: the file is missing, not a ledger, has another schema, is damaged, or cannot be read.
     """
     if not path.is_file():
-        raise LedgerError(f"{path}: there is no ledger; `sweep run` makes one")
+        raise LedgerError(f"{path}: there is no ledger; `sweep run` creates it")
     with _in_one_line(path):
         try:
             connection = _connect(path, "mode=ro")
         except sqlite3.OperationalError as error:
             if _primary_code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                 raise
-            # Readers and the writer share memory through a file beside the ledger. A read-only folder has no room
-            # for it, and SQLite can do without where nobody writes; but it would not see a log that is left.
+            # SQLite needs a shared-memory file beside the ledger, which a read-only folder does not allow. The
+            # option `immutable` works without this file, but ignores a remaining write-ahead log.
             log = path.with_name(f"{path.name}-wal")
             if log.exists() and log.stat().st_size:
                 raise LedgerError(
-                    f"{path}: its last writes are still in {log.name}, and its folder is read-only; "
-                    "copy both files to a folder that can be written, and read them there"
+                    f"{path}: the last writes are in {log.name}, and the folder is read-only; "
+                    "copy both files to a writable folder and read them there"
                 ) from error
             connection = _connect(path, "mode=ro&immutable=1")
         version = _schema_version(connection, path)
         if version != SCHEMA_VERSION:
             connection.close()
-            problem = f"has schema {version}, older than {SCHEMA_VERSION}" if version else "is still empty"
-            raise LedgerError(f"{path}: {problem}; `sweep run` brings it up to date")
+            problem = f"has schema {version}, older than {SCHEMA_VERSION}" if version else "is empty"
+            raise LedgerError(f"{path}: {problem}; `sweep run` migrates it")
         return connection
 
 
 def copy_ledger(path: Path, target: Path) -> None:
-    """Copy the ledger at one moment into one file, also while its writer writes (SQLite's backup).
+    """Copy a snapshot of the ledger into one file, also during writes (SQLite's backup).
 
     Raises:
-        LedgerError: it cannot be read, or the copy cannot be written.
+        LedgerError: the ledger cannot be read, or the copy cannot be written.
     """
     with _in_one_line(path), closing(_connect(path, "mode=ro")) as source, closing(sqlite3.connect(target)) as copy:
         source.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")  # no log beside it: the copy is this file alone
+        copy.execute("PRAGMA journal_mode = DELETE")  # without a log, so the copy is a single file
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, path: Path, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    """Do all of the body or, where it raises, nothing. ``BEGIN`` is for reading one moment in several queries.
+    """Commit the body, or roll it back if it raises. Use ``BEGIN`` to read one snapshot in several queries.
 
     Raises:
-        LedgerError: whatever ``MENDS`` has a line for.
+        LedgerError: an SQLite error in ``HINTS``.
     """
     with _in_one_line(path):
         connection.execute(begin)
@@ -100,19 +100,19 @@ def transaction(connection: sqlite3.Connection, path: Path, begin: str = "BEGIN 
             yield
             connection.execute("COMMIT")
         except BaseException:
-            if connection.in_transaction:  # some errors have rolled back already
+            if connection.in_transaction:  # some errors roll back by themselves
                 connection.execute("ROLLBACK")
             raise
 
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:
-    """Connect, and check that this is a ledger that we know; ``options`` are those of an SQLite URI."""
+    """Connect, and check that the file is a ledger; ``options`` are those of an SQLite URI."""
     uri = f"{path.absolute().as_uri()}?{options}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
     try:
-        _schema_version(connection, path)  # before anything is changed: it may be another program's file
+        _schema_version(connection, path)  # before any change: the file may belong to another program
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA trusted_schema = OFF")  # views and triggers of a stranger's file call nothing unsafe
+        connection.execute("PRAGMA trusted_schema = OFF")  # an untrusted file cannot call unsafe functions
     except BaseException:
         connection.close()
         raise
@@ -120,9 +120,9 @@ def _connect(path: Path, options: str) -> sqlite3.Connection:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Create what is missing. Something is always written: a read-only place shows now, not at the first report."""
+    """Create or migrate the schema. Always write, so that a read-only folder raises before the first report."""
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode no crash of a process loses a commit
+    connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a crash of the process loses no commit
     with transaction(connection, path):
         version = _schema_version(connection, path)
         steps = [MIGRATIONS[step] for step in range(version, SCHEMA_VERSION)] if version else [CREATE]
@@ -136,23 +136,24 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _schema_version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the schema's version, 0 for a file that is still empty; refuse what is no ledger, or a newer one."""
+    """Return the schema's version, 0 for an empty file; raise for any other file, and for a newer schema."""
     (entries,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if not entries and not application_id:
         return 0
     if application_id != APPLICATION_ID:
-        raise LedgerError(f"{path}: is an SQLite file, but not a ledger; name a sweep's ledger.sqlite")
+        raise LedgerError(f"{path}: is an SQLite file, but not a ledger; give a sweep's ledger.sqlite")
     if version > SCHEMA_VERSION:
         raise LedgerError(
-            f"{path}: has schema {version}, this installation knows schemas up to {SCHEMA_VERSION}; update lenet-sweep"
+            f"{path}: has schema {version}, this installation supports schemas up to {SCHEMA_VERSION}; "
+            "update lenet-sweep"
         )
     return int(version)
 
 
 def _primary_code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the higher bytes only refine it
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the higher bytes are the extended code
 
 
 @contextmanager
@@ -160,7 +161,7 @@ def _in_one_line(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        mend = MENDS.get(_primary_code(error))
-        if mend is None:
+        hint = HINTS.get(_primary_code(error))
+        if hint is None:
             raise
-        raise LedgerError(f"{path}: {mend.format(path=path, cause=error)}") from error
+        raise LedgerError(f"{path}: {hint.format(path=path, cause=error)}") from error

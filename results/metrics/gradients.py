@@ -1,4 +1,4 @@
-"""What an optimizer makes of gradients step by step, as pure functions on arrays ``[T, P]``: T steps of P elements."""
+"""Statistics of gradients over steps, as pure functions on arrays ``[T, P]``: T steps of P elements."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from search_spaces.errors import SpecError
 
 Floats = npt.NDArray[np.float64]
 
-MOST_SIGNED_STEPS = 3000
-"""Steps up to which noise has an interval: random signs need matrices ``[T, T]``."""
-SIGN_DRAWS = 400
+MAX_RANDOMIZED_STEPS = 3000
+"""Maximum number of steps for an interval of the noise: random signs need matrices ``[T, T]``."""
+RANDOM_SIGN_DRAWS = 400
 
 
 @dataclass(frozen=True)
 class AdamStages:
-    """Adam's quantities after each step, all ``[T, P]``, in the paper's letters."""
+    """Adam's quantities after each step, all ``[T, P]``, in the paper's notation."""
 
     m_hat: Floats  # bias-corrected EWMA of the gradients
     v_hat: Floats  # bias-corrected EWMA of their squares
@@ -30,18 +30,18 @@ class AdamStages:
 
 
 @dataclass(frozen=True)
-class Smoothed:
-    """What the corrected EWMA with ``beta`` leaves of the gradients' variance; shares in percent."""
+class SmoothedGradients:
+    """Gradients after a bias-corrected EWMA with ``beta``, and the remaining shares of variance in percent."""
 
     beta: float
     values: Floats  # [T, P]
-    share: float  # NaN where the gradients do not vary
-    white_noise: float  # the line: what it leaves of white noise of one size
-    same_sizes: Estimate  # what it leaves of white noise of the gradients' own sizes, with 95 % of random signs
+    share: float  # NaN if the gradients do not vary
+    white_noise: float  # of white noise with constant variance
+    same_sizes: Estimate  # of white noise with the gradients' variance at each step; 95 % of random signs
 
     @property
     def verdict(self) -> str:
-        """``near``, ``above`` or ``below`` noise of the same sizes, or nothing where that cannot be said."""
+        """``near``, ``above`` or ``below`` noise of the same sizes; empty without an interval."""
         if not math.isfinite(self.share + self.same_sizes.low):
             return ""
         return "above" if self.share > self.same_sizes.high else "below" if self.share < self.same_sizes.low else "near"
@@ -49,17 +49,17 @@ class Smoothed:
 
 @dataclass(frozen=True)
 class NoiseScale:
-    """How noisy a mini-batch's gradient is; ``b_simple`` is None where ‖G‖² is not resolved."""
+    """The gradient noise scale; ``b_simple`` is None if the estimate of ‖G‖² is not positive."""
 
     trace: float  # tr Σ, per example
     mean_square_norm: float  # ‖ḡ‖² of the mean over the M mini-batches
-    noise_part: float  # tr Σ/(B·M): what noise adds to it
+    noise_part: float  # tr Σ/(B·M): the part of it that is noise
     square_norm: float  # ‖G‖², their difference
     b_simple: float | None  # examples
 
 
 def check_beta(beta: float, where: str = "beta") -> float:
-    """Return ``beta``, if it can be an EWMA's.
+    """Return ``beta`` if it is valid for an EWMA.
 
     Raises:
         SpecError: it is not in [0, 1).
@@ -84,7 +84,7 @@ def ewma(g: Floats, beta: float) -> Floats:
 
 
 def equivalent_window(beta: float) -> float:
-    """Return the window of the SMA that averages white noise as much as the EWMA does: N = 2/(1-β) - 1.
+    """Return the window of the SMA that reduces white noise as much as the EWMA: N = 2/(1-β) - 1.
 
     Raises:
         SpecError: β outside [0, 1).
@@ -93,7 +93,7 @@ def equivalent_window(beta: float) -> float:
 
 
 def half_life(beta: float) -> float:
-    """Return after how many steps a gradient's weight in the EWMA has halved: ln ½/ln β; 0 for β = 0.
+    """Return the number of steps in which a gradient's weight in the EWMA halves: ln ½/ln β; 0 for β = 0.
 
     Raises:
         SpecError: β outside [0, 1).
@@ -104,7 +104,7 @@ def half_life(beta: float) -> float:
 def sma(g: Floats, window: int) -> Floats:
     """Return the simple moving average over the steps, in the shape of ``g`` ``[T, …]``.
 
-    Each value is the mean of the last ``window`` steps, or of all steps so far where there are fewer.
+    Each value is the mean of the last ``window`` steps, or of all steps so far if there are fewer.
 
     Raises:
         SpecError: a window below 1.
@@ -117,7 +117,7 @@ def sma(g: Floats, window: int) -> Floats:
 
 
 def adam_stages(g: Floats, beta1: float, beta2: float, eps: float) -> AdamStages:
-    """Return what Adam makes of the gradients ``[T, P]`` (Kingma and Ba, *Adam*, 2015, algorithm 1).
+    """Return Adam's stages of the gradients ``[T, P]`` (Kingma and Ba, *Adam*, 2015, algorithm 1).
 
     Raises:
         SpecError: β₁ or β₂ outside [0, 1).
@@ -125,7 +125,7 @@ def adam_stages(g: Floats, beta1: float, beta2: float, eps: float) -> AdamStages
     squares = np.asarray(g, dtype=np.float64) ** 2
     m_hat, v_hat = ewma(g, beta1), ewma(squares, beta2)
     denominator = np.sqrt(v_hat) + eps
-    # An element that never had a gradient is 0/0 where ε is 0; it does not move.
+    # With ε = 0, an element whose gradients are all zero is 0/0; its update is 0.
     adapted = np.divide(m_hat, denominator, out=np.zeros_like(m_hat), where=denominator > 0)
     return AdamStages(m_hat, v_hat, adapted)
 
@@ -146,14 +146,14 @@ def value_range(x: Floats) -> tuple[float, float]:
 
 
 def white_noise_share(steps: int, beta: float, corrected: bool = True, sizes: Floats | None = None) -> float:
-    """Return the share of white noise's variance over ``steps`` steps T that the EWMA leaves: tr(Wᵀ C W)/(T-1).
+    """Return the share of white noise's variance over T = ``steps`` that remains after the EWMA: tr(Wᵀ C W)/(T-1).
 
-    W ``[T, T]`` is the (bias-corrected) filter as a matrix and C the centring matrix. With T → ∞ the share of the
-    uncorrected filter tends to (1-β)/(1+β). Noise whose variance is ``sizes`` ``[T]`` at each step leaves
-    Σ_s (Wᵀ C W)_ss sizes_s/((1-1/T) Σ_s sizes_s): noise that grows is smoothed by more, since the average of few
-    early steps, the least smooth one, is of small ones.
+    W ``[T, T]`` is the (bias-corrected) filter as a matrix and C the centring matrix. For T → ∞ the share of the
+    uncorrected filter is (1-β)/(1+β). For noise with variance ``sizes`` ``[T]`` at each step it is
+    Σ_s (Wᵀ C W)_ss sizes_s/((1-1/T) Σ_s sizes_s). It is smaller for noise that grows, because the first averages, which
+    have few values and are the least smooth, are then of small values.
 
-    (Wᵀ C W)_ss = Σ_t W_ts² - (Σ_t W_ts)²/T are sums over W's columns, which are filters again: no matrix is made.
+    (Wᵀ C W)_ss = Σ_t W_ts² - (Σ_t W_ts)²/T are sums over the columns of W, which are filters too: no matrix is needed.
 
     Raises:
         SpecError: β outside [0, 1), or fewer than 2 steps.
@@ -168,21 +168,21 @@ def white_noise_share(steps: int, beta: float, corrected: bool = True, sizes: Fl
     return float(diagonal @ sizes / ((1 - 1 / steps) * sizes.sum()))
 
 
-def deviation_sizes(g: Floats) -> Floats:
+def squared_deviations(g: Floats) -> Floats:
     """Return the squared norm of each step's deviation from the mean over the steps ``[T]``, of ``g`` ``[T, P]``."""
     deviations = g - g.mean(axis=0, dtype=np.float64)
     sizes: Floats = np.einsum("tp,tp->t", deviations, deviations)
     return sizes
 
 
-def random_sign_shares(g: Floats, beta: float, draws: int = SIGN_DRAWS, seed: int = 0) -> Floats:
-    """Return the shares of variance that the corrected EWMA leaves of the steps under random signs, one a draw.
+def random_sign_shares(g: Floats, beta: float, draws: int = RANDOM_SIGN_DRAWS, seed: int = 0) -> Floats:
+    """Return the remaining shares of variance after the corrected EWMA under random signs of the steps, one per draw.
 
-    Each step's deviation from the mean keeps its size and its direction up to the sign, so nothing is left of the
-    steps' resemblance: the spread says how far the share of ``g`` ``[T, P]`` may lie from that of white noise of the
-    same sizes by chance (a sign-flip test; Winkler et al., *Permutation inference for the general linear model*, 2014).
-    Shuffled steps would not do: gradients grow at the start of training, and shuffling spreads the large ones.
-    A draw whose steps all become equal has no share and is left out. Needs memory for a few matrices ``[T, T]``.
+    A random sign keeps the size of each step's deviation from the mean and removes the correlation between steps. The
+    spread of these shares shows how far the share of ``g`` ``[T, P]`` can be from that of white noise of the same
+    sizes by chance (a sign-flip test; Winkler et al., *Permutation inference for the general linear model*, 2014).
+    Shuffling the steps is not valid: gradients grow at the start of training, and shuffling moves the large ones.
+    A draw in which all steps become equal has no share and is excluded. Memory: a few matrices ``[T, T]``.
 
     Raises:
         SpecError: β outside [0, 1).
@@ -202,8 +202,8 @@ def random_sign_shares(g: Floats, beta: float, draws: int = SIGN_DRAWS, seed: in
     return shares
 
 
-def smoothed(g: Floats, beta: float) -> Smoothed:
-    """Return what the corrected EWMA leaves of the gradients ``[T, P]``, beside what it would leave of white noise.
+def smooth_gradients(g: Floats, beta: float) -> SmoothedGradients:
+    """Return the gradients ``[T, P]`` after the corrected EWMA, with their remaining variance and that of white noise.
 
     Raises:
         SpecError: β outside [0, 1).
@@ -212,21 +212,21 @@ def smoothed(g: Floats, beta: float) -> Smoothed:
     raw, steps = mean_variance(g), len(values)
     line = 100 * white_noise_share(steps, beta)
     if raw == 0:
-        return Smoothed(beta, values, math.nan, line, Estimate(math.nan, math.nan, math.nan, 0))
+        return SmoothedGradients(beta, values, math.nan, line, Estimate(math.nan, math.nan, math.nan, 0))
     low = high = math.nan
-    if steps <= MOST_SIGNED_STEPS:
-        shares = random_sign_shares(g, beta, SIGN_DRAWS)
+    if steps <= MAX_RANDOMIZED_STEPS:
+        shares = random_sign_shares(g, beta, RANDOM_SIGN_DRAWS)
         low, high = (100 * float(bound) for bound in np.quantile(shares, [0.025, 0.975]))
-    sized = 100 * white_noise_share(steps, beta, sizes=deviation_sizes(g))
+    sized = 100 * white_noise_share(steps, beta, sizes=squared_deviations(g))
     share = 100 * mean_variance(values) / raw
-    return Smoothed(beta, values, share, line, Estimate(sized, low, high, SIGN_DRAWS))
+    return SmoothedGradients(beta, values, share, line, Estimate(sized, low, high, RANDOM_SIGN_DRAWS))
 
 
 def noise_scale(batch_size: int, batches: int, trace_covariance: float, mean_square_norm: float) -> NoiseScale:
     """Return the simple noise scale B_simple = tr Σ/‖G‖² of McCandlish et al. 2018, section 2.2.
 
-    From M mini-batches of B examples at fixed weights: tr Σ ≈ B·tr Ĉov(g_B), and ‖G‖² ≈ ‖ḡ‖² - tr Σ/(B·M), as the
-    mean's own noise adds to its norm.
+    From M mini-batches of B examples at fixed weights: tr Σ ≈ B·tr Ĉov(g_B), and ‖G‖² ≈ ‖ḡ‖² - tr Σ/(B·M), because
+    the noise of the mean increases its norm.
 
     Args:
         batch_size: B, in examples.

@@ -1,4 +1,4 @@
-"""How sure a number is: a value with its 95 % interval and its n."""
+"""Estimates: a value with its 95 % interval and its n."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UPPER_TAIL = (1 + CONFIDENCE) / 2  # the quantile that leaves 2.5 % above it
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number estimated from n values, in their unit, with its 95 % interval; NaN where n cannot tell."""
+    """An estimate from n values, in their unit, with its 95 % interval; bounds are NaN if n is too small."""
 
     value: float
     low: float
@@ -28,13 +28,13 @@ class Estimate:
 def mean_t_interval(values: Floats) -> Estimate:
     """Estimate the mean of normal ``values [n]``, in their unit: mean ± t(97.5 %, n − 1)·SD/√n (Student 1908).
 
-    The bounds are NaN for n < 2, the mean too for n = 0. Values that are all equal have an interval of no width.
+    The bounds are NaN for n < 2, and the mean is NaN for n = 0. Equal values give an interval of width 0.
     """
     n = len(values)
     mean = float(np.mean(values)) if n else math.nan
     if n < 2:
         return Estimate(mean, math.nan, math.nan, n)
-    # Not stats.t.interval: its answer for a scale of 0 is NaN.
+    # stats.t.interval returns NaN for a scale of 0.
     half_width = float(stats.t.ppf(_UPPER_TAIL, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
     return Estimate(mean, mean - half_width, mean + half_width, n)
 
@@ -43,7 +43,7 @@ def sd_chi2_interval(values: Floats) -> Estimate:
     """Estimate the standard deviation (ddof = 1) of normal ``values [n]``, in their unit.
 
     From SD·√((n − 1)/χ²(97.5 %, n − 1)) to SD·√((n − 1)/χ²(2.5 %, n − 1)), as (n − 1)·SD²/σ² is χ²-distributed with
-    n − 1 degrees of freedom (Helmert 1876). Everything is NaN for n < 2.
+    n − 1 degrees of freedom (Helmert 1876). Value and bounds are NaN for n < 2.
     """
     n = len(values)
     if n < 2:
@@ -56,8 +56,8 @@ def sd_chi2_interval(values: Floats) -> Estimate:
 def binomial_standard_error(accuracy_percent: float, images: int) -> float:
     """Return the standard error in pp of an accuracy in percent: 100·√(p(1 − p)/images), p = accuracy/100.
 
-    It is what drawing other images of the same kind would change (the binomial distribution's SD), and no more: not
-    what another seed would.
+    The standard deviation of the binomial distribution: the effect of a different sample of images. It does not
+    include the effect of another seed.
     """
     p = accuracy_percent / 100
     return 100 * math.sqrt(p * (1 - p) / images)

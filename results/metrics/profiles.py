@@ -1,4 +1,4 @@
-"""Many results as one line: performance profiles, the expected best of m configurations, the interquartile mean."""
+"""Aggregates of many results: performance profiles, expected best of m configurations, interquartile mean."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Floats = npt.NDArray[np.float64]
 
 TARGET_SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
-FEWEST_FOR_QUARTILES = 4
+MIN_RUNS_FOR_IQM = 4
 
 
 def profile_targets(best_accuracy: float) -> Floats:
-    """Return the targets ``[6]`` in percent that are a profile's problems: 50, 60 … 100 % of the best accuracy.
+    """Return the targets ``[6]`` in percent that are the problems of a profile: 50, 60 … 100 % of the best accuracy.
 
-    A sweep has one workload, so the problems of Dolan and Moré 2002 are its targets (the study's own choice).
+    A sweep has one workload, so the problems in the sense of Dolan and Moré 2002 are its targets (the study's choice).
     """
     return np.array(TARGET_SHARES) * best_accuracy
 
@@ -27,17 +27,17 @@ def performance_profile(times: Floats, taus: Floats) -> Floats:
     """Return ρ ``[configurations, K]``, the share of problems that a configuration solves within τ times the best.
 
     ρ_c(τ) = #{p : t_{c,p} ≤ τ·min_c' t_{c',p}}/#problems (Dolan and Moré 2002, *Benchmarking optimization software
-    with performance profiles*). A problem that nobody solves counts as unsolved by all.
+    with performance profiles*). A problem without a solution counts as unsolved for every configuration.
 
     Args:
-        times: ``[configurations, problems]``, both at least 1, in any unit of time; ∞ where it was not solved.
-        taus: ``[K]``, ratios from 1 on.
+        times: ``[configurations, problems]``, both at least 1, in any unit of time; ∞ if not solved.
+        taus: ``[K]``, ratios ≥ 1.
 
     Raises:
-        ValueError: a time that is not above 0.
+        ValueError: a time is not above 0.
     """
     if not (times > 0).all():
-        raise ValueError("a performance profile needs times above 0, ∞ for what was not solved")
+        raise ValueError("a performance profile needs times above 0 (∞: not solved)")
     solved = np.isfinite(times)
     best = times.min(axis=0)
     ratios = np.divide(times, best, out=np.full_like(times, math.inf), where=solved)  # [configurations, problems]
@@ -50,8 +50,8 @@ def expected_best_of(finals: Floats, max_m: int) -> Floats:
     """Return the expected best ``[max_m]`` of m = 1 … max_m configurations tried, from N final accuracies ``[N]``.
 
     E[max of m] = Σ_i a_(i)·((i/N)^m − ((i − 1)/N)^m), a_(1) ≤ … ≤ a_(N): the maximum of m draws with replacement from
-    the N values (Dodge et al. 2019, *Show Your Work*). In percent as ``finals``; NaN for N = 0. It can never
-    exceed the best of the N, so beyond m = N it says little.
+    the N values (Dodge et al. 2019, *Show Your Work*). In percent as ``finals``; NaN for N = 0. It cannot
+    exceed the best of the N values, so it is of little use for m > N.
     """
     n = len(finals)
     if n == 0:
@@ -64,9 +64,9 @@ def expected_best_of(finals: Floats, max_m: int) -> Floats:
 def interquartile_mean(values: Floats) -> float:
     """Return the mean of the middle half of ``values [n]``, in their unit; NaN for n < 4.
 
-    The ⌊n/4⌋ smallest and as many of the largest are left out (Agarwal et al. 2021, *Deep Reinforcement Learning at
+    The ⌊n/4⌋ smallest and the ⌊n/4⌋ largest values are excluded (Agarwal et al. 2021, *Deep Reinforcement Learning at
     the Edge of the Statistical Precipice*).
     """
-    if len(values) < FEWEST_FOR_QUARTILES:
+    if len(values) < MIN_RUNS_FOR_IQM:
         return math.nan
     return float(stats.trim_mean(values, 0.25))

@@ -1,6 +1,7 @@
-"""How steady: things that the one word hides, each as a number of its own.
+"""Stability: several measures of the variation of accuracy, over epochs and over configurations.
 
-``accuracy [n, E]`` is in percent, a row a run and a column an epoch, with chance from a divergence on and without NaN.
+``accuracy [n, E]`` is in percent, one row per run and one column per epoch, without NaN; it is chance from a
+divergence on.
 The spread over seeds is :func:`results.metrics.intervals.sd_chi2_interval` of the final accuracies.
 """
 
@@ -16,31 +17,31 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 AT_CHANCE = 2.0
-"""Percent, twice the chance among 100 classes: a run that ends below it has learned nothing."""
+"""Accuracy in percent, twice chance for 100 classes; a run that ends below it has not learned."""
 
-SHORTEST_TAIL = 5
-"""Epochs; fewer leave no line to measure a spread around."""
+MIN_TAIL_EPOCHS = 5
+"""Minimum number of epochs for a regression line with a residual SD."""
 
 NEAR_BEST = 2.0
-"""Percentage points below the best that still count as near it."""
+"""Maximum distance from the best accuracy, in percentage points, that counts as near it."""
 
-FEWEST_LEARNING_RATES = 4
+MIN_LEARNING_RATES = 4
 
-STABILITY_WORDS = ((0.5, "very high"), (1.0, "high"), (2.0, "medium"), (math.inf, "low"))
-"""The study's classes: the largest SD over seeds, in pp, that a word stands for."""
+STABILITY_CLASSES = ((0.5, "very high"), (1.0, "high"), (2.0, "medium"), (math.inf, "low"))
+"""The study's classes: (largest SD over seeds in pp, name)."""
 
 
 def tail_sd(accuracy: Floats) -> Floats:
-    """Return how much each run still jitters at its end ``[n]``, in pp; NaN for E < 5.
+    """Return the residual SD of each run's last epochs ``[n]``, in pp; NaN for E < 5.
 
-    √(Σ_e (A_r(e) − line_r(e))²/(k − 2)) over the last k = max(5, ⌈0.1·E⌉) epochs, the least-squares line through
-    them taken away, so that a run that still climbs steadily is steady: the residual standard error of a simple
-    regression (Draper and Smith, *Applied Regression Analysis*).
+    √(Σ_e (A_r(e) − line_r(e))²/(k − 2)) over the last k = max(5, ⌈0.1·E⌉) epochs, around the
+    least-squares line through them, so that a steady increase does not count as variation: the residual standard
+    error of a simple regression (Draper and Smith, *Applied Regression Analysis*).
     """
     epochs = accuracy.shape[1]
-    if epochs < SHORTEST_TAIL:
+    if epochs < MIN_TAIL_EPOCHS:
         return np.full(len(accuracy), math.nan)
-    k = max(SHORTEST_TAIL, -(-epochs // 10))  # in whole numbers: 0.1·70 is above 7
+    k = max(MIN_TAIL_EPOCHS, -(-epochs // 10))  # integer arithmetic: the float 0.1·70 is above 7
     time = np.arange(k) - (k - 1) / 2
     centred = accuracy[:, -k:] - accuracy[:, -k:].mean(axis=1, keepdims=True)
     slopes = centred @ time / (time @ time)
@@ -50,9 +51,9 @@ def tail_sd(accuracy: Floats) -> Floats:
 
 
 def max_drawdown(accuracy: Floats) -> Floats:
-    """Return each run's deepest fall ``[n]`` in pp below what it had before: max_e (max_{e' ≤ e} A_r(e') − A_r(e)).
+    """Return each run's largest drop ``[n]`` in pp below an earlier accuracy: max_e (max_{e' ≤ e} A_r(e') − A_r(e)).
 
-    The maximum drawdown of finance (Magdon-Ismail et al. 2004).
+    The maximum drawdown, as in finance (Magdon-Ismail et al. 2004).
     """
     falls: Floats = (np.maximum.accumulate(accuracy, axis=1) - accuracy).max(axis=1)
     return falls
@@ -61,29 +62,29 @@ def max_drawdown(accuracy: Floats) -> Floats:
 def at_chance(final: Floats) -> Bools:
     """Return which runs ``[n]`` have a final accuracy in percent of A_r(E) < 2: twice chance (the study's threshold).
 
-    A plateau or a dead network, not a crash; a diverged run, which counts as 1 %, is among them.
+    The cause is a plateau, a dead network or a divergence: a diverged run counts as 1 %.
     """
     return final < AT_CHANCE
 
 
-def stability_word(seed_sd: float, n: int, at_chance_share: float) -> str:
-    """Return the study's word for the SD in pp over n seeds: ≤ 0.5 very high, ≤ 1 high, ≤ 2 medium, else low.
+def stability_class(seed_sd: float, n: int, at_chance_share: float) -> str:
+    """Return the study's class of the SD in pp over n seeds: ≤ 0.5 very high, ≤ 1 high, ≤ 2 medium, else low.
 
-    ``n/a`` for n < 2 and where all runs are at chance (a share of 1): nothing learned is not stability. Where only
-    some of them learned, the seeds do decide, and the SD says so.
+    ``n/a`` for n < 2, and if all runs are at chance (a share of 1): a network that has not learned is not stable. If
+    only some runs are at chance, the SD includes this difference between seeds.
     """
     if n < 2 or at_chance_share >= 1 or math.isnan(seed_sd):
         return "n/a"
-    return next(word for most, word in STABILITY_WORDS if seed_sd <= most)
+    return next(word for most, word in STABILITY_CLASSES if seed_sd <= most)
 
 
 def lr_sensitivity(finals_by_lr: Mapping[float, float]) -> float:
     """Return the share, 0 to 1, of learning rates whose final accuracy in percent is within 2 pp of the best one's.
 
-    #{η : A(η) ≥ max A − 2}/#{η}; NaN for fewer than 4 rates. A high share is an optimizer that is easy to tune: the
+    #{η : A(η) ≥ max A − 2}/#{η}; NaN for fewer than 4 rates. A high share means an optimizer that is easy to tune: the
     sensitivity plot of Schneider, Balles and Hennig 2019 (DeepOBS) as one number.
     """
-    if len(finals_by_lr) < FEWEST_LEARNING_RATES:
+    if len(finals_by_lr) < MIN_LEARNING_RATES:
         return math.nan
     finals = np.array(list(finals_by_lr.values()))
     return float(np.mean(finals >= finals.max() - NEAR_BEST))

@@ -1,1 +1,1 @@
-"""What a sweep ends with: the report page, the summary, the export and the study article."""
+"""Outputs of a sweep: the report page, the summary, the export and the study article."""

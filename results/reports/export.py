@@ -1,4 +1,4 @@
-"""The tidy frames and the tables of a sweep as files."""
+"""Export of a sweep's data frames and tables as files."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pandas as pd
 from results.ledger.arrays import load_sweep
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
+from results.reports.registry import report_tables
 from results.tables.formats import TABLE_WRITERS
-from results.tables.registry import make_tables
 from results.tables.table import Table
 from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError, UnknownNameError
@@ -22,17 +22,17 @@ T = TypeVar("T")
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Write a header and one line a row; a float is written so that reading it gives the same bits."""
+    """Write a header and one line per row; reading a float gives the same bits."""
     frame.to_csv(path, index=False, lineterminator="\n")
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    """Write every column with its type; a missing whole number stays one."""
+    """Write every column with its type, including integers with missing values."""
     frame.to_parquet(path, index=False)
 
 
 def write_json(frame: pd.DataFrame, path: Path) -> None:
-    """Write a list of one object a row; what is missing is null. (pandas' own writer cuts floats to 15 decimals.)"""
+    """Write a list of one object per row; missing values are null. (pandas' writer rounds floats to 15 decimals.)"""
     columns = [column.astype(object).where(column.notna(), None) for _, column in frame.items()]
     records = (dict(zip(frame.columns, row, strict=True)) for row in zip(*columns, strict=True))
     lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records)
@@ -44,31 +44,31 @@ FRAME_WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
     "parquet": write_parquet,
     "json": write_json,
 }
-"""Format, which is also the file's suffix → what writes a frame in it; a frame is for programs, not for readers."""
+"""Format, also the file's suffix → the function that writes a data frame in it."""
 
 
 def export(
     ledger_path: Path, out: Path, formats: Sequence[str], *, target: float | None = None,
     more: Mapping[str, Table] | None = None,
 ) -> list[Path]:  # fmt: skip
-    """Write every table of the sweep, and the frames ``runs`` and ``epochs``, into ``out``; return the files.
+    """Write every table of the sweep, and the data frames ``runs`` and ``epochs``, to ``out``; return the files.
 
-    Each file is written aside and then renamed, so a reader sees the old one or the new one, whole.
+    Each file is replaced atomically.
 
     Args:
-        ledger_path: the sweep's ledger; one that is still being written exports too, marked partial.
-        out: a folder, made where it is missing.
-        formats: of ``TABLE_WRITERS``; the frames are written in those that are in ``FRAME_WRITERS``, too.
-        target: validation accuracy in percent to reach, in place of the default.
-        more: tables by name that go with them: those of the analyses.
+        ledger_path: the sweep's ledger; the tables of an unfinished sweep are marked as partial.
+        out: the folder; created if it is missing.
+        formats: names in ``TABLE_WRITERS``; data frames are written in those that ``FRAME_WRITERS`` has.
+        target: replaces the default target, a validation accuracy in percent.
+        more: further tables by name, those of the analyses.
 
     Raises:
-        UnknownNameError: a format that there is not; nothing has been written then.
-        LedgerError: a ledger that cannot be read.
-        SweepFolderError: a folder that cannot be written.
+        UnknownNameError: an unknown format; no file is written.
+        LedgerError: the ledger cannot be read.
+        SweepFolderError: the folder cannot be written.
     """
     _check_formats(formats)
-    tables = {**make_tables(load_sweep(ledger_path, target=target)), **(more or {})}
+    tables = {**report_tables(load_sweep(ledger_path, target=target)), **(more or {})}
     frames = {}
     if set(formats) & set(FRAME_WRITERS):
         with Ledger.open_read_only(ledger_path) as ledger:
@@ -78,11 +78,11 @@ def export(
 
 
 def write_tables(tables: Mapping[str, Table], out: Path, formats: Sequence[str]) -> list[Path]:
-    """Write every table under its name in every format; return the files.
+    """Write every table as ``NAME.FORMAT`` in every format; return the files.
 
     Raises:
-        UnknownNameError: a format that is not in ``TABLE_WRITERS``; nothing has been written then.
-        SweepFolderError: a folder that cannot be written.
+        UnknownNameError: a format is not in ``TABLE_WRITERS``; no file is written.
+        SweepFolderError: the folder cannot be written.
     """
     _check_formats(formats)
     return _write_all(out, formats, TABLE_WRITERS, tables)
@@ -97,16 +97,16 @@ def _check_formats(formats: Sequence[str]) -> None:
 def _write_all(
     out: Path, formats: Sequence[str], writers: Mapping[str, Callable[[T, Path], None]], content: Mapping[str, T]
 ) -> list[Path]:
-    """Write each of ``content`` in each of the formats that there is a writer for."""
+    """Write each item of ``content`` in each format that has a writer."""
     written = []
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in dict.fromkeys(formats):
-            for noun, one in content.items() if name in writers else ():
-                path = out / f"{noun}.{name}"
+            for item_name, item in content.items() if name in writers else ():
+                path = out / f"{item_name}.{name}"
                 with atomic_write(path) as unfinished:
-                    writers[name](one, unfinished)
+                    writers[name](item, unfinished)
                 written.append(path)
     except OSError as error:
-        raise SweepFolderError(f"{out}: cannot be written ({error.strerror}); name another folder") from error
+        raise SweepFolderError(f"{out}: cannot be written ({error.strerror}); give another folder") from error
     return written

@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs nothing but itself, written from tables and figures that are already made."""
+"""The report page: one self-contained HTML file with tables and figures."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from markupsafe import Markup
 
 from results.ledger.arrays import SweepData
 from results.metrics.intervals import Estimate
-from results.tables.fairness import LOOK
+from results.tables.fairness import WARNING
 from results.tables.table import NOT_AVAILABLE, Column, Row, Table, Value, cell_text
 
 FIRST_TABLE = "consolidated"
-LINT_TABLE = "fairness"  # has a section of its own
+FAIRNESS_TABLE = "fairness"  # shown in its own section
 
-SVG_ZOOM = 1.35  # figures have a paper's small type; a screen is read from farther away
+SVG_ZOOM = 1.35  # figures have the small type of a paper, which is enlarged for a screen
 PIXELS_PER_POINT = 96 / 72
-WIDE_TABLE = 10  # columns; a wider one is set smaller
-LONG_TABLE = 30  # rows; a longer one scrolls in a frame of its own
+WIDE_TABLE = 10  # columns; wider tables have a smaller font
+LONG_TABLE = 30  # rows; longer tables scroll in a frame
 
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure as it goes into the page: its name, its caption, and the text of its SVG file."""
+    """A figure of the page: its name, its caption, and the text of its SVG file."""
 
     name: str
     caption: str
@@ -38,7 +38,7 @@ class ReportFigure:
 
 @dataclass(frozen=True)
 class _Cell:
-    """What the page shows, and what it sorts by: a number, ``inf``, empty for n/a, or None for the text itself."""
+    """Printed text, and its sort key: a number, ``inf``, empty for n/a, or None to sort by the text."""
 
     text: str
     sort_value: str | None
@@ -46,7 +46,7 @@ class _Cell:
 
 @dataclass(frozen=True)
 class _Section:
-    """A table or a figure with its place on the page."""
+    """A table or a figure with its anchor on the page."""
 
     anchor: str
     title: str
@@ -54,32 +54,31 @@ class _Section:
     content: Any
 
 
-def report_html(
-    sweep: SweepData,
-    tables: Mapping[str, Table],
-    figures: Mapping[str, ReportFigure],
-    *,
-    question: str,
-    answer: Sequence[str],
-    provenance: Sequence[Mapping[str, Any]],
-    commands: Sequence[str],
-    spec_text: str = "",
-) -> str:
-    """Return the report as the text of one HTML file; it reads and writes nothing.
+@dataclass(frozen=True)
+class ReportTexts:
+    """The texts of a report; all of them are escaped on the page."""
 
-    ``answer`` is one sentence an entry, ``provenance`` one record for every start of the sweep, ``commands`` one
-    command line an entry that makes these numbers again, and ``spec_text`` the spec as resolved. All of it is escaped.
-    """
-    names = sorted((name for name in tables if name != LINT_TABLE), key=lambda name: name != FIRST_TABLE)
-    lint = tables.get(LINT_TABLE)
+    question: str = ""
+    answer: Sequence[str] = ()  # sentences
+    provenance: Sequence[Mapping[str, Any]] = ()  # one record per start of the sweep
+    commands: Sequence[str] = ()  # command lines that reproduce the numbers
+    spec: str = ""  # the resolved spec, TOML
+
+
+def report_html(
+    sweep: SweepData, tables: Mapping[str, Table], figures: Mapping[str, ReportFigure], texts: ReportTexts
+) -> str:
+    """Return the report page as HTML, without reading or writing a file."""
+    names = sorted((name for name in tables if name != FAIRNESS_TABLE), key=lambda name: name != FIRST_TABLE)
+    lint = tables.get(FAIRNESS_TABLE)
     return page_template("report.html.j2").render(
         name=sweep.name,
-        question=question,
-        asked=asked_facts(sweep),
-        answer=answer,
+        question=texts.question,
+        size=sweep_facts(sweep),
+        answer=texts.answer,
         caveats=sweep.caveats(),
-        tables=_placed("table", ((name, tables[name].caption, _table_view(tables[name])) for name in names)),
-        figures=_placed(
+        tables=_sections("table", ((name, tables[name].caption, _table_view(tables[name])) for name in names)),
+        figures=_sections(
             "figure",
             (
                 (name, figure.caption, inline_svg(figure.svg, prefix=f"svg{number}-", label=figure.caption))
@@ -87,23 +86,24 @@ def report_html(
             ),
         ),
         lint=_Section("lint-table", "Fairness lint", lint.caption, _table_view(lint)) if lint else None,
-        look=LOOK,
-        to_look_at=sum(row.values.get("finding") == LOOK for row in lint.rows) if lint else 0,
-        trained=trained_facts(sweep),
-        starts=[{_heading(key): plain_text(key, value) for key, value in start.items()} for start in provenance],
-        commands=commands,
-        spec_text=spec_text,
+        warning=WARNING,
+        warnings=sum(row.values.get("finding") == WARNING for row in lint.rows) if lint else 0,
+        training=training_facts(sweep),
+        starts=[{_heading(key): plain_text(key, value) for key, value in start.items()} for start in texts.provenance],
+        commands=texts.commands,
+        spec_text=texts.spec,
     )
 
 
 def inline_svg(text: str, *, prefix: str, label: str) -> Markup:
-    """Return an SVG file's text as an element that can stand beside others in one HTML page.
+    """Return an SVG file's text as an element for an HTML page with several SVG elements.
 
-    Prolog, doctype, comments and metadata go; so does the style sheet, which would hold for the whole page. Every id,
-    and what refers to it, gets ``prefix``. The width follows the page, up to the drawing's own times ``SVG_ZOOM``.
+    Prolog, doctype, comments and metadata are removed, and the style sheet, which would apply to the whole page. Every
+    id and every reference to an id gets ``prefix``. The width is that of the page, at most ``SVG_ZOOM`` times the
+    figure's width.
 
     Raises:
-        xml.etree.ElementTree.ParseError: not an SVG file.
+        xml.etree.ElementTree.ParseError: the text is not SVG.
     """
     root = ElementTree.fromstring(text)
     for parent in list(root.iter()):
@@ -122,7 +122,7 @@ def inline_svg(text: str, *, prefix: str, label: str) -> Markup:
     root.attrib |= {
         "role": "img",
         "aria-label": label,
-        # The two properties are matplotlib's style sheet, inherited in place of set on everything.
+        # The first two properties replace matplotlib's style sheet, which sets them on all elements.
         "style": f"stroke-linejoin: round; stroke-linecap: butt; "
         f"--drawn: {width:.0f}px; max-width: {width * SVG_ZOOM:.0f}px",
     }
@@ -130,7 +130,7 @@ def inline_svg(text: str, *, prefix: str, label: str) -> Markup:
 
 
 def plain_text(key: str, value: Any) -> str:
-    """Return a provenance value as a reader sees it: a command as it was typed, a mapping as ``key value, …``."""
+    """Return a provenance value as text: a command as a shell command line, a mapping as ``key value, …``."""
     if value is None or value == "" or value == [] or value == {}:
         return NOT_AVAILABLE
     if isinstance(value, bool):
@@ -147,15 +147,15 @@ def plain_text(key: str, value: Any) -> str:
 
 
 def page_template(name: str) -> Template:
-    """Return the template of an HTML page; whatever is filled in is escaped."""
+    """Return the template of an HTML page; all values are escaped."""
     loader = PackageLoader("results.reports", "templates")
     return Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).get_template(name)
 
 
-def _placed(kind: str, items: Iterable[tuple[str, str, Any]]) -> list[_Section]:
-    """Give every table or figure an anchor of its own, whatever its name is made of."""
+def _sections(kind: str, items: Iterable[tuple[str, str, Any]]) -> list[_Section]:
+    """Return a section with a unique anchor for every table or figure."""
     sections: list[_Section] = []
     for name, caption, content in items:
         anchor = f"{kind}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}"
@@ -166,7 +166,7 @@ def _placed(kind: str, items: Iterable[tuple[str, str, Any]]) -> list[_Section]:
 
 
 def _table_view(table: Table) -> dict[str, Any]:
-    """Return what the template needs of a table; ``rows`` are (cells, run ids)."""
+    """Return the table as the template needs it; ``rows`` are (cells, run ids)."""
     return {
         "columns": [(column, _is_numeric(table.rows, column)) for column in table.columns],
         "rows": [
@@ -190,12 +190,12 @@ def _cell(value: Value, column: Column) -> _Cell:
 
 
 def _is_miss(text: str) -> bool:
-    """``> 50``: the median of runs that did not reach the target, which is ∞."""
+    """Return whether ``text`` is a missed target, such as ``> 50``, which sorts as ∞."""
     return re.fullmatch(r"> \d+", text) is not None
 
 
 def _is_numeric(rows: Sequence[Row], column: Column) -> bool:
-    """Numbers stand at the right of their column; truth values and words at its left."""
+    """Return whether a column has only numbers, which are right-aligned."""
     values = [row.values.get(column.key) for row in rows]
     return any(value not in (None, NOT_AVAILABLE) for value in values) and all(
         value in (None, NOT_AVAILABLE)
@@ -205,8 +205,8 @@ def _is_numeric(rows: Sequence[Row], column: Column) -> bool:
     )
 
 
-def asked_facts(sweep: SweepData) -> dict[str, str]:
-    """Return the sweep's size and data in a few words each."""
+def sweep_facts(sweep: SweepData) -> dict[str, str]:
+    """Return the sweep's size, data and target as short texts."""
     runs = sum(len(group.run_ids) for group in sweep.configurations)
     seeds = {seed for group in sweep.configurations for seed in group.seeds}
     configurations = len(sweep.configurations)
@@ -214,7 +214,7 @@ def asked_facts(sweep: SweepData) -> dict[str, str]:
     if runs != configurations * len(seeds):
         size = f"{_count(configurations, 'configuration')}, up to {_count(len(seeds), 'seed')}"
     return {
-        "Runs": f"{size} = {runs:,}" if runs == configurations * len(seeds) else f"{size}, {runs:,} together",
+        "Runs": f"{size} = {runs:,}" if runs == configurations * len(seeds) else f"{size}, {runs:,} in total",
         "Epochs": f"{sweep.epochs:,}",
         "Data": (sweep.data_name or NOT_AVAILABLE)
         + (" (synthetic)" if sweep.synthetic and sweep.data_name != "synthetic" else ""),
@@ -222,13 +222,13 @@ def asked_facts(sweep: SweepData) -> dict[str, str]:
     }
 
 
-def trained_facts(sweep: SweepData) -> dict[str, str]:
-    """Return under which conditions the runs were trained, as the ledger has it."""
+def training_facts(sweep: SweepData) -> dict[str, str]:
+    """Return the training conditions in the ledger as short texts."""
     protocol = {key: value for key, value in sweep.protocol.items() if key != "data"}
     return {
         "Devices": plain_text("", sweep.devices),
-        "Threads a process": plain_text("", sweep.threads),
-        "Runs a pack": plain_text("", sweep.pack_sizes),
+        "Threads per process": plain_text("", sweep.threads),
+        "Runs per pack": plain_text("", sweep.pack_sizes),
         "Versions": "; ".join(plain_text("", versions) for versions in sweep.versions) or NOT_AVAILABLE,
         "Protocol": plain_text("", protocol),
         "Data fingerprint": plain_text("", sweep.protocol.get("data")),
@@ -249,7 +249,7 @@ def _heading(name: str) -> str:
 
 
 def _local(name: str) -> str:
-    """Return a tag or attribute without its XML namespace, which HTML does not have."""
+    """Return a tag or attribute without its XML namespace."""
     return name.rpartition("}")[2]
 
 

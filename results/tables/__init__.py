@@ -1,1 +1,1 @@
-"""Tables of a sweep, and the formats that they are written in."""
+"""Tables of a sweep, and their file formats."""

@@ -1,4 +1,4 @@
-"""Who is better, and how sure: every configuration against the best, performance profile, expected best of m."""
+"""Tables that compare configurations: paired comparison, performance profile, learning rates, expected best of m."""
 
 from __future__ import annotations
 
@@ -6,29 +6,31 @@ import numpy as np
 
 from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
 from results.metrics import convergence
-from results.metrics.comparison import Comparison, compare_pairs, fewest_pairs, holm, verdict
+from results.metrics.comparison import Comparison, compare_pairs, holm, min_pairs, verdict
 from results.metrics.intervals import mean_t_interval
 from results.metrics.profiles import TARGET_SHARES, expected_best_of, performance_profile, profile_targets
-from results.tables.summary import CONFIGURATION, FINAL, RUNS, by_everything_but_lr
+from results.tables.summary import CONFIGURATION, FINAL, RUNS, learning_rate_families
 from results.tables.table import Column, Row, Table, Value
 from search_spaces import Configuration
 from search_spaces.labels import configuration_labels
 
+SPLIT_NAMES = {"val": "validation", "test": "test"}
+
 TAUS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
-N = Column("n", "Pairs")
+PAIRS = Column("n", "Pairs")
 COMPARISON_COLUMNS = (
     Column("difference", "Difference", "pp"),
     Column("method", "Interval"),
     Column("wins", "Pairs won", "%", decimals=0),
     Column("p_value", "p", decimals=3),
     Column("p_holm", "p (Holm)", decimals=3),
-    Column("smallest_p", "Smallest p possible", decimals=3),
+    Column("smallest_p", "Smallest possible p", decimals=3),
     Column("verdict", "Verdict"),
 )
 
 
-def paired(a: ConfigurationRuns, b: ConfigurationRuns, split: str) -> tuple[Floats, Floats, list[str]]:
-    """Return the final accuracies of the runs of ``a`` and ``b`` that share a seed, and the ids of those runs."""
+def paired_finals(a: ConfigurationRuns, b: ConfigurationRuns, split: str) -> tuple[Floats, Floats, list[str]]:
+    """Return the final accuracies ``[n]`` of ``a`` and of ``b`` under their common seeds, and the ids of these runs."""
     seeds = sorted(set(a.counted_seeds) & set(b.counted_seeds))
     finals, ids = [], []
     for group in (a, b):
@@ -38,21 +40,21 @@ def paired(a: ConfigurationRuns, b: ConfigurationRuns, split: str) -> tuple[Floa
     return finals[0], finals[1], ids
 
 
-def compared_split(sweep: SweepData) -> str:
-    """Return ``test`` where every run that counts and did not diverge was tested after its last epoch, else ``val``."""
+def comparison_split(sweep: SweepData) -> str:
+    """Return ``test`` if every counted run that did not diverge has a test result of its last epoch, else ``val``."""
     finals = [group.accuracy("test")[~group.diverged, -1] for group in sweep.counted]
     tested = np.concatenate([np.empty(0), *finals])
     return "test" if len(tested) and np.isfinite(tested).all() else "val"
 
 
 def comparison_table(sweep: SweepData) -> Table | None:
-    """The best configuration (by validation) against every other one, paired by seed; None for fewer than two."""
+    """The best configuration by validation compared with each other one, paired by seed; None for fewer than two."""
     best = sweep.best
     if best is None or len(sweep.counted) < 2:
         return None
-    split = compared_split(sweep)
+    split = comparison_split(sweep)
     others = [group for group in sweep.counted if group is not best]
-    pairs = [paired(best, group, split) for group in others]
+    pairs = [paired_finals(best, group, split) for group in others]
     comparisons = [compare_pairs(a, b) for a, b, _ in pairs]
     family = [comparison.p_value if comparison.n else 1.0 for comparison in comparisons]
     rows = [
@@ -60,27 +62,29 @@ def comparison_table(sweep: SweepData) -> Table | None:
         for group, comparison, adjusted, (_, _, ids) in zip(others, comparisons, holm(family), pairs, strict=True)
     ]
     notes = [
-        f"Positive: {best.label} is better. It was chosen as the best of {len(sweep.counted)} by validation accuracy; "
+        f"Positive difference: {best.label} is better. It has the highest validation accuracy of {len(sweep.counted)} "
+        "configurations. "
         + (
-            "the difference is shown on the test set, which chose nothing."
+            "The difference is measured on the test set, which is not used for selection."
             if split == "test"
-            else "the difference is shown on the same data that chose it: exploratory."
+            else "The difference is measured on the same validation split, so it is exploratory."
         ),
-        "Two-sided exact sign-flip p over pairs of runs with the same seed, Holm-corrected over this table. "
-        f"With {_counted(len(family))} nothing can be rejected at 0.05 below {fewest_pairs(len(family))} pairs. "
-        "All of it on this task, not in general.",
+        "p: two-sided exact sign-flip test on pairs of runs with the same seed, Holm-corrected for this table. "
+        f"{_counted(len(family))} at least {min_pairs(len(family))} seeds for p ≤ 0.05. "
+        "The result holds for this task only.",
     ]
     return Table(
         "comparison",
-        f"{best.label} against every other one of {sweep.name}: final {_named(split)} accuracy, paired by seed",
-        (CONFIGURATION, N, *COMPARISON_COLUMNS),
+        f"{best.label} compared with the other configurations of {sweep.name}: final {SPLIT_NAMES[split]} accuracy, "
+        "paired by seed",
+        (CONFIGURATION, PAIRS, *COMPARISON_COLUMNS),
         rows,
         [*notes, *sweep.caveats()],
     )
 
 
 def comparison_values(comparison: Comparison, adjusted_p: float, family: int) -> dict[str, Value]:
-    """Return the cells of one comparison, under the keys of :data:`COMPARISON_COLUMNS`; no p without a pair."""
+    """Return the cells of one comparison by the keys of :data:`COMPARISON_COLUMNS`; p is None without a pair."""
     return {
         "n": comparison.n,
         "difference": comparison.difference,
@@ -94,15 +98,11 @@ def comparison_values(comparison: Comparison, adjusted_p: float, family: int) ->
 
 
 def _counted(family: int) -> str:
-    return "one comparison" if family == 1 else f"{family} comparisons"
-
-
-def _named(split: str) -> str:
-    return {"val": "validation", "test": "test"}[split]
+    return "1 comparison needs" if family == 1 else f"{family} comparisons need"
 
 
 def profile_table(sweep: SweepData) -> Table | None:
-    """Median epochs to 50 … 100 % of the best accuracy, and Dolan and Moré's ρ(τ) over these; None below two."""
+    """Median epochs to 50 … 100 % of the best accuracy, and ρ(τ) of Dolan and Moré; None for fewer than two."""
     best = sweep.best
     if best is None or len(sweep.counted) < 2:
         return None
@@ -137,16 +137,16 @@ def profile_table(sweep: SweepData) -> Table | None:
         (CONFIGURATION, *columns, *rhos),
         rows,
         [
-            "ρ(τ): share of the targets that a configuration reaches within τ times the epochs of the quickest one. "
-            "A sweep has one workload, so the profile's problems are its targets.",
+            "ρ(τ): share of the targets that a configuration reaches within τ times the epochs of the fastest one. "
+            "A sweep has one workload, so the problems of the profile are its targets.",
             *sweep.caveats(),
         ],
     )
 
 
 def learning_rates_table(sweep: SweepData) -> Table | None:
-    """Final accuracy at every rate, where a family of configurations has at least two; None where none has."""
-    families = [groups for groups in by_everything_but_lr(sweep).values() if len(groups) > 1]
+    """Final accuracy by learning rate, for configurations with at least two learning rates; None without any."""
+    families = [groups for groups in learning_rate_families(sweep).values() if len(groups) > 1]
     if not families:
         return None
     names = family_labels(families)
@@ -165,16 +165,21 @@ def learning_rates_table(sweep: SweepData) -> Table | None:
     ]
     return Table(
         "learning_rates",
-        f"Final validation accuracy of {sweep.name} against the learning rate",
-        (Column("group", "Configuration without its rate"), Column("lr", "Learning rate", decimals=6), RUNS, FINAL),
+        f"Final validation accuracy of {sweep.name} by learning rate",
+        (
+            Column("group", "Configuration without its learning rate"),
+            Column("lr", "Learning rate", general=True),
+            RUNS,
+            FINAL,
+        ),
         rows,
         sweep.caveats(),
     )
 
 
 def expected_best_table(sweep: SweepData) -> Table | None:
-    """Expected best of m learning rates tried at random (Dodge et al. 2019); None without a grid of two."""
-    families = [groups for groups in by_everything_but_lr(sweep).values() if len(groups) > 1]
+    """Expected best of m random learning rates (Dodge et al. 2019); None without two learning rates."""
+    families = [groups for groups in learning_rate_families(sweep).values() if len(groups) > 1]
     if not families:
         return None
     most = max(len(groups) for groups in families)
@@ -185,9 +190,9 @@ def expected_best_table(sweep: SweepData) -> Table | None:
         rows.append(Row({"group": name, **values}, [run_id for group in groups for run_id in group.counted_ids]))
     return Table(
         "expected_best",
-        f"Expected best final validation accuracy of {sweep.name} after m learning rates drawn from the grid",
+        f"Expected best final validation accuracy of {sweep.name} of m learning rates drawn at random",
         (
-            Column("group", "Configuration without its rate"),
+            Column("group", "Configuration without its learning rate"),
             *(Column(f"best_of_{m}", f"m = {m}", "%") for m in range(1, most + 1)),
         ),
         rows,
@@ -196,7 +201,7 @@ def expected_best_table(sweep: SweepData) -> Table | None:
 
 
 def family_labels(families: list[list[ConfigurationRuns]]) -> list[str]:
-    """Return a label for each family: its configuration without the rate."""
+    """Return a label for each family: its configuration without the learning rate."""
     bare = []
     for groups in families:
         first = groups[0].configuration

@@ -1,4 +1,4 @@
-"""One table object, six formats."""
+"""Write a table in six formats."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import Any
 from results.metrics.intervals import Estimate
 from results.tables.table import Table, Value
 
-LATEX = {
+LATEX_ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "∞": r"$\infty$", "·": r"$\cdot$", "×": r"$\times$",
     "≥": r"$\geq$", "≤": r"$\leq$", "–": "--", "…": r"\ldots{}", "β": r"$\beta$", "ρ": r"$\rho$", "τ": r"$\tau$",
     "χ": r"$\chi$", "²": r"$^2$", "ö": r"\"o", "é": r"\'e",
 }  # fmt: skip
-"""What LaTeX would read as a command, or what its basic fonts lack."""
+"""Characters that are LaTeX syntax, or that its standard fonts lack → LaTeX code."""
 
-FIRST_UNKNOWN_TO_LATEX = "\u0100"
-"""From here on a sign stops pdfLaTeX unless :data:`LATEX` knows it, so its code point is printed in its place."""
+FIRST_NON_LATIN1 = "\u0100"
+"""pdfLaTeX stops at such a character unless :data:`LATEX_ESCAPES` has it; its code point is printed instead."""
 
 
 def as_csv(table: Table) -> str:
-    """One header line, one line a row; numbers as they are, an estimate in four columns."""
+    """One header line, then one line per row; numbers are not rounded, an estimate has four columns."""
     return table.frame().to_csv(index=False, lineterminator="\n")
 
 
 def as_markdown(table: Table) -> str:
-    """A pipe table whose columns are aligned in the source, too; text to the left, numbers to the right."""
+    """A pipe table, aligned in its source; text is left-aligned, numbers are right-aligned."""
     cells = [[escape_markdown(column.title) for column in table.columns]]
     cells += [[escape_markdown(text) for text in row] for row in table.text()]
     widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(table.columns))]
@@ -60,7 +60,7 @@ def as_latex(table: Table) -> str:
 
 
 def as_json(table: Table) -> str:
-    """Caption, notes, and a list of rows: the values, the text that a reader sees, and the run ids."""
+    """Caption, notes, and for each row its values, its printed text and its run ids."""
     rows = [
         {
             "values": {column.key: _plain(row.values.get(column.key)) for column in table.columns},
@@ -78,7 +78,7 @@ def as_json(table: Table) -> str:
 
 
 def as_html(table: Table) -> str:
-    """A plain ``<table>`` with its caption, and its notes below: a fragment without style."""
+    """A ``<table>`` with its caption, and its notes below: an HTML fragment without style."""
     right = _numeric_columns(table)
     head = "".join(f"<th>{html.escape(column.title)}</th>" for column in table.columns)
     rows = [
@@ -100,7 +100,7 @@ def as_html(table: Table) -> str:
 
 
 def write_parquet(table: Table, path: Path) -> None:
-    """Every column with its type."""
+    """Write every column with its type."""
     table.frame().to_parquet(path, index=False)
 
 
@@ -111,24 +111,24 @@ def _text_writer(render: Callable[[Table], str]) -> Callable[[Table, Path], None
     return write
 
 
-TEXTS: dict[str, Callable[[Table], str]] = {
+TEXT_WRITERS: dict[str, Callable[[Table], str]] = {
     "csv": as_csv,
     "md": as_markdown,
     "tex": as_latex,
     "json": as_json,
     "html": as_html,
 }
-"""Format → what renders a table as text in it."""
+"""Text format → the function that renders a table in it."""
 
 TABLE_WRITERS: dict[str, Callable[[Table, Path], None]] = {
-    **{name: _text_writer(render) for name, render in TEXTS.items()},
+    **{name: _text_writer(render) for name, render in TEXT_WRITERS.items()},
     "parquet": write_parquet,
 }
-"""Format, which is also the file's suffix → what writes a table in it."""
+"""Format, also the file's suffix → the function that writes a table in it."""
 
 
 def _numeric_columns(table: Table) -> list[bool]:
-    """Which columns hold numbers, wholly or in part: they stand to the right."""
+    """Return for each column whether any of its cells is a number: such columns are right-aligned."""
     return [
         any(isinstance(row.values.get(column.key), Estimate | float | int) for row in table.rows)
         for column in table.columns
@@ -136,24 +136,24 @@ def _numeric_columns(table: Table) -> list[bool]:
 
 
 def escape_markdown(text: str) -> str:
-    """Return ``text`` as one line of Markdown that reads as it stands."""
+    """Return ``text`` as one line of Markdown that displays exactly this text."""
     for sign in ("\\", "|", "*", "_", "`", "<"):
         text = text.replace(sign, f"\\{sign}")
     return text.replace("\n", " ")
 
 
 def _latex(text: str) -> str:
-    return "".join(LATEX.get(sign, sign if sign < FIRST_UNKNOWN_TO_LATEX else f"U+{ord(sign):04X}") for sign in text)
+    return "".join(LATEX_ESCAPES.get(sign, sign if sign < FIRST_NON_LATIN1 else f"U+{ord(sign):04X}") for sign in text)
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    r"""One line of a ``tabular``; a bracket or a star at its start would be an argument of the ``\\`` before it."""
+    r"""One line of a ``tabular``; ``\\`` in the line before would take a leading bracket or star as its argument."""
     guard = "{}" if cells[0].startswith(("[", "*")) else ""
     return guard + " & ".join(map(_latex, cells)) + r" \\"
 
 
 def _plain(value: Value) -> Any:
-    """A value as JSON knows it: an estimate as an object, what is not finite as null."""
+    """Return a value for JSON: an estimate as an object, a number that is not finite as null."""
     if isinstance(value, Estimate):
         return {key: _plain(getattr(value, key)) for key in ("value", "low", "high", "n")}
     return None if isinstance(value, float) and not math.isfinite(value) else value

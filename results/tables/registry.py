@@ -1,15 +1,14 @@
-"""All tables of a sweep, by name; a new one is one more entry."""
+"""The tables of every sweep by name. A new table is a new entry."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from results.ledger.arrays import SweepData
 from results.tables.comparison import comparison_table, expected_best_table, learning_rates_table, profile_table
-from results.tables.fairness import lint_table
+from results.tables.fairness import fairness_table
 from results.tables.schedulers import momentum_table, schedulers_table
-from results.tables.study import adam_table, claimed_table
 from results.tables.summary import consolidated_table, convergence_table, stability_table
 from results.tables.table import Table
 
@@ -23,13 +22,14 @@ TABLES: dict[str, Callable[[SweepData], Table | None]] = {
     "learning_rates": learning_rates_table,
     "expected_best": expected_best_table,
     "profile": profile_table,
-    "adam": adam_table,
-    "claimed": claimed_table,
-    "fairness": lint_table,
+    "fairness": fairness_table,
 }
+"""Table → the function that makes it; None if the sweep has no data for it."""
 
 
-def make_tables(sweep: SweepData) -> dict[str, Table]:
-    """Return every table that the sweep has something for."""
-    made = {name: build(sweep) for name, build in TABLES.items()}
+def make_tables(
+    sweep: SweepData, registry: Mapping[str, Callable[[SweepData], Table | None]] = TABLES
+) -> dict[str, Table]:
+    """Return every table of ``registry`` that the sweep has data for, by name."""
+    made = {name: build(sweep) for name, build in registry.items()}
     return {name: replace(table, data=sweep.data_label) for name, table in made.items() if table is not None}

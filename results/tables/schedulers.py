@@ -1,4 +1,4 @@
-"""Schedulers, and momentum variants, of a sweep."""
+"""Tables of schedulers and of momentum variants."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from results.tables.table import Column, Row, Table, Value
 
 
 def schedulers_table(sweep: SweepData) -> Table | None:
-    """What each scheduler did with the rate and what it brought; None where the sweep has one scheduler only."""
+    """Learning rates and final accuracy by scheduler; None for a sweep with one scheduler."""
     if len({group.columns["scheduler"] for group in sweep.configurations}) < 2:
         return None
     best: dict[tuple[str, str], float] = {}
@@ -25,30 +25,35 @@ def schedulers_table(sweep: SweepData) -> Table | None:
             "lr": _plain(group.columns.get("optimizer.lr")),
         }  # fmt: skip
         if group.counted.any():
-            alive = group.counted & np.isnan(group.diverged_epochs)
-            if alive.any():
-                values["lr_first"] = float(group.curves["lr_first"][alive][:, 0].mean())
-                values["lr_last"] = float(group.curves["lr_last"][alive][:, -1].mean())
+            finite = group.counted & np.isnan(group.diverged_epochs)
+            if finite.any():
+                values["lr_first"] = float(group.curves["lr_first"][finite][:, 0].mean())
+                values["lr_last"] = float(group.curves["lr_last"][finite][:, -1].mean())
             values["final_val_acc"] = mean_t_interval(group.final)
             values["test_acc"] = mean_t_interval(group.accuracy("test")[:, -1])
             at_best = float(group.final.mean()) == best[values["optimizer"], values["scheduler"]]  # type: ignore[index]
-            values["best_rate"] = "best rate" if at_best else ""
+            values["best_rate"] = "best lr" if at_best else ""
         rows.append(Row(values, group.counted_ids))
     return Table(
         "schedulers",
-        f"Schedulers of {sweep.name}: the rate of the first and the last batch, and the final accuracy",
+        f"Schedulers of {sweep.name}: first and last learning rate, and final accuracy",
         (
-            Column("optimizer", "Optimizer"), Column("scheduler", "Scheduler"), Column("lr", "Rate asked", decimals=5),
-            Column("lr_first", "First rate", decimals=6), Column("lr_last", "Last rate", decimals=6), RUNS, FINAL, TEST,
-            Column("best_rate", "Judged at"),
+            Column("optimizer", "Optimizer"), Column("scheduler", "Scheduler"),
+            Column("lr", "Learning rate", general=True),
+            Column("lr_first", "First lr", general=True), Column("lr_last", "Last lr", general=True), RUNS, FINAL, TEST,
+            Column("best_rate", "Compared at"),
         ),
         rows,
-        ["A scheduler is judged at its own best rate, by validation accuracy.", *sweep.caveats()],
+        [
+            "Schedulers are compared at their own best learning rate by validation accuracy.",
+            "First and last lr: the learning rates of the first and of the last batch.",
+            *sweep.caveats(),
+        ],
     )  # fmt: skip
 
 
 def momentum_table(sweep: SweepData) -> Table | None:
-    """Momentum × dampening × Nesterov; None where the sweep varies none of them."""
+    """Momentum, dampening and Nesterov; None if the sweep varies none of them."""
     keys = ("optimizer.momentum", "optimizer.dampening", "optimizer.nesterov")
     groups = [group for group in sweep.configurations if "optimizer.nesterov" in group.columns]
     if len({tuple(group.columns.get(key) for key in keys) for group in groups}) < 2:
@@ -67,18 +72,18 @@ def momentum_table(sweep: SweepData) -> Table | None:
         rows.append(Row(values, group.counted_ids))
     return Table(
         "momentum",
-        f"Momentum in {sweep.name}",
+        f"Momentum variants of {sweep.name}",
         (
             Column("momentum", "Momentum β"), Column("dampening", "Dampening"), Column("nesterov", "Nesterov"),
-            Column("lr", "Rate", decimals=5), Column("scheduler", "Scheduler"), RUNS, FINAL, SEED_SD,
+            Column("lr", "Learning rate", general=True), Column("scheduler", "Scheduler"), RUNS, FINAL, SEED_SD,
         ),
         rows,
-        ["Without momentum, dampening does nothing: such rows must be equal.", *sweep.caveats()],
+        ["Dampening has no effect without momentum, so such rows must be equal.", *sweep.caveats()],
     )  # fmt: skip
 
 
 def _optimizer(group: ConfigurationRuns) -> str:
-    """The optimizer and what makes it another variant, without its rate."""
+    """Return the optimizer with its momentum settings, without its learning rate."""
     columns = group.columns
     words = [str(columns["optimizer"])]
     if columns.get("optimizer.momentum"):
@@ -99,5 +104,5 @@ def _scheduler(group: ConfigurationRuns) -> str:
 
 
 def _plain(value: object) -> Value:
-    """A number as a float, so that whole ones and others share a column."""
+    """Return a number as a float, so that the column has one type."""
     return float(value) if isinstance(value, int | float) else None

@@ -1,4 +1,4 @@
-"""Convergence, stability, and both in one: a row a configuration, as METRICS defines the columns (docs/tables.md)."""
+"""Tables of convergence, of stability, and of both: one row per configuration (columns: docs/tables.md)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
 from results.metrics import convergence, stability
 from results.metrics.intervals import binomial_standard_error, mean_t_interval, sd_chi2_interval
-from results.metrics.profiles import FEWEST_FOR_QUARTILES, interquartile_mean
+from results.metrics.profiles import MIN_RUNS_FOR_IQM, interquartile_mean
 from results.tables.table import Column, Row, Table, Value
 
 CONFIGURATION = Column("configuration", "Configuration")
@@ -26,19 +26,19 @@ TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 
 
 def convergence_table(sweep: SweepData) -> Table:
-    """How fast and how far: one row a configuration.
+    """Speed of convergence and accuracy: one row per configuration.
 
-    The interquartile mean has a column only where some configuration has enough runs for it.
+    The interquartile mean has a column only if some configuration has enough runs.
     """
-    enough = any(len(group.final) >= FEWEST_FOR_QUARTILES for group in sweep.configurations)
+    enough = any(len(group.final) >= MIN_RUNS_FOR_IQM for group in sweep.configurations)
     columns = (
         CONFIGURATION, RUNS, FINAL, *([IQM] if enough else []), TEST,
         Column("best_val_acc", "Best val. acc.", "%"),
-        Column("best_val_epoch", "at epoch", decimals=1),
+        Column("best_val_epoch", "Epoch of best", decimals=1),
         TO_TARGET, HITS,
         Column("seconds_to_target", "Seconds to target", "s", decimals=1),
         Column("pack_size", "Pack size"),
-        Column("epochs_to_95pct_final", "Epochs to 95 % of own final", decimals=1),
+        Column("epochs_to_95pct_final", "Epochs to 95 % of its final acc.", decimals=1),
         Column("auc", "AUC", "%"), SPEED,
     )  # fmt: skip
     rows = [
@@ -54,14 +54,14 @@ def convergence_table(sweep: SweepData) -> Table:
 
 
 def stability_table(sweep: SweepData) -> Table:
-    """How steady, as five numbers: one row a configuration."""
+    """Five measures of stability: one row per configuration."""
     columns = (
         CONFIGURATION, RUNS, SEED_SD,
         Column("tail_sd", "Tail SD", "pp"),
         Column("max_drawdown", "Max. drawdown", "pp"),
         Column("diverged", "Diverged", "%", decimals=0),
         Column("at_chance", "At chance", "%", decimals=0),
-        Column("lr_sensitivity", "Rates within 2 pp of the best", "%", decimals=0),
+        Column("lr_sensitivity", "Learning rates within 2 pp of the best", "%", decimals=0),
         STABILITY,
     )  # fmt: skip
     sensitivity = _lr_sensitivities(sweep)
@@ -72,7 +72,7 @@ def stability_table(sweep: SweepData) -> Table:
     ]  # fmt: skip
     return Table(
         "stability",
-        f"Stability of {sweep.name}: SD over seeds with its 95 % χ² interval, and what one word would hide",
+        f"Stability of {sweep.name}: SD over seeds with its 95 % χ² interval, and further measures",
         columns,
         rows,
         [*_binomial_note(sweep), *sweep.caveats()],
@@ -80,13 +80,19 @@ def stability_table(sweep: SweepData) -> Table:
 
 
 def consolidated_table(sweep: SweepData) -> Table:
-    """The columns that a reader wants first."""
+    """The most important columns of convergence and stability."""
     rows = [
         Row({**_identity(group), **_convergence(sweep, group), **_stability(group)}, group.counted_ids)
         for group in sweep.configurations
     ]
     columns = (CONFIGURATION, RUNS, FINAL, TEST, TO_TARGET, HITS, SPEED, SEED_SD, STABILITY)
-    return Table("consolidated", f"{sweep.name} in one table", columns, rows, [_target_note(sweep), *sweep.caveats()])
+    return Table(
+        "consolidated",
+        f"Overview of {sweep.name}: accuracy, convergence and stability",
+        columns,
+        rows,
+        [_target_note(sweep), *sweep.caveats()],
+    )
 
 
 def _identity(group: ConfigurationRuns) -> dict[str, Value]:
@@ -112,12 +118,12 @@ def _convergence(sweep: SweepData, group: ConfigurationRuns) -> dict[str, Value]
         "pack_size": " ".join(map(str, sweep.pack_sizes)),
         "epochs_to_95pct_final": float(convergence.epochs_to_share_of_final(accuracy).mean()),
         "auc": mean_t_interval(convergence.area_under_curve(accuracy)) if sweep.epochs > 1 else None,
-        "speed": convergence.speed_word(median, sweep.epochs),
+        "speed": convergence.speed_class(median, sweep.epochs),
     }
 
 
 def _seconds(sweep: SweepData, group: ConfigurationRuns, accuracy: Floats) -> Value:
-    """Seconds compare only where all runs trained under the same conditions; a median of ∞ prints as such."""
+    """Median seconds to the target; None if runs had different devices or pack sizes."""
     if not sweep.same_conditions:
         return None
     seconds = group.curves["epoch_seconds"][group.counted]
@@ -138,24 +144,24 @@ def _stability(group: ConfigurationRuns) -> dict[str, Value]:
         "max_drawdown": float(stability.max_drawdown(accuracy).mean()),
         "diverged": 100 * float(group.diverged.mean()),
         "at_chance": 100 * chance_share,
-        "stability": stability.stability_word(seed_sd.value, len(group.final), chance_share),
+        "stability": stability.stability_class(seed_sd.value, len(group.final), chance_share),
     }
 
 
 def _lr_sensitivities(sweep: SweepData) -> Mapping[str, float]:
-    """Return the share of rates near the best, in percent, by configuration id, where there are enough of them."""
+    """Return the percentage of learning rates near the best, by configuration id; NaN for too few of them."""
     found: dict[str, float] = {}
-    for groups in by_everything_but_lr(sweep).values():
+    for groups in learning_rate_families(sweep).values():
         finals = {float(group.columns["optimizer.lr"]): float(group.final.mean()) for group in groups}
         share = 100 * stability.lr_sensitivity(finals)
         found |= {group.configuration_id: share for group in groups}
     return found
 
 
-def by_everything_but_lr(sweep: SweepData) -> dict[str, list[ConfigurationRuns]]:
-    """Return the configurations that have results, together where they differ in the learning rate alone.
+def learning_rate_families(sweep: SweepData) -> dict[str, list[ConfigurationRuns]]:
+    """Return the counted configurations in families that differ only in the learning rate.
 
-    A scheduler's own rates (``max_lr``, ``base_lr``) go with the optimizer's.
+    A scheduler's ``max_lr`` and ``base_lr`` are part of the learning rate.
     """
     families: dict[str, list[ConfigurationRuns]] = {}
     for group in sweep.counted:
@@ -167,15 +173,17 @@ def by_everything_but_lr(sweep: SweepData) -> dict[str, list[ConfigurationRuns]]
 
 def _target_note(sweep: SweepData) -> str:
     if math.isnan(sweep.target):
-        return "No run has a result yet, so there is no target."
-    how = "as asked for" if sweep.asked_target is not None else "95 % of the best configuration's median final accuracy"
-    return f"Target: {sweep.target:.2f} % validation accuracy ({how}); a median of misses prints as > {sweep.epochs}."
+        return "No target: no run has a result yet."
+    how = "as given" if sweep.given_target is not None else "95 % of the best configuration's median final accuracy"
+    return (
+        f"Target: {sweep.target:.2f} % validation accuracy ({how}). > {sweep.epochs}: the median run misses the target."
+    )
 
 
 def _seconds_note(sweep: SweepData) -> list[str]:
     if sweep.same_conditions:
-        return ["Seconds are the wall time of a pack's training without evaluation, for all of its runs together."]
-    return ["Seconds are left out: the runs trained on different devices or in packs of different sizes."]
+        return ["Seconds: wall time of the pack's training, without evaluation. All runs of a pack share it."]
+    return ["No seconds: runs were trained on different devices or in packs of different sizes."]
 
 
 def _binomial_note(sweep: SweepData) -> list[str]:
@@ -188,6 +196,6 @@ def _binomial_note(sweep: SweepData) -> list[str]:
     val, test = (binomial_standard_error(accuracy, images) for images in (val_images, TEST_IMAGES))
     return [
         f"The binomial standard error of an accuracy near {accuracy:.0f} % is {val:.2f} pp on {val_images:,} "
-        f"validation images and {test:.2f} pp on {TEST_IMAGES:,} test images: between two single runs a validation gap "
-        f"under {1.96 * math.sqrt(2) * val:.1f} pp says nothing."
+        f"validation images and {test:.2f} pp on {TEST_IMAGES:,} test images. Between two single runs, a validation "
+        f"difference below {1.96 * math.sqrt(2) * val:.1f} pp can be chance."
     ]

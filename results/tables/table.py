@@ -1,4 +1,4 @@
-"""A table: rows of cells that know their numbers, their n and their run ids. Every format is written from it."""
+"""A table: rows of values with their intervals, n and run ids. All formats are written from it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from results.metrics.intervals import Estimate
 
 NOT_AVAILABLE = "n/a"
 
-NO_WIDTH = 1e-9
-"""An interval's half-width below which it is rounding error: the values were equal on paper."""
+ZERO_WIDTH = 1e-9
+"""Half-width of an interval below which it is rounding error: the values are equal."""
 
-Plain = float | int | str | None
-Value = Estimate | Plain
-"""What a cell may hold; None and NaN print as ``n/a``."""
+Scalar = float | int | str | None
+Value = Estimate | Scalar
+"""The value of a cell; None and NaN are printed as ``n/a``."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its key in files, its heading for readers, the unit, and the decimals of a plain number."""
+    """A column: its key in files, its printed heading, its unit, and the decimals of a plain number."""
 
     key: str
     heading: str
     unit: str = ""
     decimals: int = 2
+    general: bool = False  # up to four significant digits instead of ``decimals``, for learning rates
 
     @property
     def title(self) -> str:
@@ -37,7 +38,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One row: a value for some of the columns, and the runs that they come from."""
+    """One row: values by column key, and the ids of the runs that they are computed from."""
 
     values: Mapping[str, Value]
     run_ids: Sequence[str] = ()
@@ -45,27 +46,26 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A named table with a caption, and notes that stand under it."""
+    """A table with its name, its caption, and the notes below it."""
 
     name: str
     caption: str
     columns: Sequence[Column]
     rows: Sequence[Row]
     notes: Sequence[str] = field(default_factory=tuple)
-    data: str = ""  # the data set that the numbers come from; it says so where that was made from a seed
+    data: str = ""  # the data set, marked if it is synthetic
 
     def text(self) -> list[list[str]]:
-        """Return the cells as a reader sees them, a list a row."""
+        """Return the printed cells, one list per row."""
         return [[cell_text(row.values.get(column.key), column) for column in self.columns] for row in self.rows]
 
     def frame(self) -> pd.DataFrame:
-        """Return the cells as numbers: an estimate is four columns (``key``, ``key_low``, ``key_high``, ``key_n``).
+        """Return the cells as numbers: an estimate has four columns (``key``, ``key_low``, ``key_high``, ``key_n``).
 
-        A plain value among estimates stands under ``key``, without bounds.
-
-        The last columns name the data set, and the runs of each row with spaces between them.
+        A plain value in such a column is in ``key``, without bounds. The last two columns are the data set, and the
+        run ids of the row, separated by spaces.
         """
-        columns: dict[str, list[Plain]] = {}
+        columns: dict[str, list[Scalar]] = {}
         for column in self.columns:
             values = [row.values.get(column.key) for row in self.rows]
             if any(isinstance(value, Estimate) for value in values):
@@ -82,10 +82,10 @@ class Table:
 
 
 def cell_text(value: Value, column: Column) -> str:
-    """Return a value as a reader sees it.
+    """Return the printed form of a value.
 
-    An estimate with a symmetric interval prints as ``28.0 ± 0.6``, another as ``0.5 [0.3, 3.3]``, one without an
-    interval (n = 1) as a plain number; ∞ prints as it is.
+    A symmetric interval is printed as ``28.0 ± 0.6``, any other as ``0.5 [0.3, 3.3]``, an estimate without an
+    interval (n = 1) as a plain number, and infinity as ``∞``.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOT_AVAILABLE
@@ -94,7 +94,9 @@ def cell_text(value: Value, column: Column) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return ("-" if value < 0 else "") + "∞" if math.isinf(value) else _rounded(value, column.decimals)
+        if math.isinf(value):
+            return "-∞" if value < 0 else "∞"
+        return f"{value:.4g}" if column.general else _rounded(value, column.decimals)
     return str(value)
 
 
@@ -106,7 +108,7 @@ def estimate_text(estimate: Estimate, decimals: int) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return _rounded(value, decimals)
     half = (high - low) / 2
-    if half < NO_WIDTH:
+    if half < ZERO_WIDTH:
         return f"{_rounded(value, decimals)} ± 0"
     if math.isclose(high - value, value - low, rel_tol=1e-6):
         places = decimal_places(half)
@@ -116,9 +118,9 @@ def estimate_text(estimate: Estimate, decimals: int) -> str:
 
 
 def decimal_places(half_width: float) -> int:
-    """Return the decimal place of the first significant digit: 0.6 → 1, 3 → 0; above 10 whole numbers stay whole.
+    """Return the decimal place of the first significant digit: 0.6 → 1, 3 → 0; integers are not rounded further.
 
-    The half-width is rounded first, so that 0.096, which prints as 0.1, counts as tenths.
+    The half-width is rounded first, so that 0.096, which is printed as 0.1, is rounded to tenths.
     """
     place = -math.floor(math.log10(half_width))
     return max(0, place if round(half_width, place) < 10 ** (1 - place) else place - 1)
@@ -128,8 +130,8 @@ def _rounded(value: float, places: int) -> str:
     return f"{round(value, places) + 0.0:.{places}f}"  # + 0.0: no negative zero
 
 
-def _one_type(values: Sequence[Plain]) -> pd.Series:
-    """Return a column of one type, so that Parquet takes it: whole numbers, floats, or text."""
+def _one_type(values: Sequence[Scalar]) -> pd.Series:
+    """Return a column of one type, as Parquet needs it: integers, booleans, floats or text."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int}:
         return pd.Series(values, dtype="Int64")

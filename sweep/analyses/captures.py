@@ -43,13 +43,14 @@ def capture_gradients(
         SpecError: fewer than two batches, a β outside [0, 1), or a run that diverges on its way.
         SweepFolderError: a folder that cannot be written.
     """
-    from results.analyses.gradients import writing_gradients
+    from results.analyses.gradients import gradient_writer
     from results.metrics.gradients import check_beta
     from trainables.analyses import gradient_capture
     from trainables.models.lenet import SHAPES
 
     check_beta(beta)
-    gradient_capture.check_capture(layer, batches)
+    capture = gradient_capture.Capture(layer, batches)
+    capture.check()
     device = device_of(subjects)
     files = []
     for run in subjects.runs:
@@ -60,11 +61,10 @@ def capture_gradients(
             "layer": layer, "layer_shape": list(SHAPES[layer]), "beta": beta,
             "batch_size": run.protocol.batch_size, "examples": len(subjects.data.train_labels),
         }  # fmt: skip
-        with writable(path), writing_gradients(path, about) as writer:
+        with writable(path), gradient_writer(path, about) as writer:
             noise = gradient_capture.capture_gradients(
-                run, subjects.data, device, gradient_capture.CaptureSettings(layer, batches), record=writer.record,
-                on_progress=named(track, what),
-            )  # fmt: skip
+                run, subjects.data, device, record=writer.record, capture=capture, on_progress=named(track, what)
+            )
             writer.finish({name: asdict(sums) for name, sums in noise.items()})
         files.append(path)
     return files
@@ -79,7 +79,7 @@ def run_range_tests(
         SpecError: ends or a number of steps that cannot be.
         SweepFolderError: a folder that cannot be written.
     """
-    from trainables.analyses.lr_range_test import LrRange, range_test
+    from trainables.analyses.lr_range_test import RateRange, range_test
 
     device = device_of(subjects)
     different = list({_key_without_rate(run): run for run in reversed(subjects.runs)}.values())[::-1]
@@ -88,7 +88,9 @@ def run_range_tests(
     for start in range(0, len(different), RANGE_TEST_PACK):
         runs = different[start : start + RANGE_TEST_PACK]
         what = f"range test of {', '.join(labels[run.run_id] for run in runs)}"
-        found = range_test(runs, subjects.data, device, LrRange(lr_from, lr_to, steps), on_progress=named(track, what))
+        found = range_test(
+            runs, subjects.data, device, RateRange(lr_from, lr_to, steps), on_progress=named(track, what)
+        )
         for run, loss, moved in zip(runs, found.loss, found.moved, strict=True):
             path = subjects.folder.analysis("lr-range", run.run_id)
             about = subjects.about(run, "lr-range", device)

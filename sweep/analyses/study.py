@@ -11,13 +11,13 @@ from rich.console import Console
 
 from results.analyses.captures import Analyses, load_analyses
 from results.ledger.arrays import SweepData, load_sweep
-from results.tables.study import claimed_configurations
+from results.reports.study.claims import claimed_configurations
 from search_spaces import Run
 from search_spaces.errors import UserError
 from sweep.analyses.captures import Track, capture_gradients, map_activations, run_range_tests
 from sweep.analyses.targets import Subjects, of_sweep
 from sweep.analyses.trajectories import SAVES, trace_trajectories
-from sweep.config.spec import read_spec
+from sweep.config.toml import read_spec
 from sweep.driver.driver import DriveOptions, Outcome, drive
 from sweep.folder.paths import SweepFolder
 from sweep.progress.task_progress import Tracker

@@ -13,7 +13,8 @@ from results.ledger.queries import find_run, run_of
 from search_spaces import Run
 from search_spaces.errors import DataError
 from search_spaces.labels import configuration_labels
-from sweep.config.spec import Spec, read_spec
+from sweep.config.spec import Spec
+from sweep.config.toml import read_spec
 from sweep.driver.driver import read_resolved
 from sweep.folder.paths import SweepFolder
 from sweep.planning.plan import make_runs, resolve_configurations

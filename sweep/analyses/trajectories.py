@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from results.analyses.trajectory import PathOfRun, Trajectory, trajectory_files, write_trajectory
-from results.figures.plot_data import pick
+from results.analyses.trajectory import RunPath, Trajectory, trajectory_files, write_trajectory
+from results.figures.plot_data import select_configurations
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
 from results.ledger.queries import find_run, pack_of, run_of, train_losses
@@ -88,7 +88,8 @@ def _chosen(folder: SweepFolder, runs: Sequence[str | Run], seed: int | None, da
     if not ids:
         asked, seed = seed, subjects.spec.seed_list[0] if seed is None else seed
         best = {
-            group.configuration_id for group in pick(load_sweep(folder.ledger, folder.name), MOST_PATHS).configurations
+            group.configuration_id
+            for group in select_configurations(load_sweep(folder.ledger, folder.name), MOST_PATHS).configurations
         }
         ids = [
             run.run_id for run in subjects.runs
@@ -194,7 +195,7 @@ def _traced(
         feet = directions.project(points)
         losses = path_losses(points, split, dtype)
         paths.append(
-            PathOfRun(
+            RunPath(
                 run.run_id, subjects.label(run), np.array(epochs), feet[:, 0], feet[:, 1], losses, *path_lengths(points)
             )
         )

@@ -1,4 +1,4 @@
-"""The command line: it parses, calls one function, prints. torch and Ray are imported by the verbs that need them."""
+"""The command line: parse, call one function, print. Only the commands that need torch or Ray import them."""
 
 from __future__ import annotations
 
@@ -25,72 +25,82 @@ app = typer.Typer(
 
 PackSize = Annotated[
     Auto | None,
-    typer.Option("--pack", parser=whole_or_auto, metavar="K|auto", help="Runs that one trial trains together."),
+    typer.Option(
+        "--pack", parser=whole_or_auto, metavar="K|auto", help="Number of runs that one trial trains together."
+    ),
 ]
 Cpus = Annotated[
     Auto | None,
-    typer.Option("--cpus-per-trial", parser=number_or_auto, metavar="N|auto", help="CPUs, and so threads, of a trial."),
+    typer.Option("--cpus-per-trial", parser=number_or_auto, metavar="N|auto", help="CPUs (and threads) per trial."),
 ]
 Gpus = Annotated[
     Auto | None,
-    typer.Option("--gpus-per-trial", parser=number_or_auto, metavar="N|auto", help="GPUs of a trial; any fraction."),
+    typer.Option(
+        "--gpus-per-trial", parser=number_or_auto, metavar="N|auto", help="GPUs per trial; fractions are allowed."
+    ),
 ]
-Concurrent = Annotated[int | None, typer.Option(help="Most trials at a time; 0: as many as fit.")]
+Concurrent = Annotated[int | None, typer.Option(help="Maximum concurrent trials (0 = no limit).")]
 Address = Annotated[str | None, typer.Option(help="local, auto, or HOST:PORT of a Ray cluster.")]
-Wait = Annotated[float | None, typer.Option(help="Seconds that a cluster gets to grow until a trial has room.")]
+AutoscaleTimeout = Annotated[
+    float | None, typer.Option(help="Seconds to wait for an autoscaling cluster to fit a trial.")
+]
 Storage = Annotated[
-    str | None, typer.Option(help="Where checkpoints and the record's copy go: a shared folder or s3://bucket/prefix.")
+    str | None, typer.Option(help="Shared folder or s3://bucket/prefix for checkpoints and a copy of the results.")
 ]
 Target = Annotated[
-    float | None, typer.Option(min=0, max=100, help="Validation accuracy in percent to reach; else 95 % of the best.")
+    float | None,
+    typer.Option(min=0, max=100, help="Target validation accuracy in percent [default: 95 % of the best]."),
 ]
 InProcess = Annotated[
     bool, typer.Option("--in-process", help="Train in this process, without Ray; breakpoints work. For debugging.")
 ]
-FailFast = Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first failure; retry nothing.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure, without retries.")]
 
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed; else it stays failed.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Also retry failed runs.")]
 
 
 def _overrides(**given: Any) -> dict[str, Any]:
-    """Return the flags that were given, under the spec's own keys."""
+    """Return the given options under the keys of the spec."""
     keys = {
         "pack": "resources.pack",
         "cpus_per_trial": "resources.cpus_per_trial",
         "gpus_per_trial": "resources.gpus_per_trial",
         "max_concurrent": "resources.max_concurrent",
         "address": "cluster.address",
-        "wait": "cluster.wait",
+        "autoscale_timeout": "cluster.autoscale_timeout",
     }
     return {keys.get(key, key): value for key, value in given.items() if value is not None}
 
 
 @app.command()
 def run(
-    source: Annotated[str, typer.Argument(metavar="SPACE|FILE.toml", help="A named space, or a spec of your own.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SPACE|FILE.toml", help="A named space (see `sweep spaces`) or a spec file.")
+    ],
     name: Annotated[str | None, typer.Option(help="Name of the sweep and its folder.")] = None,
     data: Data = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs that each run is trained.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds: 0 … SEEDS-1.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs per run.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds (0 … SEEDS-1).")] = None,
     pack: PackSize = None,
     cpus_per_trial: Cpus = None,
     gpus_per_trial: Gpus = None,
     max_concurrent: Concurrent = None,
     address: Address = None,
-    wait: Wait = None,
+    autoscale_timeout: AutoscaleTimeout = None,
     storage: Storage = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and train nothing.")] = False,
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
     in_process: InProcess = False,
 ) -> None:
-    """Train what the space asks for and the ledger does not have."""
-    from sweep.config.spec import read_spec
+    """Run a sweep; finished runs are skipped."""
+    from sweep.config.toml import read_spec
 
     overrides = _overrides(
         name=name, data=data, epochs=epochs, seeds=seeds, pack=pack, cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address, wait=wait, storage=storage,
+        gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address,
+        autoscale_timeout=autoscale_timeout, storage=storage,
     )  # fmt: skip
     spec = read_spec(source, overrides)
     _drive(spec, runs_dir, dry_run=dry_run, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process)
@@ -105,19 +115,20 @@ def resume(
     gpus_per_trial: Gpus = None,
     max_concurrent: Concurrent = None,
     address: Address = None,
-    wait: Wait = None,
+    autoscale_timeout: AutoscaleTimeout = None,
     storage: Storage = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
     in_process: InProcess = False,
 ) -> None:
-    """Go on with a sweep that was interrupted, here or (PLACE/NAME) on a machine that published it to its storage."""
+    """Resume an interrupted sweep, from its folder or (PLACE/NAME) from its storage."""
     from sweep.driver.driver import read_resolved
 
     overrides = _overrides(
         data=data, pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
-        max_concurrent=max_concurrent, address=address, wait=wait, storage=storage,
+        max_concurrent=max_concurrent, address=address,
+        autoscale_timeout=autoscale_timeout, storage=storage,
     )  # fmt: skip
     if "/" in name:
         from sweep.folder.snapshot import fetch
@@ -140,8 +151,8 @@ def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
             return
         make_outputs(outcome.folder)
     except KeyboardInterrupt:
-        if SweepFolder(runs_dir, spec.name).spec.exists():  # else nothing was planned
-            typer.echo(f"interrupted; go on with: {again}", err=True)
+        if SweepFolder(runs_dir, spec.name).spec.exists():  # otherwise nothing was planned
+            typer.echo(f"interrupted; to continue: {again}", err=True)
         raise
     counts = ", ".join(
         f"{outcome.count(word)} {word}"
@@ -155,65 +166,69 @@ def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
     if not outcome.all_done:
         failed = outcome.count("failed")
         if outcome.count("interrupted") + outcome.count("pending"):
-            typer.echo(f"not all runs have a result; go on with: {again}", err=True)
+            typer.echo(f"not all runs have a result; to continue: {again}", err=True)
         if failed:
             again = resume_command(spec.name, runs_dir, retry_failed=True)
-            typer.echo(f"{failed} failed; to try {'it' if failed == 1 else 'them'} again: {again}", err=True)
+            typer.echo(f"{failed} failed; to retry: {again}", err=True)
         raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()
 def status(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME|PLACE/NAME]", help="One sweep, here or in its storage; or all.")
+        str | None,
+        typer.Argument(metavar="[NAME|PLACE/NAME]", help="Sweep name, or its address in a storage [default: all]."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    watching: Annotated[bool, typer.Option("--watch", help="Go on until the sweep ends.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    watching: Annotated[bool, typer.Option("--watch", help="Refresh until the sweep ends.")] = False,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Say how a sweep stands, or all of them."""
+    """Show the status of one sweep, or of all."""
     from sweep.cli.watch import watch
-    from sweep.folder.remote_status import look_at
-    from sweep.folder.status import all_statuses, status_lines
+    from sweep.folder.status import status_lines
+    from sweep.folder.status_source import StatusSource, all_statuses
 
     if watching:
         if name is None:
-            raise SpecError("--watch", "no sweep is named", "sweep status NAME --watch")
-        watch(look_at(name, runs_dir), Console(), as_json=as_json)
+            raise SpecError("--watch", "needs the name of a sweep", "sweep status NAME --watch")
+        watch(StatusSource.named(name, runs_dir).status, Console(), as_json=as_json)
         return
-    found = [look_at(name, runs_dir)()] if name else all_statuses(runs_dir)
+    found = [StatusSource.named(name, runs_dir).status()] if name else all_statuses(runs_dir)
     if as_json:
-        typer.echo(json.dumps(found[0] if name else found, indent=2))
+        records = [one.model_dump() for one in found]
+        typer.echo(json.dumps(records[0] if name else records, indent=2))
         return
     for one in found:
         typer.echo("\n".join(status_lines(one)))
     if not found:
-        typer.echo(f"no sweeps in {runs_dir}; begin one with: sweep run quickstart")
+        typer.echo(f"no sweeps in {runs_dir}; to start one: sweep run quickstart")
 
 
 @app.command()
 def logs(
     name: Name,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of it.")],
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the beginning of one.")],
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Print the log of the trial that trained a run."""
-    from sweep.folder.status import run_log
+    from sweep.folder.run_log import run_log
 
     typer.echo(run_log(SweepFolder.existing(runs_dir, name), run_id), nl=False)
 
 
 @app.command()
 def spaces(
-    space: Annotated[str | None, typer.Argument(metavar="[SPACE]", help="Print this one, ready to be edited.")] = None,
+    space: Annotated[
+        str | None, typer.Argument(metavar="[SPACE]", help="Space to print as TOML, to be edited.")
+    ] = None,
 ) -> None:
-    """List the named spaces with their run counts, or print one."""
+    """List the named spaces with their number of runs, or print one."""
     from search_spaces import space_names, space_text
 
     if space:
         typer.echo(space_text(space), nl=False)
         return
-    from sweep.config.spec import read_spec
+    from sweep.config.toml import read_spec
 
     for name in space_names():
         spec = read_spec(name)
@@ -226,13 +241,13 @@ def spaces(
 def export_command(
     name: Name,
     formats: Annotated[
-        str, typer.Option("--format", help="csv, md, tex, parquet, json, html; several with commas.")
+        str, typer.Option("--format", help="csv, md, tex, parquet, json or html; several separated by commas.")
     ] = "csv",
-    out: Annotated[Path | None, typer.Option(help="Where to; the sweep's tables/ otherwise.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder [default: the sweep's tables/].")] = None,
     target: Target = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Write the tables of a sweep, finished or not."""
+    """Write the tables of a finished or unfinished sweep."""
     from results.analyses.captures import load_analyses
     from results.reports.export import export
 
@@ -246,11 +261,11 @@ def export_command(
 @app.command()
 def report(
     name: Name,
-    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     target: Target = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Make the figures and the one-page report of a sweep, finished or not."""
+    """Write the figures and the one-page report of a finished or unfinished sweep."""
     from sweep.driver.outputs import make_report
 
     page = make_report(SweepFolder.existing(runs_dir, name), target)
@@ -261,26 +276,26 @@ def report(
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A sweep.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another one, under the same protocol.")],
-    file_format: Annotated[str, typer.Option("--format", help="md, csv, tex, json, html.")] = "md",
+    a: Annotated[str, typer.Argument(metavar="A", help="Name of a sweep.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Name of another sweep with the same protocol.")],
+    file_format: Annotated[str, typer.Option("--format", help="md, csv, tex, json or html.")] = "md",
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Lay two sweeps side by side: same configurations, differences with intervals, what else differs."""
+    """Compare two sweeps: differences of shared configurations, with intervals."""
     from results.ledger.arrays import load_sweep
-    from results.tables.formats import TEXTS
+    from results.tables.formats import TEXT_WRITERS
     from results.tables.sweep_comparison import compare_sweeps
     from search_spaces.errors import UnknownNameError
 
-    if file_format not in TEXTS:
-        raise UnknownNameError("format", file_format, TEXTS)
+    if file_format not in TEXT_WRITERS:
+        raise UnknownNameError("format", file_format, TEXT_WRITERS)
     sweeps = [load_sweep(SweepFolder.existing(runs_dir, name).ledger, name) for name in (a, b)]
-    typer.echo("\n".join(TEXTS[file_format](table) for table in compare_sweeps(*sweeps)), nl=False)
+    typer.echo("\n".join(TEXT_WRITERS[file_format](table) for table in compare_sweeps(*sweeps)), nl=False)
 
 
 @app.command()
 def doctor(data: Data = None, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:
-    """Say in ten lines whether this machine can run a sweep."""
+    """Check whether this machine can run a sweep."""
     from sweep.cli.doctor import examine
 
     fine = True

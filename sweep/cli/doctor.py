@@ -1,4 +1,4 @@
-"""Can this machine run a sweep? Ten lines, each with its mend."""
+"""Checks whether this machine can run a sweep; each check gives one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEAST_FREE_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, whether it is as it should be, and what was seen."""
+    """The result of one check."""
 
     what: str
     fine: bool
@@ -25,7 +25,7 @@ class Finding:
 
 
 def examine(runs_dir: Path, data: str | None) -> Iterator[Finding]:
-    """Yield a finding for everything that a sweep needs; none stops the others. ``data`` is a source, or None."""
+    """Yield the result of every check; a failed one does not stop the others. ``data`` is a data source, or None."""
     checks: list[tuple[str, Callable[[], str]]] = [
         ("Python", _python),
         ("torch", _torch),
@@ -60,7 +60,7 @@ def _torchvision() -> str:
 
     from trainables.data.vision import import_torchvision
 
-    return f"{import_torchvision().__version__}, a matching pair with torch {torch.__version__}"
+    return f"{import_torchvision().__version__}, compatible with torch {torch.__version__}"
 
 
 def _libraries() -> str:
@@ -84,7 +84,7 @@ def _gpus() -> str:
     if not torch.cuda.is_available():
         return "none; sweeps train on the CPU"
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"{', '.join(names)}; use it with --gpus-per-trial auto"
+    return f"{', '.join(names)}; to use it, add --gpus-per-trial auto"
 
 
 def _ray() -> str:
@@ -93,43 +93,50 @@ def _ray() -> str:
     with ray_session("local") as resources:
         import ray
 
-        return f"{ray.__version__} starts here, with {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
+        return f"{ray.__version__} starts, with {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs"
 
 
 def _data(source: str) -> str:
     from trainables.data.dataset import load_data
 
     data = load_data(source)
-    return f"{len(data.train_labels):,} training, {len(data.val_labels):,} validation, {len(data.test_labels):,} test"
+    return (
+        f"{len(data.train_labels):,} training, {len(data.val_labels):,} validation and {len(data.test_labels):,} test "
+        "images"
+    )
 
 
 def _cached_data() -> str:
-    """Without a source: is CIFAR-100 here already? Nothing is downloaded for the question."""
+    """Return whether CIFAR-100 is in the cache; nothing is downloaded."""
     from trainables.data.cache import DataCache, default_cache_dir
     from trainables.data.dataset import OFFICIAL_KEY
 
     cache = DataCache(default_cache_dir())
-    found = "is here" if cache.holds(OFFICIAL_KEY) else "is not here yet; the first sweep on it downloads it"
-    return f"synthetic is always here; cifar100 {found} ({cache.folder}); look at a folder with --data FOLDER"
+    found = "is in the cache" if cache.holds(OFFICIAL_KEY) else "is not in the cache; the first sweep downloads it"
+    return f"cifar100 {found} ({cache.folder}); synthetic needs no files; check a folder with --data FOLDER"
 
 
 def _disk(runs_dir: Path) -> str:
-    place = runs_dir.absolute()
-    while not place.exists():
-        place = place.parent
+    place = _nearest(runs_dir)
     free = shutil.disk_usage(place).free
     if free < LEAST_FREE_BYTES:
-        raise RuntimeError(f"{_gigabytes(free)} free in {place}; a sweep wants {_gigabytes(LEAST_FREE_BYTES)}")
+        raise RuntimeError(f"{_gigabytes(free)} free in {place}; a sweep needs {_gigabytes(LEAST_FREE_BYTES)}")
     return f"{_gigabytes(free)} free in {place}"
 
 
 def _writable(runs_dir: Path) -> str:
-    place = runs_dir.absolute()
+    place = _nearest(runs_dir)
+    if not os.access(place, os.W_OK):
+        raise RuntimeError(f"{place} is not writable; give another --runs-dir")
+    return f"{runs_dir.absolute()} is writable"
+
+
+def _nearest(path: Path) -> Path:
+    """Return ``path``, or the nearest folder above it that exists."""
+    place = path.absolute()
     while not place.exists():
         place = place.parent
-    if not os.access(place, os.W_OK):
-        raise RuntimeError(f"{place} cannot be written; give another --runs-dir")
-    return f"{runs_dir.absolute()} can be written"
+    return place
 
 
 def _gigabytes(count: int) -> str:

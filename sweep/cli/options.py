@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs share, and how they name a file to the user."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Annotated, Any
 import typer
 
 EXIT_FAILED = 1
-"""Some run failed."""
+"""Exit code: some runs have no result, or a check failed."""
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The sweep's name, as `sweep status` lists it.")]
-RunsDir = Annotated[Path, typer.Option("--runs-dir", help="The folder that holds the sweeps' folders.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep (see `sweep status`).")]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder that contains the sweeps.")]
 Data = Annotated[
-    str | None, typer.Option(help="cifar100, synthetic, or a folder with CIFAR-100 (Parquet or official archive).")
+    str | None,
+    typer.Option(help="cifar100, synthetic, or a folder with CIFAR-100 (Parquet files or the official archive)."),
 ]
 
 Auto = Any
-"""A number or ``auto``. Typer has no type for the two together: a ``parser`` of an option returns one or the other."""
+"""A number or ``auto``. Typer has no type for both; the option's ``parser`` returns one of them."""
 
 
 def whole_or_auto(text: str) -> int | str:
-    """Parse a whole number or ``auto``; the spec checks its range.
+    """Parse a whole number or ``auto``; the spec validates the range.
 
     Raises:
-        typer.BadParameter: neither of them.
+        typer.BadParameter: it is neither.
     """
     try:
         return text if text == "auto" else int(text)
@@ -33,10 +34,10 @@ def whole_or_auto(text: str) -> int | str:
 
 
 def number_or_auto(text: str) -> float | str:
-    """Parse a number or ``auto``; the spec checks its range.
+    """Parse a number or ``auto``; the spec validates the range.
 
     Raises:
-        typer.BadParameter: neither of them.
+        typer.BadParameter: it is neither.
     """
     try:
         return text if text == "auto" else float(text)
@@ -45,6 +46,6 @@ def number_or_auto(text: str) -> float | str:
 
 
 def near(path: Path) -> Path:
-    """Return ``path`` relative to where the user is, if it lies below."""
+    """Return ``path`` relative to the working directory if it is below it."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,1 +1,1 @@
-"""The spec of a sweep: a TOML file, checked."""
+"""The spec of a sweep: its models, and its TOML files."""

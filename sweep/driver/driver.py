@@ -17,19 +17,21 @@ from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
-from sweep.config.spec import Spec, parse_spec, spec_text
+from sweep.config.spec import Spec
+from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.changes import announce_changes, spec_edits
 from sweep.driver.pack_size import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
 from sweep.execution.executor import Executor
 from sweep.execution.session import SweepSession
 from sweep.execution.training import train_packs
 from sweep.folder.control import Control, ControlFolder, ControlStorage
-from sweep.folder.lock import driving
-from sweep.folder.paths import SweepFolder, resume_command, write_aside
+from sweep.folder.lease import Lease
+from sweep.folder.lease_places import FolderLease
+from sweep.folder.paths import SweepFolder, resume_command, write_atomically
 from sweep.folder.provenance import write_provenance
 from sweep.folder.status import duration
 from sweep.planning.plan import DEFAULT_PACK, Pack, longest_first, make_packs, make_runs, resolve_configurations
-from sweep.progress.live_view import Progress
+from sweep.progress.live_view import Progress, Recorded
 
 if TYPE_CHECKING:
     from trainables.data.dataset import DataSet
@@ -70,7 +72,7 @@ def read_resolved(folder: SweepFolder, overrides: Mapping[str, Any]) -> Spec:
     except (OSError, UnicodeDecodeError) as error:
         problem = getattr(error, "strerror", None) or "it is no UTF-8"
         raise SpecError(str(folder.spec), f"cannot be read ({problem})", "`sweep run` writes it anew") from error
-    return parse_spec(text, where=str(folder.spec), name=folder.name, overrides={**overrides, "name": folder.name})
+    return parse_resolved(text, where=str(folder.spec), name=folder.name, overrides={**overrides, "name": folder.name})
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,9 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
         with ExitStack() as stack:
             snapshots = None
             if storage is not None:
-                snapshots = stack.enter_context(published(folder, storage, lambda text: _tell(console, text)))
+                snapshots = stack.enter_context(
+                    published(folder, storage, lambda text: _tell(console, text), control.driver)
+                )
                 if planned_before:  # else nothing is there that anybody could go on with
                     control.serve(ControlStorage(storage))
             packs: list[Pack] = []
@@ -165,7 +169,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             if options.retry_failed:
                 ledger.retry([run.run_id for run in runs])
             text = spec_text(spec, configurations)
-            write_aside(folder.spec, text)
+            write_atomically(folder.spec, text)
             if storage is not None and not planned_before:
                 control.serve(ControlStorage(storage))
             ledger.keep_spec(text)
@@ -189,9 +193,9 @@ def _driven(folder: SweepFolder) -> Iterator[Control]:
     """
     new = not folder.path.exists()
     folder.create()
-    with driving(folder.lock) as driver:  # nobody else is at work in what is taken away
+    with Lease(FolderLease(folder.lock)) as lease:  # no other process uses a folder that is removed
         try:
-            with Control(driver) as control:
+            with Control(lease.holder) as control:
                 control.serve(ControlFolder(folder.control))
                 yield control
         except (UserError, KeyboardInterrupt):
@@ -204,9 +208,7 @@ def _driven(folder: SweepFolder) -> Iterator[Control]:
 def _progress(spec: Spec, runs: Sequence[Run], ledger: Ledger, console: Console) -> Progress:
     labels = configuration_labels(list(dict.fromkeys(run.configuration for run in runs)))
     names = {run.run_id: f"{labels[run.configuration.configuration_id]}, seed {run.seed}" for run in runs}
-    return Progress(
-        runs, ledger.statuses(), spec.epochs, ledger.epochs_recorded(), names, console, best=ledger.best_val_acc()
-    )
+    return Progress(runs, Recorded.of(ledger), spec.epochs, names, console)
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from results.analyses.captures import Analyses, is_of_an_analysis, load_analyses
+from results.analyses.captures import Analyses, is_analysis_output, load_analyses
 from results.analyses.gradients import ewma_meaning
 from results.figures.registry import FIGURES, FORMATS, save_figures, write_figures
 from results.ledger.arrays import load_sweep
 from results.reports.export import export, write_tables
-from results.reports.report import ReportFigure, report_html
-from results.reports.study_article import ArticleFigure, article_html, article_markdown
-from results.reports.study_figures import STUDY_FIGURES, study_figures
+from results.reports.registry import analysis_tables, report_tables
+from results.reports.report import ReportFigure, ReportTexts, report_html
+from results.reports.study.article import ArticleFigure, article_html, article_markdown
+from results.reports.study.figures import STUDY_FIGURES, study_figures
 from results.reports.summary import answer, question
 from results.tables.formats import TABLE_WRITERS
-from results.tables.registry import make_tables
 from search_spaces.errors import SweepFolderError
-from sweep.folder.paths import SweepFolder, resume_command, write_aside
+from sweep.folder.paths import SweepFolder, resume_command, write_atomically
 
 
 def make_report(folder: SweepFolder, target: float | None = None) -> Path:
@@ -35,7 +35,7 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
         SweepFolderError: a folder that cannot be written.
     """
     sweep = load_sweep(folder.ledger, folder.name, target)
-    tables = make_tables(sweep)
+    tables = report_tables(sweep)
     drawn = {path.stem for path in save_figures(sweep, folder.figures, tables=tables)}
     analyses = _analysis_figures(folder)
     # What lay in the folder before is not shown: a picture may hold a script, and a page would run it.
@@ -46,10 +46,12 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
         if (folder.figures / f"{name}.svg").exists()
     }
     page = report_html(
-        sweep, {**tables, **analyses.tables()}, figures,
-        question=question(sweep), answer=answer(sweep), provenance=_sessions(folder),
-        commands=[*_commands(folder), resume_command(folder.name, folder.runs_dir)],
-        spec_text=folder.spec.read_text(encoding="utf-8", errors="replace") if folder.spec.exists() else "",
+        sweep, {**tables, **analysis_tables(analyses)}, figures,
+        ReportTexts(
+            question(sweep), answer(sweep), _sessions(folder),
+            [*_commands(folder), resume_command(folder.name, folder.runs_dir)],
+            folder.spec.read_text(encoding="utf-8", errors="replace") if folder.spec.exists() else "",
+        ),
     )  # fmt: skip
     return _written(folder.report, page)
 
@@ -59,7 +61,7 @@ def make_outputs(folder: SweepFolder) -> Path:
 
     A format that was exported there before is written anew, too: no file of an older state stays beside the new ones.
     """
-    of_analyses = load_analyses(folder.analyses).tables()
+    of_analyses = analysis_tables(load_analyses(folder.analyses))
     _drop_old(folder.tables, of_analyses, TABLE_WRITERS)
     export(folder.ledger, folder.tables, _formats(folder), more=of_analyses)
     return make_report(folder)
@@ -73,7 +75,7 @@ def make_analysis_outputs(folder: SweepFolder) -> Analyses:
         SweepFolderError: a folder that cannot be written.
     """
     analyses = _analysis_figures(folder)
-    tables = analyses.tables()
+    tables = analysis_tables(analyses)
     _drop_old(folder.tables, tables, TABLE_WRITERS)
     write_tables(tables, folder.tables, _formats(folder))
     return analyses
@@ -92,7 +94,7 @@ def make_article(folder: SweepFolder, own: Mapping[Path, str]) -> Path:
         SweepFolderError: a folder that cannot be written.
     """
     sweep = load_sweep(folder.ledger, folder.name)
-    analyses = load_analyses(folder.analyses).of(own)
+    analyses = load_analyses(folder.analyses).subset(own)
     names = {name: own[path] for path, name in analyses.trajectory_names().items()}
     drawn = {**study_figures(sweep), **{names.get(name, name): one for name, one in analyses.figures().items()}}
     captions = {name: spec.caption for name, spec in STUDY_FIGURES.items()}
@@ -111,7 +113,7 @@ def make_article(folder: SweepFolder, own: Mapping[Path, str]) -> Path:
         sentences["ewma_meaning"] = ewma_meaning(capture, capture.about["beta"])
     sessions = _sessions(folder)
     text = article_markdown(
-        sweep, {**make_tables(sweep), **analyses.tables()}, figures, sentences=sentences,
+        sweep, {**report_tables(sweep), **analysis_tables(analyses)}, figures, sentences=sentences,
         commands=_commands(folder), versions=sessions[-1].get("versions", {}) if sessions else {},
     )  # fmt: skip
     _written(folder.article, text)
@@ -131,7 +133,7 @@ def _analysis_figures(folder: SweepFolder) -> Analyses:
 def _drop_old(folder: Path, names: Collection[str], formats: Collection[str]) -> None:
     """Remove what an analysis was drawn or written as under another name than its present one."""
     for path in folder.glob("*.*"):
-        ours = path.suffix.removeprefix(".") in formats and is_of_an_analysis(path.stem)
+        ours = path.suffix.removeprefix(".") in formats and is_analysis_output(path.stem)
         if ours and path.stem not in names:
             path.unlink(missing_ok=True)
 
@@ -147,7 +149,7 @@ def _svg(folder: SweepFolder, name: str) -> str:
 
 def _written(path: Path, text: str) -> Path:
     try:
-        write_aside(path, text)
+        write_atomically(path, text)
     except OSError as error:
         raise SweepFolderError(f"{path}: cannot be written ({error.strerror})") from error
     return path

@@ -14,7 +14,7 @@ from sweep.execution.cluster_slots import ClusterSlots
 from sweep.execution.session import SweepSession
 from sweep.planning.plan import Pack
 from sweep.planning.planner import StepTimes
-from trainables.runtime.stop_signal import Ask
+from trainables.runtime.stop_signal import StopRequest
 
 if TYPE_CHECKING:
     from results.ledger.ledger import Ledger
@@ -58,7 +58,7 @@ class Executor(Protocol):
 
     def open(
         self, spec: Spec, configurations: Sequence[Configuration],
-        say: Callable[[str], None], requested: Callable[[], Ask],
+        say: Callable[[str], None], requested: Callable[[], StopRequest],
     ) -> AbstractContextManager[Mapping[str, float]]:  # fmt: skip
         """Connect, and yield the resources that there are; ``requested`` returns the present stop request.
 

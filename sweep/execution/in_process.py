@@ -26,7 +26,7 @@ from sweep.planning.plan import Pack
 from sweep.planning.planner import StepTimes
 from sweep.process.signals import Stopped, end_on_sigterm, keep_sigterm
 from trainables.runtime.malloc import keep_freed_memory
-from trainables.runtime.stop_signal import Ask
+from trainables.runtime.stop_signal import StopRequest
 
 if TYPE_CHECKING:
     from results.ledger.ledger import Ledger
@@ -71,7 +71,7 @@ class InProcessExecutor:
     @contextmanager
     def open(
         self, spec: Spec, configurations: Sequence[Configuration],
-        say: Callable[[str], None], requested: Callable[[], Ask],
+        say: Callable[[str], None], requested: Callable[[], StopRequest],
     ) -> Iterator[Mapping[str, float]]:  # fmt: skip
         """Prepare this process, and yield its CPUs; its number of threads and its SIGTERM handler are restored.
 
@@ -171,7 +171,7 @@ class InProcessExecutor:
             if not recorder.stop.asked and self._clock() >= ticks_from:
                 recorder.tick()
                 ticks_from = self._clock() + TICK_SECONDS
-            return recorder.stop.asked is Ask.CANCEL
+            return recorder.stop.asked is StopRequest.CANCEL
 
         reports = run_trial(trial_spec(session, pack), session.data, asked_to_stop)
         ended = False

@@ -10,7 +10,7 @@ from sweep.execution.failure import Failure
 from sweep.execution.session import SweepSession
 from sweep.planning.plan import Pack
 from sweep.process.signals import Stopping
-from sweep.progress.status_publisher import Bulletin
+from sweep.progress.status_publisher import StatusPublisher
 from trainables.runtime.fault_injection import fault_point
 from trainables.training.messages import Report
 
@@ -26,7 +26,7 @@ The last argument tells whether the pack trained an epoch since its failure befo
 class TrialRecorder:
     """Records every event of a trial: each report is one transaction of the ledger, each trial has a log."""
 
-    def __init__(self, session: SweepSession, stop: Stopping, publisher: Bulletin, next_try: NextTry) -> None:
+    def __init__(self, session: SweepSession, stop: Stopping, publisher: StatusPublisher, next_try: NextTry) -> None:
         self.stop = stop
         self._session = session
         self._publisher = publisher
@@ -117,7 +117,7 @@ class TrialRecorder:
             self._session.snapshots.check()
         self.stop.check(len(self._training))
         if not self.stop.asked:  # after a stop request Ray may be ending, and does not answer
-            self._publisher.post(len(self._training))
+            self._publisher.publish(len(self._training))
 
     def _log(self, pack: Pack, text: str) -> None:
         path = self._session.folder.pack_log(pack.pack_id)

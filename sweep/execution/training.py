@@ -13,7 +13,7 @@ from sweep.folder.paths import resume_command
 from sweep.folder.snapshot import checkpoint_place, weights_place
 from sweep.planning.plan import Pack
 from sweep.process.signals import stopping
-from sweep.progress.status_publisher import Bulletin
+from sweep.progress.status_publisher import StatusPublisher
 from trainables.training.messages import Assignment, TrialSpec
 
 
@@ -26,7 +26,7 @@ def train_packs(session: SweepSession, packs: Sequence[Pack], executor: Executor
     spec, folder = session.spec, session.folder
     retries = Retries(session.ledger, spec.epochs, session.retries)
     last_words = f"interrupted; resume with: {resume_command(folder.name, folder.runs_dir)}"
-    publisher = Bulletin(session.control, session.progress, spec.resources, executor.nodes)
+    publisher = StatusPublisher(session.control, session.progress, spec.resources, executor.nodes)
     with stopping(lambda: session.control.asked, session.progress.say, last_words) as stop:
         try:
             now: Round | None = retries.first_round(packs, spec.resources.gpus)

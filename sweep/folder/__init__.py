@@ -1,1 +1,1 @@
-"""The folder of a sweep: its paths, lock, snapshot, control requests, status and provenance."""
+"""The folder of a sweep: paths, lease, copy in the storage, control requests, status and provenance."""

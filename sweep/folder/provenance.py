@@ -1,4 +1,4 @@
-"""Where a sweep's numbers come from: versions, commit, devices, command, data."""
+"""How a sweep was made: versions, commit, devices, command and data, in ``provenance.json``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.errors import SweepFolderError
-from sweep.folder.paths import SweepFolder, write_aside
+from sweep.folder.paths import SweepFolder, write_atomically
 
 if TYPE_CHECKING:
     from trainables.data.dataset import DataSet
@@ -24,7 +24,7 @@ PACKAGES = ("lenet-sweep", "torch", "torchvision", "numpy", "ray", "pandas", "sc
 
 
 def package_versions() -> dict[str, str | None]:
-    """Return the installed version of every package that matters; None where one is missing."""
+    """Return the installed version of every package in :data:`PACKAGES`; None if it is missing."""
     found: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
@@ -35,7 +35,7 @@ def package_versions() -> dict[str, str | None]:
 
 
 def git_commit(folder: Path) -> str | None:
-    """Return the commit that ``folder`` stands at, with ``-dirty`` after it where files changed; None outside git."""
+    """Return the commit checked out in ``folder``, with ``-dirty`` if files were changed; None outside git."""
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
@@ -49,9 +49,12 @@ def git_commit(folder: Path) -> str | None:
 def write_provenance(
     folder: SweepFolder, data: DataSet, resources: dict[str, float], packing: Mapping[str, Any]
 ) -> None:
-    """Add this driver's session to ``provenance.json``: a list, the latest last.
+    """Append this session to ``provenance.json``.
 
-    ``resources`` is what the cluster has, ``packing`` how the runs are packed and what that was chosen by.
+    ``resources`` are those of the cluster. ``packing`` is the choice of pack size and threads, with its measurements.
+
+    Raises:
+        SweepFolderError: the file exists and cannot be read.
     """
     sessions: list[dict[str, Any]] = []
     if folder.provenance.exists():
@@ -74,4 +77,4 @@ def write_provenance(
             "data": {"name": data.name, "synthetic": data.synthetic, "fingerprint": data.fingerprint},
         }
     )
-    write_aside(folder.provenance, json.dumps(sessions, indent=2) + "\n")
+    write_atomically(folder.provenance, json.dumps(sessions, indent=2) + "\n")

@@ -1,1 +1,1 @@
-"""Runs in packs, and the pack size of the shortest plan."""
+"""Packs, and the choice of pack size and threads."""

@@ -1,4 +1,4 @@
-"""From a spec to what is left to train: runs, minus what the ledger has, in packs."""
+"""From a spec to the packs that are left to train: its runs, minus the finished runs of the ledger."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from search_spaces.errors import SpecError
 from sweep.config.spec import Spec
 
 DEFAULT_PACK = 4
-"""Most runs in a pack where `auto` has nothing to go by: in a dry run, and in a sweep too short for a probe to pay."""
+"""Largest pack for `auto` without a probe: in a dry run, and in a sweep that is too short for one."""
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Runs that one trial trains together, in this order."""
+    """The runs that one trial trains together, in this order."""
 
     runs: tuple[Run, ...]
 
     @property
     def pack_id(self) -> str:
-        """Hash of the members' ids: the same members give the same pack, and so the same checkpoints and bits."""
+        """Hash of the members' ids: the same members give the same pack, with the same checkpoints and bits."""
         return content_hash([run.run_id for run in self.runs])
 
     @property
@@ -33,10 +33,10 @@ class Pack:
 
 
 def resolve_configurations(spec: Spec, steps_per_epoch: int) -> list[Configuration]:
-    """Return the spec's configurations complete: defaults filled in, schedules resolved, each tried on a tiny model.
+    """Return the spec's configurations with defaults filled in and schedules resolved, each tried on a tiny model.
 
     Raises:
-        SpecError: a parameter that its optimizer or scheduler does not take; nothing has started by then.
+        SpecError: an invalid parameter of an optimizer or scheduler; nothing has started yet.
     """
     from trainables.optim.validation import complete_configuration
 
@@ -44,7 +44,9 @@ def resolve_configurations(spec: Spec, steps_per_epoch: int) -> list[Configurati
     for i, configuration in enumerate(spec.expanded()):
         if configuration.warmup >= spec.epochs:
             raise SpecError(
-                f"{spec.name}: warmup", f"{configuration.warmup} of {spec.epochs} epochs", "leave some to the schedule"
+                f"{spec.name}: warmup",
+                f"{configuration.warmup} of {spec.epochs} epochs",
+                "it must be shorter than the run",
             )
         where = f"{spec.name}: configuration {i + 1}"
         found = complete_configuration(configuration, spec.epochs, steps_per_epoch, where)
@@ -64,11 +66,11 @@ def make_runs(spec: Spec, configurations: Sequence[Configuration], data_fingerpr
 def make_packs(
     runs: Sequence[Run], finished: Collection[str], earlier: Mapping[str, Sequence[str]], size: int
 ) -> list[Pack]:
-    """Return the packs that are left to train, larger ones first.
+    """Return the packs that are left to train, the largest first.
 
     Args:
         runs, finished, earlier: as in :func:`sort_out`.
-        size: most runs in a new pack; those of a group go into as few packs as can be, of even sizes.
+        size: largest new pack; each group is divided into as few packs as possible, of nearly equal sizes.
     """
     packs, groups = sort_out(runs, finished, earlier)
     for group in groups:
@@ -80,46 +82,46 @@ def make_packs(
 def sort_out(
     runs: Sequence[Run], finished: Collection[str], earlier: Mapping[str, Sequence[str]]
 ) -> tuple[list[Pack], list[list[Run]]]:
-    """Return the earlier packs that are taken up, and the groups of runs that are still to be packed.
+    """Return the earlier packs that are continued, and the groups of runs that have no pack yet.
 
-    Runs of one seed share their batches, so they make a group; apart from them those whose schedule follows the sweep's
-    length, since more epochs make other runs of these alone.
+    The runs of one seed share their batches and form a group. Runs whose schedule depends on the length of the sweep
+    form another group: more epochs replace these runs and extend the others.
 
     Args:
-        runs: every run that the sweep asks for.
-        finished: ids of those that are done or diverged.
-        earlier: pack id → members of the packs that were begun before, the latest first. One whose members are all
-            still asked for is taken up as it was, finished members included, because other company means other
-            rounding; of two that share a member, the first.
+        runs: every run of the sweep.
+        finished: ids of the runs that are done or diverged.
+        earlier: pack id → members of the packs that were started before, the latest first. A pack whose members are all
+            in ``runs`` is continued unchanged, with its finished members, because another pack means different
+            rounding. Of two packs that share a member, the first is continued.
     """
     by_id = {run.run_id: run for run in runs}
     packs: list[Pack] = []
     taken: set[str] = set()
     for members in earlier.values():
-        asked = all(member in by_id for member in members) and not set(finished).issuperset(members)
-        if asked and taken.isdisjoint(members):
+        wanted = all(member in by_id for member in members) and not set(finished).issuperset(members)
+        if wanted and taken.isdisjoint(members):
             packs.append(Pack(tuple(by_id[member] for member in members)))
             taken.update(members)
     placed = taken.union(finished)
-    alike: dict[tuple[int, bool], list[Run]] = {}
+    groups: dict[tuple[int, bool], list[Run]] = {}
     for run in runs:
         if run.run_id not in placed:
-            alike.setdefault((run.seed, run.configuration.follows_length), []).append(run)
-    return packs, list(alike.values())
+            groups.setdefault((run.seed, run.configuration.follows_length), []).append(run)
+    return packs, list(groups.values())
 
 
 def longest_first(packs: Sequence[Pack], epochs: int, trained: Mapping[str, int]) -> list[Pack]:
-    """Return ``packs`` in the order in which none is left to train alone at the end.
+    """Return ``packs`` sorted by remaining work, the longest first, so that the slots end at about the same time.
 
     Args:
-        packs: to be trained to ``epochs``.
+        packs: the packs to train.
         epochs: the target.
-        trained: run id → epochs that it has. In a pack all have the same, those that diverged apart.
+        trained: run id → trained epochs. All runs of a pack have the same number, except diverged ones.
     """
     return sorted(packs, key=lambda pack: -len(pack.runs) * (epochs - max(trained.get(i, 0) for i in pack.run_ids)))
 
 
 def even_sizes(count: int, size: int) -> list[int]:
-    """Return the sizes of the fewest packs of at most ``size`` runs that hold ``count``; they differ by one at most."""
+    """Return the sizes of the fewest packs of at most ``size`` runs for ``count`` runs; they differ by one at most."""
     packs = -(-count // size)
     return [round((i + 1) * count / packs) - round(i * count / packs) for i in range(packs)]

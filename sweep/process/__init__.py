@@ -1,1 +1,1 @@
-"""The processes of a command: the supervisor, and signals."""
+"""The processes of a command: signals, and the supervisor process."""

@@ -1,4 +1,4 @@
-"""A driver that is asked to end: by Ctrl-C, by SIGTERM (a Slurm or Kubernetes stop), or from another terminal."""
+"""Requests to stop a sweep: Ctrl-C, SIGTERM (from Slurm or Kubernetes), or a request from another terminal."""
 
 from __future__ import annotations
 
@@ -9,90 +9,92 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from sweep.process.supervisor import ASKED, asks_anew, leave_last_words
-from trainables.runtime.stop_signal import Ask
+from sweep.process.supervisor import FORWARDED, is_new_request, leave_message
+from trainables.runtime.stop_signal import StopRequest
 
 GRACE_SECONDS = 6.0
-"""What the trials get to write their checkpoints."""
+"""The time that the trials get to write their checkpoints."""
 
 
 class Stopped(KeyboardInterrupt):
-    """The sweep ends because it was asked to, and its trials have written their checkpoints, or had the time to."""
+    """The sweep was asked to stop; its trials have written their checkpoints, or :data:`GRACE_SECONDS` have passed."""
 
 
-SAID = {
-    Ask.STOP: "stopping: the running packs finish their epochs",
-    Ask.CANCEL: "stopping: the running packs write their checkpoints",
+MESSAGES = {
+    StopRequest.STOP: "stopping: the running packs finish their epochs",
+    StopRequest.CANCEL: "stopping: the running packs write their checkpoints",
 }
 
 
 class Stopping:
-    """The request to end, as the driver sees it: by a signal, or from another terminal."""
+    """The strongest request to stop so far, from a signal or from another terminal."""
 
     def __init__(
-        self, heard: Callable[[], Ask] = lambda: Ask.NOTHING, say: Callable[[str], None] = lambda text: None,
-        clock: Callable[[], float] = time.monotonic,
+        self, requested: Callable[[], StopRequest] = lambda: StopRequest.NONE,
+        say: Callable[[str], None] = lambda text: None, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """``heard`` is what others ask; ``say`` is told of it, outside of a signal."""
-        self.pass_on: Callable[[Ask], None] = lambda what: None
-        """Tells the trials; whoever starts them sets it."""
-        self._heard = heard
+        """``requested`` returns the request from other terminals. ``say`` prints a line, never within a signal."""
+        self.forward: Callable[[StopRequest], None] = lambda request: None
+        """Sends the request to the trials; set by the code that starts them."""
+        self._requested = requested
         self._say = say
         self._clock = clock
-        self._asked = Ask.NOTHING
-        self._passed_on = Ask.NOTHING
+        self._asked = StopRequest.NONE
+        self._forwarded = StopRequest.NONE
         self._cancelled_at: float | None = None
 
     @property
-    def asked(self) -> Ask:
-        """What is asked: the end now, after the running epochs, or nothing."""
+    def asked(self) -> StopRequest:
+        """The strongest request so far."""
         return self._asked
 
-    def ask(self, what: Ask = Ask.CANCEL) -> None:
-        """Ask for the end; the next :meth:`check` passes it on."""
-        self._asked = max(self._asked, what)
-        if self._asked is Ask.CANCEL and self._cancelled_at is None:
+    def ask(self, request: StopRequest = StopRequest.CANCEL) -> None:
+        """Record a request; the next :meth:`check` forwards it."""
+        self._asked = max(self._asked, request)
+        if self._asked is StopRequest.CANCEL and self._cancelled_at is None:
             self._cancelled_at = self._clock()
 
     def check(self, training: int) -> None:
-        """Pass on what is asked, and raise :class:`Stopped` once nothing trains any more.
+        """Forward a new request; raise :class:`Stopped` once none of the packs, of which ``training`` run, runs.
 
-        A pack that is asked for its checkpoint has :data:`GRACE_SECONDS` for it, an epoch takes as long as it takes.
+        After a cancel request this waits :data:`GRACE_SECONDS` at most. After a stop request it waits for the epoch.
         """
-        self.ask(self._heard())
-        if self._asked > self._passed_on:
-            self._passed_on = self._asked
-            self.pass_on(self._asked)
+        self.ask(self._requested())
+        if self._asked > self._forwarded:
+            self._forwarded = self._asked
+            self.forward(self._asked)
             if training:
-                self._say(SAID[self._asked])
+                self._say(MESSAGES[self._asked])
         late = self._cancelled_at is not None and self._clock() - self._cancelled_at > GRACE_SECONDS
         if self._asked and (not training or late):
             raise Stopped
 
 
 @contextmanager
-def stopping(heard: Callable[[], Ask], say: Callable[[str], None], last_words: str = "") -> Iterator[Stopping]:
-    """Answer the first Ctrl-C or SIGTERM in the block with a request to the trials, the second one at once.
+def stopping(
+    requested: Callable[[], StopRequest], say: Callable[[str], None], last_words: str = ""
+) -> Iterator[Stopping]:
+    """In the block, the first Ctrl-C or SIGTERM becomes a request to the trials; the second one takes effect at once.
 
-    ``heard`` is what other terminals ask. ``last_words`` are told where the process ends before it can say them itself:
-    what is on record is whole.
+    ``requested`` returns the request from other terminals. ``last_words`` are printed if the process is ended before it
+    can print them itself; the results are complete then, too.
 
-    Outside the main thread, where Python takes no signals, nobody asks.
+    Outside the main thread Python handles no signals, and signals have no effect here.
     """
-    stop = Stopping(heard, say)
+    stop = Stopping(requested, say)
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def answer(number: int, frame: FrameType | None) -> None:
-        if not asks_anew(number):
+        if not is_new_request(number):
             return
-        if stop.asked is Ask.CANCEL:
+        if stop.asked is StopRequest.CANCEL:
             raise KeyboardInterrupt
         stop.ask()
-        leave_last_words(last_words)
+        leave_message(last_words)
 
-    before = {number: signal.signal(number, answer) for number in (signal.SIGINT, signal.SIGTERM, ASKED)}
+    before = {number: signal.signal(number, answer) for number in (signal.SIGINT, signal.SIGTERM, FORWARDED)}
     try:
         yield stop
     finally:
@@ -101,7 +103,7 @@ def stopping(heard: Callable[[], Ask], say: Callable[[str], None], last_words: s
 
 
 def keep_sigterm() -> Callable[[], None]:
-    """Return what puts the present handler of SIGTERM back: a program that calls this package has its own."""
+    """Return a function that restores the present handler of SIGTERM, which may belong to the calling program."""
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
     before = signal.getsignal(signal.SIGTERM)
@@ -109,7 +111,7 @@ def keep_sigterm() -> Callable[[], None]:
 
 
 def end_on_sigterm() -> None:
-    """Let SIGTERM end this process as Ctrl-C does, where it would end it at once."""
+    """Make SIGTERM raise KeyboardInterrupt in this process if it has no handler yet."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _interrupt)
 

@@ -1,9 +1,8 @@
-"""A command as two processes: one that does the work, and one that waits for it and answers for how it ends.
+"""Runs a command in a child process, and ensures its exit code.
 
-A process that uses Ray cannot answer for its own end. Where SIGTERM reaches every process at once (Slurm), Ray's are
-gone before the driver has stopped. Ray's library then ends the driver with exit code 1 from within (``_Exit``, at the
-next call to the object store), or leaves it waiting for an answer that never comes. The one that waits imports
-nothing of Ray.
+A process that uses Ray does not control its own end. If SIGTERM reaches every process of a job at once (Slurm), Ray's
+processes end before the driver has stopped. Ray's library then ends the driver with exit code 1 (``_Exit``, at the next
+call to the object store), or blocks forever. The supervisor imports nothing of Ray, so this does not happen to it.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from types import FrameType
 
 EXIT_INTERRUPTED = 130
 LAST_SECONDS = 9.0
-"""What the work gets from the first signal on; then it is ended, whatever it waits for."""
-ASKED = signal.SIGUSR2
-"""How a signal is handed on: where everybody got it, the work is not asked twice. (Tune takes SIGUSR1 for itself.)"""
+"""The time from the first signal after which the child is killed."""
+FORWARDED = signal.SIGUSR2
+"""The signal that forwards SIGINT or SIGTERM, so that a signal to all processes counts once. Tune uses SIGUSR1."""
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-_last_words: int | None = None
-_came = {"itself": 0, "handed on": 0}
+_message_pipe: int | None = None
+_received = {"directly": 0, "forwarded": 0}
 
 
 def supervise(work: Callable[[], None]) -> int:
-    """Run ``work`` in a process of its own and return its exit code; 130 where it was ended after it was asked to end.
+    """Run ``work`` in a child process and return its exit code, or 130 if it was ended after a request to stop.
 
-    SIGINT and SIGTERM are handed on; ``work`` does not outlive this process. To be called before any thread is started:
-    a process with threads cannot be forked safely.
+    SIGINT and SIGTERM are forwarded. The child ends when this process ends. Call this before any thread is started: a
+    process with threads cannot be forked safely.
 
     Raises:
-        SystemExit: in the process that does the work, where it ends.
+        SystemExit: in the child, at its end.
     """
     numbers = {signal.SIGINT, signal.SIGTERM}
     reading, writing = os.pipe()
@@ -48,32 +47,32 @@ def supervise(work: Callable[[], None]) -> int:
     if child == 0:
         os.close(reading)
         _die_with(parent)
-        _answer_for_itself(writing)
+        _handle_signals(writing)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         work()
         sys.exit()
     os.close(writing)
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
+    def forward(number: int, frame: FrameType | None) -> None:
         asked.append(time.monotonic())
-        os.kill(child, ASKED)
+        os.kill(child, FORWARDED)
 
     for number in numbers:
-        signal.signal(number, hand_on)
+        signal.signal(number, forward)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     code = os.waitstatus_to_exitcode(_wait(child, asked))
-    for number in numbers:  # it is over: what comes now ends this process, too
+    for number in numbers:  # the child has ended: a later signal ends this process, too
         signal.signal(number, signal.SIG_DFL)
-    if asked and code not in (0, EXIT_INTERRUPTED):  # 0: the work was done before the signal came
-        words = os.read(reading, 4096)
-        if words:
-            os.write(2, words)
+    if asked and code not in (0, EXIT_INTERRUPTED):  # 0: the work was done before the signal
+        message = os.read(reading, 4096)
+        if message:
+            os.write(2, message)
         return EXIT_INTERRUPTED
     return code if code >= 0 else 128 - code
 
 
 def _wait(child: int, asked: list[float]) -> int:
-    """Return the status that ``child`` ended with; end it where it was asked to and takes too long."""
+    """Return the exit status of ``child``; kill it :data:`LAST_SECONDS` after the first signal."""
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
@@ -85,10 +84,10 @@ def _wait(child: int, asked: list[float]) -> int:
 
 
 def _doze(child: int) -> None:
-    """Wait until ``child`` ends, a signal comes, or a moment has passed."""
+    """Wait until ``child`` ends or a signal arrives, half a second at most."""
     try:
         descriptor = os.pidfd_open(child)
-    except (AttributeError, OSError):  # not Linux, or an old one
+    except (AttributeError, OSError):  # not Linux, or an old version
         time.sleep(0.05)
         return
     try:
@@ -98,37 +97,37 @@ def _doze(child: int) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """Let the kernel end this process when ``parent`` is ended, by SIGKILL too; on Linux, where Ray does the same."""
+    """Let the kernel kill this process when ``parent`` ends, even by SIGKILL; on Linux, where Ray does the same."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it was ended just before
+        if os.getppid() != parent:  # it ended just before the call
             os._exit(128 + signal.SIGKILL)
 
 
-def _answer_for_itself(last_words: int) -> None:
-    """Let SIGTERM and :data:`ASKED` end this process as Ctrl-C does, both together only once."""
-    global _last_words
-    _last_words = last_words
+def _handle_signals(message_pipe: int) -> None:
+    """Make SIGINT, SIGTERM and :data:`FORWARDED` raise KeyboardInterrupt in this process, once per request."""
+    global _message_pipe
+    _message_pipe = message_pipe
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if asks_anew(number):
+        if is_new_request(number):
             raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM, ASKED):
+    for number in (signal.SIGINT, signal.SIGTERM, FORWARDED):
         signal.signal(number, interrupt)
 
 
-def asks_anew(number: int) -> bool:
-    """Count the signal that came to this process; False where it is the other one of a pair that counts once.
+def is_new_request(number: int) -> bool:
+    """Count a signal; return False if it is the second one of a pair that counts once.
 
-    A signal to everybody comes itself and is handed on, in either order.
+    A signal to all processes of a job arrives twice, directly and forwarded, in either order.
     """
-    before = max(_came.values())
-    _came["handed on" if number == ASKED else "itself"] += 1
-    return max(_came.values()) > before
+    before = max(_received.values())
+    _received["forwarded" if number == FORWARDED else "directly"] += 1
+    return max(_received.values()) > before
 
 
-def leave_last_words(text: str) -> None:
-    """Say what the user is told if this process is ended before it can; nothing where nobody waits for it."""
-    if _last_words is not None:
-        os.write(_last_words, f"{text}\n".encode())
+def leave_message(text: str) -> None:
+    """Leave a line for the supervisor to print if it has to kill this process; without a supervisor, do nothing."""
+    if _message_pipe is not None:
+        os.write(_message_pipe, f"{text}\n".encode())

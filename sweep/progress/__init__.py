@@ -1,1 +1,1 @@
-"""How far a sweep or an analysis is, on the screen and for other terminals."""
+"""Progress of a sweep: live view, status publisher, and progress of an analysis."""

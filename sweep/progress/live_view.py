@@ -1,12 +1,13 @@
-"""How a sweep goes, in numbers, and on the screen: a live view on a terminal, plain lines elsewhere."""
+"""The progress of a sweep: its numbers, and a live view on a terminal or plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,32 +15,39 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from results.ledger.ledger import EpochRow
+from results.ledger.ledger import EpochRow, Ledger
 from search_spaces import Run
-from sweep.folder.status import STATES, duration
+from sweep.folder.status import STATES, Rate, RunCounts, duration
 from sweep.planning.plan import Pack
 
 PLAIN_SECONDS = 5.0
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What the ledger has before training starts."""
+
+    statuses: Mapping[str, str] = field(default_factory=dict)  # run id → status
+    epochs: Mapping[str, int] = field(default_factory=dict)  # run id → epochs
+    best: tuple[float, str] | None = None  # validation accuracy in percent, and its run
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> Recorded:
+        """Read it from ``ledger``."""
+        return cls(ledger.statuses(), ledger.epochs_recorded(), ledger.best_val_acc())
+
+
 class Progress:
-    """Counts what the trials report and shows it."""
+    """Counts the reports of the trials and shows the counts."""
 
     def __init__(
-        self,
-        runs: Sequence[Run],
-        statuses: Mapping[str, str],
-        epochs: int,
-        epochs_done: Mapping[str, int],
-        labels: Mapping[str, str],
-        console: Console,
+        self, runs: Sequence[Run], recorded: Recorded, epochs: int, labels: Mapping[str, str], console: Console,
         clock: Callable[[], float] = time.monotonic,
-        best: tuple[float, str] | None = None,
-    ) -> None:
-        """``epochs_done`` and ``best`` are what the ledger has; ``labels`` name the runs for a reader."""
-        self._statuses = {run.run_id: statuses.get(run.run_id, "pending") for run in runs}
+    ) -> None:  # fmt: skip
+        """``epochs`` is the target of every run; ``labels`` has the run's name for the user by run id."""
+        self._statuses = {run.run_id: recorded.statuses.get(run.run_id, "pending") for run in runs}
         self._epochs = epochs
-        self._epochs_done = dict(epochs_done)
+        self._epochs_done = dict(recorded.epochs)
         self._labels = labels
         self._console = console
         self._clock = clock
@@ -47,7 +55,7 @@ class Progress:
         self._last_plain = self._began
         self._last_report = self._began
         self._trained = 0  # run-epochs trained since the start
-        self._best = best  # validation accuracy in percent, and its run
+        self._best = recorded.best
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -67,13 +75,13 @@ class Progress:
         return sum(1 for found in self._statuses.values() if found == status)
 
     def started(self, pack: Pack) -> None:
-        """Note that ``pack`` trains."""
+        """Count the runs of ``pack`` as running."""
         self._set(pack, "running")
 
     def reported(
         self, pack: Pack, rows: Sequence[EpochRow], diverged: Mapping[str, int], *, fresh: bool, done: bool
     ) -> None:
-        """Note an epoch; ``fresh`` is false where the rows come out of a checkpoint."""
+        """Count an epoch of ``pack``; ``fresh`` is false if the rows come from a checkpoint."""
         self._trained += len(rows) if fresh else 0
         self._last_report = self._clock()
         for row in rows:
@@ -83,24 +91,24 @@ class Progress:
         for run_id, epoch in diverged.items():
             if self._statuses[run_id] != "diverged":
                 self._statuses[run_id] = "diverged"
-                self.say(f"diverged: {self._labels[run_id]} in epoch {epoch}; the rest of its pack goes on")
+                self.say(f"diverged: {self._labels[run_id]} in epoch {epoch}; the rest of its pack continues")
         if done:
             for run_id in pack.run_ids:
                 if self._statuses[run_id] != "diverged":
                     self._statuses[run_id] = "done"
 
     def retried(self, pack: Pack, error: str) -> None:
-        """Note that ``pack`` failed and is tried again."""
-        self.say(f"pack {pack.pack_id} failed ({error}); it is tried again from its last checkpoint")
+        """Report that ``pack`` failed and is retried."""
+        self.say(f"pack {pack.pack_id} failed ({error}); retrying from its last checkpoint")
 
     def failed(self, pack: Pack, last_lines: Sequence[str], log: str) -> None:
-        """Note that ``pack`` failed for good."""
+        """Report that ``pack`` failed and is not retried."""
         self._set(pack, "failed")
         failed = [run_id for run_id in pack.run_ids if self._statuses[run_id] == "failed"]
         self.say(f"failed: {', '.join(self._labels[run_id] for run_id in failed)}")
         for line in last_lines:
             self.say(f"  {line}")
-        self.say(f"  the whole traceback: {log}")
+        self.say(f"  full traceback: {log}")
 
     def _set(self, pack: Pack, status: str) -> None:
         for run_id in pack.run_ids:
@@ -108,7 +116,7 @@ class Progress:
                 self._statuses[run_id] = status
 
     def tick(self) -> None:
-        """Show how things stand, at most every few seconds where the output is no terminal."""
+        """Refresh the live view, or print a line if the last one is a few seconds old."""
         if self._live:
             self._live.update(self._picture())
         elif self._clock() - self._last_plain >= PLAIN_SECONDS:
@@ -116,12 +124,12 @@ class Progress:
             self._console.print(self.line(), highlight=False, markup=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """Print one lasting line."""
+        """Print one line that stays on the screen."""
         (self._live.console if self._live else self._console).print(text, highlight=False, markup=False, soft_wrap=True)
 
     @property
     def share(self) -> float:
-        """Share of the run-epochs that are behind us, 0 to 1."""
+        """Share of the run-epochs that are trained or no longer needed, 0 to 1."""
         behind = sum(
             self._epochs
             if status in ("done", "diverged", "failed")
@@ -132,30 +140,32 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Run-epochs a second, from the start to the last report."""
+        """Run-epochs per second, from the start to the last report."""
         return self._trained / max(1e-9, self._last_report - self._began)
 
     @property
     def seconds_left(self) -> float:
-        """What is left to train, at the rate so far."""
+        """The remaining time at the rate so far."""
         at_report = (1 - self.share) * self._epochs * len(self._statuses) / self.rate
         return max(0.0, at_report - (self._clock() - self._last_report))
 
-    def numbers(self) -> dict[str, Any]:
-        """Return how things stand as plain values; ``rate`` and ``seconds_left`` are None before the first report."""
+    def counts(self) -> RunCounts:
+        """Return the numbers of runs by state, the share of epochs, and the best run."""
         states = Counter(self._statuses.values())
-        return {
-            "runs": len(self._statuses),
+        return RunCounts(
+            runs=len(self._statuses),
             **{state: states[state] for state in STATES},
-            "epochs_share": self.share,
-            "rate": self.rate if self._trained else None,
-            "seconds_left": self.seconds_left if self._trained else None,
-            "best_val_acc": self._best[0] if self._best else None,
-            "best_run": self._best[1] if self._best else None,
-        }
+            epochs_share=self.share,
+            best_val_acc=self._best[0] if self._best else None,
+            best_run=self._best[1] if self._best else None,
+        )
+
+    def speed(self) -> Rate:
+        """Return the rate and the remaining time; None before the first report."""
+        return Rate(rate=self.rate, seconds_left=self.seconds_left) if self._trained else Rate()
 
     def line(self) -> str:
-        """Return how things stand in one line."""
+        """Return the numbers in one line."""
         parts = [f"{self.count('done')} of {len(self._statuses)} runs done", f"{self.count('running')} running"]
         parts += [f"{self.count(word)} {word}" for word in ("diverged", "failed") if self.count(word)]
         parts.append(f"{100 * self.share:.0f} % of the epochs")

@@ -1,4 +1,4 @@
-"""How a sweep goes, as its driver publishes it: runs, rate, time left, and the places of the cluster."""
+"""Publishes the status of a running sweep: runs, rate, time left, and the slots of the cluster."""
 
 from __future__ import annotations
 
@@ -8,56 +8,55 @@ from typing import Any
 
 from sweep.config.spec import Resources
 from sweep.folder.control import PUBLISH_SECONDS, Control
+from sweep.folder.status import ClusterSlots, NodeStatus, Rate
 from sweep.planning.slots import slots_of
 from sweep.progress.live_view import Progress
 
 
-def describe_nodes(nodes: Sequence[Mapping[str, Any]], resources: Resources) -> list[dict[str, Any]]:
-    """Return what there is of each of Ray's ``nodes`` that is alive."""
+def describe_nodes(nodes: Sequence[Mapping[str, Any]], resources: Resources) -> list[NodeStatus]:
+    """Return each living node of ``nodes``, which is the list that ``ray.nodes()`` returns."""
     return [
-        {
-            "node": node["NodeID"][:8],
-            "host": node["NodeManagerHostname"],
-            "address": node["NodeManagerAddress"],
-            "cpus": node["Resources"].get("CPU", 0.0),
-            "gpus": node["Resources"].get("GPU", 0.0),
-            "slots": slots_of(node["Resources"], resources.cpus, resources.gpus),
-        }
+        NodeStatus(
+            node=node["NodeID"][:8],
+            host=node["NodeManagerHostname"],
+            address=node["NodeManagerAddress"],
+            cpus=node["Resources"].get("CPU", 0.0),
+            gpus=node["Resources"].get("GPU", 0.0),
+            slots=slots_of(node["Resources"], resources.cpus, resources.gpus),
+        )
         for node in nodes
         if node["Alive"]
     ]
 
 
-class Bulletin:
-    """Tells whoever watches, every few seconds."""
+class StatusPublisher:
+    """Publishes through a :class:`sweep.folder.control.Control`, every few seconds."""
 
     def __init__(
         self, control: Control, progress: Progress, resources: Resources,
         nodes: Callable[[], Sequence[Mapping[str, Any]]], clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """``nodes`` returns what Ray says of its nodes."""
+        """``nodes`` is ``ray.nodes``."""
         self._control = control
         self._progress = progress
         self._resources = resources
         self._nodes = nodes
         self._clock = clock
-        self._posted_at: float | None = None
+        self._published_at: float | None = None
 
-    def post(self, trials: int) -> None:
-        """Tell how things stand, with ``trials`` trials at work, unless that was told a moment ago."""
+    def publish(self, trials: int) -> None:
+        """Publish the status, with ``trials`` running trials, unless it was published a moment ago."""
         now = self._clock()
-        if self._posted_at is not None and now - self._posted_at < PUBLISH_SECONDS:
+        if self._published_at is not None and now - self._published_at < PUBLISH_SECONDS:
             return
-        self._posted_at = now
+        self._published_at = now
         nodes = describe_nodes(self._nodes(), self._resources)
-        slots = sum(node["slots"] for node in nodes)
-        most = self._resources.max_concurrent or slots
-        self._control.tell(
-            {**self._progress.numbers(), "nodes": nodes, "slots_used": trials, "slots": min(slots, most)}
-        )
+        slots = sum(node.slots for node in nodes)
+        used = ClusterSlots(nodes=nodes, slots_used=trials, slots=min(slots, self._resources.max_concurrent or slots))
+        self._control.publish(self._progress.counts(), self._progress.speed(), used)
 
     def close(self) -> None:
-        """Tell how things stand when no trial is at work any more."""
-        numbers = self._progress.numbers()
-        numbers["interrupted"] += numbers["running"]
-        self._control.tell({**numbers, "running": 0, "rate": None, "seconds_left": None})
+        """Publish the status after the last trial has ended."""
+        counts = self._progress.counts()
+        ended = {"interrupted": counts.interrupted + counts.running, "running": 0}
+        self._control.publish(counts.model_copy(update=ended), Rate())

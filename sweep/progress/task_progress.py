@@ -1,4 +1,4 @@
-"""How far an analysis is: a bar on a terminal, a line every few seconds elsewhere."""
+"""The progress of an analysis: a bar on a terminal, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sweep.progress.live_view import PLAIN_SECONDS
 
 
 class Tracker:
-    """Shows every task that :meth:`track` hears of."""
+    """Shows every task that is passed to :meth:`track`."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
-        self._told_at = clock()
+        self._printed_at = clock()
         self._tasks: dict[str, TaskID] = {}
         self._bars: Progress | None = None
 
@@ -37,18 +37,18 @@ class Tracker:
             self._bars.stop()
 
     def track(self, what: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` parts of ``what`` are done; all of them is told once, lastingly."""
+        """Show that ``done`` of ``total`` parts of the task ``what`` are done; print one line when all are."""
         if self._bars:
             if what not in self._tasks:
                 self._tasks[what] = self._bars.add_task(what, total=total)
             self._bars.update(self._tasks[what], completed=done, total=total)
         if done >= total:
-            self._say(what)
+            self._print(what)
             if self._bars:
                 self._bars.remove_task(self._tasks.pop(what))
-        elif not self._bars and self._clock() - self._told_at >= PLAIN_SECONDS:
-            self._say(f"{what}: {done} of {total}")
+        elif not self._bars and self._clock() - self._printed_at >= PLAIN_SECONDS:
+            self._print(f"{what}: {done} of {total}")
 
-    def _say(self, text: str) -> None:
-        self._told_at = self._clock()
+    def _print(self, text: str) -> None:
+        self._printed_at = self._clock()
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)

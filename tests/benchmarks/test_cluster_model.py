@@ -129,6 +129,7 @@ def test_the_fit_finds_the_costs_that_made_the_seconds() -> None:
         assert getattr(found, name) == pytest.approx(getattr(costs, name)), name
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_trials_of_fixed_duration_fill_two_loopback_nodes_and_leave_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A real cluster, a real sweep; it takes at least as long as the model says of a driver that costs nothing."""

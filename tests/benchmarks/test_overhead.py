@@ -22,6 +22,7 @@ def measured(*words: str) -> dict[str, list[dict[str, float]]]:
     return dict(json.loads(ended.stdout))
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_sweep_of_four_is_measured_beside_bare_tune() -> None:
     (row,) = measured("--runs", "4", "--checkpoints")["sweeps"]
@@ -31,6 +32,7 @@ def test_a_sweep_of_four_is_measured_beside_bare_tune() -> None:
     assert row["files"] > 3  # more than its three standard streams: the ledger and Ray's connections
 
 
+@pytest.mark.slow
 def test_a_larger_pack_has_the_larger_checkpoint() -> None:
     """LeNet-5's 69,656 numbers a run, three times over (weights and Adam's two moments), in four bytes each."""
     one, two = measured("--runs", "--checkpoints", "1", "2")["checkpoints"]

@@ -66,6 +66,7 @@ def test_the_rows_of_a_ledger_are_compared_without_times_and_attempts(tmp_path: 
     assert found[0].finished
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_sweep_that_is_killed_twice_ends_as_an_undisturbed_one() -> None:
     """The soak's short form: real drivers with a Ray of their own, and SIGKILL."""

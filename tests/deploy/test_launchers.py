@@ -67,14 +67,14 @@ def test_every_node_of_the_cluster_asks_for_the_token_that_it_is_given() -> None
 
 
 def test_a_sweep_on_the_cluster_waits_for_its_first_worker() -> None:
-    """No node that is always there has a CPU for a trial; without `--wait` every sweep would be refused."""
+    """No permanent node has a CPU for a trial; without `--autoscale-timeout` every sweep would be refused."""
     config = read("ray-cluster.yaml")
     types = config["available_node_types"]
     always = [types[config["head_node_type"]], *(one for one in types.values() if one.get("min_workers", 0) > 0)]
     assert not any(one["resources"]["CPU"] for one in always)
     commands = re.findall(r"sweep (?:run|resume) .*?--address auto[^'`]*", (DEPLOY / "ray-cluster.yaml").read_text())
     assert len(commands) == 2
-    assert all(re.search(r"--wait \d+", command) for command in commands)
+    assert all(re.search(r"--autoscale-timeout \d+", command) for command in commands)
 
 
 def test_every_node_of_the_cluster_has_a_profile_the_same_image_and_the_python_that_is_required() -> None:
@@ -206,7 +206,9 @@ def test_the_rayjob_fails_only_where_another_cluster_is_to_go_on(
     put_command(tmp_path, "sweep", SWEEP_STAND_IN)
     for known, called in ((0, "resume s3://b/p/mine"), (2, "run /sweeps/mine.toml")):
         told = rayjob(tmp_path, "drive", KNOWN=str(known), CODE=str(code), ENDED_BY=ended_by)
-        assert told.stdout.splitlines()[0] == f"{called} --address auto --wait 900 --runs-dir {tmp_path}", told.stderr
+        assert (
+            told.stdout.splitlines()[0] == f"{called} --address auto --autoscale-timeout 900 --runs-dir {tmp_path}"
+        ), told.stderr
         assert told.returncode == job_code, told.stdout + told.stderr
 
 
@@ -221,11 +223,12 @@ DRIVER = """
 import signal, sys, time
 from pathlib import Path
 from sweep.folder.control import Control, ControlFolder
-from sweep.folder.lock import driving
+from sweep.folder.lease import Lease
+from sweep.folder.lease_places import FolderLease
 from sweep.process.signals import stopping
 folder = Path(sys.argv[1]) / "mine"
 folder.mkdir()
-with driving(folder / "lock") as driver, Control(driver) as control:
+with Lease(FolderLease(folder / "lock")) as lease, Control(lease.holder) as control:
     control.serve(ControlFolder(folder / "control"))
     with stopping(lambda: control.asked, lambda text: None) as stop:
         print("at work", flush=True)

@@ -20,11 +20,13 @@ import psutil
 import pytest
 
 from sweep.folder.paths import SweepFolder
-from sweep.folder.remote_status import remote_status
+from sweep.folder.status_source import StatusSource
 from tests.deploy.test_launchers import DEPLOY
 from tests.sweep.loopback_cluster import FREE_PORTS
 from tests.sweep.process.test_signals import TEXT, wait_for
 from tests.sweep.sweeps import PATIENCE_SECONDS, environment, finish, rows_of
+
+pytestmark = pytest.mark.slow
 
 STAND_INS = {
     "srun": """#!/bin/bash
@@ -117,7 +119,7 @@ def test_a_preempted_job_writes_checkpoints_is_requeued_and_resumes_to_the_same_
     finally:
         out, err = end_of(process, processes)
     assert process.returncode == 130, out + err
-    assert "interrupted; go on with: sweep resume" in err
+    assert "interrupted; to continue: sweep resume" in err
     assert (tmp_path / "requeued").read_text() == f"{job['SLURM_JOB_ID']}\n"
     sessions = f"/tmp/ray-{job['SLURM_JOB_ID']}"
     steps = (tmp_path / "steps").read_text().splitlines()
@@ -125,9 +127,9 @@ def test_a_preempted_job_writes_checkpoints_is_requeued_and_resumes_to_the_same_
     assert any("--nodelist=second" in step for step in steps)  # its other node was asked to join
     assert all(step.startswith("1 ") for step in steps)  # with the CPUs of a task
     assert not Path(sessions).exists()
-    status = remote_status(f"{tmp_path}/shared/cut")
-    assert status["interrupted"] > 0
-    assert (status["driver"], status["running"], status["failed"]) == (None, 0, 0)
+    status = StatusSource.of_storage(f"{tmp_path}/shared/cut").status()
+    assert status.interrupted > 0
+    assert (status.driver, status.running, status.failed) == (None, 0, 0)
     assert len(rows_of(folder.path)) < 2 * 3
 
     shutil.rmtree(folder.runs_dir)

@@ -1,4 +1,4 @@
-"""An article of a real ledger with hand-made analyses; any text may stand where a name can stand."""
+"""An article of a real ledger with hand-made analyses; any text can be used as a name."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from results.ledger.arrays import SweepData
-from results.reports.study_article import FIGURES, TABLES, ArticleFigure, article_markdown
-from results.tables.registry import make_tables
+from results.reports.registry import report_tables
+from results.reports.study.article import FIGURES, TABLES, ArticleFigure, article_markdown
 from results.tables.table import Column, Row, Table
 from search_spaces import Configuration
 from tests.results.ledger_sweeps import climb, sweep_of
@@ -18,7 +18,7 @@ from tests.results.report_pages import a_figure
 SGD = {"lr": 0.01, "momentum": 0, "dampening": 0, "nesterov": False}
 STEP = Configuration("SGD", {**SGD, "momentum": 0.9}, "StepLR", {"step_size": 3, "gamma": 0.1})
 
-FOUR = (
+OPTIMIZERS = (
     Configuration("SGD", SGD),
     Configuration("SGD", {**SGD, "momentum": 0.9}),
     Configuration("SGD", {**SGD, "momentum": 0.9, "nesterov": True}),
@@ -26,10 +26,10 @@ FOUR = (
 )
 
 FINALS = {
-    FOUR[0]: [10, 11, 12],
-    FOUR[1]: [30, 31, 32],
-    FOUR[2]: [29, 30, 31],
-    FOUR[3]: [40, 41, 42],
+    OPTIMIZERS[0]: [10, 11, 12],
+    OPTIMIZERS[1]: [30, 31, 32],
+    OPTIMIZERS[2]: [29, 30, 31],
+    OPTIMIZERS[3]: [40, 41, 42],
     STEP: [33, 34, 35],
 }
 
@@ -49,7 +49,7 @@ def study_sweep(folder: Path, finals: Mapping[Configuration, list[int]] = FINALS
 
 
 def analysis_tables(text: str = "plain") -> dict[str, Table]:
-    """Tables as the analyses make them; `text` stands in a cell and in a note."""
+    """Tables as the analyses make them; `text` is used in a cell and in a note."""
     columns = (Column("what", "What"), Column("number", "Number", decimals=3))
     simple = {
         name: Table(name, f"Caption of {name}", columns, [Row({"what": text, "number": 0.125 + i})], [text])
@@ -88,9 +88,9 @@ def all_figures(text: str = "plain") -> dict[str, ArticleFigure]:
 def an_article(
     folder: Path, text: str = "plain", *, tables: Mapping[str, Table] | None = None, **changes: Any
 ) -> tuple[str, dict[str, Table], dict[str, ArticleFigure]]:
-    """A whole article, with the tables and figures that it was given; `text` stands wherever a name can stand."""
+    """A whole article, with the tables and figures that it was given; `text` is used for every name."""
     sweep = replace(study_sweep(folder), name=text, data_name=text, devices=(text,), versions=({text: text},))
-    given = {**make_tables(sweep), **analysis_tables(text)} if tables is None else dict(tables)
+    given = {**report_tables(sweep), **analysis_tables(text)} if tables is None else dict(tables)
     figures: dict[str, ArticleFigure] = changes.pop("figures") if "figures" in changes else all_figures(text)
     facts: dict[str, Any] = {
         "sentences": {"answer": text, "ewma_meaning": "The meaning."}, "commands": [text, "sweep study"],

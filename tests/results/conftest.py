@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from results.ledger.arrays import SweepData
 from results.ledger.ledger import Attempt, EpochRow, Ledger
+from results.reports.registry import report_tables
+from results.tables.table import Table
 from search_spaces.run import Run
 from tests import builders
+from tests.results.hand_worked import hand_worked
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +31,17 @@ def row_of() -> Callable[..., EpochRow]:
     return builders.row_of
 
 
+@pytest.fixture(scope="session")
+def hand_sweep(tmp_path_factory: pytest.TempPathFactory) -> SweepData:
+    """The sweep whose tables are computed by hand, with the target 20 %."""
+    return hand_worked(tmp_path_factory.mktemp("hand"))
+
+
+@pytest.fixture(scope="session")
+def hand_tables(hand_sweep: SweepData) -> dict[str, Table]:
+    return report_tables(hand_sweep)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.sqlite"
@@ -34,7 +49,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ledger(path: Path, runs: list[Run]) -> Iterator[Ledger]:
-    """A ledger that has heard nothing yet but the plan: four runs, three epochs."""
+    """A ledger with a plan of four runs and three epochs, and no report."""
     with Ledger.create_or_open(path) as ledger:
         ledger.plan(runs, 3, data_name="cifar100", synthetic=False)
         yield ledger

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from results.ledger.arrays import MEASURED, ConfigurationRuns, SweepData
+from results.ledger.arrays import CURVES, ConfigurationRuns, SweepData
 from search_spaces import Configuration
 from search_spaces.labels import configuration_labels
 
@@ -33,13 +33,13 @@ def made_up_sweep(
     for i, configuration in enumerate(made):
         shift = np.arange(seeds)[:, None] * 0.5
         accuracy = (20 + i) * (1 - np.exp(-epoch / 3)) + shift
-        curves = dict.fromkeys(MEASURED, 4.6 - accuracy / 20)
+        curves = dict.fromkeys(CURVES, 4.6 - accuracy / 20)
         curves |= {"train_acc": accuracy - 1, "val_acc": accuracy, "epoch_seconds": np.full_like(accuracy, 2.0)}
         curves["test_acc"] = np.where(epoch == epochs, accuracy, np.nan)
         rate = np.broadcast_to(configuration.columns()["optimizer.lr"] / epoch, accuracy.shape)
         curves |= {"lr": rate, "lr_first": rate * 1.1, "lr_last": rate * 0.9}
         if i in diverged:
-            curves = {name: np.full_like(accuracy, np.nan) for name in MEASURED}
+            curves = {name: np.full_like(accuracy, np.nan) for name in CURVES}
         groups.append(
             ConfigurationRuns(
                 configuration=configuration,

@@ -1,4 +1,4 @@
-"""A report of hand-made tables and figures: every kind of cell, and names that would break a page that trusts them."""
+"""A report of hand-made tables and figures: every kind of cell, and names that would break a page without escaping."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from results.ledger.arrays import SweepData
 from results.metrics.intervals import Estimate
-from results.reports.report import ReportFigure, report_html
-from results.tables.fairness import FINE, LOOK
+from results.reports.report import ReportFigure, ReportTexts, report_html
+from results.tables.fairness import OK, WARNING
 from results.tables.table import Column, Row, Table
 
 HOSTILE = """<script>alert("x")</script> & 'y' "><img src="https://example.com/z" onerror=alert(1)>"""
@@ -31,7 +31,7 @@ ROWS = (
     Row({"configuration": "c", "final": Estimate(101.0, 98.0, 104.0, 3), "epochs": math.inf, "speed": "slow"}, ["r3"]),
     Row({"configuration": "e", "final": 10.0, "epochs": 12.5, "speed": "medium"}, ["r4"]),
 )
-"""As numbers 28, 9.5, n/a, 101, 10 and 9, > 50, n/a, ∞, 12.5; as text, ``101`` would stand before ``28.0``."""
+"""As numbers 28, 9.5, n/a, 101, 10 and 9, > 50, n/a, ∞, 12.5; as text, ``101`` would come before ``28.0``."""
 
 
 def a_sweep(name: str = "a-sweep", **changes: Any) -> SweepData:
@@ -56,7 +56,7 @@ def a_figure(name: str, label: str, fonttype: str = "path") -> ReportFigure:
 
 
 def a_page(text: str = "plain", **changes: Any) -> str:
-    """The report with two tables, the lint and three figures; ``text`` stands everywhere that a name can stand."""
+    """The report with two tables, the lint and three figures; ``text`` is used for every name."""
     wide = (Column("configuration", "Configuration"), *(Column(f"c{i}", f"Column {i}", text) for i in range(20)))
     tables = {
         "wide": Table("wide", text, wide, [Row({c.key: 1.0 for c in wide} | {"configuration": text}, [text])], [text]),
@@ -65,7 +65,7 @@ def a_page(text: str = "plain", **changes: Any) -> str:
             "fairness",
             "Lint",
             (Column("check", "Check"), Column("finding", "Finding"), Column("detail", "Detail")),
-            [Row({"check": "one", "finding": LOOK, "detail": text}), Row({"check": "two", "finding": FINE})],
+            [Row({"check": "one", "finding": WARNING, "detail": text}), Row({"check": "two", "finding": OK})],
         ),
     }
     figures = [a_figure("one", text), a_figure("two", text), a_figure(text, text, fonttype="none")]
@@ -74,7 +74,7 @@ def a_page(text: str = "plain", **changes: Any) -> str:
         "answer": [text, "second", "third"],
         "provenance": [{"started": "yesterday", "command": ["sweep", "run", text], "versions": {text: text}}],
         "commands": [text],
-        "spec_text": text,
+        "spec": text,
     }
     sweep = a_sweep(text, data_name=text, devices=(text,), versions=({text: text},))
-    return report_html(sweep, tables, {figure.name: figure for figure in figures}, **(facts | changes))
+    return report_html(sweep, tables, {figure.name: figure for figure in figures}, ReportTexts(**(facts | changes)))

@@ -18,7 +18,8 @@ from rich.console import Console
 
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
-from sweep.config.spec import Spec, parse_spec
+from sweep.config.spec import Spec
+from sweep.config.toml import parse_spec
 from sweep.driver.driver import DriveOptions, Outcome, drive
 from sweep.driver.outputs import make_outputs
 

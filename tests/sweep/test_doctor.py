@@ -23,9 +23,9 @@ def test_the_doctor_finds_cifar100_once_a_sweep_has_loaded_it(tmp_path: Path, mo
     cache = tmp_path / "cache"
     monkeypatch.setenv("LENET_SWEEP_CACHE", str(cache))
     monkeypatch.setattr("trainables.data.dataset._download", lambda cache: small_images())
-    assert f"cifar100 is not here yet; the first sweep on it downloads it ({cache})" in data_line(tmp_path, monkeypatch)
+    assert f"cifar100 is not in the cache; the first sweep downloads it ({cache})" in data_line(tmp_path, monkeypatch)
     load_data("cifar100")
-    assert f"cifar100 is here ({cache})" in data_line(tmp_path, monkeypatch)
+    assert f"cifar100 is in the cache ({cache})" in data_line(tmp_path, monkeypatch)
 
 
 def test_an_unfinished_entry_is_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,4 +34,4 @@ def test_an_unfinished_entry_is_no_data(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setenv("LENET_SWEEP_CACHE", str(tmp_path))
     DataCache(tmp_path).entry(OFFICIAL_KEY).mkdir()
-    assert "cifar100 is not here yet" in data_line(tmp_path, monkeypatch)
+    assert "cifar100 is not in the cache" in data_line(tmp_path, monkeypatch)

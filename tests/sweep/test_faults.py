@@ -25,15 +25,11 @@ from results.ledger import sqlite_file
 from results.ledger.ledger import Ledger
 from results.reports.export import export
 from sweep.__main__ import main
-from sweep.execution.ray.session import QUIET
 from sweep.folder.paths import SweepFolder
-from tests.sweep.sweeps import PATIENCE_SECONDS, ROOT, command, environment
+from tests.sweep.sweeps import PATIENCE_SECONDS, command, environment
 from trainables.runtime.fault_injection import VARIABLE
 
-pytestmark = [
-    pytest.mark.ray,
-    pytest.mark.filterwarnings("ignore"),  # Ray's and Tune's own, in this process and at its end
-]
+pytestmark = pytest.mark.ray
 
 SPEC = """
 data = "synthetic:n_train=1000,n_test=100,seed=0"
@@ -111,19 +107,6 @@ def fill(folder: Path, leave: int) -> None:
     """Use up the disk of ``folder`` but for about ``leave`` bytes."""
     free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
     (folder / "ballast").write_bytes(b"\0" * (free - leave))
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    os.environ.update(QUIET)
-    import ray
-
-    ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-    )  # fmt: skip
-    yield ray
-    ray.shutdown()
 
 
 Verb = Callable[..., tuple[int, list[str]]]

@@ -25,9 +25,9 @@ from sweep.__main__ import main
 from sweep.analyses.captures import map_activations, run_range_tests
 from sweep.analyses.targets import of_sweep
 from sweep.analyses.trajectories import trace_trajectories
-from sweep.config.spec import parse_spec, spec_text
+from sweep.config.toml import parse_spec, spec_text
 from sweep.driver.outputs import make_outputs
-from sweep.folder.paths import SweepFolder, write_aside
+from sweep.folder.paths import SweepFolder, write_atomically
 from sweep.planning.plan import make_packs, make_runs, resolve_configurations
 from tests.builders import attempt_of
 from trainables.data.dataset import load_data
@@ -71,7 +71,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, cache_folder: Path) -> Swe
             ledger.record([attempt], [EpochRow(**row) for row in report.rows], {})
         ledger.complete(pack.pack_id)
         text = spec_text(spec, configurations)
-        write_aside(folder.spec, text)
+        write_atomically(folder.spec, text)
         ledger.keep_spec(text)
     folder.logs.mkdir()
     folder.pack_log(pack.pack_id).write_text("what the trial said\n")

@@ -12,7 +12,7 @@ import torch
 from results.analyses.trajectory import read_trajectory
 from results.ledger.ledger import EpochRow, Ledger
 from sweep.analyses.trajectories import trace_trajectories
-from sweep.config.spec import parse_spec, spec_text
+from sweep.config.toml import parse_spec, spec_text
 from sweep.folder.paths import SweepFolder
 from sweep.folder.snapshot import weights_place
 from sweep.planning.plan import make_packs, make_runs, resolve_configurations

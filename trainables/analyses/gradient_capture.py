@@ -1,4 +1,4 @@
-"""A layer's gradients as a run really trains, step by step, and how noisy a mini-batch's gradient is."""
+"""The gradients of one layer at every step of a training, and the noise of a mini-batch gradient."""
 
 from __future__ import annotations
 
@@ -22,21 +22,49 @@ from trainables.training.pack import Pack
 from trainables.training.weight_snapshots import flattened
 
 MOST_NOISE_BATCHES = 100
-"""Mini-batches for the noise where nobody says how many; more than so many sharpen it little."""
+"""Default maximum of mini-batches for the noise; more of them improve its precision little."""
 
 Vector = npt.NDArray[np.floating[Any]]
 
 
 class RecordGradient(Protocol):
-    """Takes one step's row, and owns its arrays."""
+    """Receives the row of one step and may keep its arrays."""
 
     def __call__(self, step: int, epoch: int, gradient: Vector, weights: Vector, loss: float) -> None:
         """``step`` and ``epoch`` count from 1; ``gradient`` and the ``weights`` before the step are ``[P]``."""
 
 
 @dataclass(frozen=True)
+class Capture:
+    """What to capture: the layer (a name of ``SHAPES``, P values), the steps, and the mini-batches M for the noise."""
+
+    layer: str = "conv1.weight"
+    batches: int = 100  # steps to capture, at least 2; they may continue into the next epochs
+    noise_batches: int | None = None  # M >= 2; None: ``batches``, at most 100
+
+    @property
+    def noise_count(self) -> int:
+        """M, the mini-batches that measure the noise."""
+        return min(self.batches, MOST_NOISE_BATCHES) if self.noise_batches is None else self.noise_batches
+
+    def check(self) -> None:
+        """Refuse what cannot be captured; this needs no data.
+
+        Raises:
+            UnknownNameError: no such layer.
+            SpecError: fewer than two batches.
+        """
+        if self.layer not in SHAPES:
+            raise UnknownNameError("layer", self.layer, list(SHAPES))
+        if self.batches < 2:
+            raise SpecError("batches", f"{self.batches}", "at least 2; the variance over the steps needs two")
+        if self.noise_count < 2:
+            raise SpecError("noise_batches", f"{self.noise_batches}", "at least 2; the variance needs two batches")
+
+
+@dataclass(frozen=True)
 class NoiseSums:
-    """What M mini-batches of ``batch_size`` examples said of the gradient at fixed weights."""
+    """Sums over the gradients of M mini-batches of ``batch_size`` examples at fixed weights."""
 
     batch_size: int  # examples
     batches: int  # M
@@ -46,7 +74,7 @@ class NoiseSums:
 
 @dataclass
 class _Moments:
-    """Mean ``[P]`` and summed squared deviations of vectors that come one by one, in float64.
+    """Running mean ``[P]`` and sum of squared deviations of vectors, in float64.
 
     Welford, *Note on a method for calculating corrected sums of squares and products* (1962).
     """
@@ -66,65 +94,34 @@ class _Moments:
         return NoiseSums(batch_size, self.count, trace, float(self.mean @ self.mean))
 
 
-@dataclass(frozen=True)
-class CaptureSettings:
-    """What :func:`capture_gradients` captures."""
-
-    layer: str = "conv1.weight"  # a name of ``SHAPES``; P values
-    batches: int = 100  # steps to record, at least 2; they may go past the end of an epoch
-    noise_batches: int | None = None  # M ≥ 2 mini-batches for the noise; None: ``batches``, but at most 100
-
-    @property
-    def all_noise_batches(self) -> int:
-        """M, also where it was not given."""
-        return min(self.batches, MOST_NOISE_BATCHES) if self.noise_batches is None else self.noise_batches
-
-
-DEFAULT_SETTINGS = CaptureSettings()
-
-
-def check_capture(layer: str, batches: int) -> None:
-    """Say what cannot be captured, before any data is loaded.
-
-    Raises:
-        UnknownNameError: no such layer.
-        SpecError: fewer than two batches.
-    """
-    if layer not in SHAPES:
-        raise UnknownNameError("layer", layer, list(SHAPES))
-    if batches < 2:
-        raise SpecError("batches", f"{batches}", "at least 2; a variance over the steps needs two")
-
-
 def capture_gradients(
-    run: Run, data: DataSet, device: torch.device, settings: CaptureSettings = DEFAULT_SETTINGS, *,
-    record: RecordGradient, on_progress: Callable[[int, int], None] | None = None,
+    run: Run, data: DataSet, device: torch.device, *, record: RecordGradient, capture: Capture | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, NoiseSums]:  # fmt: skip
-    """Train ``run`` from its first step and pass the gradient of one layer at each step to ``record``.
+    """Train ``run`` from its initial weights and pass the gradient of one layer at every step to ``record``.
 
-    The run trains as it does in a sweep; nothing but the present row is kept. One more row follows the last step: its
-    weights are those after it, its gradient ``[P]`` and its loss are NaN. At these weights the full mini-batches that
-    come next are passed through to measure the noise; no step is taken on them.
+    The run trains as in a sweep; only the current row is kept in memory. One more row follows the last step: it has
+    the weights after that step, and NaN as gradient ``[P]`` and loss. At these weights the next full mini-batches are
+    evaluated to measure the noise, without an optimizer step.
 
     Args:
-        run: the run, as a sweep would train it; its id decides every number.
-        data: the run's data; its test split is not touched.
+        run: the run, as a sweep would train it.
+        data: the data of the run; the test split is not used.
         device: where to train.
-        settings: the layer and the numbers of steps.
-        record: takes the rows in their order.
-        on_progress: called with the mini-batches done and those that there are to do.
+        record: called with each row, in order.
+        capture: layer and numbers of batches; None: the defaults of :class:`Capture`.
+        on_progress: called with the number of mini-batches done and the total.
 
     Returns:
-        The noise of the layer's gradient, ``"layer"``, and of the gradient of all parameters, ``"all"``.
+        The noise of the gradient of the layer, ``"layer"``, and of all parameters, ``"all"``.
 
     Raises:
         UnknownNameError: no such layer.
-        SpecError: too few batches; a batch larger than the training split; a run that diverges on its way.
+        SpecError: too few batches; a batch larger than the training split; a run that diverges before the last batch.
     """
-    layer, batches, noise_batches = settings.layer, settings.batches, settings.all_noise_batches
-    check_capture(layer, batches)
-    if noise_batches < 2:
-        raise SpecError("noise_batches", f"{noise_batches}", "at least 2; a variance between batches needs two")
+    capture = Capture() if capture is None else capture
+    capture.check()
+    layer, batches, noise_batches = capture.layer, capture.batches, capture.noise_count
     if run.protocol.batch_size > len(data.train_labels):
         raise SpecError(
             "batch_size", f"{run.protocol.batch_size}, but the training split has {len(data.train_labels)} images",
@@ -135,7 +132,7 @@ def capture_gradients(
     taken = 0
     noise: dict[str, NoiseSums] = {}
 
-    def look(pack: Pack, mini_batches: Batches) -> None:
+    def before_step(pack: Pack, mini_batches: Batches) -> None:
         nonlocal taken
         parameter, epoch, step = pack.stack.member(0)[layer], pack.epoch + 1, pack.step_in_epoch
         loss, weights = float(pack.step_losses[0]), _values(parameter)
@@ -158,20 +155,20 @@ def capture_gradients(
         noise.update({name: moment.sums(run.protocol.batch_size) for name, moment in moments.items()})
         raise EndTraining
 
-    # One epoch more than the steps fill: it holds the step that the last weights are looked at before.
+    # One epoch more than the steps need: the last weights are read before a step that follows them.
     assignment = Assignment(run.run_id, [run], batches // steps_per_epoch + 1, test_epochs=frozenset())
-    for _ in train(assignment, data, device, TrainOptions(before_step=look)):
+    for _ in train(assignment, data, device, TrainOptions(before_step=before_step)):
         pass
-    if not noise:  # frozen at an epoch's end
+    if not noise:  # the run was frozen at the end of an epoch
         raise _diverged(batches, taken)
     return noise
 
 
 def _full_batches(batches: Batches, batch_size: int, epoch: int, step: int, count: int) -> Iterator[Batch]:
-    """Yield ``count`` full mini-batches from ``step`` of ``epoch`` on; an epoch's smaller last one is left out.
+    """Yield ``count`` full mini-batches from ``step`` of ``epoch`` on; the smaller last batch of an epoch is skipped.
 
-    Within an epoch they are drawn without replacement, which leaves their covariance with ddof = 1 unbiased: what
-    each mean varies less, the means of two batches are anti-correlated.
+    Within an epoch they are drawn without replacement. Their covariance with ddof = 1 stays unbiased: each mean
+    varies less, and by as much the means of two batches are negatively correlated.
     """
     full = batches.examples // batch_size
     while count:
@@ -182,13 +179,13 @@ def _full_batches(batches: Batches, batch_size: int, epoch: int, step: int, coun
 
 
 def _values(tensor: torch.Tensor) -> Vector:
-    """Return a copy ``[P]``: the tensor's storage is written over by the next step."""
+    """Return a copy ``[P]``: the next step overwrites the storage of the tensor."""
     values: Vector = tensor.detach().to("cpu", copy=True).reshape(-1).numpy()
     return values
 
 
 def _diverged(batches: int, taken: int) -> SpecError:
-    """Say that the loss is not finite on the step after ``taken`` ones, and how many batches there are to have."""
-    usable = taken - 1  # the last step taken made the weights that the loss is not finite at
-    mend = f"ask for at most {usable} batches" if usable >= 2 else "a smaller learning rate"
-    return SpecError("batches", f"{batches}, but the run diverged: its loss is not finite after step {taken}", mend)
+    """Return the error for a loss that is not finite after step ``taken``."""
+    usable = taken - 1  # step ``taken`` led to the weights at which the loss is not finite
+    hint = f"ask for at most {usable} batches" if usable >= 2 else "use a smaller learning rate"
+    return SpecError("batches", f"{batches}, but the run diverged: its loss is not finite after step {taken}", hint)

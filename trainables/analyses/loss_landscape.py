@@ -1,4 +1,4 @@
-"""Where training went: the plane that holds most of its path, and the loss on that plane.
+"""The plane that contains most of a training path, and the loss on that plane.
 
 Li et al., *Visualizing the Loss Landscape of Neural Nets* (2018), section 7: PCA directions of the path itself.
 """
@@ -24,23 +24,23 @@ from trainables.training.weight_snapshots import SavedWeights, unflattened
 
 Array = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
-"""Called with what is done and with all that there is to do."""
+"""Called with the number of points done and the total."""
 
 FEWEST_POINTS = 3
 NARROWEST = 0.35
-"""Least width of a surface, as a share of its length: a path that is nearly a line still has surroundings."""
+"""Smallest width of a surface as a share of its length, for a path that is nearly a line."""
 
 
 @dataclass(frozen=True)
 class Directions:
-    """A plane in weight space: where its (0, 0) lies, and its two orthonormal axes."""
+    """A plane in weight space: its origin and its two orthonormal axes."""
 
     origin: Array  # [P], the mean of the points
     axes: Array  # [2, P]
-    explained: Array  # [2], share of the points' variance along each axis
+    explained: Array  # [2], share of the variance of the points along each axis
 
     def project(self, points: npt.NDArray[np.floating]) -> Array:
-        """Return the coordinates ``[n, 2]`` of the feet of ``points`` ``[n, P]``."""
+        """Return the coordinates ``[n, 2]`` of the projections of ``points`` ``[n, P]``."""
         return (np.asarray(points, np.float64) - self.origin) @ self.axes.T
 
     def point(self, x: float, y: float) -> Array:
@@ -51,18 +51,18 @@ class Directions:
 def principal_directions(points: npt.NDArray[np.floating]) -> Directions:
     """Return the plane nearest to ``points`` ``[n, P]``: centred PCA, in float64.
 
-    An axis points to where its farthest point lies, so that the same points give the same picture everywhere.
+    The point farthest along an axis has a positive coordinate, so that the signs do not depend on the machine.
 
     Raises:
         SpecError: fewer than three points that differ, or weights that are not finite.
     """
     precise = np.asarray(points, np.float64)
     if not np.isfinite(precise).all():
-        raise SpecError("trajectory", "weights that are not finite", "leave out the run that diverged")
+        raise SpecError("trajectory", "weights that are not finite", "exclude the diverged run")
     different = len({row.tobytes() for row in precise})
     if different < FEWEST_POINTS:
-        mend = f"a plane needs {FEWEST_POINTS}: keep weights more often, or train longer"
-        raise SpecError("trajectory", f"{different} different points of weights", mend)
+        hint = f"a plane needs {FEWEST_POINTS}; save weights more often, or train for more epochs"
+        raise SpecError("trajectory", f"only {different} different sets of weights", hint)
     origin = precise.mean(axis=0)
     left, lengths, axes = np.linalg.svd(precise - origin, full_matrices=False)
     farthest = left[np.abs(left[:, :2]).argmax(axis=0), [0, 1]]
@@ -71,9 +71,9 @@ def principal_directions(points: npt.NDArray[np.floating]) -> Directions:
 
 
 def path_lengths(points: npt.NDArray[np.floating]) -> tuple[Array, Array]:
-    """Return the path's length up to each of its ``points`` ``[n, P]``, and each one's distance from the first.
+    """Return the length of the path up to each of its ``points`` ``[n, P]``, and the distance from the first point.
 
-    Both ``[n]``, in L2 over all weights, not in the plane.
+    Both are ``[n]``, in L2 over all weights, not in the plane.
     """
     precise = np.asarray(points, np.float64)
     steps = np.linalg.norm(np.diff(precise, axis=0), axis=1)
@@ -81,7 +81,7 @@ def path_lengths(points: npt.NDArray[np.floating]) -> tuple[Array, Array]:
 
 
 def surface_extent(path: Array, margin: float = 0.25, size: int = 21) -> tuple[Array, Array]:
-    """Return ``size`` values of x and of y that span ``path`` ``[n, 2]`` and ``margin`` of its extent on each side."""
+    """Return ``size`` values of x and of y that cover ``path`` ``[n, 2]`` plus ``margin`` of its extent per side."""
     low, high = path.min(axis=0), path.max(axis=0)
     extent = np.maximum(high - low, NARROWEST * (high - low).max())
     middle, half = (low + high) / 2, extent * (0.5 + margin)
@@ -90,19 +90,19 @@ def surface_extent(path: Array, margin: float = 0.25, size: int = 21) -> tuple[A
 
 
 def loss_surface(
-    directions: Directions, xs: Array, ys: Array, split: Split, dtype: torch.dtype, *,
-    models_at_a_time: int = 8, on_progress: Progress | None = None,
+    directions: Directions, xs: Array, ys: Array, split: Split, dtype: torch.dtype, *, models_at_a_time: int = 8,
+    on_progress: Progress | None = None,
 ) -> Array:  # fmt: skip
     """Return the mean cross-entropy ``[H, G]`` at each point of the plane, many weight vectors in one pass.
 
     Args:
         directions: the plane.
         xs: ``[G]``, along the first axis.
-        ys: ``[H]``, along the second.
+        ys: ``[H]``, along the second axis.
         split: the validation split, on the device that computes.
-        dtype: of the weights and of what is computed with them.
-        models_at_a_time: how many weight vectors share a pass.
-        on_progress: called after every pass with the points done and all points.
+        dtype: type of the weights and of the computation.
+        models_at_a_time: number of weight vectors in one pass.
+        on_progress: called after every pass with the points done and the total.
     """
     grid = [(x, y) for y in ys for x in xs]
     losses = np.empty(len(grid))
@@ -119,7 +119,7 @@ def path_losses(
 ) -> Array:
     """Return the mean cross-entropy ``[n]`` at ``points`` ``[n, P]`` themselves; arguments as in :func:`loss_surface`.
 
-    Beside the surface's value under a point it tells how far the path is from the plane.
+    The difference to the surface at the projection of a point shows how far the path is from the plane.
     """
     parts = range(0, len(points), models_at_a_time)
     return np.concatenate([_losses(points[start : start + models_at_a_time], split, dtype) for start in parts])
@@ -141,10 +141,10 @@ def retrain_weights(
     every: int,
     place: Path | Storage,
 ) -> Iterator[Report]:
-    """Train the whole pack again and keep the weights of the runs ``wanted`` (ids); yield a report after every epoch.
+    """Train the whole pack again and save the weights of the runs ``wanted`` (ids); yield a report after every epoch.
 
-    The pack must be the one that was trained: on the same device, versions and threads its rows are then the
-    ledger's, bit for bit. ``SavedWeights(place)`` reads what is kept: the start, every ``every`` epochs, and the end.
+    With the same pack, device, versions and threads its rows equal those of the ledger bit for bit.
+    ``SavedWeights(place)`` reads the saved weights: the initial ones, those of every ``every`` epochs, and the last.
 
     Raises:
         SpecError, OSError: as :func:`trainables.training.loop.train`.

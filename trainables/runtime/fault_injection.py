@@ -1,4 +1,4 @@
-"""Places where a test lets a process die, to prove that the sweep lives on; without the variable they do nothing."""
+"""Points at which a test can kill a process. Without the environment variable they do nothing."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _passages: Counter[str] = Counter()
 
 
 def fault_point(name: str) -> None:
-    """Kill this process with SIGKILL if ``$LENET_SWEEP_FAULT`` says so: ``<name>:<count>:<marker file>``.
+    """Kill this process with SIGKILL if ``$LENET_SWEEP_FAULT`` is ``<name>:<count>:<marker file>``.
 
-    It dies at the ``count``-th passage (from 1) of the point ``name`` in this process, and only while there is no
-    marker file; it makes the file first, so whoever comes after it passes.
+    The process is killed when it passes the point ``name`` for the ``count``-th time (from 1), if the marker file does
+    not exist. The file is created first, so later processes pass.
     """
-    asked = os.environ.get(VARIABLE)
-    if not asked:
+    fault = os.environ.get(VARIABLE)
+    if not fault:
         return
-    point, count, marker = asked.split(":", 2)
+    point, count, marker = fault.split(":", 2)
     if point != name:
         return
     _passages[name] += 1

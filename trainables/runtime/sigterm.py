@@ -1,4 +1,4 @@
-"""A SIGTERM that comes in the middle of training: it waits until the state is saved, and then does what it would."""
+"""A SIGTERM during training is deferred until the state is saved."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from types import FrameType
 
 
 class Sigterm:
-    """Whether the process was asked to end (a preempted node, a Slurm or Kubernetes stop)."""
+    """Whether the process received SIGTERM: the node is preempted, or Slurm or Kubernetes ends the job."""
 
     came = False
 
     @contextmanager
     def put_off(self) -> Iterator[None]:
-        """While the block runs a SIGTERM only sets ``came``; at its end it is delivered to whoever handled it before.
+        """Within the block, a SIGTERM only sets ``came``; at its end, the previous handler receives it.
 
-        Outside the main thread, where Python takes no signals, the block just runs.
+        Outside the main thread Python handles no signals, and this does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -19,10 +19,11 @@ from sweep.execution.ray.session import ray_session
 from sweep.execution.ray.trials import run_trials, start_stop_signal
 from sweep.execution.recorder import TrialRecorder
 from sweep.execution.session import SweepSession
-from sweep.folder.snapshot import DRIVER, sweep_storage
+from sweep.folder.paths import LEASE_FILE
+from sweep.folder.snapshot import sweep_storage
 from sweep.planning.plan import Pack
 from sweep.planning.planner import StepTimes
-from trainables.runtime.stop_signal import Ask
+from trainables.runtime.stop_signal import StopRequest
 
 if TYPE_CHECKING:
     from results.ledger.ledger import Ledger
@@ -47,7 +48,7 @@ class RayExecutor:
     @contextmanager
     def open(
         self, spec: Spec, configurations: Sequence[Configuration],
-        say: Callable[[str], None], requested: Callable[[], Ask],
+        say: Callable[[str], None], requested: Callable[[], StopRequest],
     ) -> Iterator[Mapping[str, float]]:  # fmt: skip
         """Connect to Ray, check its nodes, and yield the resources of the cluster.
 
@@ -61,7 +62,7 @@ class RayExecutor:
             check_resources(spec, say, requested)
             if address != "local":
                 storage = sweep_storage(spec)
-                check_nodes(storage.uri if storage else "", DRIVER, spent_seconds)
+                check_nodes(storage.uri if storage else "", LEASE_FILE, spent_seconds)
             yield resources
 
     def slots(self) -> ClusterSlots:

@@ -14,7 +14,7 @@ from sweep.config.spec import Spec
 from sweep.execution.ray.cluster import ANSWER_VARIABLE, answer_seconds
 from sweep.planning.slots import slots_of
 from sweep.process.signals import Stopped
-from trainables.runtime.stop_signal import Ask
+from trainables.runtime.stop_signal import StopRequest
 
 LEAST_ANSWER_SECONDS = 1.0
 LIBRARIES = ("torch", "numpy")
@@ -99,9 +99,11 @@ def _problems(answer: Any, here: Mapping[str, str], ray: Any) -> list[str]:
 
 
 def check_resources(
-    spec: Spec, say: Callable[[str], None] = lambda text: None, heard: Callable[[], Ask] = lambda: Ask.NOTHING
+    spec: Spec,
+    say: Callable[[str], None] = lambda text: None,
+    heard: Callable[[], StopRequest] = lambda: StopRequest.NONE,
 ) -> None:
-    """Refuse what no node of the cluster could ever place, after ``cluster.wait`` seconds at the latest.
+    """Refuse what no node of the cluster could ever place, after ``cluster.autoscale_timeout`` seconds at the latest.
 
     ``heard`` is what other terminals ask meanwhile.
 
@@ -109,26 +111,26 @@ def check_resources(
         SpecError: more CPUs or GPUs a trial than any place has.
         Stopped: the end was asked for.
     """
-    shortage, until = _shortage(spec), time.monotonic() + spec.cluster.wait
+    shortage, until = _shortage(spec), time.monotonic() + spec.cluster.autoscale_timeout
     if shortage is None:
         return
-    if spec.cluster.wait:
+    if spec.cluster.autoscale_timeout:
         from ray.autoscaler.sdk import request_resources
 
-        say(f"{shortage[1]}; waiting up to {spec.cluster.wait:g} s for the cluster to grow")
+        say(f"{shortage[1]}; waiting up to {spec.cluster.autoscale_timeout:g} s for the cluster to grow")
         asked = {"CPU": spec.resources.cpus, "GPU": spec.resources.gpus}
         try:
             request_resources(bundles=[{unit: amount for unit, amount in asked.items() if amount}])
             while (shortage := _shortage(spec)) is not None and time.monotonic() < until:
                 if heard():
                     raise Stopped
-                time.sleep(min(1.0, spec.cluster.wait))
+                time.sleep(min(1.0, spec.cluster.autoscale_timeout))
         finally:
             request_resources(bundles=[])  # from here on the trials are what it grows for; without them, nothing
     if shortage is not None:
-        grows = alive_nodes() and spec.cluster.address != "local" and not spec.cluster.wait
+        grows = alive_nodes() and spec.cluster.address != "local" and not spec.cluster.autoscale_timeout
         mend = "0 trains on the CPU" if spec.resources.gpus_per_trial == "auto" else ""
-        raise SpecError(*shortage, "a cluster that grows by itself gets --wait SECONDS" if grows else mend)
+        raise SpecError(*shortage, "a cluster that grows by itself gets --autoscale-timeout SECONDS" if grows else mend)
 
 
 def alive_nodes() -> list[dict[str, Any]]:

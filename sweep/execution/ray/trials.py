@@ -12,7 +12,7 @@ from sweep.execution.recorder import TrialRecorder
 from sweep.execution.session import SweepSession
 from sweep.execution.training import trial_spec
 from sweep.process.signals import Stopped, Stopping
-from trainables.runtime.stop_signal import Ask, StopSignal
+from trainables.runtime.stop_signal import StopRequest, StopSignal
 
 MOST_TRIALS = 100_000
 """Most trials that can wait on the actor that forwards stop requests."""
@@ -83,9 +83,9 @@ def start_stop_signal(stop: Stopping) -> str:
         .remote()
     )
 
-    def pass_on(what: Ask) -> None:
+    def forward(request: StopRequest) -> None:
         with suppress(ray.exceptions.RayError):  # Ray has ended, and the trials with it
-            actor.ask.remote(what)
+            actor.send.remote(request)
 
-    stop.pass_on = pass_on
+    stop.forward = forward
     return name

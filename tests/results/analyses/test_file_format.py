@@ -1,4 +1,4 @@
-"""Analyses on disk: arrays come back as they were, and what is no analysis is told in one line."""
+"""Analyses on disk: arrays are read back unchanged, and another file gives an error of one line."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from results.analyses.file_format import read_analysis, write_analysis, writing
+from results.analyses.file_format import analysis_writer, read_analysis, write_analysis
 from search_spaces.errors import LedgerError
 
 
-def test_rows_that_came_one_by_one_are_one_array(tmp_path: Path) -> None:
+def test_rows_written_one_by_one_are_one_array(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "capture.parquet"
     gradients = np.random.default_rng(0).normal(size=(5, 6, 3)).astype(np.float32)
-    with writing(path, {"layer": "conv1.weight", "lr": 0.1}) as writer:
+    with analysis_writer(path, {"layer": "conv1.weight", "lr": 0.1}) as writer:
         for step, gradient in enumerate(gradients):
             writer.append({"step": np.array([step]), "gradient": gradient[None]})
         writer.append({"step": np.array([5]), "gradient": gradients[:1]}, {"noise": None})
@@ -35,7 +35,7 @@ def test_texts_and_nan_survive(tmp_path: Path) -> None:
 def test_an_analysis_that_breaks_off_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write_analysis(path, {"x": np.arange(3)}, {})
-    with pytest.raises(KeyboardInterrupt), writing(path, {}) as writer:
+    with pytest.raises(KeyboardInterrupt), analysis_writer(path, {}) as writer:
         writer.append({"x": np.arange(9)})
         raise KeyboardInterrupt
     assert read_analysis(path).columns["x"].tolist() == [0, 1, 2]
@@ -43,7 +43,7 @@ def test_an_analysis_that_breaks_off_leaves_what_was_there(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 not really", b"\x00" * 4096])
-def test_what_is_no_analysis_is_told_with_its_path(tmp_path: Path, content: bytes) -> None:
+def test_another_file_gives_an_error_with_its_path(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "torn.parquet"
     path.write_bytes(content)
     with pytest.raises(LedgerError, match=r"torn\.parquet: cannot be read as an analysis"):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from results.analyses.gradient_figures import GRADIENT_CAPTIONS, gradient_figures
 from results.analyses.gradients import GradientCapture
-from results.figures.style import RC
+from results.figures.style import RC_PARAMS
 
 GRADIENTS = np.random.default_rng(1).normal(size=(40, 6))
 
@@ -30,7 +30,7 @@ def test_every_figure_has_a_caption(figures: dict[str, Figure]) -> None:
 
 
 def test_lines_are_named_by_their_beta_and_window(figures: dict[str, Figure]) -> None:
-    """β = 0.8 stands for a window of 2/0.2 - 1 = 9."""
+    """β = 0.8 is equivalent to a window of 2/0.2 - 1 = 9."""
     names = {name: [text.get_text() for text in figure.legends[0].get_texts()] for name, figure in figures.items()}
     assert names["sma_and_ewma"] == ["raw", "SMA, N = 9", "EWMA, β = 0.8"]
     assert names["ewma_on_gradients"] == ["raw", "EWMA, β = 0.9", "EWMA, β = 0.99", "EWMA, β = 0.999"]
@@ -51,7 +51,7 @@ def test_raw_and_smoothed_stand_on_one_scale_side_by_side(figures: dict[str, Fig
 @pytest.mark.parametrize("name", sorted(GRADIENT_CAPTIONS))
 def test_nothing_is_cut_off(figures: dict[str, Figure], name: str) -> None:
     figure = figures[name]
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(RC_PARAMS):
         figure.draw_without_rendering()
         for artist in (*figure.axes, *figure.texts, *figure.legends):
             box = artist.get_tightbbox()

@@ -17,10 +17,11 @@ from results.analyses.gradients import (
     GradientCapture,
     ewma_meaning,
     gradient_tables,
+    gradient_writer,
     read_gradient_capture,
-    writing_gradients,
 )
 from results.metrics.gradients import Floats, adam_stages, sma
+from results.reports.study.tables import with_claims
 from search_spaces.errors import LedgerError, SpecError
 
 Make = Callable[..., GradientCapture]
@@ -43,7 +44,7 @@ def make(tmp_path: Path) -> Make:
         }  # fmt: skip
         updates = -0.01 * adam_stages(gradients, 0.9, 0.999, 1e-8).adapted
         weights = np.cumsum(np.vstack([np.zeros_like(updates[:1]), updates]), axis=0)
-        with writing_gradients(tmp_path / "g.parquet", said) as writer:
+        with gradient_writer(tmp_path / "g.parquet", said) as writer:
             for t, gradient in enumerate(gradients):
                 writer.record(t + 1, 1 + t // 10, gradient, weights[t], 4.6 - t)
             writer.record(len(gradients) + 1, 99, np.full_like(gradients[0], np.nan), weights[-1], np.nan)
@@ -61,7 +62,7 @@ def noise_of(steps: int = 100, elements: int = 6) -> Floats:
 def test_a_capture_comes_back_however_its_rows_were_written(
     make: Make, monkeypatch: pytest.MonkeyPatch, buffered: int
 ) -> None:
-    monkeypatch.setattr(gradients, "MOST_BUFFERED", buffered)
+    monkeypatch.setattr(gradients, "MAX_BUFFERED_VALUES", buffered)
     found = make(noise_of(23))
     np.testing.assert_array_equal(found.gradients, noise_of(23))
     assert found.weights.shape == (23, 6)
@@ -98,7 +99,8 @@ def test_shares_and_cuts_are_of_the_raw_gradients(make: Make) -> None:
 
 def test_the_studys_claims_stand_only_beside_its_own_capture(make: Make) -> None:
     def claims(capture: GradientCapture, beta: float = 0.9) -> list[Any]:
-        return [row.values.get("claimed_variance") for row in gradient_tables(capture, beta)["gradient_stages"].rows]
+        stages = with_claims(gradient_tables(capture, beta)["gradient_stages"], capture, beta)
+        return [row.values.get("claimed_variance") for row in stages.rows]
 
     assert claims(make(noise_of())) == [0.347, 0.119, 0.893]
     others = [make(noise_of(99)), make(noise_of(), layer="conv2.weight"), make(noise_of(), synthetic=True)]
@@ -159,7 +161,7 @@ def test_gradients_of_any_size_print_two_digits(make: Make, size: float) -> None
 
 @pytest.mark.parametrize(
     ("rho", "said"),
-    [(0.0, "cannot be told from white noise by this filter"), (0.8, "slow signal"), (-0.6, "tend to reverse")],
+    [(0.0, "does not distinguish the gradients from white noise"), (0.8, "slow signal"), (-0.6, "tend to change sign")],
 )
 def test_the_meaning_says_what_the_gradients_are_like(make: Make, rho: float, said: str) -> None:
     gradients = noise_of(100, 200)
@@ -177,13 +179,13 @@ def test_a_layer_without_gradients_has_tables_and_figures(make: Make) -> None:
 
 def test_synthetic_data_say_so_under_every_table_and_figure(make: Make) -> None:
     capture = make(noise_of(8), synthetic=True)
-    said = "Synthetic data, made from a seed: these numbers say nothing about CIFAR-100."
+    note = "Synthetic data (made from a seed): these numbers do not apply to CIFAR-100."
     for table in gradient_tables(capture).values():
-        assert said in table.notes
+        assert note in table.notes
         assert table.data == "cifar100 (made from a seed)"
         assert all(row.run_ids == ("r1",) for row in table.rows)
     for figure in gradient_figures(capture).values():
-        assert said in " ".join(text.get_text() for text in figure.texts)
+        assert note in " ".join(text.get_text() for text in figure.texts)
 
 
 def test_a_beta_that_cannot_be_is_refused(make: Make) -> None:
@@ -209,7 +211,7 @@ def test_bands_hold_the_range_of_every_step(make: Make) -> None:
 
 def test_a_capture_says_which_of_its_batches_are_an_epochs_smaller_last(make: Make) -> None:
     """Of 52 images in batches of 16 the fourth of every epoch holds 4: five times within 20 steps."""
-    said = "5 of the 20 mini-batches are the last of an epoch and hold 4 images in place of 16"
+    said = "5 of the 20 mini-batches are the last of an epoch and hold 4 images instead of 16"
     assert any(note.startswith(said) for note in make(noise_of(20), examples=52).notes())
     assert not any("last of an epoch" in note for note in make(noise_of(20), examples=64).notes())
     assert not any("last of an epoch" in note for note in make(noise_of(3), examples=52).notes())

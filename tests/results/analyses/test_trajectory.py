@@ -14,7 +14,7 @@ from matplotlib.text import Text
 
 from results.analyses.file_format import write_analysis
 from results.analyses.trajectory import (
-    PathOfRun,
+    RunPath,
     Trajectory,
     contour_levels,
     read_trajectory,
@@ -27,12 +27,12 @@ from results.analyses.trajectory import (
 from search_spaces.errors import LedgerError
 
 
-def made_path(label: str, ends_at: tuple[float, float], epochs: int = 6) -> PathOfRun:
+def made_path(label: str, ends_at: tuple[float, float], epochs: int = 6) -> RunPath:
     """A quarter of a turn around the corner below the start, seen from the plane."""
     share = np.linspace(0, 1, epochs + 1)
     x, y = ends_at[0] * share, ends_at[1] * share**2
     length = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
-    return PathOfRun(f"id of {label}", label, np.arange(epochs + 1), x, y, 4.6 - share, length, np.hypot(x, y))
+    return RunPath(f"id of {label}", label, np.arange(epochs + 1), x, y, 4.6 - share, length, np.hypot(x, y))
 
 
 def made_trajectory(count: int = 2, height: float = 6.0, **about: Any) -> Trajectory:
@@ -72,8 +72,8 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
 def test_a_file_of_another_kind_or_without_its_columns_is_named(tmp_path: Path) -> None:
     paths, surface = trajectory_files(tmp_path / "a")
     for about, line in (
-        ({"kind": "gradients"}, "is of kind gradients"),
-        ({"kind": "trajectory"}, "no whole trajectory"),
+        ({"kind": "gradients"}, "holds the analysis 'gradients'"),
+        ({"kind": "trajectory"}, "not a complete trajectory"),
     ):
         for file in (paths, surface):
             write_analysis(file, {"x": np.arange(3)}, about)
@@ -86,9 +86,9 @@ def test_a_file_of_another_kind_or_without_its_columns_is_named(tmp_path: Path) 
 
 def test_the_table_tells_lengths_in_all_dimensions_not_in_the_plane() -> None:
     """A 3-4-5 path whose plane shows none of it."""
-    flat = PathOfRun("r1", "SGD lr=0.01", np.arange(3), np.zeros(3), np.zeros(3), np.array([4.6, np.nan, 4.1]),
+    flat = RunPath("r1", "SGD lr=0.01", np.arange(3), np.zeros(3), np.zeros(3), np.array([4.6, np.nan, 4.1]),
                      np.array([0.0, 3, 7]), np.array([0.0, 3, 5]))  # fmt: skip
-    still = PathOfRun("r2", "SGD lr=0", np.arange(2), np.zeros(2), np.zeros(2), np.array([np.nan, 4.6]),
+    still = RunPath("r2", "SGD lr=0", np.arange(2), np.zeros(2), np.zeros(2), np.array([np.nan, 4.6]),
                       np.zeros(2), np.zeros(2))  # fmt: skip
     made = made_trajectory()
     table = trajectory_table([Trajectory([flat, still], made.explained, made.xs, made.ys, made.loss, made.about)])
@@ -152,8 +152,8 @@ def test_the_figure_names_starts_ends_and_variance_without_overlap(count: int, h
 def test_both_directions_have_one_scale_where_that_makes_no_sliver(height: float, aspect: Any) -> None:
     figure = trajectory_figure(made_trajectory(1, height))
     assert figure.axes[0].get_aspect() == aspect
-    told = any("not to the same scale" in text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
-    assert told == (aspect == "auto")
+    noted = any("different scales" in text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
+    assert noted == (aspect == "auto")
 
 
 def test_a_surface_with_holes_and_without_relief_is_drawn() -> None:
@@ -167,7 +167,7 @@ def test_a_surface_with_holes_and_without_relief_is_drawn() -> None:
 
 def test_made_data_are_called_so_in_table_and_figure() -> None:
     trajectory = made_trajectory(synthetic=True, data="synthetic")
-    assert "Synthetic data, made from a seed" in trajectory_table([trajectory]).notes[-1]
+    assert "Synthetic data (made from a seed)" in trajectory_table([trajectory]).notes[-1]
     figure = trajectory_figure(trajectory)
     assert any("Synthetic data" in text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
 
@@ -179,5 +179,5 @@ def test_the_caption_names_the_run_or_how_many() -> None:
 
 def test_a_run_on_its_own_plane_and_on_a_shared_one_has_two_rows() -> None:
     rows = trajectory_table([made_trajectory(1), made_trajectory(2)]).rows
-    assert [row.values["plane"] for row in rows] == ["its own", "of 2 runs", "of 2 runs"]
+    assert [row.values["plane"] for row in rows] == ["own", "of 2 runs", "of 2 runs"]
     assert [row.values["seed"] for row in rows] == [3, 3, 3]

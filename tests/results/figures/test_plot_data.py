@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from results.figures.plot_data import (
-    by_epochs_to_target,
+    best_per_scheduler,
     curves_table,
     learning_rate_table,
-    pick,
-    scheduler_cells,
+    select_configurations,
+    sorted_by_epochs_to_target,
     train_and_test_table,
 )
 from results.metrics.intervals import Estimate
@@ -71,19 +71,19 @@ def test_the_rates_band_lies_between_the_epochs_ends():
 
 
 def test_up_to_twelve_configurations_are_all_shown():
-    assert pick(made_up_sweep(12)).notes == ()
-    assert len(pick(made_up_sweep(12)).configurations) == 12
+    assert select_configurations(made_up_sweep(12)).notes == ()
+    assert len(select_configurations(made_up_sweep(12)).configurations) == 12
 
 
 def test_past_twelve_the_best_of_each_optimizer_stays_and_the_note_counts():
     sweep = made_up_sweep(24)
-    picked = pick(sweep, most=5)
+    selection = select_configurations(sweep, limit=5)
     finals = {group.label: group.final.mean() for group in sweep.configurations}
-    kinds = [group.columns.get("optimizer.momentum") for group in picked.configurations]
+    kinds = [group.columns.get("optimizer.momentum") for group in selection.configurations]
     assert set(kinds) == {None, 0.0, 0.3, 0.6}
-    assert len(picked.configurations) == 5
-    assert max(finals, key=finals.__getitem__) in picked.labels
-    assert picked.notes[0].startswith("5 of 24 configurations shown")
+    assert len(selection.configurations) == 5
+    assert max(finals, key=finals.__getitem__) in selection.labels
+    assert selection.notes[0].startswith("5 of 24 configurations shown")
 
 
 def test_the_held_out_line_is_test_only_where_every_epoch_was_tested():
@@ -99,7 +99,7 @@ def test_the_held_out_line_is_test_only_where_every_epoch_was_tested():
 
 def test_a_median_that_missed_comes_last_and_is_infinite():
     rows = [Row({"configuration": name, "epochs_to_target": value}) for name, value in (("a", 3.0), ("b", "> 9"))]
-    table = by_epochs_to_target(Table("t", "", [Column("epochs_to_target", "")], rows), 9)
+    table = sorted_by_epochs_to_target(Table("t", "", [Column("epochs_to_target", "")], rows), 9)
     assert table is not None
     assert [row.values["epochs_to_target"] for row in table.rows] == [math.inf, 3.0]
     assert table.rows[0].values["last_epoch"] == 9
@@ -110,6 +110,6 @@ def test_a_scheduler_is_judged_at_its_best_rate():
         Row({"optimizer": "SGD", "scheduler": "StepLR", "lr": lr, "final_val_acc": Estimate(value, 0, 9, 3)})
         for lr, value in ((0.01, 3.0), (0.1, 5.0), (0.3, math.nan))
     ]
-    table = scheduler_cells(Table("t", "", [], rows))
+    table = best_per_scheduler(Table("t", "", [], rows))
     assert table is not None
     assert [row.values["lr"] for row in table.rows] == [0.1]

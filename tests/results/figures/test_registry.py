@@ -1,10 +1,11 @@
-"""What the figures show: their lines, names and notes; nothing lies over anything else."""
+"""What the figures show: their lines, names and notes; no text overlaps another."""
 
 from __future__ import annotations
 
 import itertools
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -15,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.optimize import lsq_linear
 
-from results.figures.label_layout import moved_apart
-from results.figures.registry import FIGURES, looks_of, make_figures, save_figures
+from results.figures.label_layout import spread_apart
+from results.figures.registry import FIGURES, make_figures, save_figures, sweep_styles
 from results.figures.style import PALETTE
 from search_spaces.errors import UnknownNameError
 from tests.results.figure_sweeps import made_up_sweep
@@ -32,6 +33,12 @@ SWEEPS = {
     "six": made_up_sweep(6),
     "crowded": made_up_sweep(24, seeds=3, epochs=20, synthetic=True),
 }
+
+
+@cache
+def figures_of(kind: str) -> dict[str, Figure]:
+    """The figures of a sweep, drawn once for all tests that only read them."""
+    return make_figures(SWEEPS[kind])
 
 
 def texts_of(figure: Figure) -> list[Text]:
@@ -52,20 +59,20 @@ def texts_of(figure: Figure) -> list[Text]:
 
 
 @pytest.mark.parametrize("kind", SWEEPS)
-def test_no_text_lies_over_another_or_outside(kind: str):
-    for name, figure in make_figures(SWEEPS[kind]).items():
+def test_no_text_overlaps_another_or_is_cut_off(kind: str):
+    for name, figure in figures_of(kind).items():
         boxes = [(text.get_text(), Text.get_window_extent(text)) for text in texts_of(figure)]
         for (a, first), (b, second) in itertools.combinations(boxes, 2):
             overlap = matplotlib.transforms.Bbox.intersection(first, second)
             touching = overlap is not None and min(overlap.width, overlap.height) > 1
-            assert not touching, f"{name}: {a!r} lies over {b!r}"
+            assert not touching, f"{name}: {a!r} overlaps {b!r}"
         for text, box in boxes:
             inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1
             assert inside, f"{name}: {text!r} is cut off"
 
 
 def test_every_sweep_draws_what_it_has():
-    names = {kind: set(make_figures(sweep)) for kind, sweep in SWEEPS.items()}
+    names = {kind: set(figures_of(kind)) for kind in SWEEPS}
     assert names["crowded"] == set(FIGURES)
     assert {"validation_accuracy", "final_accuracy"} <= names["one of everything"]
     assert "validation_loss" not in names["all diverged"]
@@ -75,7 +82,7 @@ def test_every_sweep_draws_what_it_has():
 
 def test_a_line_shows_the_mean_of_its_configuration():
     sweep = SWEEPS["plain"]
-    (axes,) = make_figures(sweep)["validation_accuracy"].axes
+    (axes,) = figures_of("plain")["validation_accuracy"].axes
     assert [line.get_label() for line in axes.get_lines()] == [group.label for group in sweep.configurations]
     expected = sweep.configurations[2].curves["val_acc"].mean(axis=0)
     assert axes.get_lines()[2].get_ydata() == pytest.approx(expected)
@@ -84,18 +91,18 @@ def test_a_line_shows_the_mean_of_its_configuration():
 
 def test_a_configuration_has_one_colour_in_all_figures():
     sweep = SWEEPS["crowded"]
-    looks = looks_of(sweep)
-    for figure in make_figures(sweep).values():
+    styles = sweep_styles(sweep)
+    for figure in figures_of("crowded").values():
         for line in figure.axes[0].get_lines():
-            if (look := looks.get(str(line.get_label()))) is not None:
-                assert to_hex(line.get_color()) == to_hex(look.colour)
-    assert len({(look.colour, str(look.dash)) for look in looks.values()}) == 24
-    assert [look.colour for look in looks_of(SWEEPS["plain"]).values()] == list(PALETTE[:4])
+            if (style := styles.get(str(line.get_label()))) is not None:
+                assert to_hex(line.get_color()) == to_hex(style.color)
+    assert len({(style.color, str(style.linestyle)) for style in styles.values()}) == 24
+    assert [style.color for style in sweep_styles(SWEEPS["plain"]).values()] == list(PALETTE[:4])
 
 
 def test_few_lines_are_named_at_their_ends_and_many_in_a_legend():
-    few = make_figures(SWEEPS["six"])["validation_loss"]
-    many = make_figures(SWEEPS["crowded"])["validation_loss"]
+    few = figures_of("six")["validation_loss"]
+    many = figures_of("crowded")["validation_loss"]
     many.draw_without_rendering()
     assert not few.legends
     assert len(few.axes[0].texts) == 6
@@ -103,15 +110,15 @@ def test_few_lines_are_named_at_their_ends_and_many_in_a_legend():
     assert not many.axes[0].get_window_extent().overlaps(many.legends[0].get_window_extent())
 
 
-def test_a_figure_says_what_it_left_out_and_that_data_is_synthetic():
-    figure = make_figures(SWEEPS["crowded"])["validation_accuracy"]
+def test_notes_name_omitted_configurations_and_synthetic_data():
+    figure = figures_of("crowded")["validation_accuracy"]
     note = " ".join(text.get_text() for text in figure.texts)
     assert "12 of 24 configurations shown" in note
     assert "Synthetic data" in note
 
 
 def test_a_miss_stands_beyond_the_last_epoch():
-    (axes,) = make_figures(SWEEPS["plain"])["epochs_to_target"].axes
+    (axes,) = figures_of("plain")["epochs_to_target"].axes
     assert any(text.get_text().startswith("> 5") for text in axes.texts)
 
 
@@ -141,9 +148,9 @@ def test_tables_do_not_import_matplotlib():
 
 
 def test_names_are_moved_apart_in_their_order():
-    assert moved_apart([0.5, 0.5, 0.1], 0.2) == pytest.approx([0.4, 0.6, 0.1])
-    assert moved_apart([1.0, 1.0], 0.1) == pytest.approx([0.9, 1.0])
-    assert moved_apart([], 0.1) == []
+    assert spread_apart([0.5, 0.5, 0.1], 0.2) == pytest.approx([0.4, 0.6, 0.1])
+    assert spread_apart([1.0, 1.0], 0.1) == pytest.approx([0.9, 1.0])
+    assert spread_apart([], 0.1) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -152,4 +159,4 @@ def test_moved_names_are_the_nearest_places_that_lie_a_gap_apart(seed):
     wanted, gap = np.sort(np.random.default_rng(seed).uniform(0.45, 0.55, 8)), 0.02
     lower = [-np.inf, *[gap] * 7]
     solved = lsq_linear(np.tril(np.ones((8, 8))), wanted, bounds=(lower, np.inf), tol=1e-15)
-    np.testing.assert_allclose(moved_apart(list(wanted), gap), np.cumsum(solved.x), atol=1e-9)
+    np.testing.assert_allclose(spread_apart(list(wanted), gap), np.cumsum(solved.x), atol=1e-9)

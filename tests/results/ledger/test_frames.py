@@ -27,7 +27,7 @@ def test_a_frame_of_runs_has_a_row_a_planned_run_in_the_order_of_planning(ledger
 
 
 def test_a_frame_of_runs_has_its_columns_in_a_fixed_order(ledger):
-    """Identity, what was tried, what came of it, and under which conditions."""
+    """Identity, configuration, results and conditions."""
     configuration = ["optimizer", "optimizer.lr", "optimizer.momentum", "optimizer.nesterov", "optimizer.betas"]
     schedule = ["scheduler", "scheduler.T_max", "warmup"]
     outcome = [

@@ -99,7 +99,7 @@ def test_an_extended_sweep_turns_done_into_pending(ledger, runs, attempt_of, row
     assert ledger.read("SELECT state FROM runs WHERE run_id = '" + run_id + "'")[0].rows == [("pending",)]
 
 
-def test_planning_again_keeps_what_was_heard(ledger, runs):
+def test_planning_again_keeps_the_reported_states(ledger, runs):
     """A failure is still a failure until somebody tries again."""
     ledger.start("pack-1", [runs[0].run_id])
     ledger.fail([runs[0].run_id], "boom")
@@ -361,15 +361,15 @@ def test_a_writer_killed_in_the_middle_leaves_a_consistent_ledger(ledger, path, 
     ids = [run.run_id for run in runs]
     ledger.close()
     writer = python(WRITE, path, *ids)
-    heard = [int(writer.stdout.readline()) for _ in range(50)]
+    reported = [int(writer.stdout.readline()) for _ in range(50)]
     os.kill(writer.pid, signal.SIGKILL)
     rest, _ = writer.communicate(timeout=PATIENCE_SECONDS)
-    heard += [int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
+    reported += [int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
     with Ledger.create_or_open(path) as again:
         assert again.read("PRAGMA integrity_check")[0].rows == [("ok",)]
         (counts,) = again.read("SELECT epoch, COUNT(*) FROM epochs GROUP BY epoch")
         assert {count for _, count in counts.rows} == {len(ids)}
-        assert set(heard) <= {epoch for epoch, _ in counts.rows}
+        assert set(reported) <= {epoch for epoch, _ in counts.rows}
         again.plan(runs, 10**9, data_name="cifar100", synthetic=False)
         again.record([attempt_of(runs, "attempt-2")], [row_of(runs[0], 10**9)], {})
         assert again.statuses()[ids[0]] == "done"

@@ -30,14 +30,14 @@ BOTH = pytest.mark.parametrize("opening", [Ledger.create_or_open, Ledger.open_re
 
 
 def test_a_reader_does_not_make_the_ledger_that_is_missing(path):
-    """It says so, and the folder stays empty."""
+    """One line, and the folder stays empty."""
     assert "there is no ledger" in refusal(Ledger.open_read_only, path)
     assert list(path.parent.iterdir()) == []
 
 
 def test_a_writer_names_the_folder_that_is_missing(tmp_path):
     """No folder is made on the way."""
-    assert "its folder must exist" in refusal(Ledger.create_or_open, tmp_path / "nowhere" / "ledger.sqlite")
+    assert "folder exists" in refusal(Ledger.create_or_open, tmp_path / "nowhere" / "ledger.sqlite")
 
 
 @BOTH
@@ -87,7 +87,7 @@ def test_an_older_schema_is_brought_up_to_date_by_the_writer_alone(ledger, path,
 def test_an_empty_file_becomes_a_ledger_for_the_writer_only(path):
     """A driver that was killed while it made the ledger left no more than that."""
     path.touch()
-    assert "is still empty" in refusal(Ledger.open_read_only, path)
+    assert "is empty" in refusal(Ledger.open_read_only, path)
     Ledger.create_or_open(path).close()
     with Ledger.open_read_only(path) as ledger:
         assert ledger.statuses() == {}
@@ -169,10 +169,10 @@ def test_a_read_only_folder_with_an_unmerged_log_is_refused_and_not_misread(publ
         (public_folder / name).write_bytes(content)
     public_folder.chmod(0o555)
     path.chmod(0o444)
-    assert "its last writes are still in ledger.sqlite-wal" in read_as_nobody(path).splitlines()[0]
+    assert "the last writes are in ledger.sqlite-wal" in read_as_nobody(path).splitlines()[0]
 
 
-def test_a_second_writer_is_told_that_it_is_not_alone(ledger, path, runs, attempt_of, monkeypatch):
+def test_a_second_writer_gets_an_error(ledger, path, runs, attempt_of, monkeypatch):
     """It waits for a while, then gives up in one line."""
     monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.01)
 

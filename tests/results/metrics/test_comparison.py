@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from results.metrics.comparison import Comparison, compare_pairs, fewest_pairs, holm, sign_flip_p, smallest_p, verdict
+from results.metrics.comparison import Comparison, compare_pairs, holm, min_pairs, sign_flip_p, smallest_p, verdict
 from results.metrics.intervals import Estimate
 
 TIES = st.lists(st.integers(-6, 6).map(lambda images: images / 50), min_size=2, max_size=9).map(np.array)
@@ -70,7 +70,7 @@ def test_identical_runs_show_no_difference(n):
     comparison = compare_pairs(a, a.copy())
     assert comparison.difference == Estimate(0.0, 0.0, 0.0, n)
     assert (comparison.wins, comparison.p_value) == (0.5, 1.0)
-    assert verdict(comparison, 1.0) == ("n too small to reject" if n < 6 else "no difference shown")
+    assert verdict(comparison, 1.0) == ("too few seeds" if n < 6 else "no difference shown")
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -172,7 +172,7 @@ def test_holm_is_bonferroni_on_every_family_within_the_family(p_values):
 @pytest.mark.parametrize(("family", "pairs"), [(0, 6), (1, 6), (2, 7), (3, 7), (4, 8), (25, 10)])
 def test_a_larger_family_needs_more_pairs(family, pairs):
     """The fewest n with family·2^(1−n) ≤ 0.05: Holm's first step multiplies the smallest p by the family's size."""
-    assert fewest_pairs(family) == pairs
+    assert min_pairs(family) == pairs
     if family:
         assert family * smallest_p(pairs) <= 0.05
         assert pairs == 6 or family * smallest_p(pairs - 1) > 0.05
@@ -181,7 +181,7 @@ def test_a_larger_family_needs_more_pairs(family, pairs):
 def test_what_could_never_be_rejected_is_no_verdict():
     """Three comparisons over six pairs: even the smallest p, 0.031, is 0.094 after Holm."""
     comparison = Comparison(Estimate(1.0, 0.5, 1.5, 6), "paired t", 1.0, 2**-5, 2**-5, 6)
-    assert verdict(comparison, 3 * 2**-5, family=3) == "n too small to reject"
+    assert verdict(comparison, 3 * 2**-5, family=3) == "too few seeds"
     assert verdict(replace(comparison, n=7), 3 * 2**-6, family=3) == "better"
     assert verdict(comparison, 0.04, family=3) == "better"  # after another one with more pairs was rejected first
 
@@ -191,6 +191,6 @@ def test_a_verdict_needs_six_pairs_and_an_adjusted_p():
     assert verdict(comparison, 0.031) == "better"
     assert verdict(comparison, 0.05) == "better"
     assert verdict(comparison, 0.051) == "no difference shown"
-    assert verdict(comparison, 0.031, alpha=0.01) == "n too small to reject"
+    assert verdict(comparison, 0.031, alpha=0.01) == "too few seeds"
     assert verdict(replace(comparison, difference=Estimate(-1.0, -1.5, -0.5, 6)), 0.031) == "worse"
-    assert verdict(replace(comparison, n=5), 0.0) == "n too small to reject"
+    assert verdict(replace(comparison, n=5), 0.0) == "too few seeds"

@@ -18,7 +18,7 @@ from results.metrics.convergence import (
     hits,
     median_with_misses,
     seconds_to_target,
-    speed_word,
+    speed_class,
 )
 
 INF = math.inf
@@ -102,7 +102,7 @@ def test_misses_enter_the_median_as_infinity(times, median, reached):
 )  # fmt: skip
 def test_the_words_for_speed_change_just_above_their_bounds(median, word):
     """Of 50 epochs, 0.4 are 20, 0.5 are 25 and 0.8 are 40."""
-    assert speed_word(median, 50) == word
+    assert speed_class(median, 50) == word
 
 
 def test_epochs_to_95_percent_of_the_final_accuracy_look_at_the_runs_own_end():

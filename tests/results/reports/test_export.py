@@ -14,8 +14,8 @@ from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
 from results.reports import export as exporting
 from results.reports.export import FRAME_WRITERS, export, write_csv, write_json
+from results.reports.registry import report_tables
 from results.tables.formats import TABLE_WRITERS
-from results.tables.registry import make_tables
 from search_spaces.errors import LedgerError, SweepFolderError, UnknownNameError
 
 READERS = {
@@ -62,7 +62,7 @@ def test_every_table_of_the_sweep_is_written_in_every_format(ledger_path, tmp_pa
     """Beside the frames where the format has them; each file is what its own writer makes of its table."""
     out = tmp_path / "tables"
     files = export(ledger_path, out, [name])
-    tables = make_tables(load_sweep(ledger_path))
+    tables = report_tables(load_sweep(ledger_path))
     assert {"consolidated", "convergence", "fairness"} < tables.keys()
     frames = ["runs", "epochs"] if name in FRAME_WRITERS else []
     assert [path.name for path in files] == [f"{noun}.{name}" for noun in [*frames, *tables]]
@@ -134,7 +134,7 @@ def test_an_empty_table_still_has_its_header(tmp_path):
 
 
 def test_an_unknown_format_is_answered_with_the_known_ones(ledger_path, tmp_path):
-    """Before anything is written, whatever stands beside it."""
+    """Before any file is written, also beside valid formats."""
     with pytest.raises(UnknownNameError, match=r"unknown format 'exel'; valid: csv, html, json, md, parquet, tex$"):
         export(ledger_path, tmp_path / "tables", ["csv", "exel"])
     assert not (tmp_path / "tables").exists()
@@ -148,7 +148,7 @@ def test_a_missing_ledger_leaves_no_folder_behind(tmp_path):
 
 
 def test_a_place_that_is_no_folder_is_named(ledger_path, tmp_path):
-    """A file stands where the folder should be."""
+    """A file exists at the folder's path."""
     (tmp_path / "tables").write_text("mine")
     with pytest.raises(SweepFolderError, match="tables: cannot be written"):
         export(ledger_path, tmp_path / "tables", ["csv"])

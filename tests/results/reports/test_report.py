@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from results.metrics.intervals import Estimate
-from results.reports.report import inline_svg, plain_text, report_html
+from results.reports.report import ReportTexts, inline_svg, plain_text, report_html
 from results.tables.table import Column, Row, Table
 from tests.results.report_pages import COLUMNS, HOSTILE, ROWS, a_figure, a_page, a_sweep
 
@@ -81,7 +81,7 @@ def test_a_hostile_name_is_shown_as_it_is(hostile):
 
 
 def test_a_hostile_name_does_not_reach_style_or_script():
-    """What stands in these two is the template's own text."""
+    """Style and script contain only text of the template."""
 
     def code(page: str) -> list[str]:
         return re.findall(r"<(?:style|script)>.*?</(?:style|script)>", page, re.DOTALL)
@@ -121,7 +121,7 @@ def test_every_table_and_figure_is_there_and_in_the_contents(plain):
 def test_two_names_that_make_one_anchor_get_two():
     """``a b`` and ``a-b``."""
     tables = {name: Table(name, name, COLUMNS, ROWS) for name in ("a b", "a-b", "ü")}
-    page = Page(report_html(a_sweep(), tables, {}, question="", answer=[], provenance=[], commands=[]))
+    page = Page(report_html(a_sweep(), tables, {}, ReportTexts()))
     anchors = [value for value in page.values("id") if value.startswith("table-")]
     assert len(anchors) == len(set(anchors)) == 3
 
@@ -131,7 +131,7 @@ def test_a_cell_sorts_by_its_number():
     columns = (Column("x", "X"),)
     values = [Estimate(28.0, 27.4, 28.6, 3), 3, True, "> 50", float("-inf"), float("nan"), None, "n/a", "fast"]
     table = Table("t", "t", columns, [Row({"x": value}) for value in values])
-    page = Page(report_html(a_sweep(), {"t": table}, {}, question="", answer=[], provenance=[], commands=[]))
+    page = Page(report_html(a_sweep(), {"t": table}, {}, ReportTexts()))
     cells = [attributes.get("data-value") for tag, attributes in page.elements if tag == "th" and "scope" in attributes]
     assert cells[1:] == ["28.0", "3.0", "1.0", "inf", "-inf", "", "", "", None]
 
@@ -144,16 +144,16 @@ def test_a_row_shows_its_run_ids(plain):
 
 def test_an_empty_report_says_so():
     """No table, no figure, no answer, no provenance: still a page."""
-    page = Page(report_html(a_sweep(), {}, {}, question="?", answer=[], provenance=[], commands=[]))
-    assert {"No table yet.", "No figure yet.", "No run has a result yet, so there is none."} <= set(page.texts)
+    page = Page(report_html(a_sweep(), {}, {}, ReportTexts("?")))
+    assert {"No table yet.", "No figure yet.", "No answer: no run has a result yet."} <= set(page.texts)
 
 
-def test_caveats_stand_on_the_page():
+def test_caveats_are_on_the_page():
     """Synthetic data and a short protocol; a full sweep of real data has no banner."""
-    page = Page(report_html(a_sweep(epochs=5), {}, {}, question="", answer=[], provenance=[], commands=[]))
+    page = Page(report_html(a_sweep(epochs=5), {}, {}, ReportTexts()))
     assert sum(text in a_sweep(epochs=5).caveats() for text in page.texts) == 2
     real = a_sweep(synthetic=False, data_name="cifar100")
-    assert "aside" not in Page(report_html(real, {}, {}, question="", answer=[], provenance=[], commands=[])).tags()
+    assert "aside" not in Page(report_html(real, {}, {}, ReportTexts())).tags()
 
 
 def test_a_figure_s_style_sheet_does_not_reach_the_page():

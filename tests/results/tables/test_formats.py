@@ -17,7 +17,16 @@ import pandas as pd
 import pytest
 
 from results.metrics.intervals import Estimate
-from results.tables.formats import LATEX, TABLE_WRITERS, TEXTS, as_csv, as_html, as_json, as_latex, as_markdown
+from results.tables.formats import (
+    LATEX_ESCAPES,
+    TABLE_WRITERS,
+    TEXT_WRITERS,
+    as_csv,
+    as_html,
+    as_json,
+    as_latex,
+    as_markdown,
+)
 from results.tables.registry import make_tables
 from results.tables.table import Column, Row, Table
 from tests.results.figure_sweeps import made_up_sweep
@@ -80,7 +89,7 @@ def markdown_cells(line: str) -> list[str]:
 
 
 def test_markdown_is_aligned_in_its_source():
-    """All rows have one width, and bare pipes stand below one another."""
+    """All rows have one width, and unescaped pipes are aligned."""
     lines = [line for line in as_markdown(a_table()).splitlines() if line.startswith("|")]
     assert len(lines) == 5
     assert len({len(line) for line in lines}) == 1
@@ -122,7 +131,7 @@ class Cells(HTMLParser):
 
 
 def test_html_escapes_what_it_is_given():
-    """The texts come back as they were, and bring no tag along."""
+    """The texts are unchanged and add no tag."""
     attack = "<script>alert(\"x\")</script> & 'more'"
     table = a_table(attack)
     page = Cells(as_html(table))
@@ -144,11 +153,11 @@ def test_latex_escapes_every_special_sign():
     )
 
 
-@pytest.mark.parametrize("sign", sorted(LATEX))
-def test_a_sign_that_latex_obeys_is_escaped_wherever_it_stands(sign):
+@pytest.mark.parametrize("sign", sorted(LATEX_ESCAPES))
+def test_a_latex_special_character_is_escaped_everywhere(sign):
     text = as_latex(Table("t", f"c{sign}", (Column("x", f"h{sign}"),), [Row({"x": f"d{sign}"})], [f"n{sign}"]))
     for place in "chdn":
-        assert f"{place}{LATEX[sign]}" in text
+        assert f"{place}{LATEX_ESCAPES[sign]}" in text
 
 
 def test_an_unknown_sign_does_not_stop_latex():
@@ -189,12 +198,12 @@ def test_a_table_without_rows_is_written_too(tmp_path, name):
     assert path.stat().st_size > 0
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", TEXT_WRITERS)
 def test_a_file_holds_what_the_text_is(tmp_path, name):
     """In UTF-8, whatever the system's own encoding is."""
     path: Path = tmp_path / f"t.{name}"
     TABLE_WRITERS[name](a_table(), path)
-    assert path.read_bytes().decode("utf-8") == TEXTS[name](a_table())
+    assert path.read_bytes().decode("utf-8") == TEXT_WRITERS[name](a_table())
 
 
 def test_every_number_of_a_sweep_stays_a_number():

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +19,10 @@ from search_spaces.errors import DataError, SpecError, SweepFolderError, Unknown
 from sweep.analyses.study import run_study
 from sweep.analyses.trajectories import trace_trajectories
 from sweep.driver.driver import Outcome
-from sweep.execution.ray.session import QUIET
 from tests.builders import attempt_of, row_of
 from trainables.training.weight_snapshots import SavedWeights
 
-pytestmark = [
-    pytest.mark.ray,
-    pytest.mark.filterwarnings("ignore"),  # Ray's and Tune's own, in this process and at its end
-]
+pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).parents[3]
 DATA = "synthetic:n_train=1000,n_test=100,seed=0"
@@ -44,25 +38,6 @@ FIGURES = {
 """The study's twelve, those that its repository adds, and those that ours does."""
 
 NAMED = {"trajectory-SGD-lr-0.01-momentum-0.9-nesterov-seed-0", "gradient_stages", "validation_accuracy", "adam_loss"}
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    """One Ray for this file."""
-    os.environ.update(QUIET)
-    import ray
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # of two, one waits for the other where the machine has more to do
-
-    ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-    )  # fmt: skip
-    yield ray
-    ray.shutdown()
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +133,7 @@ def test_the_study_looks_into_runs_of_one_seed_that_are_done(tmp_path: Path) -> 
     from search_spaces import Protocol, Run
     from sweep.analyses.study import studied_runs
     from sweep.analyses.targets import Subjects
-    from sweep.config.spec import read_spec
+    from sweep.config.toml import read_spec
     from sweep.planning.plan import resolve_configurations
 
     spec = read_spec("optimizers", {"epochs": 1, "seeds": 3, "data": DATA})
@@ -194,7 +169,7 @@ def test_weights_that_were_not_kept_are_trained_again_to_the_same_bits(study: Ou
 
 
 def test_keeping_weights_is_no_part_of_a_run(study: Outcome) -> None:
-    from sweep.config.spec import read_spec
+    from sweep.config.toml import read_spec
     from sweep.planning.plan import make_runs, resolve_configurations
 
     ids = []

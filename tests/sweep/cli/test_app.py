@@ -15,7 +15,7 @@ import pytest
 
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
-from results.tables.registry import make_tables
+from results.reports.registry import report_tables
 from search_spaces import space_names
 from sweep.folder.paths import SweepFolder
 from tests.builders import attempt_of, row_of, two_by_two_runs
@@ -64,8 +64,8 @@ SLIPS = [
     (["run", "quickstart", "--gpus-per-trial", "1.5"], "a fraction up to 1, or a whole number"),
     (["run", "quickstart", "--name", "../up"], "name: '../up' cannot name a folder"),
     (["run", "quickstart", "--data", "nowhere"], "data source 'nowhere': neither a known name nor an existing folder"),
-    (["gradients"], "gradients: needs one of --space and --sweep; for instance --space optimizers"),
-    (["gradients", "--sweep", "mine"], "--sweep: mine has many runs; say which with --run"),
+    (["gradients"], "gradients: needs either --space or --sweep"),
+    (["gradients", "--sweep", "mine"], "--sweep: mine has several runs; give one with --run"),
     (["gradients", "--space", "optimizers", "--beta", "1"], "beta: 1.0; 0 ≤ β < 1"),
     (["gradients", "--space", "optimizers", "--beta", "-0.1"], "beta: -0.1; 0 ≤ β < 1"),
     (
@@ -75,9 +75,9 @@ SLIPS = [
     (["gradients", "--space", "optimizers", "--data", DATA, "--batches", "1"], "batches: 1; at least 2"),
     (
         ["gradients", "--space", "optimizers", "--run", "ab"],
-        "--run: ab is a run of no sweep; say of which with --sweep",
+        "--run: ab needs a sweep; give it with --sweep",
     ),
-    (["gradients", "--sweep", "mine", "--run", "ab", "--seed", "1"], "--seed: 1, but --run names a run"),
+    (["gradients", "--sweep", "mine", "--run", "ab", "--seed", "1"], "--seed: 1 cannot be combined with --run"),
     (["lr-range", "optimizers", "--steps", "1"], "--steps: 1; at least 2"),
     (["lr-range", "optimizers", "--from", "10", "--to", "0.1"], "--from: 10 is not below --to 0.1"),
     (["lr-range", "optimizers", "--from", "0"], "--from: 0; a learning rate is a finite number above 0"),
@@ -85,18 +85,18 @@ SLIPS = [
     (["activations", "nothing", "abc"], "no sweep 'nothing' in runs"),
     (["study", "--epochs", "0"], "epochs: 0; should be greater than or equal to 1"),
     (["run", "missing.toml"], "missing.toml: cannot be read (No such file or directory)"),
-    (["run", "torn.toml"], "torn.toml: is no TOML"),
+    (["run", "torn.toml"], "torn.toml: is not valid TOML"),
     (["run", "optimizer.toml"], "unknown optimizer 'Adamm' (did you mean Adam?); valid: ASGD, Adadelta"),
     (
         ["run", "parameter.toml"],
         "optimizer.momentun: unknown parameter; valid: dampening = 0, lr = 0.001, momentum = 0",
     ),
-    (["status", "nosuch"], "no sweep 'nosuch' in runs: it has none yet; `sweep run` begins one"),
-    (["status", "--watch"], "--watch: no sweep is named; sweep status NAME --watch"),
-    (["status", "/nowhere/mine", "--watch"], "/nowhere/mine: no sweep has been published there; name the sweep itself"),
+    (["status", "nosuch"], "no sweep 'nosuch' in runs; existing sweeps: none"),
+    (["status", "--watch"], "--watch: needs the name of a sweep; sweep status NAME --watch"),
+    (["status", "/nowhere/mine", "--watch"], "/nowhere/mine: no sweep has been published there"),
     (["status", "s3://Bad_Bucket/mine"], "storage: 'Bad_Bucket' cannot name a bucket"),
     (["stop", "nosuch"], "no sweep 'nosuch' in runs"),
-    (["cancel", "/nowhere/mine"], "no driver is at work on /nowhere/mine"),
+    (["cancel", "/nowhere/mine"], "/nowhere/mine is not running"),
     (["resume", "nosuch"], "no sweep 'nosuch' in runs"),
     (["logs", "nosuch", "0123"], "no sweep 'nosuch' in runs"),
     (["export", "nosuch"], "no sweep 'nosuch' in runs"),
@@ -149,7 +149,7 @@ def test_an_unknown_format_is_exit_two_before_anything_is_written(sweep: Sweep, 
 def test_the_tables_are_exported_in_the_formats_asked_for(sweep: Sweep, begun: SweepFolder) -> None:
     found = sweep("export", "begun", "--format", "csv, json")
     assert (found.returncode, found.stderr) == (0, "")
-    nouns = ["epochs", "runs", *make_tables(load_sweep(begun.ledger))]
+    nouns = ["epochs", "runs", *report_tables(load_sweep(begun.ledger))]
     assert {"consolidated", "fairness"} < set(nouns)
     written = sorted(f"{noun}.{suffix}" for noun in nouns for suffix in ("csv", "json"))
     assert sorted(found.stdout.split()) == [f"runs/begun/tables/{name}" for name in written]
@@ -171,7 +171,7 @@ def test_a_log_is_printed_as_it_is(sweep: Sweep, begun: SweepFolder) -> None:
 def test_status_without_sweeps_says_how_to_begin(sweep: Sweep, tmp_path: Path) -> None:
     found = sweep("status")
     assert (found.returncode, found.stderr) == (0, "")
-    assert found.stdout == "no sweeps in runs; begin one with: sweep run quickstart\n"
+    assert found.stdout == "no sweeps in runs; to start one: sweep run quickstart\n"
     assert json.loads(sweep("status", "--json").stdout) == []
     assert not list(tmp_path.iterdir())
 

@@ -6,54 +6,54 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from sweep.cli.watch import REFRESH_SECONDS, watch
-from sweep.folder.status import sweep_status
+from sweep.folder.status import DriverStatus, SweepStatus
+from sweep.folder.status_source import folder_status
 from tests.builders import two_by_two_runs
 from tests.sweep.folder.test_status import begin
 
-DRIVER = {
+DRIVER = DriverStatus.model_validate({
     "driver": "d1", "host": "there", "pid": 7, "since": "2026-01-02 03:04:05", "phase": "training", "slots": 16,
     "slots_used": 9, "rate": 2.5, "seconds_left": 200.0,
     "nodes": [
         {"node": name, "host": f"[red]{name}", "address": "127.0.0.1", "cpus": 8.0, "gpus": 2.0, "slots": 8}
         for name in ("n1", "n2")
     ],
-}  # fmt: skip
+})  # fmt: skip
 LINE = (
-    "  driver pid 7 on there since 2026-01-02 03:04:05: training, 2 nodes, 9 of 16 slots used, 2.50 run-epochs/s, "
+    "  training: pid 7 on there since 2026-01-02 03:04:05, 2 nodes, 9 of 16 slots used, 2.50 run-epochs/s, "
     "about 3 min 20 s left"
 )
 
 
 @pytest.fixture
-def seen(tmp_path: Path) -> list[dict[str, Any]]:
+def seen(tmp_path: Path) -> list[SweepStatus]:
     """Twice the same, then another count, then nobody."""
     folder, ledger = begin(tmp_path, "s", two_by_two_runs())
     ledger.close()
-    status = sweep_status(folder)
+    status = folder_status(folder)
     return [
-        {**status, "driver": DRIVER},
-        {**status, "driver": DRIVER},
-        {**status, "driver": DRIVER, "running": 3, "pending": 1},
-        {**status, "done": 4, "pending": 0},
+        status.model_copy(update={"driver": DRIVER}),
+        status.model_copy(update={"driver": DRIVER}),
+        status.model_copy(update={"driver": DRIVER, "running": 3, "pending": 1}),
+        status.model_copy(update={"done": 4, "pending": 0}),
     ]
 
 
-def shown(seen: list[dict[str, Any]], *, terminal: bool = False, as_json: bool = False) -> str:
+def shown(seen: list[SweepStatus], *, terminal: bool = False, as_json: bool = False) -> str:
     screen, pauses = io.StringIO(), list[float]()
-    looks: Iterator[dict[str, Any]] = iter(seen)
+    looks: Iterator[SweepStatus] = iter(seen)
     console = Console(file=screen, width=150, force_terminal=terminal, color_system=None)
     watch(lambda: next(looks), console, as_json=as_json, pause=pauses.append)
     assert pauses == [REFRESH_SECONDS] * 3
     return screen.getvalue()
 
 
-def test_where_there_is_no_terminal_what_changes_is_printed(seen: list[dict[str, Any]]) -> None:
+def test_where_there_is_no_terminal_what_changes_is_printed(seen: list[SweepStatus]) -> None:
     lines = shown(seen).splitlines()
     assert [line for line in lines if not line.startswith(" ")] == [
         "s: 4 pending of 4 runs, 0 % of the epochs",
@@ -63,18 +63,18 @@ def test_where_there_is_no_terminal_what_changes_is_printed(seen: list[dict[str,
     assert lines.count(LINE) == 2
 
 
-def test_for_programs_every_look_is_a_line(seen: list[dict[str, Any]]) -> None:
-    assert [json.loads(line) for line in shown(seen, as_json=True).splitlines()] == seen
+def test_for_programs_every_look_is_a_line(seen: list[SweepStatus]) -> None:
+    assert [json.loads(line) for line in shown(seen, as_json=True).splitlines()] == [one.model_dump() for one in seen]
 
 
-def test_on_a_terminal_the_nodes_are_listed_and_the_last_look_stays(seen: list[dict[str, Any]]) -> None:
+def test_on_a_terminal_the_nodes_are_listed_and_the_last_look_stays(seen: list[SweepStatus]) -> None:
     text = shown(seen, terminal=True)
     assert "n1    [red]n1  127.0.0.1     8     2      8" in text
     assert LINE.strip() in text
     assert "s: 4 done of 4 runs" in text.splitlines()[-2]
 
 
-def test_a_sweep_that_nobody_drives_is_shown_once(seen: list[dict[str, Any]]) -> None:
+def test_a_sweep_that_nobody_drives_is_shown_once(seen: list[SweepStatus]) -> None:
     screen = io.StringIO()
     watch(lambda: seen[-1], Console(file=screen), pause=lambda seconds: pytest.fail("it waits for nobody"))
     assert screen.getvalue().startswith("s: 4 done of 4 runs")

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from search_spaces import Configuration, Protocol, Run, space_names
-from search_spaces.errors import SpecError, UnknownNameError, UserError
-from sweep.config.spec import ProtocolTable, Resources, Spec, parse_spec, read_spec, spec_text
+from search_spaces.errors import SpecError, UserError
+from sweep.config.spec import ProtocolTable, Resources, Spec
+from sweep.config.toml import parse_spec, read_spec, spec_text
 from sweep.folder.paths import SweepFolder
 from sweep.planning.plan import DEFAULT_PACK, make_packs, make_runs, resolve_configurations
 from trainables.optim.optimizers import OPTIMIZERS, build_optimizer, complete_optimizer
@@ -188,112 +189,6 @@ def test_a_folder_of_data_is_written_as_an_absolute_path(tmp_path: Path, monkeyp
         assert written_data(data) == str(tmp_path / "images")
     for data in ("cifar100", "synthetic:n_train=1000,n_test=100,seed=0", "nowhere"):
         assert written_data(data) == data
-
-
-SLIPS = [
-    (
-        "epoch = 3",
-        "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, name, protocol",
-    ),
-    ("int = 3", "my.toml: int: unknown key; valid: cluster, configurations, data"),
-    (
-        "protocol = {lr = 1}",
-        "my.toml: protocol.lr: unknown key; valid: augment, batch_size, dropout, dtype, val_fraction",
-    ),
-    (
-        "resources = {pck = 2}",
-        "my.toml: resources.pck: unknown key; valid: checkpoint_seconds, cpus_per_trial, gpus_per_trial",
-    ),
-    ('"a\\nb" = 1', "my.toml: a\\nb: unknown key"),
-    ("epochs = 0", "my.toml: epochs: 0; should be greater than or equal to 1"),
-    ('epochs = "3"', "my.toml: epochs: '3'; should be a valid integer"),
-    ("epochs = 3.5", "my.toml: epochs: 3.5; should be a valid integer"),
-    ("epochs = true", "my.toml: epochs: True; should be a valid integer"),
-    (f"epochs = {'1' * 400}", "my.toml: epochs: 1111"),
-    ("name = 3", "my.toml: name: 3; should be a valid string"),
-    ("seeds = -1", "my.toml: seeds: -1; should be greater than or equal to 1, or a valid list"),
-    ("seeds = [0, -1]", "my.toml: seeds.1: -1; should be greater than or equal to 0"),
-    ("seeds = [1, 2, 1]", "my.toml: seeds: one stands twice"),
-    ("seeds = []", "my.toml: seeds: []; should be a valid integer, or List should have at least 1 item"),
-    ('seeds = [1, "a"]', "my.toml: seeds.1: 'a'; should be a valid integer"),
-    ('test_epochs = "first"', "my.toml: test_epochs: 'first'; should be 'last' or 'all', or a valid list"),
-    ("test_epochs = [0]", "my.toml: test_epochs.0: 0; should be greater than or equal to 1"),
-    ("test_epochs = [1, 51, 99]", "my.toml: test_epochs: 99 lies beyond the 50 epochs"),
-    ("epochs = 3\ntest_epochs = [4]", "my.toml: test_epochs: 4 lies beyond the 3 epochs"),
-    ("protocol = 3", "my.toml: protocol: 3; should be a valid dictionary"),
-    ("protocol = {dropout = 1}", "my.toml: protocol.dropout: 1; should be less than 1"),
-    ("protocol = {dropout = nan}", "my.toml: protocol.dropout: nan; should be less than 1"),
-    ("protocol = {val_fraction = 0}", "my.toml: protocol.val_fraction: 0; should be greater than 0"),
-    ('protocol = {dtype = "float16"}', "my.toml: protocol.dtype: 'float16'; should be 'float32' or 'float64'"),
-    ("protocol = {augment = 1}", "my.toml: protocol.augment: 1; should be a valid boolean"),
-    ("resources = {gpus_per_trial = 1.5}", "{'gpus_per_trial': 1.5}; gpus_per_trial: a fraction up to 1, or a whole"),
-    ('resources = {gpus_per_trial = "all"}', "my.toml: resources.gpus_per_trial: 'all'; should be 'auto', or a valid"),
-    ("resources = {pack = 0}", "my.toml: resources.pack: 0; should be 'auto', or greater than or equal to 1"),
-    ('resources = {pack = "all"}', "my.toml: resources.pack: 'all'; should be 'auto', or a valid integer"),
-    ("resources = {pack = {a = [[1]]}}", "my.toml: resources.pack: {'a': [[1]]}; should be 'auto', or a valid integer"),
-    ("epochs = ", "my.toml: is no TOML (Invalid value (at line 1, column 10))"),
-    ("epochs = 1\nepochs = 2", "my.toml: is no TOML (Cannot overwrite a value (at line 2, column 11))"),
-    (f"epochs = {'1' * 5000}", "my.toml: is no TOML (Exceeds the limit"),
-    (f"data = {'[' * 5000}", "my.toml: is no TOML ("),
-]
-
-
-@pytest.mark.parametrize(("text", "told"), SLIPS, ids=[text[:40] for text, _ in SLIPS])
-def test_a_slip_is_one_line_with_file_key_and_value(text: str, told: str) -> None:
-    with pytest.raises(SpecError) as error:
-        parse(text + BLOCK)
-    assert told in str(error.value)
-    assert str(error.value).startswith("my.toml: ")
-    assert len(str(error.value).splitlines()) == 1
-    assert len(str(error.value)) < 250
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("epochs = 3", "my.toml: configurations: missing"),
-        ("configurations = 3", "my.toml: configurations: 3; should be a valid list"),
-        ("configurations = [3]", "my.toml: configurations.0: 3; should be a valid dictionary"),
-        ("configurations = []", "my: configurations: there is none; add a [[configurations]] block"),
-        ('[[configurations]]\noptimizer = {name = "SGD", lr = nan}', "optimizer.lr: nan is not a finite number"),
-        (f'[[configurations]]\noptimizer = {{name = "SGD", lr = {2**63}}}', "lr: a whole number beyond 64 bits"),
-        ('[[configurations]]\noptimizer = "SDG"', "unknown optimizer 'SDG' (did you mean SGD?); valid: ASGD, "),
-        ('[[configurations]]\noptimizer = "SGD"\nscheduler = "Cosine"', "unknown scheduler 'Cosine'"),
-        ('[[configurations]]\noptimizer = "SGD"\nscheduler = "StepLR"', "scheduler.step_size: missing"),
-        (BLOCK + 'scheduler = {name = "StepLR", step_size = "1e999 epochs"}', "step_size: '1e999 epochs' is too large"),
-        (BLOCK + 'scheduler = {name = "MultiStepLR", milestones = ["x", "0.5 epochs"]}', "'x' stands among counts"),
-    ],
-)
-def test_a_slip_in_the_configurations_is_one_line_before_anything_starts(text: str, told: str) -> None:
-    with pytest.raises(UserError) as error:
-        resolve_configurations(parse(text), STEPS_PER_EPOCH)
-    assert told in str(error.value)
-    assert len(str(error.value).splitlines()) == 1
-
-
-def test_a_file_that_cannot_be_read_is_one_line_that_names_it(tmp_path: Path) -> None:
-    (tmp_path / "latin.toml").write_bytes('description = "caf\xe9"'.encode("latin-1"))
-    (tmp_path / "folder.toml").mkdir()
-    reasons = {"latin": "it is no UTF-8", "folder": "Is a directory", "missing": "No such file or directory"}
-    for name, reason in reasons.items():
-        path = str(tmp_path / f"{name}.toml")
-        with pytest.raises(SpecError) as error:
-            read_spec(path)
-        assert str(error.value) == f"{path}: cannot be read ({reason})"
-
-
-@pytest.mark.parametrize("source", ["quikstart", "", ".", "a" * 5000, "study/"])
-def test_what_is_neither_a_file_nor_a_space_is_answered_with_the_spaces(
-    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UnknownNameError, match=r"unknown space .*; valid: FILE\.toml, full, .*quickstart"):
-        read_spec(source)
-
-
-def test_a_file_is_read_whatever_its_name_ends_in(tmp_path: Path) -> None:
-    (tmp_path / "plain").write_text(BLOCK)
-    assert read_spec(str(tmp_path / "plain")).name == "plain"
 
 
 SCALARS = st.one_of(

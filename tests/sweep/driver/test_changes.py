@@ -14,10 +14,11 @@ from rich.console import Console
 from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import SpecError
-from sweep.config.spec import Spec, parse_spec, spec_text
+from sweep.config.spec import Spec
+from sweep.config.toml import parse_spec, spec_text
 from sweep.driver.changes import announce_changes, spec_edits
 from sweep.driver.driver import DriveOptions, drive, read_resolved
-from sweep.folder.paths import SweepFolder, write_aside
+from sweep.folder.paths import SweepFolder, write_atomically
 from sweep.planning.plan import Pack, make_packs, make_runs, resolve_configurations
 from tests.builders import attempt_of, row_of
 from trainables.data.dataset import load_data
@@ -189,7 +190,7 @@ def written(folder: SweepFolder) -> str:
     with Ledger.create_or_open(folder.ledger) as ledger:
         train(ledger, runs_of(one, fingerprint), 10)
         ledger.keep_spec(text)
-    write_aside(folder.spec, text)
+    write_atomically(folder.spec, text)
     return text
 
 

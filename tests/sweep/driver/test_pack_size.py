@@ -24,11 +24,8 @@ from sweep.execution.ray.probes import probe
 from sweep.folder.paths import SweepFolder
 from sweep.planning.plan import make_runs, resolve_configurations
 from sweep.planning.planner import StepTimes
-from tests.sweep.driver.test_run import ray
 from tests.sweep.sweeps import DATA, PATIENCE_SECONDS, begin, finish, run, spec
 from trainables.data.dataset import load_data
-
-__all__ = ["ray"]  # the fixture: two logical CPUs and a logical GPU
 
 TEXT = f"""
 data = "{DATA}"
@@ -118,7 +115,6 @@ def ledger_of(outcome: Any) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
 
 
 @pytest.mark.ray
-@pytest.mark.filterwarnings("ignore")
 def test_a_sweep_is_packed_by_a_probe_and_from_then_on_by_its_ledger(
     ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +152,6 @@ def _provenance(outcome: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.ray
-@pytest.mark.filterwarnings("ignore")
 def test_a_sweep_of_more_threads_than_any_node_has_is_refused_and_does_not_wait(ray: Any, tmp_path: Path) -> None:
     """It was begun on a larger machine. Ray would wait for that one without a word."""
     folder, asked = SweepFolder(tmp_path, "smaller"), spec(TEXT, "smaller")
@@ -168,7 +163,6 @@ def test_a_sweep_of_more_threads_than_any_node_has_is_refused_and_does_not_wait(
 
 
 @pytest.mark.ray
-@pytest.mark.filterwarnings("ignore")
 def test_threads_that_no_process_of_the_probe_has_room_for_are_not_timed_and_not_chosen(
     ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +181,6 @@ def test_threads_that_no_process_of_the_probe_has_room_for_are_not_timed_and_not
 
 
 @pytest.mark.ray
-@pytest.mark.filterwarnings("ignore")
 def test_larger_groups_than_the_probe_knew_are_probed_for_on_the_threads_that_there_are(
     ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,7 +197,6 @@ def test_larger_groups_than_the_probe_knew_are_probed_for_on_the_threads_that_th
 
 
 @pytest.mark.ray
-@pytest.mark.filterwarnings("ignore")
 def test_on_gpus_only_the_size_is_chosen_and_a_short_sweep_is_not_probed_for(ray: Any, tmp_path: Path) -> None:
     outcome, said = run(spec(TEXT, "short", **{"resources.gpus_per_trial": 0.5}), tmp_path)
     assert outcome.all_done
@@ -216,7 +208,6 @@ def test_on_gpus_only_the_size_is_chosen_and_a_short_sweep_is_not_probed_for(ray
 
 
 @pytest.mark.ray
-@pytest.mark.filterwarnings("ignore")
 def test_a_probe_whose_processes_die_leaves_the_sweep_to_the_usual_ratios(
     ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +15,13 @@ import pytest
 from results.ledger.ledger import Ledger
 from search_spaces import Run
 from sweep.driver.driver import Outcome
-from sweep.execution.ray.session import QUIET
-from tests.sweep.sweeps import DATA, ROOT, environment, frames, run, spec
+from tests.sweep.sweeps import DATA, environment, frames, run, spec
 from trainables.data.dataset import load_data
 from trainables.runtime.devices import training_device
 from trainables.training.loop import TrainOptions, train
 from trainables.training.messages import Assignment
 
-pytestmark = [
-    pytest.mark.ray,
-    pytest.mark.filterwarnings("ignore"),  # Ray's and Tune's own, in this process and at its end
-]
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    """One Ray for this file, with two logical CPUs and a logical GPU."""
-    os.environ.update(QUIET)
-    import ray
-
-    ray.init(
-        num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-    )  # fmt: skip
-    yield ray
-    ray.shutdown()
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tests.sweep.loopback_cluster import PATIENCE_SECONDS, LoopbackCluster, end_
 from tests.sweep.sweeps import finish, rows_of
 from tests.trainables.s3_server import BUCKET, S3Server
 
-pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 
 
 SPEC = """

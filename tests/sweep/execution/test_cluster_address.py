@@ -13,7 +13,7 @@ import pytest
 
 from search_spaces import Configuration
 from search_spaces.errors import EnvironmentMismatchError, SpecError
-from sweep.config.spec import parse_spec
+from sweep.config.toml import parse_spec
 from sweep.driver.driver import _driven
 from sweep.execution.ray.cluster import (
     ANSWER_VARIABLE,

@@ -19,7 +19,6 @@ import torch
 from results.ledger.ledger import Ledger
 from search_spaces.errors import SpecError
 from sweep.driver.driver import Outcome
-from tests.sweep.driver.test_run import ray
 from tests.sweep.sweeps import (
     DATA,
     PATIENCE_SECONDS,
@@ -35,8 +34,6 @@ from tests.sweep.sweeps import (
     without_times,
 )
 from trainables.training.checkpoints import Checkpoints
-
-__all__ = ["ray"]  # the fixture
 
 OWN_OPTIMIZER = """
 import torch

@@ -7,7 +7,6 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,17 @@ from rich.console import Console
 
 import sweep.execution.ray.nodes
 from search_spaces.errors import EnvironmentMismatchError, SpecError
-from sweep.config.spec import Spec, parse_spec
+from sweep.config.spec import Spec
+from sweep.config.toml import parse_spec
 from sweep.driver.driver import drive
 from sweep.execution.ray.nodes import alive_nodes, check_nodes, check_resources
 from sweep.folder.control import ControlFolder, put_request
 from sweep.folder.paths import SweepFolder
 from sweep.process.signals import Stopped
 from tests.sweep.loopback_cluster import loopback_cluster
-from trainables.runtime.stop_signal import Ask
+from trainables.runtime.stop_signal import StopRequest
 
-pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own, in this process and at its end
+pytestmark = pytest.mark.ray
 
 PATIENCE_SECONDS = 120  # a bound for what hangs
 TOO_LARGE = """
@@ -38,16 +38,6 @@ cpus_per_trial = 1000
 [[configurations]]
 optimizer = {name = "SGD", lr = 0.05}
 """
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    """One Ray for this file, with two logical CPUs."""
-    import ray
-
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield ray
-    ray.shutdown()
 
 
 def waiting(**overrides: Any) -> Spec:
@@ -68,21 +58,21 @@ def test_what_a_cluster_was_asked_to_have_is_taken_back_whoever_ends_the_wait(
 ) -> None:
     seen: list[list[Any]] = []
 
-    def heard() -> Ask:
+    def heard() -> StopRequest:
         seen.append(asked_of_the_cluster())
         if how is KeyboardInterrupt:
             raise KeyboardInterrupt
-        return Ask.STOP
+        return StopRequest.STOP
 
     with pytest.raises(how):
-        check_resources(waiting(**{"cluster.wait": 3600}), heard=heard)
+        check_resources(waiting(**{"cluster.autoscale_timeout": 3600}), heard=heard)
     assert "1000" in str(seen)
     assert asked_of_the_cluster() == []
 
 
 def test_a_cluster_that_does_not_grow_is_told_with_what_is_missing(ray: Any) -> None:
     with pytest.raises(SpecError, match=r"resources.cpus_per_trial.*asked 1000 CPU a trial, the cluster has 2"):
-        check_resources(waiting(**{"cluster.wait": 0.1}))
+        check_resources(waiting(**{"cluster.autoscale_timeout": 0.1}))
     assert asked_of_the_cluster() == []
 
 
@@ -100,7 +90,7 @@ def test_asked_to_end_while_it_waits_for_the_cluster_a_new_sweep_leaves_nothing(
     screen = io.StringIO()
     asking = threading.Thread(target=ask)
     asking.start()
-    spec = waiting(**{"cluster.wait": 3600, "storage": str(tmp_path / "shared")})
+    spec = waiting(**{"cluster.autoscale_timeout": 3600, "storage": str(tmp_path / "shared")})
     with pytest.raises(Stopped):
         drive(spec, folder.runs_dir, Console(file=screen, width=200))
     asking.join()
@@ -113,7 +103,7 @@ def test_a_cluster_that_grows_by_itself_gets_the_time_to(tmp_path: Path) -> None
     with loopback_cluster(tmp_path, grows=True) as cluster:
         (tmp_path / "s.toml").write_text(TOO_LARGE.replace("cpus_per_trial = 1000", "cpus_per_trial = 2"))
         code, said = cluster.sweep(
-            tmp_path, "run", "s.toml", "--seeds", "1", "--address", cluster.address, "--wait", "3600"
+            tmp_path, "run", "s.toml", "--seeds", "1", "--address", cluster.address, "--autoscale-timeout", "3600"
         )
         assert code == 0, said
         assert "the cluster has 0; waiting up to 3600 s for the cluster to grow" in said

@@ -20,12 +20,12 @@ import psutil
 import pytest
 
 from sweep.folder.paths import SweepFolder
-from sweep.folder.status import sweep_status
+from sweep.folder.status_source import folder_status
 from tests.sweep.loopback_cluster import FREE_PORTS
 from tests.sweep.process.test_signals import TEXT, states
 from tests.sweep.sweeps import PATIENCE_SECONDS, environment, rows_of
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 EPOCHS = "8"  # so many that none of its commands comes too late
 
@@ -136,9 +136,9 @@ def whole(server: JobServer, folder: Path) -> pd.DataFrame:
 
 
 def test_a_submitted_sweep_trains_on_the_jobs_own_cluster(folder: Path, whole: pd.DataFrame) -> None:
-    status = sweep_status(SweepFolder(folder, "whole"))
-    assert (status["done"], status["driver"]) == (status["runs"], None)
-    assert len(whole) == status["runs"] * int(EPOCHS)
+    status = folder_status(SweepFolder(folder, "whole"))
+    assert (status.done, status.driver) == (status.runs, None)
+    assert len(whole) == status.runs * int(EPOCHS)
 
 
 @pytest.mark.parametrize("token", ["0" * 64, ""])
@@ -164,11 +164,11 @@ def test_a_stopped_job_writes_checkpoints_and_resumes_to_the_same_bits(
     assert server.ask("stop", "cut").returncode == 0
     log = server.ask("logs", "cut").stdout
     assert "stopping: the running packs write their checkpoints" in log
-    assert f"interrupted; go on with: sweep resume cut --runs-dir {folder}" in log
+    assert f"interrupted; to continue: sweep resume cut --runs-dir {folder}" in log
     assert "Traceback" not in log
-    status = sweep_status(SweepFolder(folder, "cut"))
-    assert status["interrupted"] > 0
-    assert status["running"] == status["failed"] == 0
+    status = folder_status(SweepFolder(folder, "cut"))
+    assert status.interrupted > 0
+    assert status.running == status.failed == 0
     assert any(state["step_in_epoch"] > 0 for state in states(cut))
     resumed = server.ask("submit", "--", *words(folder, "resume", "cut"))
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr

@@ -11,15 +11,9 @@ import pytest
 
 from results.ledger.frames import EPOCH_COLUMNS
 from results.ledger.ledger import Ledger
-from tests.sweep.driver.test_run import ray
 from tests.sweep.sweeps import DATA, frames, run, spec, without_times
 
-__all__ = ["ray"]  # the fixture
-
-pytestmark = [
-    pytest.mark.ray,
-    pytest.mark.filterwarnings("ignore"),  # Ray's and Tune's own, in this process and at its end
-]
+pytestmark = pytest.mark.ray
 
 HEAD = f"""
 data = "{DATA}"

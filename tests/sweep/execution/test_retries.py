@@ -18,8 +18,6 @@ from sweep.planning.plan import Pack
 from tests.builders import two_by_two_runs
 from trainables.training.checkpoints import CheckpointError, SupersededError
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, on import
-
 PACK = Pack(tuple(run for run in two_by_two_runs() if run.seed == two_by_two_runs()[0].seed))
 NODE_DIED = "The actor died because its node has died. Node Id: "
 TASK_OF_NODE = "Task failed because the node it was running on is dead or unavailable. Node IP: "

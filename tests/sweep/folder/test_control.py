@@ -1,4 +1,4 @@
-"""Requests reach the driver that they are meant for and no other; what a driver tells is believed while it lives."""
+"""A request reaches the process that it names and no other; a published status counts while its process runs."""
 
 from __future__ import annotations
 
@@ -13,26 +13,20 @@ from typing import Any
 import pytest
 
 from search_spaces.errors import SweepFolderError
-from sweep.folder.control import (
-    ENDED,
-    PUBLISH_SECONDS,
-    SILENT_SECONDS,
-    STATUS,
-    Control,
-    ControlFolder,
-    published,
-    put_request,
-)
-from sweep.folder.lock import driving
-from sweep.folder.paths import SweepFolder
-from sweep.folder.status import ask_driver, driver_of, sweep_status
+from sweep.folder.control import PUBLISH_SECONDS, Control, ControlFolder, put_request, read_live_status
+from sweep.folder.lease import STALE_SECONDS, Holder, Lease
+from sweep.folder.lease_places import FolderLease
+from sweep.folder.paths import STATUS_FILE, SweepFolder
+from sweep.folder.status import ENDED, DriverStatus, Rate, RunCounts
+from sweep.folder.status_source import StatusSource, folder_status
 from sweep.process.signals import Stopped
 from tests.builders import two_by_two_runs
 from tests.sweep.folder.test_status import begin
-from trainables.runtime.stop_signal import Ask
+from trainables.runtime.stop_signal import StopRequest
 
 PATIENCE_SECONDS = 60
-DRIVER = {"driver": "d1", "host": "elsewhere", "pid": 1, "since": "2026-01-02 03:04:05"}
+WHO = {"driver": "d1", "host": "elsewhere", "pid": 1, "since": "2026-01-02 03:04:05"}
+DRIVER = Holder.model_validate(WHO)
 
 
 def wait_until(there: Callable[[], object]) -> None:
@@ -51,13 +45,13 @@ def test_a_request_to_the_driver_is_heard_and_taken_away(tmp_path: Path, place: 
     with Control(DRIVER) as control:
         control.serve(place)
         put_request(place, "stop", "d1")
-        wait_until(lambda: control.asked is Ask.STOP)
+        wait_until(lambda: control.asked is StopRequest.STOP)
         put_request(place, "cancel", "d1")
-        wait_until(lambda: control.asked is Ask.CANCEL)
+        wait_until(lambda: control.asked is StopRequest.CANCEL)
         put_request(place, "stop", "d1")  # less than what was asked
         wait_until(lambda: not (tmp_path / "control" / "stop").exists())
-        assert control.asked is Ask.CANCEL
-    assert [path.name for path in (tmp_path / "control").iterdir()] == [STATUS]
+        assert control.asked is StopRequest.CANCEL
+    assert [path.name for path in (tmp_path / "control").iterdir()] == [STATUS_FILE]
 
 
 @pytest.mark.parametrize(
@@ -71,22 +65,27 @@ def test_a_request_to_another_driver_or_none_of_ours_is_taken_away_and_does_not_
     with Control(DRIVER) as control:
         control.serve(place)
         wait_until(lambda: not (tmp_path / "control" / "cancel").exists())
-        assert control.asked is Ask.NOTHING
+        assert control.asked is StopRequest.NONE
 
 
 def test_what_a_driver_tells_goes_from_starting_to_ended(place: ControlFolder) -> None:
     def phase() -> str | None:
-        told = published(place)
-        return told and told["phase"]
+        live = read_live_status(place)
+        return live and live.phase
 
     with Control(DRIVER, wall_clock=lambda: 5.0) as control:
         control.serve(place)
         wait_until(lambda: phase() == "starting")
-        control.tell({"runs": 3})
+        control.publish(RunCounts(runs=3), Rate(rate=2.0))
         wait_until(lambda: phase() == "training")
         put_request(place, "stop", "d1")
         wait_until(lambda: phase() == "stopping")
-    assert published(place) == {**DRIVER, "runs": 3, "phase": ENDED, "ended_by": "done", "told_at": 5.0}
+    last = read_live_status(place)
+    assert last is not None
+    assert (last.driver, last.runs, last.rate, last.phase, last.ended_by, last.published_at) == (
+        "d1", 3, 2.0, ENDED, "done", 5.0,
+    )  # fmt: skip
+    assert last.nodes is None
 
 
 @pytest.mark.parametrize(
@@ -106,11 +105,11 @@ def test_a_drivers_last_word_is_what_ended_it(
         control.serve(place)
         if request_name:
             put_request(place, request_name, "d1")
-            wait_until(lambda: control.asked is not Ask.NOTHING)
+            wait_until(lambda: control.asked is not StopRequest.NONE)
         raise end
-    last = published(place)
+    last = read_live_status(place)
     assert last is not None
-    assert (last["phase"], last["ended_by"]) == (ENDED, told)
+    assert (last.phase, last.ended_by) == (ENDED, told)
 
 
 def test_a_place_that_cannot_be_written_is_no_hindrance(tmp_path: Path, place: ControlFolder) -> None:
@@ -121,8 +120,8 @@ def test_a_place_that_cannot_be_written_is_no_hindrance(tmp_path: Path, place: C
         with pytest.raises(SweepFolderError, match=r"^control/stop: cannot be written \(.+\)$"):
             put_request(place, "stop", "d1")
         time.sleep(2 * place.poll_seconds)
-        assert control.asked is Ask.NOTHING
-    assert published(place) is None
+        assert control.asked is StopRequest.NONE
+    assert read_live_status(place) is None
 
 
 @pytest.fixture
@@ -133,67 +132,74 @@ def folder(tmp_path: Path) -> SweepFolder:
     return folder
 
 
-def tell(folder: SweepFolder, **changes: Any) -> None:
-    told = {**DRIVER, "phase": "training", "told_at": time.time(), "slots": 8, "slots_used": 7, "nodes": [], **changes}
-    ControlFolder(folder.control).write(STATUS, json.dumps(told).encode())
+def publish(folder: SweepFolder, **changes: Any) -> None:
+    status = {**WHO, "phase": "training", "published_at": time.time(), "slots": 8, "slots_used": 7, "nodes": []}
+    ControlFolder(folder.control).write(STATUS_FILE, json.dumps(status | changes).encode())
+
+
+def driver_of(folder: SweepFolder) -> DriverStatus | None:
+    return StatusSource.of_folder(folder).driver()
 
 
 def test_the_lock_decides_on_the_drivers_own_machine(folder: SweepFolder) -> None:
-    """However fresh its words are, a driver that holds no lock is dead; one that holds it has begun, told or not."""
-    tell(folder, host=socket.gethostname())
+    """However new a status is, without the lock its process is dead; with the lock it runs, published or not."""
+    publish(folder, host=socket.gethostname())
     assert driver_of(folder) is None
-    with driving(folder.lock) as driver:
+    with Lease(FolderLease(folder.lock)) as lease:
         found = driver_of(folder)
         assert found is not None
-        assert (found["pid"], found["phase"], found["slots"]) == (
-            os.getpid(),
-            "starting",
-            None,
-        )  # not those of the dead
-        tell(folder, **driver, told_at=0.0)
+        assert (found.pid, found.phase, found.slots) == (os.getpid(), "starting", None)  # not those of the dead process
+        publish(folder, **lease.holder.model_dump(exclude={"beat"}), published_at=0.0)
         found = driver_of(folder)
         assert found is not None
-        assert (found["driver"], found["phase"], found["slots_used"]) == (driver["driver"], "training", 7)
+        assert (found.driver, found.phase, found.slots_used) == (lease.holder.driver, "training", 7)
     assert driver_of(folder) is None
 
 
-def test_elsewhere_a_drivers_word_counts_until_it_is_silent_for_too_long(folder: SweepFolder) -> None:
-    tell(folder)
+def test_elsewhere_a_process_runs_until_its_heartbeat_is_old_or_it_has_ended(folder: SweepFolder) -> None:
+    publish(folder)
+    folder.lock.write_bytes(DRIVER.renewed().to_bytes())
     found = driver_of(folder)
     assert found is not None
-    assert found["host"] == "elsewhere"
-    assert sweep_status(folder)["running"] == 1
-    for silent in ({"told_at": time.time() - SILENT_SECONDS}, {"told_at": "now"}, {"phase": ENDED}):
-        tell(folder, **silent)
+    assert (found.host, found.slots_used) == ("elsewhere", 7)
+    assert folder_status(folder).running == 1
+    old = DRIVER.model_copy(update={"beat": time.time() - STALE_SECONDS})
+    for record, phase in ((old.to_bytes(), "training"), (b"", "training"), (DRIVER.renewed().to_bytes(), ENDED)):
+        folder.lock.write_bytes(record)
+        publish(folder, phase=phase)
         assert driver_of(folder) is None
-        assert sweep_status(folder)["interrupted"] == 1
+        assert folder_status(folder).interrupted == 1
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"{}", b"\xff"])
 def test_a_status_that_cannot_be_read_is_none(folder: SweepFolder, text: bytes) -> None:
-    ControlFolder(folder.control).write(STATUS, text)
-    assert driver_of(folder) is None
-    assert sweep_status(folder)["driver"] is None
+    ControlFolder(folder.control).write(STATUS_FILE, text)
+    assert read_live_status(ControlFolder(folder.control)) is None
+    assert folder_status(folder).driver is None
 
 
 @pytest.mark.parametrize("request_name", ["stop", "cancel"])
 def test_a_sweep_that_nobody_drives_cannot_be_asked(folder: SweepFolder, request_name: str) -> None:
-    with pytest.raises(SweepFolderError, match=r"^no driver is at work on s$"):
-        ask_driver("s", folder.runs_dir, request_name)
+    with pytest.raises(SweepFolderError, match=r"^s is not running$"):
+        StatusSource.named("s", folder.runs_dir).request(request_name)
     assert not folder.control.exists()
 
 
 def test_a_driver_is_asked_by_its_own_id(folder: SweepFolder) -> None:
-    with driving(folder.lock) as driver, Control(driver) as control:
+    with Lease(FolderLease(folder.lock)) as lease, Control(lease.holder) as control:
         control.serve(ControlFolder(folder.control))
-        assert ask_driver("s", folder.runs_dir, "stop")["pid"] == os.getpid()
-        wait_until(lambda: control.asked is Ask.STOP)
+        assert StatusSource.named("s", folder.runs_dir).request("stop").pid == os.getpid()
+        wait_until(lambda: control.asked is StopRequest.STOP)
 
 
-def test_a_driver_tells_again_and_again(place: ControlFolder) -> None:
-    """So that one who does not see its lock knows that it lives."""
+def test_the_status_is_published_repeatedly(place: ControlFolder) -> None:
     ticks = iter(range(1000))
+
+    def published_at() -> float:
+        live = read_live_status(place)
+        return live.published_at if live else 0
+
     with Control(DRIVER, wall_clock=lambda: float(next(ticks))) as control:
         control.serve(place)
-        wait_until(lambda: (published(place) or {"told_at": 0})["told_at"] >= 1)
-    assert PUBLISH_SECONDS < SILENT_SECONDS / 10
+        wait_until(lambda: published_at() >= 1)
+    assert PUBLISH_SECONDS < STALE_SECONDS / 10

@@ -8,7 +8,7 @@ import pytest
 
 from search_spaces.errors import SpecError, SweepFolderError
 from sweep.driver.driver import read_resolved
-from sweep.folder.paths import SweepFolder, sweep_names, write_aside
+from sweep.folder.paths import SweepFolder, sweep_names, write_atomically
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,12 @@ def test_a_missing_sweep_is_answered_with_those_that_are_there(tmp_path: Path) -
     begin(tmp_path, "zeta", "alpha")
     (tmp_path / "no-sweep").mkdir()
     assert SweepFolder.existing(tmp_path, "alpha").path == tmp_path / "alpha"
-    with pytest.raises(
-        SweepFolderError, match=r"no sweep 'no-sweep' in .*: it has alpha, zeta; `sweep run` begins one"
-    ):
+    with pytest.raises(SweepFolderError, match=r"no sweep 'no-sweep' in .*: alpha, zeta; "):
         SweepFolder.existing(tmp_path, "no-sweep")
 
 
 def test_a_runs_folder_that_is_not_there_has_no_sweeps_and_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(SweepFolderError, match="it has none yet"):
+    with pytest.raises(SweepFolderError, match="existing sweeps: none"):
         SweepFolder.existing(tmp_path / "runs", "alpha")
     assert sweep_names(tmp_path / "runs") == []
     assert not (tmp_path / "runs").exists()
@@ -98,7 +96,7 @@ def test_a_folder_that_was_renamed_is_gone_on_with_under_its_own_name(tmp_path: 
     made = SweepFolder(tmp_path, "before")
     made.create()
     text = 'name = "before"\nepochs = 7\n[[configurations]]\noptimizer = "SGD"\n'
-    write_aside(made.spec, text)
+    write_atomically(made.spec, text)
     made.path.rename(tmp_path / "after")
     spec = read_resolved(SweepFolder(tmp_path, "after"), {"resources.pack": 3})
     assert (spec.name, spec.epochs, spec.resources.pack) == ("after", 7, 3)
@@ -113,7 +111,9 @@ def test_a_folder_without_its_spec_is_told_in_one_line(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file stands in the way")
-    with pytest.raises(SweepFolderError, match=r"runs/s: cannot be made \(Not a directory\); give another --runs-dir"):
+    with pytest.raises(
+        SweepFolderError, match=r"runs/s: cannot be created \(Not a directory\); give another --runs-dir"
+    ):
         SweepFolder(tmp_path / "runs", "s").create()
 
 
@@ -135,7 +135,7 @@ def test_making_a_folder_again_keeps_what_is_in_it(tmp_path: Path) -> None:
 def test_writing_aside_replaces_the_whole_file_and_leaves_no_litter(tmp_path: Path) -> None:
     path = tmp_path / "sweep.toml"
     path.write_text("old, and longer than the new")
-    write_aside(path, "new × …")
+    write_atomically(path, "new × …")
     assert path.read_text(encoding="utf-8") == "new × …"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -145,7 +145,7 @@ def test_a_reader_holds_the_whole_old_file_while_the_new_one_is_renamed_into_pla
     path = tmp_path / "sweep.toml"
     path.write_text("old")
     with path.open() as reader:
-        write_aside(path, "new")
+        write_atomically(path, "new")
         assert reader.read() == "old"
     assert path.read_text() == "new"
 
@@ -155,7 +155,7 @@ def test_a_text_that_cannot_be_written_leaves_the_old_file_and_no_litter(tmp_pat
     path = tmp_path / "sweep.toml"
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError):
-        write_aside(path, "new \ud800")
+        write_atomically(path, "new \ud800")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -165,6 +165,6 @@ def test_a_rename_that_fails_leaves_no_litter(tmp_path: Path) -> None:
     path = tmp_path / "sweep.toml"
     (path / "inside").mkdir(parents=True)
     with pytest.raises(OSError, match=r"sweep\.toml"):
-        write_aside(path, "new")
+        write_atomically(path, "new")
     assert list(tmp_path.iterdir()) == [path]
     assert (path / "inside").is_dir()

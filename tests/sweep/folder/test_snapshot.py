@@ -18,9 +18,9 @@ import pytest
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
 from search_spaces.errors import LedgerError, StorageError, SweepFolderError
-from sweep.folder import snapshot
-from sweep.folder.paths import SweepFolder
-from sweep.folder.snapshot import DRIVER, POINTER, fetch, published
+from sweep.folder import lease, snapshot
+from sweep.folder.paths import LEASE_FILE, POINTER_FILE, STATUS_FILE, SweepFolder
+from sweep.folder.snapshot import fetch, published
 from tests.builders import attempt_of, row_of, two_by_two_runs
 from tests.trainables.s3_server import BUCKET, S3Server
 from trainables.storage.addresses import open_storage
@@ -93,8 +93,8 @@ def test_another_machine_gets_the_record_as_it_was(folder: SweepFolder, place: s
         pd.testing.assert_frame_equal(mine, theirs)
     names = storage_of(place).names()
     assert [name[:13] for name in names if name.startswith("ledger-")] == ["ledger-000001", "ledger-000002"]
-    assert DRIVER not in names
-    assert json.loads(storage_of(place).read("status.json") or b"")["epochs_done"] == 2
+    assert LEASE_FILE not in names
+    assert json.loads(storage_of(place).read(STATUS_FILE) or b"")["epochs_done"] == 2
 
 
 def test_the_first_machine_does_not_go_on_from_what_the_second_has_left_behind(
@@ -104,9 +104,9 @@ def test_the_first_machine_does_not_go_on_from_what_the_second_has_left_behind(
     there, _ = fetch(address_of(place), tmp_path / "elsewhere")
     add_epoch(there, 2)
     publish(there, place)
-    with pytest.raises(LedgerError, match=r"holds a state of the sweep 'mine' that .* has not"):
+    with pytest.raises(LedgerError, match=r"has a newer state of the sweep 'mine' than "):
         publish(folder, place)
-    with pytest.raises(SweepFolderError, match="is there already, in another state"):
+    with pytest.raises(SweepFolderError, match="exists, with another state"):
         fetch(address_of(place), folder.runs_dir)
     assert fetch(address_of(place), there.runs_dir)[0].path == there.path  # up to date: nothing is fetched
     publish(there, place)
@@ -123,7 +123,7 @@ def test_a_ledger_that_was_changed_on_the_way_is_not_believed(folder: SweepFolde
 
 @pytest.mark.parametrize("planted", [b"{", b"[]", b'{"ledger": "../../x", "sequence": "a"}', b"\xff"])
 def test_a_planted_pointer_leads_nowhere(planted: bytes, place: str, tmp_path: Path) -> None:
-    storage_of(place).write(POINTER, planted)
+    storage_of(place).write(POINTER_FILE, planted)
     with pytest.raises(StorageError):
         fetch(address_of(place), tmp_path / "elsewhere")
     assert not (tmp_path / "elsewhere" / "mine").exists()
@@ -132,11 +132,11 @@ def test_a_planted_pointer_leads_nowhere(planted: bytes, place: str, tmp_path: P
 HOLD = """
 import sys
 from pathlib import Path
-from sweep.folder import snapshot
+from sweep.folder import lease, snapshot
 from sweep.folder.paths import SweepFolder
 from trainables.storage.addresses import open_storage
 from trainables.storage.interface import Storage
-snapshot.BEAT_SECONDS = 0.2
+lease.BEAT_SECONDS = 0.2
 with snapshot.published(SweepFolder(Path(sys.argv[1]), "mine"), open_storage(sys.argv[2], 5.0).below("mine"), print):
     print("held", flush=True)
     sys.stdin.read()
@@ -151,23 +151,23 @@ def test_a_second_driver_is_refused_while_the_first_lives_and_takes_over_when_it
         try:
             assert first.stdout is not None
             assert first.stdout.readline() == "held\n"
-            with pytest.raises(LedgerError, match=rf"another driver is at work \(pid {first.pid} on "):
+            with pytest.raises(LedgerError, match=rf"is already running \(pid {first.pid} on "):
                 publish(folder, place)
         finally:
             first.kill()
-    assert DRIVER in storage_of(place).names()
+    assert LEASE_FILE in storage_of(place).names()
     assert publish(folder, place) == []  # a process of this machine that is no more is not waited for
-    assert DRIVER not in storage_of(place).names()
+    assert LEASE_FILE not in storage_of(place).names()
 
 
 def test_a_driver_on_another_machine_that_is_silent_is_taken_for_gone(
     folder: SweepFolder, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "SILENT_SECONDS", 1.5)
+    monkeypatch.setattr(lease, "SILENT_SECONDS", 1.5)
     record = {"host": "far-away", "pid": 7, "since": "today", "token": "theirs", "beat": time.time()}
-    storage_of(place).write(DRIVER, json.dumps(record).encode())
+    storage_of(place).write(LEASE_FILE, json.dumps(record).encode())
     (said,) = publish(folder, place)
-    assert said.startswith("pid 7 on far-away since today may drive this sweep; listening")
+    assert "pid 7 on far-away since today may be running; waiting" in said
 
 
 def test_a_driver_that_published_and_went_while_it_was_listened_for_is_not_overwritten(
@@ -175,17 +175,17 @@ def test_a_driver_that_published_and_went_while_it_was_listened_for_is_not_overw
 ) -> None:
     publish(folder, place)
     record = {"host": "far-away", "pid": 7, "since": "today", "token": "theirs", "beat": time.time()}
-    storage_of(place).write(DRIVER, json.dumps(record).encode())
+    storage_of(place).write(LEASE_FILE, json.dumps(record).encode())
     left: list[dict[str, bytes | None]] = []
 
     def go_on_and_end(text: str) -> None:
-        storage_of(place).delete(DRIVER)
+        storage_of(place).delete(LEASE_FILE)
         there, _ = fetch(address_of(place), tmp_path / "elsewhere")
         add_epoch(there, 2)
         publish(there, place)
         left.append(contents(place))
 
-    with pytest.raises(LedgerError, match=r"holds a state of the sweep 'mine' that .* has not"), ExitStack() as stack:
+    with pytest.raises(LedgerError, match=r"has a newer state of the sweep 'mine' than "), ExitStack() as stack:
         stack.enter_context(published(folder, storage_of(place), go_on_and_end))
     assert [contents(place)] == left
 
@@ -193,18 +193,18 @@ def test_a_driver_that_published_and_went_while_it_was_listened_for_is_not_overw
 def test_a_driver_that_was_taken_over_ends_and_publishes_nothing(
     folder: SweepFolder, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.1)
     storage = storage_of(place)
     stolen = {"host": socket.gethostname(), "pid": 1, "since": "now", "token": "theirs", "beat": time.time()}
     until = time.monotonic() + PATIENCE_SECONDS
     with ExitStack() as stack:
-        stack.enter_context(pytest.raises(LedgerError, match=r"pid 1 on .* has taken the sweep over; this one ends"))
+        stack.enter_context(pytest.raises(LedgerError, match=r"pid 1 on .* has taken over this sweep"))
         mine = stack.enter_context(published(folder, storage, lambda text: None))
         while time.monotonic() < until:
-            storage.write(DRIVER, json.dumps(stolen).encode())  # again: a beat may have come in between
+            storage.write(LEASE_FILE, json.dumps(stolen).encode())  # again: a beat may have come in between
             time.sleep(0.05)
             mine.check()
-    assert json.loads(storage.read(DRIVER) or b"")["token"] == "theirs"
+    assert json.loads(storage.read(LEASE_FILE) or b"")["token"] == "theirs"
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -213,17 +213,17 @@ def test_a_driver_that_slept_while_it_was_taken_over_leaves_its_successors_recor
 ) -> None:
     """It never looked meanwhile; its successor is still at work, or has come and gone."""
     publish(folder, place)
-    monkeypatch.setattr(snapshot, "BEAT_SECONDS", 1e6)
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 1e6)
     with ExitStack() as stack:
-        stack.enter_context(pytest.raises(LedgerError, match="has taken the sweep over; this one ends"))
+        stack.enter_context(pytest.raises(LedgerError, match="has taken over this sweep; this process stops"))
         mine = stack.enter_context(published(folder, storage_of(place), lambda text: None))
-        storage_of(place).delete(DRIVER)  # as if it had been silent for too long
+        storage_of(place).delete(LEASE_FILE)  # as if it had been silent for too long
         there, _ = fetch(address_of(place), tmp_path / "elsewhere")
         add_epoch(there, 2)
         publish(there, place)
         if not gone:
             other = {"host": "far-away", "pid": 1, "since": "now", "token": "theirs", "beat": time.time()}
-            storage_of(place).write(DRIVER, json.dumps(other).encode())
+            storage_of(place).write(LEASE_FILE, json.dumps(other).encode())
         before = contents(place)
         add_epoch(folder, 3)
         with pytest.raises(LedgerError):
@@ -239,23 +239,23 @@ def contents(place: str) -> dict[str, bytes | None]:
 def test_a_name_that_was_taken_away_is_signed_again(
     folder: SweepFolder, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.1)
     storage = storage_of(place)
     with published(folder, storage, lambda text: None) as mine:
-        before = json.loads(storage.read(DRIVER) or b"")["token"]
-        storage.delete(DRIVER)
+        before = json.loads(storage.read(LEASE_FILE) or b"")["driver"]
+        storage.delete(LEASE_FILE)
         until = time.monotonic() + PATIENCE_SECONDS
-        while (found := storage.read(DRIVER)) is None and time.monotonic() < until:
+        while (found := storage.read(LEASE_FILE)) is None and time.monotonic() < until:
             time.sleep(0.05)
         mine.check()
-        assert json.loads(found or b"")["token"] == before
+        assert json.loads(found or b"")["driver"] == before
 
 
 def test_the_beat_goes_on_while_a_ledger_is_uploaded_and_whatever_goes_wrong_is_told(
     folder: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The upload takes longer than the sweep; then the ledger is no ledger any more."""
-    monkeypatch.setattr(snapshot, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(snapshot, "PUBLISH_SECONDS", 0.0)
     begun, go_on = threading.Event(), threading.Event()
 
@@ -270,21 +270,21 @@ def test_the_beat_goes_on_while_a_ledger_is_uploaded_and_whatever_goes_wrong_is_
     until = time.monotonic() + PATIENCE_SECONDS
     with published(folder, storage, said.append):
         assert begun.wait(PATIENCE_SECONDS)
-        before = storage.read(DRIVER)
-        while storage.read(DRIVER) == before and time.monotonic() < until:
+        before = storage.read(LEASE_FILE)
+        while storage.read(LEASE_FILE) == before and time.monotonic() < until:
             time.sleep(0.05)
-        assert storage.read(DRIVER) != before
+        assert storage.read(LEASE_FILE) != before
         go_on.set()
         while not said and time.monotonic() < until:
             time.sleep(0.05)
-    assert said[0] == "no ledger; training goes on, and this is tried again"
-    assert DRIVER in storage.names()
+    assert said[0] == "no ledger; training continues, and publishing is tried again"
+    assert LEASE_FILE in storage.names()
 
 
 def test_a_storage_that_is_away_is_told_once_and_the_record_is_published_when_it_is_back(
     folder: SweepFolder, server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(snapshot, "PUBLISH_SECONDS", 0.0)
     said: list[str] = []
     storage = open_storage(server.uri(BUCKET, "away"), 0.3).below("mine")
@@ -300,6 +300,6 @@ def test_a_storage_that_is_away_is_told_once_and_the_record_is_published_when_it
         while len(said) < 2 and time.monotonic() < until:
             time.sleep(0.05)
     assert "did not answer as it should" in said[0]
-    assert said[0].endswith("training goes on, and this is tried again")
-    assert said[1:] == ["the storage answers again; the record is published there"]
-    assert json.loads(storage.read("status.json") or b"")["epochs_done"] == 2
+    assert said[0].endswith("training continues, and publishing is tried again")
+    assert said[1:] == ["the storage answers again; the sweep is published there"]
+    assert json.loads(storage.read(STATUS_FILE) or b"")["epochs_done"] == 2

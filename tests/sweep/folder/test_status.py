@@ -11,9 +11,12 @@ import pytest
 from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import UnknownNameError
-from sweep.folder.lock import driving
+from sweep.folder.lease import Lease
+from sweep.folder.lease_places import FolderLease
 from sweep.folder.paths import SweepFolder
-from sweep.folder.status import STATES, all_statuses, run_log, status_lines, sweep_status
+from sweep.folder.run_log import run_log
+from sweep.folder.status import STATES, FailedRun, SweepStatus, status_lines
+from sweep.folder.status_source import all_statuses, folder_status
 from tests.builders import attempt_of, row_of, two_by_two_runs
 
 PACK_1, PACK_2 = "1" * 16, "2" * 16
@@ -53,84 +56,87 @@ def mixed(tmp_path: Path, runs: list[Run]) -> SweepFolder:
 
 
 def test_every_run_is_counted_once_by_how_it_stands(mixed: SweepFolder) -> None:
-    status = sweep_status(mixed)
-    assert {state: status[state] for state in STATES} == {
+    status = folder_status(mixed)
+    assert {state: status.count(state) for state in STATES} == {
         "done": 1, "running": 0, "pending": 1, "interrupted": 0, "diverged": 1, "failed": 1,
     }  # fmt: skip
-    assert status["runs"] == 4 == sum(status[state] for state in STATES)
+    assert status.runs == 4 == sum(status.count(state) for state in STATES)
 
 
 def test_the_share_counts_a_diverged_run_as_over_and_the_others_by_their_epochs(mixed: SweepFolder) -> None:
     """Of 4 × 3: three done, three over, one of the failed run, none of the pending one."""
-    status = sweep_status(mixed)
-    assert status["epochs_share"] == pytest.approx(7 / 12)
-    assert status["epochs_done"] == 3 + 1 + 1
+    status = folder_status(mixed)
+    assert status.epochs_share == pytest.approx(7 / 12)
+    assert status.epochs_done == 3 + 1 + 1
 
 
 def test_the_best_run_is_that_of_the_highest_validation_accuracy_at_any_epoch(
     mixed: SweepFolder, runs: list[Run]
 ) -> None:
-    status = sweep_status(mixed)
-    assert (status["best_val_acc"], status["best_run"]) == (31.5, runs[0].run_id)
+    status = folder_status(mixed)
+    assert (status.best_val_acc, status.best_run) == (31.5, runs[0].run_id)
 
 
 def test_failures_carry_their_error(mixed: SweepFolder, runs: list[Run]) -> None:
-    assert sweep_status(mixed)["failures"] == [{"run_id": runs[2].run_id, "error": "ValueError: [red] no"}]
+    assert folder_status(mixed).failures == [FailedRun(run_id=runs[2].run_id, error="ValueError: [red] no")]
 
 
 def test_the_status_is_json_of_plain_values(mixed: SweepFolder) -> None:
     """What a program gets: no numpy number, no NaN, the same keys whatever the sweep holds."""
-    status = sweep_status(mixed)
-    assert json.loads(json.dumps(status, allow_nan=False)) == status
-    assert {key: type(value) for key, value in status.items()} == {
+    status = folder_status(mixed)
+    record = status.model_dump()
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert SweepStatus.model_validate(record) == status
+    assert {key: type(value) for key, value in record.items()} == {
         "name": str, "folder": str, "data": str, "synthetic": bool, "runs": int, **dict.fromkeys(STATES, int),
         "epochs_done": int, "epochs_share": float, "best_val_acc": float, "best_run": str, "resume": str,
         "failures": list, "driver": type(None),
     }  # fmt: skip
-    assert (status["name"], status["folder"], status["data"]) == ("mixed", str(mixed.path), "cifar100")
+    assert (status.name, status.folder, status.data) == ("mixed", str(mixed.path), "cifar100")
 
 
 def test_a_sweep_that_is_only_planned_has_no_best_run(tmp_path: Path, runs: list[Run]) -> None:
     folder, ledger = begin(tmp_path, "fresh", runs, synthetic=True)
     ledger.close()
-    status = sweep_status(folder)
-    assert (status["best_val_acc"], status["best_run"], status["epochs_share"], status["pending"]) == (None, None, 0, 4)
-    assert json.loads(json.dumps(status, allow_nan=False)) == status
+    status = folder_status(folder)
+    assert (status.best_val_acc, status.best_run, status.epochs_share, status.pending) == (None, None, 0, 4)
+    record = status.model_dump()
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert status_lines(status) == [
         "fresh: 4 pending of 4 runs, 0 % of the epochs",
-        "  data synthetic (made from a seed: not CIFAR-100)",
-        f"  to go on: sweep resume fresh --runs-dir {tmp_path}",
+        "  data: synthetic (generated images, not CIFAR-100)",
+        f"  to continue: sweep resume fresh --runs-dir {tmp_path}",
     ]
 
 
 def test_a_ledger_without_runs_can_be_told_of(tmp_path: Path) -> None:
     folder, ledger = begin(tmp_path, "empty", [])
     ledger.close()
-    status = sweep_status(folder)
-    assert (status["runs"], status["epochs_share"], status["synthetic"]) == (0, 0, False)
+    status = folder_status(folder)
+    assert (status.runs, status.epochs_share, status.synthetic) == (0, 0, False)
     assert status_lines(status)[0] == "empty: no runs of 0 runs, 0 % of the epochs"
 
 
 def test_running_and_interrupted_are_told_apart(tmp_path: Path, runs: list[Run]) -> None:
     folder, ledger = begin(tmp_path, "going", runs)
-    with ledger, driving(folder.lock):
+    with ledger, Lease(FolderLease(folder.lock)):
         ledger.start(PACK_1, [run.run_id for run in runs[:3]])
-        assert (sweep_status(folder)["running"], sweep_status(folder)["pending"]) == (3, 1)  # while the writer writes
+        assert (folder_status(folder).running, folder_status(folder).pending) == (3, 1)  # while the writer writes
         ledger.interrupt()
-        status = sweep_status(folder)
-    assert (status["running"], status["interrupted"], status["pending"]) == (0, 3, 1)
+        status = folder_status(folder)
+    assert (status.running, status.interrupted, status.pending) == (0, 3, 1)
 
 
 def test_what_nobody_drives_any_more_is_interrupted_and_can_be_gone_on_with(tmp_path: Path, runs: list[Run]) -> None:
     """Its driver died without a word: the ledger still says running, the lock is free."""
     folder, ledger = begin(tmp_path, "left", runs)
     with ledger:
-        with driving(folder.lock):
+        with Lease(FolderLease(folder.lock)):
             ledger.start(PACK_1, [run.run_id for run in runs[:3]])
         assert list(ledger.statuses().values()) == ["running"] * 3 + ["pending"]
-    status = sweep_status(folder)
-    assert (status["running"], status["interrupted"], status["pending"]) == (0, 3, 1)
-    assert status_lines(status)[-1] == f"  to go on: {status['resume']}"
+    status = folder_status(folder)
+    assert (status.running, status.interrupted, status.pending) == (0, 3, 1)
+    assert status_lines(status)[-1] == f"  to continue: {status.resume}"
 
 
 def test_the_command_that_goes_on_is_what_a_shell_takes(
@@ -142,19 +148,19 @@ def test_the_command_that_goes_on_is_what_a_shell_takes(
     for runs_dir in (Path("runs"), Path("my runs")):
         folder, ledger = begin(runs_dir, "s", runs)
         ledger.close()
-        commands.append(sweep_status(folder)["resume"])
+        commands.append(folder_status(folder).resume)
     assert commands[0] == "sweep resume s"
     assert shlex.split(commands[1]) == ["sweep", "resume", "s", "--runs-dir", "my runs"]
 
 
 def test_the_lines_for_a_reader_hold_counts_best_failures_and_what_goes_on(mixed: SweepFolder, runs: list[Run]) -> None:
-    assert status_lines(sweep_status(mixed)) == [
+    assert status_lines(folder_status(mixed)) == [
         "mixed: 1 done, 1 pending, 1 diverged, 1 failed of 4 runs, 58 % of the epochs",
-        "  data cifar100",
-        f"  best so far 31.50 % validation accuracy, run {runs[0].run_id}",
+        "  data: cifar100",
+        f"  best so far: 31.50 % validation accuracy, run {runs[0].run_id}",
         f"  failed: run {runs[2].run_id}: ValueError: [red] no",
-        f"  to go on: sweep resume mixed --runs-dir {mixed.runs_dir}",
-        f"  to try again what failed: sweep resume mixed --runs-dir {mixed.runs_dir} --retry-failed",
+        f"  to continue: sweep resume mixed --runs-dir {mixed.runs_dir}",
+        f"  to retry the failed runs: sweep resume mixed --runs-dir {mixed.runs_dir} --retry-failed",
     ]
 
 
@@ -162,7 +168,7 @@ def test_a_finished_sweep_is_not_told_to_go_on(tmp_path: Path, runs: list[Run]) 
     folder, ledger = begin(tmp_path, "over", runs[:1])
     with ledger:
         ledger.record([attempt_of(runs[:1])], [row_of(runs[0], epoch) for epoch in (1, 2, 3)], {})
-    lines = status_lines(sweep_status(folder))
+    lines = status_lines(folder_status(folder))
     assert lines[0] == "over: 1 done of 1 runs, 100 % of the epochs"
     assert not any("resume" in line for line in lines)
 
@@ -170,7 +176,7 @@ def test_a_finished_sweep_is_not_told_to_go_on(tmp_path: Path, runs: list[Run]) 
 def test_all_sweeps_are_told_by_name(tmp_path: Path, runs: list[Run]) -> None:
     for name in ("zeta", "alpha"):
         begin(tmp_path, name, runs)[1].close()
-    assert [status["name"] for status in all_statuses(tmp_path)] == ["alpha", "zeta"]
+    assert [status.name for status in all_statuses(tmp_path)] == ["alpha", "zeta"]
     assert all_statuses(tmp_path / "nowhere") == []
 
 
@@ -187,7 +193,7 @@ def test_a_log_is_found_by_the_beginning_of_its_run_id(mixed: SweepFolder, runs:
 
 
 def test_a_run_that_never_began_has_no_log_yet(mixed: SweepFolder, runs: list[Run]) -> None:
-    assert run_log(mixed, runs[3].run_id) == f"run {runs[3].run_id} has not been started yet\n"
+    assert run_log(mixed, runs[3].run_id) == f"run {runs[3].run_id} has not started yet\n"
 
 
 def test_an_ambiguous_beginning_is_answered_with_the_runs_that_begin_so(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from search_spaces import Configuration, Protocol, Run
 from search_spaces.errors import SpecError
-from sweep.config.spec import Spec, parse_spec
+from sweep.config.spec import Spec
+from sweep.config.toml import parse_spec
 from sweep.planning.plan import Pack, longest_first, make_packs, make_runs, resolve_configurations
 
 
@@ -150,7 +151,7 @@ def spec(text: str, epochs: int = 4) -> Spec:
 
 @pytest.mark.parametrize("warmup", ["4", "4.5", "[1, 4]", "1e300"])
 def test_a_warm_up_that_leaves_nothing_to_the_schedule_is_refused(warmup: str) -> None:
-    told = r"^s: warmup: \S+ of 4 epochs; leave some to the schedule$"
+    told = r"^s: warmup: \S+ of 4 epochs; "
     with pytest.raises(SpecError, match=told):
         resolve_configurations(spec(f'[[configurations]]\noptimizer = "SGD"\nwarmup = {warmup}'), 10)
 

@@ -17,10 +17,10 @@ import pytest
 
 from search_spaces.errors import UserError
 from sweep.folder.paths import SweepFolder
-from sweep.folder.status import sweep_status
-from sweep.process.signals import GRACE_SECONDS, SAID, Stopped, Stopping, stopping
+from sweep.folder.status_source import folder_status
+from sweep.process.signals import GRACE_SECONDS, MESSAGES, Stopped, Stopping, stopping
 from tests.sweep.sweeps import DATA, PATIENCE_SECONDS, begin, finish, rows_of
-from trainables.runtime.stop_signal import Ask
+from trainables.runtime.stop_signal import StopRequest
 from trainables.training.checkpoints import Checkpoints
 
 
@@ -38,24 +38,24 @@ def test_cancelled_the_sweep_ends_once_nothing_trains_or_the_grace_is_over() -> 
 
 
 def test_an_epoch_under_way_takes_as_long_as_it_takes_until_somebody_cancels() -> None:
-    now, heard, passed_on = [0.0], [Ask.NOTHING], list[Ask]()
+    now, heard, forwarded = [0.0], [StopRequest.NONE], list[StopRequest]()
     stop = Stopping(lambda: heard[0], clock=lambda: now[0])
-    stop.pass_on = passed_on.append
+    stop.forward = forwarded.append
     stop.check(2)
-    heard[0] = Ask.STOP
+    heard[0] = StopRequest.STOP
     stop.check(2)
     now[0] = 1000 * GRACE_SECONDS
     stop.check(1)
-    heard[0] = Ask.CANCEL
+    heard[0] = StopRequest.CANCEL
     stop.check(1)
-    assert passed_on == [Ask.STOP, Ask.CANCEL]  # each once
+    assert forwarded == [StopRequest.STOP, StopRequest.CANCEL]  # each once
     now[0] += GRACE_SECONDS + 1
     with pytest.raises(Stopped):
         stop.check(1)
 
 
 def test_stopped_the_sweep_ends_once_nothing_trains() -> None:
-    stop = Stopping(lambda: Ask.STOP)
+    stop = Stopping(lambda: StopRequest.STOP)
     stop.check(1)
     with pytest.raises(Stopped):
         stop.check(0)
@@ -66,14 +66,14 @@ def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> No
     """Also where another terminal has asked for less. Afterwards the handlers are those from before."""
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     said: list[str] = []
-    with pytest.raises(KeyboardInterrupt), stopping(lambda: Ask.STOP, said.append) as stop:
+    with pytest.raises(KeyboardInterrupt), stopping(lambda: StopRequest.STOP, said.append) as stop:
         stop.check(2)
         os.kill(os.getpid(), number)
-        assert stop.asked is Ask.CANCEL
-        assert said == [SAID[Ask.STOP]]  # a signal may come in the middle of a print
+        assert stop.asked is StopRequest.CANCEL
+        assert said == [MESSAGES[StopRequest.STOP]]  # a signal may come in the middle of a print
         stop.check(2)
         stop.check(2)
-        assert said == [SAID[Ask.STOP], SAID[Ask.CANCEL]]
+        assert said == [MESSAGES[StopRequest.STOP], MESSAGES[StopRequest.CANCEL]]
         os.kill(os.getpid(), number)
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
 
@@ -137,16 +137,16 @@ def test_a_signal_writes_checkpoints_at_once_and_resume_gives_the_same_bits(
     finally:
         driver.kill()
     assert driver.returncode == 130, err
-    assert f"go on with: sweep resume cut --runs-dir {tmp_path}" in err
+    assert f"to continue: sweep resume cut --runs-dir {tmp_path}" in err
     assert "Traceback" not in err
     _, alive = psutil.wait_procs(processes, timeout=30)
     assert len(processes) > 2  # Ray's
     assert not alive
     if not whole_group:  # the newest checkpoint lies between two epochs: it was not waited for the next one's end
         assert any(state["step_in_epoch"] > 0 for state in states(folder))
-    status = sweep_status(SweepFolder(tmp_path, "cut"))
-    assert status["interrupted"] > 0
-    assert status["running"] == status["failed"] == 0
+    status = folder_status(SweepFolder(tmp_path, "cut"))
+    assert status.interrupted > 0
+    assert status.running == status.failed == 0
     resumed = finish(tmp_path, "resume", "cut")
     assert resumed.returncode == 0, resumed.stderr
     expected = undisturbed[undisturbed["epoch"] <= 3].reset_index(drop=True)
@@ -161,7 +161,7 @@ def states(folder: Path) -> list[dict[str, Any]]:
 
 def is_driven(folder: Path) -> bool:
     try:
-        return sweep_status(SweepFolder(folder.parent, folder.name))["driver"] is not None
+        return folder_status(SweepFolder(folder.parent, folder.name)).driver is not None
     except UserError:  # it is not made yet
         return False
 
@@ -190,7 +190,7 @@ def test_stopped_and_cancelled_from_another_terminal_it_resumes_to_the_same_bits
             assert psutil.Process(pid).ppid() == driver.pid  # the command is waited for by a process of its own
             asked = finish(tmp_path, request, "far")
             assert (asked.returncode, asked.stderr) == (0, "")
-            assert asked.stdout.startswith(f"asked: the driver of far (pid {pid} on ")
+            assert f"{request} requested: far (pid {pid} on " in asked.stdout
             _, err = driver.communicate(timeout=PATIENCE_SECONDS)
             out, _ = watcher.communicate(timeout=PATIENCE_SECONDS)
         finally:
@@ -205,9 +205,9 @@ def test_stopped_and_cancelled_from_another_terminal_it_resumes_to_the_same_bits
         assert not list((folder / "control").glob("[sc]*[pl]"))  # the request was taken away
         assert json.loads((folder / "control" / "status.json").read_text())["done"] == 0  # stopped is not done
         nobody = finish(tmp_path, request, "far")
-        assert (nobody.returncode, nobody.stderr) == (2, "sweep: no driver is at work on far\n")
+        assert (nobody.returncode, nobody.stderr) == (2, "sweep: far is not running\n")
     for code, last_line, logs in endings:
-        assert (code, last_line.split(" --runs-dir")[0]) == (130, "interrupted; go on with: sweep resume far")
+        assert (code, last_line.split(" --runs-dir")[0]) == (130, "interrupted; to continue: sweep resume far")
         assert "asked to stop; its checkpoint is written" in logs
     for status in watched:
         assert status["driver"] is None

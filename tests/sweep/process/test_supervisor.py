@@ -20,7 +20,7 @@ PROGRAM = """
 import os, signal, sys, time
 from sweep.process.signals import stopping
 from sweep.process.supervisor import supervise
-from trainables.runtime.stop_signal import Ask
+from trainables.runtime.stop_signal import StopRequest
 
 def work():
     {work}
@@ -28,7 +28,7 @@ def work():
 sys.exit(supervise(work))
 """
 ASKED_AND_THEN = """
-    with stopping(lambda: Ask.NOTHING, print, "last words") as stop:
+    with stopping(lambda: StopRequest.NONE, print, "last words") as stop:
         print("ready", flush=True)
         while not stop.asked:
             time.sleep(0.01)

@@ -12,7 +12,7 @@ from rich.console import Console
 from search_spaces import Run
 from sweep.folder.status import duration
 from sweep.planning.plan import Pack
-from sweep.progress.live_view import PLAIN_SECONDS, Progress
+from sweep.progress.live_view import PLAIN_SECONDS, Progress, Recorded
 from tests.builders import row_of, two_by_two_runs
 
 
@@ -47,7 +47,9 @@ class Screen:
         self.clock, self.text = Clock(), io.StringIO()
         self.labels = {run.run_id: f"run {i}" for i, run in enumerate(self.runs)}
         console = Console(file=self.text, width=300)
-        self.progress = Progress(self.runs, statuses or {}, 10, epochs_done or {}, self.labels, console, self.clock)
+        self.progress = Progress(
+            self.runs, Recorded(statuses or {}, epochs_done or {}), 10, self.labels, console, self.clock
+        )
 
     def report(self, pack: Pack, epoch: int, **measured: Any) -> None:
         said = {"fresh": True, "done": False, "diverged": {}}
@@ -72,10 +74,10 @@ def test_the_line_counts_runs_by_how_they_stand() -> None:
     screen.progress.failed(screen.second, ["ValueError: no"], "a/b.log")
     assert screen.progress.line().startswith("1 of 4 runs done, 0 running, 1 diverged, 2 failed, 100 % of the epochs")
     assert screen.text.getvalue().splitlines() == [
-        "diverged: run 1 in epoch 3; the rest of its pack goes on",
+        "diverged: run 1 in epoch 3; the rest of its pack continues",
         "failed: run 2, run 3",
         "  ValueError: no",
-        "  the whole traceback: a/b.log",
+        "  full traceback: a/b.log",
     ]
 
 

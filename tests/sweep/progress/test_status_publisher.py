@@ -6,15 +6,17 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from rich.console import Console
 
 from sweep.config.spec import Resources
 from sweep.folder.control import PUBLISH_SECONDS, Control
+from sweep.folder.lease import Holder
 from sweep.folder.status import STATES
 from sweep.planning.plan import Pack
 from sweep.planning.slots import slots_of
-from sweep.progress.live_view import Progress
-from sweep.progress.status_publisher import Bulletin, describe_nodes
+from sweep.progress.live_view import Progress, Recorded
+from sweep.progress.status_publisher import StatusPublisher, describe_nodes
 from tests.builders import row_of, two_by_two_runs
 
 
@@ -48,33 +50,35 @@ def node(name: str, alive: bool = True, **resources: float) -> dict[str, Any]:
 
 def test_nodes_that_are_dead_are_none() -> None:
     nodes = [node("a", CPU=2.0), node("b", alive=False, CPU=9.0)]
-    assert [one["host"] for one in describe_nodes(nodes, Resources())] == ["a"]
+    assert [one.host for one in describe_nodes(nodes, Resources())] == ["a"]
 
 
 def test_what_is_told_is_how_the_runs_and_the_slots_stand() -> None:
     runs = two_by_two_runs()
     now = [0.0]
-    progress = Progress(runs, {}, 2, {}, {run.run_id: run.run_id for run in runs}, Console(quiet=True), lambda: now[0])
+    labels = {run.run_id: run.run_id for run in runs}
+    progress = Progress(runs, Recorded(), 2, labels, Console(quiet=True), lambda: now[0])
     told: list[dict[str, Any]] = []
 
     class Told(Control):
-        def tell(self, facts: Any) -> None:
-            told.append(json.loads(json.dumps(facts, allow_nan=False)))
+        def publish(self, *records: BaseModel | None) -> None:  # type: ignore[override]
+            values = {key: value for record in records if record for key, value in record.model_dump().items()}
+            told.append(json.loads(json.dumps(values, allow_nan=False)))
 
     pack = Pack(tuple(runs[:2]))
-    bulletin = Bulletin(
-        Told({"driver": "d"}), progress, Resources(max_concurrent=3),
+    publisher = StatusPublisher(
+        Told(Holder.this_process()), progress, Resources(max_concurrent=3),
         lambda: [node("a", CPU=2.0), node("b", CPU=2.0)], lambda: now[0],
     )  # fmt: skip
-    bulletin.post(0)
-    bulletin.post(1)  # a moment later: nothing
+    publisher.publish(0)
+    publisher.publish(1)  # a moment later: nothing
     progress.started(pack)
     now[0] = PUBLISH_SECONDS
     progress.reported(
         pack, [row_of(run, 1, val_acc=20.0 + k) for k, run in enumerate(runs[:2])], {}, fresh=True, done=False
     )
-    bulletin.post(1)
-    bulletin.close()
+    publisher.publish(1)
+    publisher.close()
     assert len(told) == 3
     assert (told[0]["pending"], told[0]["rate"], told[0]["slots"], told[0]["slots_used"]) == (4, None, 3, 0)
     assert {state: told[1][state] for state in STATES} == dict.fromkeys(STATES, 0) | {"running": 2, "pending": 2}

@@ -49,6 +49,12 @@ def test_relu_and_pool_are_maxima_of_what_comes_before():
         np.testing.assert_array_equal(pool, blocks.max(axis=(3, 5)))
 
 
+def test_looking_at_maps_draws_no_random_number() -> None:
+    before = torch.get_rng_state()
+    feature_maps(WEIGHTS, IMAGES)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_probabilities_are_those_of_the_stacked_form_that_trained():
     stacked = {name: torch.stack([parameter, parameter * 2]) for name, parameter in WEIGHTS.items()}
     logits = stacked_logits(stacked, normalised())

@@ -17,7 +17,7 @@ from results.metrics.gradients import adam_stages
 from search_spaces import Run
 from search_spaces.errors import SpecError, UnknownNameError
 from tests.trainables.small_runs import CPU, FLOAT32, FLOAT64, make_run, options
-from trainables.analyses.gradient_capture import CaptureSettings, NoiseSums, capture_gradients
+from trainables.analyses.gradient_capture import Capture, NoiseSums, capture_gradients
 from trainables.data import augmentation
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import SHAPES, LeNet5, initial_parameters
@@ -31,7 +31,10 @@ Rows = list[tuple[int, int, npt.NDArray[Any], npt.NDArray[Any], float]]
 
 def capture(run: Run, data: DataSet, **asked: Any) -> tuple[Rows, dict[str, NoiseSums]]:
     rows: Rows = []
-    noise = capture_gradients(run, data, CPU, CaptureSettings(**asked), record=lambda *row: rows.append(row))
+    on_progress = asked.pop("on_progress", None)
+    noise = capture_gradients(
+        run, data, CPU, record=lambda *row: rows.append(row), capture=Capture(**asked), on_progress=on_progress
+    )
     return rows, noise
 
 
@@ -90,7 +93,7 @@ def test_every_row_is_handed_on_once_and_nothing_is_kept(data: DataSet) -> None:
         steps.append(step)
         alive.extend([weakref.ref(gradient), weakref.ref(weights)])
 
-    capture_gradients(make_run(lr=0.01), data, CPU, CaptureSettings("fc1.weight", 12, noise_batches=2), record=record)
+    capture_gradients(make_run(lr=0.01), data, CPU, record=record, capture=Capture("fc1.weight", 12, 2))
     assert steps == list(range(1, 14))
 
 
@@ -102,7 +105,7 @@ def test_a_row_is_a_copy_that_later_steps_leave_alone(data: DataSet) -> None:
         first.append(row[2].copy())
         kept.append(row)
 
-    capture_gradients(make_run(lr=0.1), data, CPU, CaptureSettings(batches=4), record=record)
+    capture_gradients(make_run(lr=0.1), data, CPU, record=record, capture=Capture(batches=4))
     for now, then in zip(kept, first, strict=True):
         np.testing.assert_array_equal(now[2], then)
 
@@ -153,7 +156,7 @@ def test_a_batch_larger_than_the_training_split_is_refused(data: DataSet) -> Non
 
 
 def test_a_run_that_diverges_says_how_many_batches_there_are_to_have(data: DataSet) -> None:
-    with pytest.raises(SpecError, match="not finite after step 2; a smaller learning rate"):
+    with pytest.raises(SpecError, match=r"^batches: 40, .* after step 2; .*learning rate"):
         capture(make_run("SGD", lr=1e4), data, batches=40)
     run = make_run("SGD", lr=5.0)
     with pytest.raises(SpecError, match=r"not finite after step \d+; ask for at most (\d+) batches") as told:

@@ -69,8 +69,8 @@ def test_the_farthest_point_lies_on_each_axis_positive_side() -> None:
 @pytest.mark.parametrize(
     ("points", "line"),
     [
-        (np.eye(2), "trajectory: 2 different points"),
-        (np.zeros((5, 4)), "trajectory: 1 different points"),
+        (np.eye(2), "trajectory: only 2 different"),
+        (np.zeros((5, 4)), "trajectory: only 1 different"),
         (np.array([[0.0, 1], [1, 0], [np.inf, 0]]), "trajectory: weights that are not finite"),
     ],
     ids=["two", "all equal", "infinite"],
@@ -107,6 +107,10 @@ def trained(data: DataSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sa
     return weights, run.run_id, [row.val_loss for report in reports for row in report.rows]
 
 
+def split_of(data: DataSet) -> Split:
+    return Split.of(data.val_images, data.val_labels, CPU)
+
+
 @pytest.mark.parametrize("at_a_time", [1, 4, 100])
 def test_the_loss_under_the_path_is_what_the_loop_recorded(
     at_a_time: int, trained: tuple[SavedWeights, str, list[float]], data: DataSet
@@ -118,15 +122,13 @@ def test_the_loss_under_the_path_is_what_the_loop_recorded(
     xs, ys = directions.project(points).T
     told: list[tuple[int, int]] = []
     surface = loss_surface(
-        directions, xs, ys, Split.of(data.val_images, data.val_labels, CPU), torch.float64,
+        directions, xs, ys, split_of(data), torch.float64,
         models_at_a_time=at_a_time, on_progress=lambda *x: told.append(x),
     )  # fmt: skip
     assert surface.shape == (3, 3)
     assert [surface[1, 1], surface[2, 2]] == pytest.approx(recorded, rel=1e-10)
     assert told[-1] == (9, 9)
-    losses = path_losses(
-        points, Split.of(data.val_images, data.val_labels, CPU), torch.float64, models_at_a_time=at_a_time
-    )
+    losses = path_losses(points, split_of(data), torch.float64, models_at_a_time=at_a_time)
     np.testing.assert_allclose(losses, np.diag(surface), rtol=1e-10)
 
 
@@ -137,7 +139,7 @@ def test_rows_of_the_surface_are_y_and_columns_x(data: DataSet) -> None:
     axes = np.linalg.qr(rng.normal(size=(len(origin), 2)))[0].T
     directions = Directions(origin, axes, np.array([0.7, 0.3]))
     xs, ys = np.array([-20.0, 0.0, 30.0]), np.array([-10.0, 40.0])
-    surface = loss_surface(directions, xs, ys, Split.of(data.val_images, data.val_labels, CPU), torch.float64)
+    surface = loss_surface(directions, xs, ys, split_of(data), torch.float64)
     assert surface.shape == (2, 3)
     images = augmentation.normalise(torch.from_numpy(data.val_images), torch.float64)
     for (row, column), value in np.ndenumerate(surface):
@@ -157,7 +159,7 @@ def test_a_members_loss_on_the_surface_is_the_packs_own_evaluation(data: DataSet
         pack.train_step(batches.batch(1, step))
     losses, _ = pack.evaluate(Split.of(data.val_images, data.val_labels, CPU))
     points = np.stack([flattened(pack.stack.member(k)) for k in range(2)])
-    found = path_losses(points, Split.of(data.val_images, data.val_labels, CPU), torch.float64)
+    found = path_losses(points, split_of(data), torch.float64)
     np.testing.assert_allclose(found, losses.numpy(), rtol=1e-12)
 
 

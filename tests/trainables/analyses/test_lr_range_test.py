@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from search_spaces import Run
 from search_spaces.errors import SpecError
 from tests.trainables.small_runs import CPU, FLOAT32, FLOAT64, make_run
-from trainables.analyses.lr_range_test import LrRange, range_test
+from trainables.analyses.lr_range_test import RateRange, range_test
 from trainables.data import augmentation
 from trainables.data.dataset import DataSet
 from trainables.models.lenet import LeNet5, initial_parameters
@@ -56,7 +56,7 @@ def plain_range_test(run: Run, data: DataSet, rates: list[float]) -> tuple[list[
 def test_the_whole_curve_is_that_of_a_plain_loop_with_its_rate_set_by_hand(data: DataSet) -> None:
     """25 steps are two epochs and a half: three optimizers together, each against its own loop."""
     runs = [make_run(name, protocol=FLOAT64, seed=3, **params) for name, params in RULES.values()]
-    found = range_test(runs, data, CPU, LrRange(lr_from=1e-5, lr_to=0.02, steps=25))
+    found = range_test(runs, data, CPU, RateRange(1e-5, 0.02, 25))
     rates = [1e-5 * (0.02 / 1e-5) ** (i / 24) for i in range(25)]
     np.testing.assert_allclose(found.lr, rates, rtol=1e-12)
     assert (found.lr[0], found.lr[-1]) == (1e-5, 0.02)
@@ -69,9 +69,7 @@ def test_the_whole_curve_is_that_of_a_plain_loop_with_its_rate_set_by_hand(data:
 def test_one_plain_sgd_step_moves_the_weights_by_rate_times_gradient(data: DataSet) -> None:
     """So that the rate is the one that the optimizer used, not only the one that is reported."""
     run = make_run("SGD", protocol=FLOAT64, lr=123.0)
-    small, large = (
-        range_test([run], data, CPU, LrRange(lr_from=a, lr_to=1.0, steps=2)).moved[0, 0] for a in (1e-6, 1e-3)
-    )
+    small, large = (range_test([run], data, CPU, RateRange(a, 1.0, 2)).moved[0, 0] for a in (1e-6, 1e-3))
     assert large == pytest.approx(1000 * small, rel=1e-9)
     assert small > 0
 
@@ -85,7 +83,7 @@ def test_schedule_warmup_and_own_rate_do_not_count(data: DataSet) -> None:
         make_run("SGD", "ExponentialLR", lr=7.0, momentum=0.9, protocol=FLOAT64, scheduler_params={"gamma": 0.1}),
         make_run("SGD", lr=0.01, momentum=0.9, protocol=FLOAT64, warmup=2),
     ]
-    found = range_test([plain, *others], data, CPU, LrRange(lr_from=1e-4, lr_to=0.1, steps=15))
+    found = range_test([plain, *others], data, CPU, RateRange(1e-4, 0.1, 15))
     for k in range(1, 4):
         np.testing.assert_allclose(found.loss[k], found.loss[0], rtol=1e-10)
 
@@ -94,7 +92,7 @@ def test_it_starts_from_given_weights_and_leaves_them_as_they_were(data: DataSet
     run = make_run("Adam", seed=0)
     given = initial_parameters(9, torch.float32)
     before = {name: tensor.clone() for name, tensor in given.items()}
-    found = range_test([run], data, CPU, LrRange(lr_from=1e-3, lr_to=1.0, steps=5), weights=[given])
+    found = range_test([run], data, CPU, RateRange(1e-3, 1.0, 5), weights=[given])
     assert all(torch.equal(given[name], before[name]) for name in before)
     assert found.moved[0, -1] > 1
 
@@ -104,19 +102,19 @@ def test_it_starts_from_given_weights_and_leaves_them_as_they_were(data: DataSet
     model.load_state_dict(given)
     logits = model(augmentation.normalise(batch.images[0]), (batch.masks[0][0], batch.masks[1][0]))
     assert found.loss[0, 0] == pytest.approx(F.cross_entropy(logits, batch.labels[0]).item(), rel=1e-5)
-    assert found.loss[0, 0] != pytest.approx(range_test([run], data, CPU, LrRange(steps=2)).loss[0, 0], rel=1e-5)
+    assert found.loss[0, 0] != pytest.approx(range_test([run], data, CPU, RateRange(steps=2)).loss[0, 0], rel=1e-5)
 
 
 def test_a_run_that_bursts_is_nan_from_there_and_the_other_goes_on(data: DataSet) -> None:
     wild, calm = make_run("SGD", lr=0.1, protocol=FLOAT64), make_run("Adam", lr=0.1, protocol=FLOAT64)
-    found = range_test([wild, calm], data, CPU, LrRange(lr_from=1e-3, lr_to=1e20, steps=30))
+    found = range_test([wild, calm], data, CPU, RateRange(1e-3, 1e20, 30))
     known = np.isfinite(found.loss)
     burst = int(known[0].argmin())
     assert 0 < burst < 25
     assert known[0, :burst].all()
     assert not known[0, burst:].any()
     assert np.isnan(found.moved[0, burst:]).all()
-    alone = range_test([calm], data, CPU, LrRange(lr_from=1e-3, lr_to=1e20, steps=30))
+    alone = range_test([calm], data, CPU, RateRange(1e-3, 1e20, 30))
     np.testing.assert_allclose(found.loss[1, : burst + 3], alone.loss[0, : burst + 3], rtol=1e-6)
     assert np.isfinite(found.moved[1, : burst + 3]).all()
 
@@ -124,9 +122,7 @@ def test_a_run_that_bursts_is_nan_from_there_and_the_other_goes_on(data: DataSet
 def test_it_ends_early_when_every_run_has_burst_and_tells_its_progress(data: DataSet) -> None:
     told: list[tuple[int, int]] = []
     run = make_run("SGD", lr=0.1)
-    found = range_test(
-        [run], data, CPU, LrRange(lr_from=1e20, lr_to=1e30, steps=20), on_progress=lambda *x: told.append(x)
-    )
+    found = range_test([run], data, CPU, RateRange(1e20, 1e30, 20), on_progress=lambda *x: told.append(x))
     taken = int(np.isfinite(found.loss).sum())
     assert told == [*((i, 20) for i in range(1, taken + 1)), (20, 20)]
     assert found.loss.shape == found.moved.shape == (1, 20)
@@ -135,13 +131,13 @@ def test_it_ends_early_when_every_run_has_burst_and_tells_its_progress(data: Dat
 
 def test_on_every_step_progress_is_told(data: DataSet) -> None:
     told: list[int] = []
-    range_test([make_run()], data, CPU, LrRange(steps=12), on_progress=lambda done, _: told.append(done))
+    range_test([make_run()], data, CPU, RateRange(steps=12), on_progress=lambda done, _: told.append(done))
     assert told == list(range(1, 13))
 
 
 def test_dropout_free_protocols_are_tested_too(data: DataSet) -> None:
     run = make_run("SGD", protocol=replace(FLOAT32, dropout=0.0), lr=0.1)
-    assert np.isfinite(range_test([run], data, CPU, LrRange(lr_to=1e-3, steps=3)).loss).all()
+    assert np.isfinite(range_test([run], data, CPU, RateRange(lr_to=1e-3, steps=3)).loss).all()
 
 
 @pytest.mark.parametrize(
@@ -158,4 +154,4 @@ def test_dropout_free_protocols_are_tested_too(data: DataSet) -> None:
 )
 def test_ends_and_steps_that_cannot_be_are_named(ends: dict[str, Any], line: str, data: DataSet) -> None:
     with pytest.raises(SpecError, match=line):
-        range_test([make_run()], data, CPU, LrRange(**ends))
+        range_test([make_run()], data, CPU, RateRange(**ends))

@@ -1,8 +1,7 @@
-"""A step on tensors that only say they are on a GPU: PyTorch computes nothing, and refuses what a GPU would not do.
+"""A step on tensors of a GPU that have no values: PyTorch computes nothing, and refuses what a GPU would not do.
 
-A value that is asked for, and an operator between tensors of the GPU and of the host, raise. Left out are what needs a
-driver: autograd's engine (its operators are seen by the rehearsal), page-locked memory, and the fused kernels, of which
-only the places of the arguments are checked.
+A value that is read, and an operator between tensors of the GPU and of the host, raise. What needs a real GPU is left
+out (``tests/gpu_driver.py``); of the fused kernels, only the devices of the arguments are checked.
 """
 
 from __future__ import annotations
@@ -13,28 +12,34 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from tests.gpu_driver import GIB, GPU, GpuDriver, on_the_gpu
+from tests.trainables.small_runs import make_run, tiny_data
 from tests.trainables.training.test_resume import run_of
 from trainables.data import augmentation
+from trainables.data.dataset import DataSet, load_data
+from trainables.profiling.gpu_share import Footprint, probe_footprint, whole_memory
+from trainables.profiling.probe import StepTimer
+from trainables.training import cuda_graphs
 from trainables.training.batches import Batch, Split
-from trainables.training.cuda_graphs import NoGraphs
+from trainables.training.cuda_graphs import WARM_UPS, NoGraphs, graphs_of
+from trainables.training.loop import Assignment, train
 from trainables.training.multi_tensor import KERNELS
 from trainables.training.pack import Pack, evaluate
 
-GPU = torch.device("cuda", 0)
+READS_A_VALUE = r"_local_scalar_dense|is_nonzero"
 
 
 class OnlyOnTheGpu(TorchDispatchMode):
-    """Checks the fused kernels' arguments, and notes what is copied from the host."""
+    """Checks the arguments of fused kernels, and records what is copied from the host."""
 
     def __init__(self) -> None:
         super().__init__()
         self.fused = 0
         self.from_host: list[tuple[int, ...]] = []
-        self.first_step = True
+        self.reads_rates = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -44,8 +49,8 @@ class OnlyOnTheGpu(TorchDispatchMode):
             self.fused += 1
             assert {tensor.device for tensor in tensors} == {GPU}
             return None
-        if self.first_step and name == "aten::_local_scalar_dense":
-            return 0.003  # Rprop's and ASGD's states begin at the rate, which is looked at for it, once
+        if self.reads_rates and name == "aten::_local_scalar_dense":
+            return 0.003  # the states of Rprop and ASGD start at the learning rate, which is read once for it
         if name == "aten::copy_" and args[0].device == GPU and args[1].device != GPU:
             self.from_host.append(tuple(args[0].shape))
         if name == "aten::_to_copy" and args[0].device != GPU and kwargs.get("device") == GPU:
@@ -54,42 +59,129 @@ class OnlyOnTheGpu(TorchDispatchMode):
 
 
 @pytest.fixture(autouse=True)
-def _no_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    zeros = torch.zeros
-    monkeypatch.setattr(torch, "zeros", lambda *size, pin_memory=False, **kwargs: zeros(*size, **kwargs))
-    monkeypatch.setattr(Tensor, "backward", lambda self: None)
-    augmentation._scale_and_shift.cache_clear()
-    yield
-    augmentation._scale_and_shift.cache_clear()
+def gpu(gpu_driver: GpuDriver, monkeypatch: pytest.MonkeyPatch) -> Iterator[GpuDriver]:
+    """Tensors and the driver of one GPU; nothing that was cached for it stays."""
+    caches = (augmentation._scale_and_shift, cuda_graphs.graphs_of)
+    monkeypatch.setattr("trainables.models.parameter_stack.ParameterStack.check_views", lambda *_: None)  # no addresses
+    for cache in caches:
+        cache.cache_clear()
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    with on_the_gpu(monkeypatch):
+        yield gpu_driver
+    torch.use_deterministic_algorithms(deterministic[0])
+    torch.utils.deterministic.fill_uninitialized_memory = deterministic[1]
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+    for cache in caches:
+        cache.cache_clear()
 
 
-def test_a_step_stays_on_the_gpu_and_only_changed_rates_come_from_the_host() -> None:
-    """Two runs of every capturable optimizer, one of which warms up, and one with a cycled momentum outside."""
+@pytest.fixture(autouse=True)
+def seen(gpu: GpuDriver) -> Iterator[OnlyOnTheGpu]:
+    del gpu  # first: this mode is the inner one
+    with OnlyOnTheGpu() as seen:
+        yield seen
+
+
+def batch_of(B: int) -> Batch:
+    masks = (torch.empty(1, B, 120, device=GPU), torch.empty(1, B, 84, device=GPU))
+    images = torch.empty(1, B, 32, 32, 3, dtype=torch.uint8, device=GPU)
+    return Batch(images, torch.zeros(1, B, dtype=torch.int64, device=GPU), masks)
+
+
+def test_a_step_stays_on_the_gpu_and_only_changed_rates_come_from_the_host(seen: OnlyOnTheGpu) -> None:
+    """Two runs of every optimizer that can be captured, one with warm-up, and one run with a cycled momentum."""
     runs = [run_of(name, "none", warmup=warmup) for name in KERNELS for warmup in (0, 1)]
     runs.append(run_of("SGD", "CyclicLR", params={"momentum": 0.9}))
     K, B = len(runs), 32
-    with FakeTensorMode(), OnlyOnTheGpu() as seen:
-        pack = Pack(runs, 4, GPU, NoGraphs())
-        pack._views_checked = True  # by addresses, which these have none of
-        masks = (torch.empty(1, B, 120, device=GPU), torch.empty(1, B, 84, device=GPU))
-        images = torch.empty(1, B, 32, 32, 3, dtype=torch.uint8, device=GPU)
-        batch = Batch(images, torch.zeros(1, B, dtype=torch.int64, device=GPU), masks)
+    seen.reads_rates = True
+    pack = Pack(runs, 4, GPU, NoGraphs())
+    batch = batch_of(B)
+    pack.train_step(batch)
+    seen.reads_rates, seen.fused, seen.from_host = False, 0, []
+    for step in (1, 2):
+        pack.step_in_epoch = step
         pack.train_step(batch)
-        seen.first_step, seen.fused, seen.from_host = False, 0, []
-        for step in (1, 2):
-            pack.step_in_epoch = step
-            pack.train_step(batch)
-        assert seen.from_host == [(K,), (K,)]
-        assert seen.fused == 2 * 2 * 3  # two steps, two runs each of SGD, Adam and AdamW
-        loss, accuracy = evaluate(
-            pack.stack.stacked, Split(images.expand(10, B, -1, -1, -1).flatten(0, 1), batch.labels.repeat(1, 10)[0])
-        )
-        assert loss.device == accuracy.device == GPU
-        with pytest.raises(RuntimeError, match=r"_local_scalar_dense|is_nonzero"):
-            pack.freeze_non_finite(pack.loss_sum)
+    assert seen.from_host == [(K,), (K,)]
+    assert seen.fused == 2 * 2 * 3  # two steps, two runs each of SGD, Adam and AdamW
+    images = batch.images.expand(10, B, -1, -1, -1).flatten(0, 1)
+    loss, accuracy = evaluate(pack.stack.stacked, Split(images, batch.labels.repeat(1, 10)[0]))
+    assert loss.device == accuracy.device == GPU
+    with pytest.raises(RuntimeError, match=READS_A_VALUE):
+        pack.freeze_non_finite(pack.loss_sum)
 
 
-def test_what_mixes_host_and_gpu_is_refused() -> None:
-    """That the test above could fail."""
-    with FakeTensorMode(), pytest.raises(RuntimeError, match="device"):
+def test_an_operator_between_host_and_gpu_is_refused() -> None:
+    """The test above fails where a step mixes devices."""
+    with pytest.raises(RuntimeError, match="device"):
         torch.ones(3, device=GPU) + torch.ones(3)
+
+
+def test_a_step_is_captured_after_its_warm_up_and_then_replayed(gpu: GpuDriver) -> None:
+    """Gradients and update are one graph each, in one memory pool, captured on the stream of the warm-up."""
+    pack = Pack([make_run(lr=0.1)], 10, GPU)
+    for step in range(WARM_UPS + 2):
+        pack.step_in_epoch = step
+        pack.train_step(batch_of(32))
+    assert gpu.streams == 1
+    assert gpu.called("capture") == [[(0, 1), 1], [(0, 1), 1]]
+    assert len(gpu.called("replay")) == 2 * 2
+    waits = gpu.called("wait")  # the side stream waits for the default stream, and that one for it
+    assert waits == [[1, 0], [0, 1]] * (2 * WARM_UPS)
+    assert gpu.current_stream[0] == 0
+
+
+def test_two_packs_of_a_process_share_one_stream_and_one_memory_pool(gpu: GpuDriver) -> None:
+    """Each stream keeps a cuBLAS workspace that is never freed, so a worker must not make one for each pack."""
+    for run in (make_run(lr=0.1), make_run("Adam")):
+        pack = Pack([run], 10, GPU)
+        for step in range(WARM_UPS + 1):
+            pack.step_in_epoch = step
+            pack.train_step(batch_of(32))
+    assert gpu.streams == 1
+    assert gpu.called("graph_pool_handle") == [[]]
+    assert gpu.called("capture") == [[(0, 1), 1]] * 4
+    assert graphs_of(GPU) is graphs_of(torch.device("cuda", 0))
+    assert graphs_of(torch.device("cpu")) is None
+
+
+@pytest.fixture(scope="module")
+def few() -> DataSet:
+    """100 images to train on: four steps of an epoch."""
+    return load_data("synthetic:n_train=200,n_test=100,seed=1", val_fraction=0.5)
+
+
+def test_an_epochs_training_time_ends_when_the_gpu_is_done(few: DataSet, gpu: GpuDriver) -> None:
+    """The host waits after the last step; the first value that is read is the loss of the whole epoch."""
+    runs = [make_run(lr=0.1), make_run("Adam")]
+    with pytest.raises(RuntimeError, match=READS_A_VALUE):
+        next(train(Assignment("pack", runs, 1, frozenset()), few, GPU, {"attempt_id": "a"}))
+    assert gpu.calls[-2:] == [("replay",), ("synchronize",)]
+    assert len(gpu.called("synchronize")) == 1 + len(gpu.called("capture"))  # PyTorch waits before a capture, too
+
+
+def test_a_step_is_timed_until_the_gpu_is_done(gpu: GpuDriver) -> None:
+    timer = StepTimer(tiny_data(), [make_run(lr=0.1)], gpu=True)
+    assert timer.device() == gpu.name
+    gpu.calls.clear()
+    assert timer.seconds(4, threads=1) > 0
+    assert [call for call in gpu.calls if call[0] == "synchronize"] == [("synchronize",)] * 2
+
+
+def test_a_probe_measures_the_peak_of_the_allocator_and_the_context(gpu: GpuDriver, few: DataSet) -> None:
+    """The context is what is neither free nor held by the allocator."""
+    gpu.reserved, gpu.free = {"current": 3 * GIB, "peak": 4 * GIB}, 76 * GIB
+    assert probe_footprint([make_run(lr=0.1), make_run("Adam")], few) == Footprint(4 * GIB, GIB, 80 * GIB)
+    assert gpu.called("reset_peak") == [[0]]
+    assert gpu.calls[-1] == ("synchronize",)
+    assert whole_memory() == 80 * GIB
+
+
+def test_a_probe_without_enough_memory_reports_a_whole_gpu(
+    gpu: GpuDriver, few: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Pack, "train_step", refuse)
+    assert probe_footprint([make_run(lr=0.1)], few) == Footprint(80 * GIB, 0, 80 * GIB)

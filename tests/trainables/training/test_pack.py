@@ -10,7 +10,6 @@ import torch
 from search_spaces import Protocol, Run
 from tests.trainables.small_runs import CPU, FLOAT32, FLOAT64, make_run, plain_losses
 from trainables.data.dataset import DataSet
-from trainables.models.lenet import SHAPES, LeNet5, initial_parameters
 from trainables.optim.optimizers import OPTIMIZERS
 from trainables.training.batches import Batches
 from trainables.training.pack import Pack
@@ -37,22 +36,6 @@ def pack_losses(runs: list[Run], data: DataSet, steps: int) -> list[list[float]]
         pack.train_step(batch)
         losses.append((pack.loss_sum / batch.labels.shape[1]).tolist())
     return [list(column) for column in zip(*losses, strict=True)]
-
-
-def test_lenet_has_the_studys_69656_parameters() -> None:
-    assert sum(p.numel() for p in LeNet5().parameters()) == 69_656
-    assert {name: tuple(p.shape) for name, p in LeNet5().named_parameters()} == SHAPES
-
-
-def test_initial_weights_follow_pytorchs_own_distribution() -> None:
-    """Bounds and spread are those of ``nn.Conv2d`` and ``nn.Linear``."""
-    ours = initial_parameters(0, torch.float32)
-    torch.manual_seed(0)
-    for name, theirs in LeNet5().named_parameters():
-        assert ours[name].abs().max() <= 1.0000001 * theirs.abs().max() * 1.5
-        if theirs.numel() > 1000:
-            assert ours[name].std().item() == pytest.approx(theirs.std().item(), rel=0.05)
-            assert ours[name].abs().max().item() == pytest.approx(theirs.abs().max().item(), rel=0.01)
 
 
 @pytest.mark.parametrize("rule", RULES)

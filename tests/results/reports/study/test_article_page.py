@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from results.reports.study_article import FIGURES, TITLE, article_html
+from results.reports.study.article import FIGURES, TITLE, article_html
 from tests.results.articles import an_article
 from tests.results.report_pages import HOSTILE
 from tests.results.reports.test_report_page import browser, colours, resize  # noqa: F401  a fixture is found by its name
@@ -64,7 +64,7 @@ def test_every_formula_has_a_size_and_a_display_formula_a_line_of_its_own(page, 
 
 
 def test_a_fraction_is_drawn_as_one(page):
-    """Its numerator stands above its denominator: the browser knows MathML."""
+    """Its numerator is above its denominator: the browser renders MathML."""
     above = page.execute_script(
         "const boxes = (f) => [...f.children].map((e) => e.getBoundingClientRect());"
         "return [...document.querySelectorAll('mfrac')].map(boxes)"

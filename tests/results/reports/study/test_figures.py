@@ -9,7 +9,13 @@ import pytest
 
 from results.figures.style import PALETTE
 from results.ledger.arrays import SweepData
-from results.reports.study_figures import STUDY_FIGURES, only, study_figures, study_looks, tables_behind
+from results.reports.study.figures import (
+    STUDY_FIGURES,
+    relabelled_subset,
+    study_figure_tables,
+    study_figures,
+    study_styles,
+)
 from results.tables.table import Table
 from search_spaces import Configuration
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, climb, sweep_of
@@ -38,6 +44,11 @@ def study(folder: Path, **facts: object) -> SweepData:
     return sweep_of(folder, curves, **facts)
 
 
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> SweepData:
+    return study(tmp_path_factory.mktemp("study"))
+
+
 def lines(table: Table, key: str = "value") -> dict[str, list[object]]:
     """Each line's values by epoch."""
     found: dict[str, list[object]] = {}
@@ -46,15 +57,17 @@ def lines(table: Table, key: str = "value") -> dict[str, list[object]]:
     return found
 
 
-def test_a_whole_study_has_every_figure_in_the_study_s_order(tmp_path: Path):
-    sweep = study(tmp_path)
-    assert list(study_figures(sweep)) == list(STUDY_FIGURES)
+def test_a_whole_study_has_every_figure_in_the_study_s_order(sweep: SweepData):
+    assert list(study_figures(sweep)) == [
+        "adam_loss", "adam_accuracy", "adam_train_and_test", "losses_compared", "accuracies_compared", "adam_and_sgd",
+        "momentum_and_nesterov", "scheduler_rates", "scheduler_accuracies",
+    ]  # fmt: skip
     numbers = [spec.caption.split()[1] for spec in STUDY_FIGURES.values() if spec.caption.startswith("Figure")]
     assert numbers == ["3", "4", "5", "12"]
 
 
-def test_the_four_optimizers_have_the_study_s_names_and_settings(tmp_path: Path):
-    tables = tables_behind(study(tmp_path))
+def test_the_four_optimizers_have_the_study_s_names_and_settings(sweep: SweepData):
+    tables = study_figure_tables(sweep)
     found = lines(tables["accuracies_compared"])
     means = {"SGD": 10.5, "SGD + momentum": 20.5, "SGD + Nesterov": 22.5, "Adam": 24.5}
     assert {name: values[-1] for name, values in found.items()} == pytest.approx(means)
@@ -64,8 +77,8 @@ def test_the_four_optimizers_have_the_study_s_names_and_settings(tmp_path: Path)
     assert not any("Adam" in note for note in tables["momentum_and_nesterov"].notes)
 
 
-def test_a_scheduler_is_shown_at_its_own_best_rate(tmp_path: Path):
-    tables = tables_behind(study(tmp_path))
+def test_a_scheduler_is_shown_at_its_own_best_rate(sweep: SweepData):
+    tables = study_figure_tables(sweep)
     found = lines(tables["scheduler_accuracies"])
     means = {"constant, lr=0.01": 20.5, "StepLR, lr=0.1": 30.5, "inverse_time, lr=0.03": 26.5}
     assert {name: values[-1] for name, values in found.items()} == pytest.approx(means)
@@ -73,20 +86,24 @@ def test_a_scheduler_is_shown_at_its_own_best_rate(tmp_path: Path):
 
 
 def test_the_rates_are_those_that_were_used(tmp_path: Path):
-    table = tables_behind(study(tmp_path, measured={"lr": 0.04, "lr_first": 0.06, "lr_last": 0.02}))["scheduler_rates"]
+    table = study_figure_tables(study(tmp_path, measured={"lr": 0.04, "lr_first": 0.06, "lr_last": 0.02}))[
+        "scheduler_rates"
+    ]
     assert {(row.values["value"], row.values["low"], row.values["high"]) for row in table.rows} == {(0.04, 0.02, 0.06)}
 
 
 def test_adam_s_loss_shows_test_only_where_every_epoch_was_tested(tmp_path: Path):
     losses = {"train_loss": 3.5, "val_loss": 3.0}
-    untested = tables_behind(study(tmp_path / "a", measured=losses))["adam_loss"]
+    untested = study_figure_tables(study(tmp_path / "a", measured=losses))["adam_loss"]
     assert lines(untested) == {"Training": [3.5] * 10, "Validation": [3.0] * 10}
-    tested = tables_behind(study(tmp_path / "b", measured=losses | {"test_loss": 3.2, "test_acc": 21.0}))
+    tested = study_figure_tables(study(tmp_path / "b", measured=losses | {"test_loss": 3.2, "test_acc": 21.0}))
     assert lines(tested["adam_loss"]) == {"Training": [3.5] * 10, "Validation": [3.0] * 10, "Test": [3.2] * 10}
     assert list(lines(tested["adam_accuracy"])) == ["Validation", "Test"]
     assert lines(tested["adam_train_and_test"], "held_out") == {"Adam": [21.0] * 10}
-    last = study(tmp_path / "c", tests={group.configuration: [25.0, 25.0] for group in study(tmp_path).configurations})
-    assert list(lines(tables_behind(last)["adam_accuracy"])) == ["Validation"]
+    last = study(
+        tmp_path / "c", tests={group.configuration: [25.0, 25.0] for group in study(tmp_path / "d").configurations}
+    )
+    assert list(lines(study_figure_tables(last)["adam_accuracy"])) == ["Validation"]
 
 
 def test_adam_s_curves_are_of_the_study_s_adam_alone(tmp_path: Path):
@@ -97,7 +114,7 @@ def test_adam_s_curves_are_of_the_study_s_adam_alone(tmp_path: Path):
     ours = Configuration("Adam", {"lr": 0.001, "eps": 1e-8})
     finals = {others[0]: 30.0, others[1]: 40.0, ours: 20.0}
     sweep = sweep_of(tmp_path, {configuration: [climb(final)] for configuration, final in finals.items()})
-    table = tables_behind(sweep)["adam_accuracy"]
+    table = study_figure_tables(sweep)["adam_accuracy"]
     assert lines(table)["Validation"] == pytest.approx(climb(20.0))
     assert set(table.rows[0].run_ids) == set(sweep.configurations[2].run_ids)
 
@@ -122,31 +139,30 @@ def test_a_sweep_has_the_figures_that_it_has_configurations_for(
 
 def test_those_that_lack_are_named(tmp_path: Path):
     sweep = sweep_of(tmp_path, {PLAIN: [climb(10.0)], ADAM: [climb(20.0)], MOMENTUM: [climb(9.0, 10)[:4]]})
-    notes = tables_behind(sweep)["losses_compared"].notes
+    notes = study_figure_tables(sweep)["losses_compared"].notes
     assert "Without a result in this sweep: SGD + momentum, SGD + Nesterov." in notes
 
 
-def test_only_keeps_what_was_asked_for_under_its_new_name(tmp_path: Path):
-    sweep = study(tmp_path)
+def test_only_keeps_what_was_asked_for_under_its_new_name(sweep: SweepData):
     labels = [group.label for group in sweep.configurations]
-    found = only(sweep, {labels[3]: "b", labels[0]: "a"})
+    found = relabelled_subset(sweep, {labels[3]: "b", labels[0]: "a"})
     assert [group.label for group in found.configurations] == ["b", "a"]
     assert [group.configuration for group in found.configurations] == [ADAM, PLAIN]
     assert dataclasses.replace(found, configurations=sweep.configurations) == sweep
     assert [group.label for group in sweep.configurations] == labels
     with pytest.raises(KeyError):
-        only(sweep, {"no such": "x"})
+        relabelled_subset(sweep, {"no such": "x"})
 
 
-def test_an_optimizer_has_one_colour_in_all_figures(tmp_path: Path):
-    tables = tables_behind(study(tmp_path))
+def test_an_optimizer_has_one_colour_in_all_figures(sweep: SweepData):
+    tables = study_figure_tables(sweep)
     for name in ("losses_compared", "adam_and_sgd", "momentum_and_nesterov", "adam_train_and_test"):
-        looks = study_looks(tables[name])
-        assert (looks["SGD"].colour, looks["Adam"].colour) == (PALETTE[0], PALETTE[3])
-    schedulers = study_looks(tables["scheduler_rates"])
-    assert len({look.colour for look in schedulers.values()}) == 3
+        styles = study_styles(tables[name])
+        assert (styles["SGD"].color, styles["Adam"].color) == (PALETTE[0], PALETTE[3])
+    schedulers = study_styles(tables["scheduler_rates"])
+    assert len({style.color for style in schedulers.values()}) == 3
 
 
-def test_synthetic_data_is_told_in_every_figure(tmp_path: Path):
+def test_synthetic_data_is_noted_in_every_figure(tmp_path: Path):
     for figure in study_figures(study(tmp_path, synthetic=True)).values():
-        assert "say nothing about CIFAR-100" in " ".join(text.get_text() for text in figure.texts)
+        assert "do not apply to CIFAR-100" in " ".join(text.get_text() for text in figure.texts)

@@ -1,4 +1,4 @@
-"""The article: what is measured comes from tables, what is missing is said, and no name breaks it."""
+"""The article: values come from tables, missing parts are named, and every name is escaped."""
 
 from __future__ import annotations
 
@@ -12,17 +12,35 @@ import numpy as np
 import pytest
 
 from results.analyses.gradients import GradientCapture, ewma_meaning, gradient_tables
-from results.reports.study_article import FIGURES, TABLES, TITLE, article_html, article_markdown
-from results.reports.study_claims import CLAIMED_ADAM, claimed_adam_table, claims_accuracy, claims_distance
-from results.tables.registry import make_tables
-from results.tables.study import claimed_configurations
+from results.reports.registry import report_tables
+from results.reports.study.article import FIGURES, TABLES, TITLE, article_html, article_markdown
+from results.reports.study.claims import CLAIMED_ADAM, claimed_configurations
+from results.reports.study.sentences import claims_accuracy, claims_distance
+from results.reports.study.tables import claimed_adam_table
 from search_spaces import Configuration
-from tests.results.articles import FINALS, FOUR, STEP, all_figures, an_article, analysis_tables, study_sweep
+from tests.results.articles import FINALS, OPTIMIZERS, STEP, all_figures, an_article, analysis_tables, study_sweep
 from tests.results.report_pages import a_sweep
 
 NASTY = (
     """<script>alert("x")</script> | & &lt; $1$ *b* _i_ `c` ~~s~~ [t](http://a.example) ![p](http://b.example/p) \\"""
 )
+
+
+STUDY_NUMBERS = {
+    1: "sma_and_ewma",
+    2: "ewma_on_gradients",
+    3: "adam_loss",
+    4: "adam_accuracy",
+    5: "adam_train_and_test",
+    6: "gradients_raw",
+    7: "gradients_smoothed",
+    8: "gradients_adapted",
+    9: "trajectory_sgd",
+    10: "trajectory_momentum",
+    11: "trajectory_nesterov",
+    12: "losses_compared",
+}
+"""The study's numbers of its figures, written out."""
 
 
 class Page(HTMLParser):
@@ -83,7 +101,7 @@ def without_study_rows(name: str, text: list[list[str]]) -> list[list[str]]:
     return [row for row in text if name not in ("convergence", "stability", "profile") or "StepLR" not in row[0]]
 
 
-def test_every_table_stands_in_the_article_cell_by_cell(whole, page):
+def test_every_table_is_in_the_article_cell_by_cell(whole, page):
     _, tables, _ = whole
     shown = [table[1:] for table in page.tables]
     assert {"convergence", "claimed", "adam", "schedulers", "gradient_stages", "lr_range"} <= tables.keys()
@@ -102,16 +120,11 @@ def test_adams_claims_stand_beside_the_cells_of_the_table_adam(whole, page):
 
 def test_every_figure_has_the_studys_number(whole):
     markdown, _, figures = whole
-    numbers = {name: number for number, name in enumerate(FIGURES, start=1)}
-    assert [numbers[name] for name in ("sma_and_ewma", "adam_loss", "trajectory_nesterov", "losses_compared")] == [
-        1,
-        3,
-        11,
-        12,
-    ]
-    for name in figures:
-        assert f"![Figure {numbers[name]}](figures%20%28all%29/{name}.png)" in markdown
-        assert f"**Figure {numbers[name]}.** {name[:1].upper()}{name[1:]}".replace("_", r"\_") in markdown
+    shown = dict(re.findall(r"!\[Figure (\d+)\]\(figures%20%28all%29/(\w+)\.png\)", markdown))
+    assert {int(number): name for number, name in shown.items() if int(number) <= 12} == STUDY_NUMBERS
+    assert sorted(map(int, shown)) == list(range(1, len(figures) + 1))
+    for number, name in shown.items():
+        assert f"**Figure {number}.** {name[:1].upper()}{name[1:]}".replace("_", r"\_") in markdown
 
 
 def test_a_caption_that_has_the_studys_number_is_not_numbered_twice(tmp_path):
@@ -122,37 +135,38 @@ def test_a_caption_that_has_the_studys_number_is_not_numbered_twice(tmp_path):
 def test_distances_are_the_claims_minus_the_test_means(tmp_path):
     """Means on test are 10, 30, 29 and 40 against 34.22, 52.18, 54.76 and 58.73."""
     sweep = study_sweep(tmp_path)
-    table = make_tables(sweep)["claimed"]
-    assert "18.7 to 25.8 pp above what was measured on the test set after 10 epochs" in claims_accuracy(table, sweep)
+    table = report_tables(sweep)["claimed"]
+    assert "18.7 to 25.8 pp higher than measured on the test set after 10 epochs" in claims_accuracy(table, sweep)
     each, inside, order, length = claims_distance(table, sweep)
-    assert re.findall(r"\((.*?)\)", each) == ["24.2 pp above", "22.2 pp above", "25.8 pp above", "18.7 pp above"]
+    assert re.findall(r"\((.*?)\)", each) == ["24.2 pp higher", "22.2 pp higher", "25.8 pp higher", "18.7 pp higher"]
     assert "0 of 4" in inside
-    assert order.endswith("the measured means in the order Adam, SGD + momentum, SGD + Nesterov, SGD.")
+    assert order.endswith("Adam, SGD + momentum, SGD + Nesterov, SGD.")
     assert "40 more epochs" in length
 
 
 def test_a_claim_that_holds_is_said_to(tmp_path):
     """Adam measured at 59.6 on average with a wide interval; the order of one is not spoken of."""
-    sweep = study_sweep(tmp_path, {FOUR[3]: [58, 60, 63]}, epochs=10)
-    table = make_tables(sweep)["claimed"]
-    assert "0.6 pp below what was measured" in claims_accuracy(table, sweep)
+    sweep = study_sweep(tmp_path, {OPTIMIZERS[3]: [58, 60, 63]}, epochs=10)
+    table = report_tables(sweep)["claimed"]
+    assert "0.6 pp lower than measured" in claims_accuracy(table, sweep)
     lines = claims_distance(table, sweep)
     assert "Inside the 95 % interval of the measured mean: 1 of 1 claimed accuracies." in lines
     assert not [line for line in lines if "order" in line]
 
 
 def test_without_test_results_the_claims_are_held_against_validation(tmp_path):
-    sweep = study_sweep(tmp_path, {FOUR[0]: [10], FOUR[3]: [40]}, tests=None)
-    lines = claims_distance(make_tables(sweep)["claimed"], sweep)
+    sweep = study_sweep(tmp_path, {OPTIMIZERS[0]: [10], OPTIMIZERS[3]: [40]}, tests=None)
+    lines = claims_distance(report_tables(sweep)["claimed"], sweep)
     assert "on the validation split" in lines[0]
     assert "no interval" in lines[1]
-    assert "which is the order of the measured means, too" in lines[2]
+    assert "also the order of the measured means" in lines[2]
 
 
 def test_the_claims_on_gradients_are_held_against_the_tables(whole):
     markdown, _, _ = whole
-    assert "raw 139 times, adapted 1.8 times" in markdown  # 0.347/0.0025, 0.893/0.5
-    assert "It took 90.2 % and 70.5 %; off the variance of white noise it takes 92.9 %." in markdown
+    assert "raw 139, adapted 1.8" in markdown  # 0.347/0.0025, 0.893/0.5
+    assert "90.2 % and 70.5 %" in markdown
+    assert "92.9 %" in markdown
 
 
 def test_gradients_that_are_not_the_studys_are_held_against_no_claim(tmp_path):
@@ -176,18 +190,28 @@ def test_a_study_without_anything_says_what_is_missing():
     )
 
 
-@pytest.mark.parametrize("missing", [*TABLES, *FIGURES])
-def test_any_one_piece_may_be_missing(missing, tmp_path):
-    """It is named, and no heading is left without a text."""
-    sweep = study_sweep(tmp_path)
-    tables = {**make_tables(sweep), **analysis_tables()}
-    figures = all_figures()
-    tables.pop(missing, None)
-    figures.pop(missing, None)
-    if missing == "claimed_adam":
-        tables.pop("adam")
-    markdown = article_markdown(sweep, tables, figures, sentences={}, commands=[], versions={})
-    assert f"{FIGURES[missing]})" if missing in FIGURES else f"the table of {TABLES[missing]}.*" in markdown
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory):
+    """A study, and every table and figure of its article; `claimed_adam` is made from the table `adam`."""
+    sweep = study_sweep(tmp_path_factory.mktemp("pieces"))
+    return sweep, {**report_tables(sweep), **analysis_tables()}, all_figures()
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_missing_pieces_are_named_and_the_others_are_shown(pieces, half):
+    """Every second table and figure is missing: the article names exactly these, and no heading is without a text."""
+    sweep, tables, figures = pieces
+    missing_tables = set(list(TABLES)[half::2])
+    missing_tables -= {"claimed_adam"}
+    missing_tables |= {"claimed_adam"} if "adam" in missing_tables else set()
+    missing_figures = set(list(FIGURES)[half::2])
+    markdown = article_markdown(
+        sweep, {name: table for name, table in tables.items() if name not in missing_tables},
+        {name: figure for name, figure in figures.items() if name not in missing_figures},
+        sentences={}, commands=[], versions={},
+    )  # fmt: skip
+    assert {name for name, title in TABLES.items() if f"the table of {title}.*" in markdown} == missing_tables
+    assert {name for name, title in FIGURES.items() if f"({title})" in markdown} == missing_figures
     blocks = [block for block in markdown.split("\n\n") if block.strip()]
     for block, after in zip(blocks, [*blocks[1:], "# end"], strict=True):
         level, level_after = (len(text) - len(text.lstrip("#")) for text in (block, after))
@@ -197,21 +221,21 @@ def test_any_one_piece_may_be_missing(missing, tmp_path):
 
 def test_made_data_stand_beside_no_claim(tmp_path):
     sweep = study_sweep(tmp_path, synthetic=True, data_name="synthetic")
-    markdown = article_markdown(sweep, make_tables(sweep), {}, sentences={}, commands=[], versions={})
-    assert "These data were made from a seed, so nothing" in markdown
+    markdown = article_markdown(sweep, report_tables(sweep), {}, sentences={}, commands=[], versions={})
+    assert "The data here is synthetic" in markdown
     assert "They are not CIFAR-100." in markdown
     assert "CIFAR-100 has 50,000" not in markdown
-    assert "pp above" not in markdown
+    assert "pp higher" not in markdown
 
 
 def test_tables_show_the_studys_four_and_say_so(tmp_path):
     markdown = an_article(tmp_path)[0]
     assert "4 of 5 configurations" in markdown
     other = study_sweep(tmp_path / "other", {STEP: FINALS[STEP]})
-    alone = article_markdown(other, make_tables(other), {}, sentences={}, commands=[], versions={})
+    alone = article_markdown(other, report_tables(other), {}, sentences={}, commands=[], versions={})
     assert "**Table 1. Convergence" in alone
     assert "StepLR" in alone.partition("**Table 1.")[2].partition("**Table 2.")[0]
-    assert "study's own" not in alone
+    assert "Only the study's" not in alone
 
 
 def test_a_schedules_parameters_are_the_sweeps(page):
@@ -222,12 +246,12 @@ def test_a_schedules_parameters_are_the_sweeps(page):
     )
 
 
-def test_a_sentence_is_not_said_twice(whole):
+def test_a_sentence_is_not_repeated(whole):
     assert whole[0].count("The meaning.") == 1
 
 
 @pytest.mark.parametrize("beta", [0.9, 0.5])
-def test_the_meaning_of_real_gradients_is_not_said_twice(beta, tmp_path):
+def test_the_meaning_of_gradients_is_not_repeated(beta, tmp_path):
     """The table's note and the sentence are made on their own."""
     gradients = np.random.default_rng(0).normal(size=(20, 4))
     about = {
@@ -241,34 +265,34 @@ def test_the_meaning_of_real_gradients_is_not_said_twice(beta, tmp_path):
     tables, meaning = gradient_tables(capture, beta), ewma_meaning(capture, beta)
     assert meaning in tables["gradient_ewma"].notes
     markdown = an_article(tmp_path, tables=tables, sentences={"ewma_meaning": meaning})[0]
-    assert markdown.count("Of the variance of conv1.weight over the steps") == 1
+    assert markdown.count("Remaining variance of conv1.weight over the steps") == 1
     assert markdown.count("Variance: of each element over the steps") == 1
 
 
 def test_only_what_section_8_has_is_said_to_stand_there(whole):
-    """The performance profile's columns stand nowhere else."""
+    """No other table has the performance profile's columns."""
     parts = {part.split(".", 1)[1].lstrip()[:11]: part.split("\n## ")[0] for part in whole[0].split("**Table ")[1:]}
-    said = {name for name, part in parts.items() if "Section 8 has them all" in part}
+    said = {name for name, part in parts.items() if "Section 8 has all of them" in part}
     assert said == {"Convergence", "Stability o"}
-    assert sum("The study's own 4 of 5" in part for part in parts.values()) == 3
+    assert sum("Only the study's 4 of 5" in part for part in parts.values()) == 3
 
 
 def test_one_result_of_several_seeds_is_not_called_one_seed(tmp_path):
-    sweep = study_sweep(tmp_path, {FOUR[0]: [10]})
-    markdown = article_markdown(sweep, make_tables(sweep), {}, sentences={}, commands=[], versions={})
-    assert "There is one result a configuration" in markdown
-    assert "With one result a configuration there is no interval" in markdown
-    assert "one seed a" not in markdown.lower()
+    sweep = study_sweep(tmp_path, {OPTIMIZERS[0]: [10]})
+    markdown = article_markdown(sweep, report_tables(sweep), {}, sentences={}, commands=[], versions={})
+    assert "There is one result per configuration, so the variation over seeds" in markdown
+    assert "There is one result per configuration, so there is no interval" in markdown
+    assert "one seed per" not in markdown.lower()
 
 
 def test_adams_claims_stand_beside_the_adam_that_the_study_means(tmp_path):
-    """Not beside the one of another ε that stands before it in the sweep."""
+    """Not beside the Adam with another ε that is earlier in the sweep."""
     other = Configuration("Adam", {"lr": 0.001, "betas": [0.9, 0.999], "eps": 1.0})
     ours = Configuration("Adam", {"lr": 0.001, "betas": [0.9, 0.999], "eps": 1e-8})
-    sweep = study_sweep(tmp_path, {FOUR[0]: [10], other: [30], ours: [40]})
+    sweep = study_sweep(tmp_path, {OPTIMIZERS[0]: [10], other: [30], ours: [40]})
     found = claimed_configurations(sweep)
-    assert {name: group.configuration for name, group in found.items()} == {"SGD": FOUR[0], "Adam": ours}
-    table = claimed_adam_table(sweep, make_tables(sweep)["adam"])
+    assert {name: group.configuration for name, group in found.items()} == {"SGD": OPTIMIZERS[0], "Adam": ours}
+    table = claimed_adam_table(sweep, report_tables(sweep)["adam"])
     assert {run_id for row in table.rows for run_id in row.run_ids} == set(found["Adam"].run_ids)
     last = study_sweep(tmp_path / "b", {other: [30], replace(other, optimizer_params={"lr": 0.001, "eps": 0.1}): [40]})
     assert claimed_configurations(last)["Adam"].configuration == other
@@ -291,7 +315,7 @@ def test_a_name_makes_no_formula(tmp_path):
 
 
 def test_formulas_are_well_formed_mathml(whole):
-    """As many as stand between dollars in the Markdown, and none of them an error."""
+    """As many as between dollars in the Markdown, without errors."""
     markdown, _, figures = whole
     text = re.sub(r"```.*?```", "", markdown, flags=re.DOTALL)
     blocks = re.findall(r"\$\$(.+?)\$\$", text, flags=re.DOTALL)

@@ -1,0 +1,1 @@
+"""The study that this project repeats: its claims, and its own tables, figures and article."""

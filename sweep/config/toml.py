@@ -1,0 +1,168 @@
+"""Reads and writes the spec of a sweep as TOML, and explains an invalid spec in one line."""
+
+from __future__ import annotations
+
+import copy
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from pydantic import BaseModel, ValidationError
+
+from search_spaces import Configuration, space_names, space_text
+from search_spaces.errors import SpecError, UnknownNameError
+from sweep.config.spec import Cluster, ProtocolTable, Resources, Spec
+
+RENAMED = {"cluster.wait": "cluster.autoscale_timeout"}
+"""A key of older versions → its present name. A resolved spec may have the old one."""
+
+HOW_TO_CHANGE = (
+    "Resolved: the schedules below are in epochs and batches and do not follow `epochs` above. To change the sweep,",
+    "run its source again (`sweep run SPACE --epochs 20 --seeds 5`), or run a copy of this file under another name.",
+)
+"""The comment in a resolved spec above its configurations."""
+
+
+def read_spec(source: str, overrides: Mapping[str, Any] | None = None) -> Spec:
+    """Read ``source``, a TOML file or the name of a space; ``overrides`` (``resources.pack``: 4) replace its values.
+
+    Raises:
+        UnknownNameError: neither a file nor a space.
+        SpecError: invalid TOML, an unknown key, or an invalid value.
+    """
+    path = Path(source)
+    if path.suffix == ".toml" or os.path.isfile(source):  # noqa: PTH113  Path.is_file raises if a name is too long
+        try:
+            text, name = path.read_text(encoding="utf-8"), path.stem
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(
+                source, f"cannot be read ({getattr(error, 'strerror', None) or 'it is not UTF-8'})"
+            ) from error
+    elif source in space_names():
+        text, name = space_text(source), source
+    else:
+        raise UnknownNameError("space", source, [*space_names(), "FILE.toml"])
+    return parse_spec(text, where=source, name=name, overrides=overrides)
+
+
+def parse_spec(text: str, *, where: str, name: str, overrides: Mapping[str, Any] | None = None) -> Spec:
+    """Parse the TOML ``text`` of the file or space ``where``; ``name`` is the sweep's name if the text has none.
+
+    Raises:
+        SpecError: see :func:`read_spec`.
+    """
+    return spec_of(_parse(text, where), where=where, name=name, overrides=overrides)
+
+
+def parse_resolved(text: str, *, where: str, name: str, overrides: Mapping[str, Any] | None = None) -> Spec:
+    """Parse the text of a resolved spec, which an older version may have written; otherwise as :func:`parse_spec`."""
+    table = _parse(text, where)
+    for old, new in RENAMED.items():
+        section, _, key = old.rpartition(".")
+        if isinstance(table.get(section), dict) and key in table[section]:
+            table[section].setdefault(new.rpartition(".")[2], table[section].pop(key))
+    return spec_of(table, where=where, name=name, overrides=overrides)
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a ValueError: from TOML, or a number of thousands of digits
+        raise SpecError(where, f"is not valid TOML ({error})") from error
+
+
+def spec_of(table: dict[str, Any], *, where: str, name: str, overrides: Mapping[str, Any] | None = None) -> Spec:
+    """Return the spec of a parsed TOML table; arguments and errors as in :func:`parse_spec`."""
+    table = copy.deepcopy(table)
+    table.setdefault("name", name)
+    for key, value in (overrides or {}).items():
+        section, _, leaf = key.rpartition(".")
+        place = table.setdefault(section, {}) if section else table
+        if isinstance(place, dict):  # otherwise the validation below reports it
+            place[leaf] = value
+    try:
+        return Spec.model_validate(table)
+    except (ValidationError, RecursionError) as error:
+        raise SpecError(where, *_first_error(error)) from error
+
+
+def _first_error(error: ValidationError | RecursionError) -> tuple[str, str]:
+    """Return the problem, with key and value, and what would be valid."""
+    if isinstance(error, RecursionError):
+        return "is nested too deeply", ""
+    errors = error.errors(include_url=False)
+    first, keys = errors[0], _keys(errors[0]["loc"])
+    if first["type"] == "extra_forbidden":
+        *section, unknown = map(str, first["loc"])
+        key = ".".join([*section, unknown])
+        if key in RENAMED:
+            return f"{key}: was renamed", f"use {RENAMED[key]}"
+        return f"{key}: unknown key", f"valid: {', '.join(_valid_keys(section))}"
+    if first["type"] == "missing":
+        return f"{'.'.join(keys)}: missing", ""
+    # A key may accept several types, and each reports an error. The error at the deepest key belongs to the type meant.
+    of_key = [other for other in errors if _keys(other["loc"])[: len(keys)] == keys]
+    chosen = max(of_key, key=lambda other: len(_keys(other["loc"])))
+    key = ".".join(_keys(chosen["loc"]))
+    messages = dict.fromkeys(other["msg"] for other in of_key if other["loc"][:-1] == chosen["loc"][:-1])
+    message = ", or ".join(text.removeprefix("Input should be ") for text in messages)
+    if chosen["type"] == "value_error":  # raised by a validator of the spec
+        message = message.removeprefix("Value error, ")
+        return (f"{key}: {_shown(chosen['input'])}", message) if key else (message, "")
+    return (
+        f"{key}: {_shown(chosen['input'])}" if key else _shown(chosen["input"])
+    ), f"should be {message}" if key else ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _keys(loc: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of an error's location, without pydantic's names for types."""
+    types = ("literal[", "constrained-", "list[")
+    return [str(part) for part in loc if not str(part).startswith(types)]
+
+
+def _valid_keys(section: list[str]) -> list[str]:
+    tables: dict[str, type[BaseModel]] = {"protocol": ProtocolTable, "resources": Resources, "cluster": Cluster}
+    return sorted(tables.get(section[0] if section else "", Spec).model_fields)
+
+
+def spec_text(spec: Spec, configurations: list[Configuration]) -> str:
+    """Return the resolved spec as TOML, with every value written out.
+
+    TOML has no ``None``: a parameter whose default is ``None`` is left out, and filled in when the text is read. A list
+    in a configuration is written as a list of one list, because a plain list is crossed.
+    """
+    document = tomlkit.document()
+    document.add(tomlkit.comment("Resolved by `sweep run`; `sweep resume` reads this file."))
+    for key, value in spec.model_dump(exclude={"configurations", "seeds"}).items():
+        document[key] = value
+    if Path(spec.data).is_dir():
+        document["data"] = str(Path(spec.data).resolve())  # `sweep resume` may start in another directory
+    if spec.storage and "://" not in spec.storage:
+        document["storage"] = str(Path(spec.storage).absolute())
+    document["seeds"] = spec.seed_list
+    blocks = tomlkit.aot()
+    for configuration in configurations:
+        table = configuration.to_dict()
+        block = tomlkit.table()
+        for key in ("optimizer", "scheduler"):
+            inline = tomlkit.inline_table()
+            inline.update({k: [v] if isinstance(v, list) else v for k, v in table[key].items() if not _has_none(v)})
+            block[key] = inline
+        block["warmup"] = table["warmup"]
+        blocks.append(block)
+    for line in HOW_TO_CHANGE:
+        document.add(tomlkit.comment(line))
+    document["configurations"] = blocks
+    return tomlkit.dumps(document)
+
+
+def _has_none(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and any(_has_none(item) for item in value))

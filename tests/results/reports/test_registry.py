@@ -1,0 +1,98 @@
+"""Claims about all tables of a report."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from results.reports.registry import REPORT_TABLES, report_tables
+from results.reports.summary import answer
+from tests.results.hand_worked import (
+    every_kind,
+)
+from tests.results.ledger_sweeps import sweep_of
+
+
+def test_every_row_names_the_runs_that_count(tmp_path):
+    """A failed run, one that still trains and one with a hole are in no row of any table."""
+    sweep = every_kind(tmp_path / "a")
+    curves = {group.configuration: [list(curve) for curve in group.curves["val_acc"]] for group in sweep.configurations}
+    first, second, third = list(curves)[:3]
+    curves[first][0] = curves[first][0][:4]
+    curves[second][1][9] = math.nan
+    curves[third][2] = curves[third][2][:9]
+    broken = sweep_of(tmp_path / "b", curves, failed={(third, 2)})
+    counted = {group.label: list(group.counted_ids) for group in broken.configurations}
+    every_counted = {run_id for ids in counted.values() for run_id in ids}
+    assert len(every_counted) == 3 * len(curves) - 3
+    tables = report_tables(broken)
+    for table in tables.values():
+        for row in table.rows:
+            assert set(row.run_ids) <= every_counted
+            if table.name in ("convergence", "stability", "consolidated", "profile", "adam"):
+                assert list(row.run_ids) == counted[str(row.values["configuration"])]
+    for name in ("schedulers", "momentum", "learning_rates"):
+        for row in tables[name].rows:
+            assert row.values["runs"] == f"{len(row.run_ids)} of 3" + (
+                "" if len(row.run_ids) == 3 else row.values["runs"][6:]
+            )
+            assert len(row.run_ids) == row.values["final_val_acc"].n
+
+
+def test_every_table_has_its_data_and_its_caveats(tmp_path):
+    """Wherever a table is read, it says that its data were made."""
+    sweep = replace(every_kind(tmp_path), synthetic=True)
+    tables = report_tables(sweep)
+    assert tables.keys() == REPORT_TABLES.keys() - {"claimed"}
+    for name, table in tables.items():
+        assert table.name == name
+        assert table.data == "cifar100 (made from a seed)"
+        assert set(sweep.caveats()) <= set(table.notes)
+
+
+def test_selection_never_looks_at_test(tmp_path):
+    """Other test accuracies change the test columns and the comparison's measure, and nothing else."""
+    sweep = every_kind(tmp_path)
+    shuffled = replace(
+        sweep,
+        configurations=tuple(
+            replace(group, curves={**group.curves, "test_acc": other.curves["test_acc"][::-1] * 1.1 + 3,
+                                   "test_loss": other.curves["test_loss"] + 1})
+            for group, other in zip(sweep.configurations, reversed(sweep.configurations), strict=True)
+        ),
+    )  # fmt: skip
+    assert shuffled.best is not None
+    assert sweep.best is not None
+    assert (shuffled.best.label, shuffled.target) == (sweep.best.label, sweep.target)
+    assert answer(shuffled)[0] == answer(sweep)[0]
+    before, after = report_tables(sweep), report_tables(shuffled)
+    assert before.keys() == after.keys() == REPORT_TABLES.keys()
+    changed = set()
+    for name in REPORT_TABLES:
+        old, new = before[name].frame(), after[name].frame()
+        changed |= {(name, column) for column in old if not old[column].equals(new[column])}
+        assert before[name].notes == after[name].notes
+        assert before[name].caption == after[name].caption
+    measure = ("difference", "wins", "p_", "verdict")
+    assert ("comparison", "difference") in changed
+    assert ("convergence", "test_acc") in changed
+    for name, column in changed:
+        assert column.startswith("test_") or (name == "comparison" and column.startswith(measure)), (name, column)
+
+
+def test_every_table_and_every_column_is_documented(tmp_path):
+    """In backticks, in docs/tables.md, under the heading of its table; numbered families by their pattern."""
+    text = (Path(__file__).parents[3] / "docs" / "tables.md").read_text(encoding="utf-8")
+    sections = {
+        name.strip("`"): section for name, section in re.findall(r"^## (`\w+`)\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    }
+    tables = report_tables(every_kind(tmp_path))
+    assert tables.keys() == REPORT_TABLES.keys()
+    assert REPORT_TABLES.keys() <= sections.keys()
+    families = (("target_", "`target_50` … `target_100`"), ("rho_", "`rho_τ`"), ("best_of_", "`best_of_m`"))
+    for name, table in tables.items():
+        for column in table.columns:
+            family = next((shown for prefix, shown in families if column.key.startswith(prefix)), f"`{column.key}`")
+            assert family in sections[name], f"{name}: {family}"

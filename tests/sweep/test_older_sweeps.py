@@ -1,0 +1,64 @@
+"""A sweep's folder that an earlier version wrote is read and resumed by this one.
+
+``older/before`` is a sweep of two runs that was interrupted after two of twelve epochs. The code that wrote it had no
+sub-packages, and its spec named a key (``wait``) that has another name now.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from results.ledger.frames import epochs_frame, runs_frame
+from results.ledger.ledger import Ledger
+from tests.sweep.sweeps import finish
+
+OLDER = Path(__file__).parent / "older" / "before"
+EPOCHS = 12
+
+
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the older sweep."""
+    folder = tmp_path_factory.mktemp("older")
+    shutil.copytree(OLDER, folder / OLDER.name)
+    return folder
+
+
+def epochs_of(folder: Path) -> pd.DataFrame:
+    with Ledger.open_read_only(folder / OLDER.name / "ledger.sqlite") as ledger:
+        return epochs_frame(ledger)
+
+
+def test_an_older_sweep_is_read_exported_and_resumed(runs_dir: Path) -> None:
+    before = epochs_of(runs_dir)
+    status = finish(runs_dir, "status", OLDER.name)
+    assert (status.returncode, status.stderr) == (0, "")
+    assert "2 interrupted of 2 runs" in status.stdout
+    for command in ("export", "report"):
+        ended = finish(runs_dir, command, OLDER.name)
+        assert (ended.returncode, ended.stderr) == (0, ""), command
+    resumed = finish(runs_dir, "resume", OLDER.name, "--in-process")
+    assert resumed.returncode == 0, resumed.stderr
+    after = epochs_of(runs_dir)
+    assert len(after) == 2 * EPOCHS
+    columns = ["run_id", "epoch", "train_loss", "val_loss", "val_acc", "epoch_seconds"]  # the seconds are the attempt's
+    kept = after[after["epoch"] <= 2].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept[columns], before[columns])
+    with Ledger.open_read_only(runs_dir / OLDER.name / "ledger.sqlite") as ledger:
+        assert set(runs_frame(ledger)["status"]) == {"done"}
+
+
+def test_the_resumed_epochs_are_those_of_a_sweep_without_an_interruption(runs_dir: Path, tmp_path: Path) -> None:
+    """On the machine that wrote the older sweep they are equal to the bit; another processor rounds differently."""
+    spec = tmp_path / "before.toml"
+    spec.write_text((OLDER / "sweep.toml").read_text().replace("\nwait = 0\n", "\n"))
+    ended = finish(tmp_path, "run", str(spec), "--name", OLDER.name, "--in-process")
+    assert ended.returncode == 0, ended.stderr
+    whole, resumed = epochs_of(tmp_path), epochs_of(runs_dir)
+    assert list(whole["run_id"]) == list(resumed["run_id"])
+    for column in ("train_loss", "val_loss"):
+        assert whole[column].to_numpy() == pytest.approx(resumed[column].to_numpy(), rel=0.02)
