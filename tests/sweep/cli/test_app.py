@@ -94,7 +94,7 @@ SLIPS = [
     (["status", "nosuch"], "no sweep 'nosuch' in runs: it has none yet; `sweep run` begins one"),
     (["status", "--watch"], "--watch: no sweep is named; sweep status NAME --watch"),
     (["status", "/nowhere/mine", "--watch"], "/nowhere/mine: no sweep has been published there; name the sweep itself"),
-    (["status", "s3://Bad_Bucket/mine"], "storage: 'Bad_Bucket' cannot name a bucket"),
+    (["status", "s3://Bad_Bucket/mine"], "storage: 'Bad_Bucket' is not a valid bucket name"),
     (["stop", "nosuch"], "no sweep 'nosuch' in runs"),
     (["cancel", "/nowhere/mine"], "no driver is at work on /nowhere/mine"),
     (["resume", "nosuch"], "no sweep 'nosuch' in runs"),
