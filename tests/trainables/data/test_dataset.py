@@ -122,7 +122,7 @@ def test_an_official_archive_is_read_from_its_folder_or_the_one_above(archive: P
     assert inside.fingerprint == above.fingerprint
 
 
-def test_an_archive_pickled_anew_by_todays_python_and_numpy_is_read(archive: Path, images: LabelledImages) -> None:
+def test_an_archive_pickled_again_by_todays_python_and_numpy_is_read(archive: Path, images: LabelledImages) -> None:
     """numpy 2 pickles its arrays under another module's name."""
     rows = images.train_images.transpose(0, 3, 1, 2).reshape(-1, 3072)
     batch = {"data": np.ascontiguousarray(rows), "fine_labels": images.train_labels.tolist()}
@@ -172,7 +172,7 @@ def test_each_class_gives_its_rounded_share(counts: list[int], val_fraction: flo
         assert (labels[rows] == label).sum() == round(val_fraction * count)
 
 
-def test_the_split_is_drawn_anew_alike() -> None:
+def test_the_split_is_the_same_in_every_call() -> None:
     """It depends on labels and fraction only, and is no mere head of each class."""
     labels = small_images().train_labels
     first = validation_rows(labels, 0.1)
@@ -245,7 +245,7 @@ def test_no_internet_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_pa
     """With the address, and what to give in its place."""
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(import_torchvision("datasets").CIFAR100, "url", UNREACHABLE)
-    assert_refused("cifar100", UNREACHABLE, "folder that holds cifar-100-python/", cache_dir=tmp_path / "cache")
+    assert_refused("cifar100", UNREACHABLE, "folder with cifar-100-python/", cache_dir=tmp_path / "cache")
 
 
 # --- what a user can get wrong
@@ -335,12 +335,12 @@ def tear_names(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "where", "mend"),
+    ("damage", "where", "hint"),
     [
         (drop_column, TRAIN_1, "no column 'fine_label' (it has img, coarse_label)"),
         (flatten_column, TRAIN_1, "expected a struct with a field 'bytes'"),
-        (truncate_shard, TRAIN_1, "copy it anew"),
-        (damage_pages, TRAIN_1, "copy it anew"),
+        (truncate_shard, TRAIN_1, "copy it again"),
+        (damage_pages, TRAIN_1, "copy it again"),
         (remove_shard, "parquet", "train shard 1 is missing"),
         (remove_test_part, "parquet", "no test-*-of-*.parquet"),
         (empty_test_part, "parquet", "hold no rows"),
@@ -353,13 +353,13 @@ def tear_names(folder: Path) -> None:
         (replace_test_row(GOOD, -1), TEST_FILE, "label -1 in row 2 is out of range; expected 0 to"),
         (replace_test_row(GOOD, None), TEST_FILE, "empty rows; expected 0 to 99"),
         (shorten_names, "labels.json", "expected a list of 100 class names"),
-        (tear_names, "labels.json", "copy it anew"),
+        (tear_names, "labels.json", "copy it again"),
     ],
 )
-def test_a_torn_parquet_folder_is_refused(parquet: Path, damage: Callable[[Path], None], where: str, mend: str) -> None:
+def test_a_torn_parquet_folder_is_refused(parquet: Path, damage: Callable[[Path], None], where: str, hint: str) -> None:
     """With the file, what is wrong with it, and what would be right."""
     damage(parquet)
-    assert_refused(str(parquet), str(parquet), where, mend)
+    assert_refused(str(parquet), str(parquet), where, hint)
 
 
 class Bomb:
@@ -376,15 +376,15 @@ def test_a_malicious_pickle_does_not_run(archive: Path, tmp_path: Path) -> None:
     """A data folder may come from anywhere."""
     target = tmp_path / "was-here"
     (archive / "train").write_bytes(pickle.dumps({"data": Bomb(target), "fine_labels": []}))
-    assert_refused(str(archive), str(archive / "train"), "asks for posix.mkdir", "anew")
+    assert_refused(str(archive), str(archive / "train"), "refers to posix.mkdir", "again")
     assert not target.exists()
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "mend"),
+    ("name", "content", "hint"),
     [
-        ("train", b"", "anew"),
-        ("test", b"\x80\x02}S'data'\n", "anew"),
+        ("train", b"", "again"),
+        ("test", b"\x80\x02}S'data'\n", "again"),
         ("test", pickle.dumps([1, 2]), "no 'data'"),
         ("test", pickle.dumps({"data": [1], "fine_labels": [1]}), "expected [N, 3072]"),
         ("test", pickle.dumps({"data": ONE_IMAGE}), "no 'fine_labels'"),
@@ -395,10 +395,10 @@ def test_a_malicious_pickle_does_not_run(archive: Path, tmp_path: Path) -> None:
         ("meta", pickle.dumps({"fine_label_names": NAMES[:20]}), "100 class names"),
     ],
 )
-def test_a_torn_archive_is_refused(archive: Path, name: str, content: bytes, mend: str) -> None:
+def test_a_torn_archive_is_refused(archive: Path, name: str, content: bytes, hint: str) -> None:
     """With the file, what is wrong with it, and what would be right."""
     (archive / name).write_bytes(content)
-    assert_refused(str(archive), str(archive / name), mend)
+    assert_refused(str(archive), str(archive / name), hint)
 
 
 def test_an_incomplete_archive_is_refused(archive: Path) -> None:
