@@ -15,6 +15,7 @@ from search_spaces import Configuration, Protocol, Run
 from search_spaces.errors import SpecError
 from sweep.folder.paths import SweepFolder
 from tests.builders import attempt_of, row_of
+from tests.sweep.sweeps import call
 from trainables.optim.optimizers import optimizer_class
 from trainables.optim.plugins import import_named, in_sweep_folder, leave_sweep_folders
 from trainables.optim.schedulers import build_scheduler
@@ -187,16 +188,18 @@ def sweep(*arguments: str, cwd: Path, cache: Path) -> subprocess.CompletedProces
     ids=lambda arguments: arguments[0],
 )
 def test_verbs_that_only_look_import_nothing_that_a_spec_names(
-    arguments: list[str], tmp_path: Path, marker: Path, cache_folder: Path
-) -> None:
-    """Not even from the working directory, where `run` would take it."""
+    arguments: list[str], tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Not even from the working directory, where `run` imports it."""
     plant(tmp_path, "beside", marker)
     folder = finished(tmp_path / "runs", "beside:Mine")
     with Ledger.open_read_only(folder.ledger) as ledger:
         (run_id,) = ledger.statuses()
-    found = sweep(*(word.format(run=run_id) for word in arguments), cwd=tmp_path, cache=cache_folder)
+    found = call([word.format(run=run_id) for word in arguments], tmp_path, monkeypatch, capfd)
     assert (found.returncode, found.stderr) == (0, "")
     assert not marker.exists()
+    assert "beside" not in sys.modules
 
 
 @pytest.mark.parametrize("below", [".", "deeper"])

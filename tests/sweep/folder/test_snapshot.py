@@ -26,8 +26,6 @@ from tests.trainables.s3_server import BUCKET, S3Server
 from trainables.storage.addresses import open_storage
 from trainables.storage.interface import Storage
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 60  # a bound for what hangs
 SPEC = "# as resolved\n"

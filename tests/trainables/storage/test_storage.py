@@ -19,8 +19,6 @@ from tests.trainables.s3_server import BUCKET, S3Server
 from trainables.storage.addresses import open_storage
 from trainables.storage.interface import Storage
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:moto.*|botocore.*|werkzeug.*")
-
 ROOT = Path(__file__).parents[3]
 
 
