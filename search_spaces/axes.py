@@ -1,4 +1,4 @@
-"""The configurations of a space from its blocks: crossed lists, tables whose keys vary together, and samplers.
+"""The configurations of a space from its blocks: crossed lists, tables, and samplers.
 
 A block is one ``[[configurations]]`` of a spec::
 
@@ -6,8 +6,8 @@ A block is one ``[[configurations]]`` of a spec::
     optimizer = [{name = "SGD", lr = [0.01, 0.1], momentum = 0.9}, {name = "Adam", lr = 0.001}]
     scheduler = [{name = "none"}, {name = "StepLR", step_size = "0.3 epochs"}]
 
-Every list is crossed with every other list; the keys of one table vary together. ``{logspace = [1e-3, 1], n = 4}``
-is also a list. ``{loguniform = [a, b]}``, ``{uniform = [a, b]}`` and ``{choice = [...]}`` are drawn jointly,
+Every list is crossed with every other list; the values inside one table belong together.
+``{logspace = [1e-3, 1], n = 4}`` is also a list. ``{loguniform = [a, b]}``, ``{uniform = [a, b]}`` and ``{choice = [...]}`` are drawn jointly,
 ``samples`` times with ``sample_seed``, and each draw is crossed with the lists.
 """
 
