@@ -54,7 +54,7 @@ test-slow: $(STAMP)
 
 # Several nodes on loopback, which join and are killed. These tests need the machine for themselves.
 test-cluster: $(STAMP)
-	@$(BIN)/pytest -m cluster tests/sweep/execution/test_cluster.py
+	@$(BIN)/pytest -m cluster tests/sweep/execution
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -148,7 +148,7 @@ class LoopbackCluster:
     def begin(self, folder: Path, *words: str, **changes: str) -> subprocess.Popen[str]:
         """Start ``sweep WORDS`` in ``folder``, as a user who has the cluster's token."""
         return subprocess.Popen(
-            command(*words), cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command(*words, ray=True), cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=self.environment | changes,
         )  # fmt: skip
 

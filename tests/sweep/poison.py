@@ -15,45 +15,51 @@ from torch.optim import SGD
 class Poison(SGD):
     """Kills its process at every first step."""
 
-    def __init__(self, params: Any, lr: float = 0.1, number: int = int(signal.SIGKILL)) -> None:
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
         super().__init__(params, lr=lr)
-        self._number = number
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        os.kill(os.getpid(), self._number)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class KillsOnce(SGD):
-    """Kills its process at its 20th step, unless ``marker`` is there; makes it first."""
+    """Kills its process at its 20th step, unless ``marker`` exists; creates it first."""
 
-    def __init__(self, params: Any, lr: float = 0.1, marker: str = "", number: int = int(signal.SIGKILL)) -> None:
+    def __init__(self, params: Any, lr: float = 0.1, marker: str = "") -> None:
         super().__init__(params, lr=lr)
-        self._marker, self._number, self._left = Path(marker), number, 20
+        self._marker, self._left = Path(marker), 20
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         self._left -= 1
         if self._left == 0 and not self._marker.exists():
             self._marker.touch()
-            os.kill(os.getpid(), self._number)
+            os.kill(os.getpid(), signal.SIGKILL)
         super().step()
 
 
-class KillsTwice(SGD):
-    """Kills its process at its 20th step and at its 40th, once each: files beside ``marker`` remember."""
+class FailsTwice(SGD):
+    """Raises at its 20th step and at its 40th, once each: files beside ``marker`` count."""
 
     def __init__(self, params: Any, lr: float = 0.1, marker: str = "") -> None:
         super().__init__(params, lr=lr)
         self._marker = marker
-        self.param_groups[0]["taken"] = 0  # travels with the state
+        self.param_groups[0]["taken"] = 0  # is part of the optimizer's state
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         self.param_groups[0]["taken"] += 1
         taken = self.param_groups[0]["taken"]
-        died = Path(f"{self._marker}-{taken}")
-        if taken in (20, 40) and not died.exists():
-            died.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        failed = Path(f"{self._marker}-{taken}")
+        if taken in (20, 40) and not failed.exists():
+            failed.touch()
+            raise ArithmeticError("no such step")
         super().step()
+
+
+class NeedsAGpu(SGD):
+    """Runs out of GPU memory at every step."""
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
 
 class NeedsHalfAGpu(SGD):

@@ -1,7 +1,7 @@
-"""Small sweeps through a real Ray: in this process, or by a command in a process of its own.
+"""Small sweeps, driven by this process or by a command in its own process.
 
-They end with their ledger unless a test looks at more: tables, figures and page have tests of their own, and would take
-most of a small sweep's time.
+They train with ``--in-process`` unless a test asks for Ray. They end with their ledger unless a test looks at more:
+tables, figures and the report have tests of their own, and would take most of a small sweep's time.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 from rich.console import Console
 
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
+from sweep.__main__ import main
 from sweep.config.spec import Spec
 from sweep.config.toml import parse_spec
 from sweep.driver.driver import DriveOptions, Outcome, drive
@@ -64,9 +67,13 @@ def spec(text: str = SPEC, name: str = "tiny", **overrides: Any) -> Spec:
     return parse_spec(text, where=f"{name}.toml", name=name, overrides=overrides)
 
 
-def run(spec: Spec, runs_dir: Path, *, outputs: bool = False, **options: Any) -> tuple[Outcome, str]:
-    """Drive it in this process; return how it ended and what it said."""
+def run(spec: Spec, runs_dir: Path, *, outputs: bool = False, ray: bool = False, **options: Any) -> tuple[Outcome, str]:
+    """Drive a sweep from this process; return how it ended and what it printed.
+
+    With ``ray`` it trains on the session's Ray; the test then requests the fixture ``ray``.
+    """
     screen = io.StringIO()
+    options = {"in_process": not ray, **options}
     outcome = drive(spec, runs_dir, Console(file=screen, width=200), DriveOptions(**options))
     assert outcome is not None
     if outputs:
@@ -74,12 +81,14 @@ def run(spec: Spec, runs_dir: Path, *, outputs: bool = False, **options: Any) ->
     return outcome, screen.getvalue()
 
 
-def command(*words: str | Path, also: str = "pass") -> list[str]:
+def command(*words: str | Path, also: str = "pass", ray: bool = False) -> list[str]:
     """Return ``sweep WORDS`` as a command of its own; `run` and `resume` end with the ledger.
 
-    ``also`` is a line of Python that goes before these two.
+    They get ``--in-process`` unless ``ray``. ``also`` is a line of Python that runs before them.
     """
-    return [sys.executable, "-c", COMMAND.format(also=also), *map(str, words)]
+    trains = words[0] in ("run", "resume")
+    flags = ["--in-process"] if trains and not ray and "--in-process" not in words else []
+    return [sys.executable, "-c", COMMAND.format(also=also), *map(str, words), *flags]
 
 
 def environment() -> dict[str, str]:
@@ -88,20 +97,36 @@ def environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT)}
 
 
-def begin(folder: Path, *words: str, also: str = "pass") -> subprocess.Popen[str]:
+def begin(folder: Path, *words: str, also: str = "pass", ray: bool = False) -> subprocess.Popen[str]:
     """Start ``sweep WORDS`` on the sweeps in ``folder``, in a session of its own."""
     return subprocess.Popen(
-        command(*words, "--runs-dir", folder, also=also), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=environment(), start_new_session=True,
+        command(*words, "--runs-dir", folder, also=also, ray=ray), cwd=folder, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True,
     )  # fmt: skip
 
 
-def finish(folder: Path, *words: str, also: str = "pass") -> subprocess.CompletedProcess[str]:
-    """Run the same to its end."""
+def finish(folder: Path, *words: str, also: str = "pass", ray: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run ``sweep WORDS`` on the sweeps in ``folder`` to its end."""
     return subprocess.run(
-        command(*words, "--runs-dir", folder, also=also), cwd=folder, capture_output=True, text=True,
+        command(*words, "--runs-dir", folder, also=also, ray=ray), cwd=folder, capture_output=True, text=True,
         env=environment(), timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
+
+
+def call(
+    words: Sequence[str | Path], folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> subprocess.CompletedProcess[str]:
+    """Run ``sweep WORDS`` in this process with the working directory ``folder``."""
+    with monkeypatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", "200")
+        patch.setattr(sys, "argv", ["sweep", *map(str, words)])
+        patch.setattr(sys, "path", list(sys.path))
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+    printed = capfd.readouterr()
+    return subprocess.CompletedProcess(list(words), int(ended.value.code or 0), printed.out, printed.err)
 
 
 def frames(outcome: Outcome) -> tuple[pd.DataFrame, pd.DataFrame]:

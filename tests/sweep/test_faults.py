@@ -26,10 +26,8 @@ from results.ledger.ledger import Ledger
 from results.reports.export import export
 from sweep.__main__ import main
 from sweep.folder.paths import SweepFolder
-from tests.sweep.sweeps import PATIENCE_SECONDS, command, environment
+from tests.sweep.sweeps import PATIENCE_SECONDS, call, command, environment
 from trainables.runtime.fault_injection import VARIABLE
-
-pytestmark = pytest.mark.ray
 
 SPEC = """
 data = "synthetic:n_train=1000,n_test=100,seed=0"
@@ -121,16 +119,13 @@ def spec_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def verb(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Verb:
-    """The command line in this process, on this file's Ray: exit code, and the lines that it told of a mistake."""
+    """The command line in this process, without Ray: the exit code, and the lines of its error message."""
 
     def run(*arguments: str | Path) -> tuple[int, list[str]]:
-        monkeypatch.setattr(sys, "argv", ["sweep", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capfd.readouterr()
-        assert "Traceback" not in told.err, told.err
-        return int(ended.value.code or 0), told.err.splitlines()
+        in_process = ["--in-process"] if arguments[0] in ("run", "resume") else []
+        ended = call([*arguments, *in_process], Path.cwd(), monkeypatch, capfd)
+        assert "Traceback" not in ended.stderr, ended.stderr
+        return ended.returncode, ended.stderr.splitlines()
 
     return run
 
@@ -144,11 +139,11 @@ def epochs_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(ray: Any, spec_file: Path, tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
+def undisturbed(spec_file: Path, tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
     """The sweep that nothing happened to, with all its outputs."""
     runs_dir = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
-        patch.setattr(sys, "argv", ["sweep", "run", str(spec_file), "--runs-dir", str(runs_dir)])
+        patch.setattr(sys, "argv", ["sweep", "run", str(spec_file), "--in-process", "--runs-dir", str(runs_dir)])
         main()
     assert not ended.value.code
     return SweepFolder(runs_dir, "tiny")
@@ -191,11 +186,12 @@ def resume_equals(folder: SweepFolder, undisturbed: SweepFolder, verb: Verb) -> 
 
 
 @contextmanager
-def driver(spec_file: Path, runs_dir: Path, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A driver in a process of its own, with its own Ray; it and what it started is gone at the end."""
+def driver(spec_file: Path, runs_dir: Path, *, ray: bool = False, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A driver in its own process, with ``ray`` with its own Ray; at the end it is killed with all its children."""
     with (runs_dir / "said").open("wb") as said:
         process = subprocess.Popen(
-            command("run", spec_file, "--runs-dir", runs_dir), stdout=said, stderr=said, env=environment() | changes,
+            command("run", spec_file, "--runs-dir", runs_dir, ray=ray), stdout=said, stderr=said,
+            env=environment() | changes,
         )  # fmt: skip
     try:
         yield process
@@ -226,7 +222,7 @@ def newest_checkpoints(folder: SweepFolder) -> list[Path]:
 
 
 def test_a_ledger_that_cannot_grow_ends_the_sweep_in_one_line_and_loses_nothing(
-    may_mount: None, ray: Any, undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None
+    may_mount: None, undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None
 ) -> None:
     """The disk fills up behind the first row; with space again, the sweep goes on."""
     disk = tmp_path / "disk"
@@ -250,7 +246,7 @@ def test_a_ledger_that_cannot_grow_ends_the_sweep_in_one_line_and_loses_nothing(
 
 
 def test_a_checkpoint_that_cannot_be_written_fails_its_runs_with_the_reason(
-    may_mount: None, ray: Any, undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None
+    may_mount: None, undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None
 ) -> None:
     """The ledger's disk has room, that of the checkpoints has not: no trial goes on without them."""
     folder = SweepFolder(tmp_path, "tiny")
@@ -311,7 +307,7 @@ def test_a_read_only_folder_is_told_in_one_line_and_still_read(
 
 
 def test_a_ledger_that_another_program_locks_is_waited_for_and_then_told(
-    ray: Any, undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None,
+    undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """A process holds SQLite's write lock from the first report on; its end lets the sweep go on."""
@@ -329,12 +325,13 @@ def test_a_ledger_that_another_program_locks_is_waited_for_and_then_told(
     resume_equals(folder, undisturbed, verb)
 
 
+@pytest.mark.ray
 def test_a_worker_that_dies_between_checkpoint_and_report_changes_no_row(
     undisturbed: SweepFolder, spec_file: Path, tmp_path: Path
 ) -> None:
     """Tune tries again; the checkpoint reports what its writer could not."""
     fault = f"checkpoint written:2:{tmp_path / 'died'}"
-    with driver(spec_file, tmp_path, **{VARIABLE: fault}) as process:
+    with driver(spec_file, tmp_path, ray=True, **{VARIABLE: fault}) as process:
         assert process.wait(PATIENCE_SECONDS) == 0, (tmp_path / "said").read_text()
     assert (tmp_path / "died").exists()
     folder = SweepFolder(tmp_path, "tiny")
@@ -344,7 +341,7 @@ def test_a_worker_that_dies_between_checkpoint_and_report_changes_no_row(
 
 
 def test_a_driver_that_dies_after_a_row_loses_nothing(
-    ray: Any, undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None
+    undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None
 ) -> None:
     """The record is then ahead of the checkpoints: one pack's newest is gone, the others have a bit changed."""
     with driver(spec_file, tmp_path, **{VARIABLE: f"row recorded:4:{tmp_path / 'died'}"}) as process:
@@ -360,17 +357,18 @@ def test_a_driver_that_dies_after_a_row_loses_nothing(
     resume_equals(folder, undisturbed, verb)
 
 
+@pytest.mark.ray
 def test_killed_at_any_moment_nothing_is_lost(
-    ray: Any, undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None
+    undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None
 ) -> None:
     """Driver and workers together behind an unreported checkpoint; then the driver alone, whose workers follow it."""
     folder, moment = SweepFolder(tmp_path, "tiny"), random.Random(0)
-    with driver(spec_file, tmp_path, **{VARIABLE: f"checkpoint written:1:{tmp_path / 'died'}"}) as process:
+    with driver(spec_file, tmp_path, ray=True, **{VARIABLE: f"checkpoint written:1:{tmp_path / 'died'}"}) as process:
         wait_until((tmp_path / "died").exists, process)
         kill_all(process)
     before = recorded(folder)
     assert before < 4 * 3
-    with driver(spec_file, tmp_path) as process:
+    with driver(spec_file, tmp_path, ray=True) as process:
         wait_until(lambda: recorded(folder) > before, process)
         family = psutil.Process(process.pid).children(recursive=True)  # Ray's agents take their time, and train nothing
         workers = [member for member in family if member.name().startswith(("ray::Resource", "ray::IDLE"))]

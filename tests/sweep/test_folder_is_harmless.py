@@ -8,7 +8,6 @@ import os
 import pickle
 import shutil
 import sqlite3
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,23 +18,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from results.ledger.ledger import EpochRow, Ledger
 from search_spaces.errors import SweepFolderError
-from sweep.__main__ import main
 from sweep.analyses.captures import map_activations, run_range_tests
 from sweep.analyses.targets import of_sweep
 from sweep.analyses.trajectories import trace_trajectories
-from sweep.config.toml import parse_spec, spec_text
 from sweep.driver.outputs import make_outputs
-from sweep.folder.paths import SweepFolder, write_atomically
-from sweep.planning.plan import make_packs, make_runs, resolve_configurations
-from tests.builders import attempt_of
-from trainables.data.dataset import load_data
-from trainables.training.checkpoints import MAGIC, Checkpoints
-from trainables.training.loop import Assignment, train
-from trainables.training.weight_snapshots import SavedWeights
+from sweep.folder.paths import SweepFolder
+from tests.sweep.sweeps import DATA, call, run, spec
+from trainables.training.checkpoints import MAGIC
 
-DATA = "synthetic:n_train=1000,n_test=100,seed=0"
 SPEC = f"""
 data = "{DATA}"
 epochs = 2
@@ -50,36 +41,14 @@ Sweep = Callable[..., tuple[int, str]]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, cache_folder: Path) -> SweepFolder:
-    """One run, trained for real in this process, with its checkpoints, weights, analyses, log, tables and figures."""
-    folder = SweepFolder(tmp_path_factory.mktemp("runs"), "s")
-    folder.create()
-    data = load_data(DATA)
-    spec = parse_spec(SPEC, where="s.toml", name="s")
-    configurations = resolve_configurations(spec, 8)
-    runs = make_runs(spec, configurations, data.fingerprint)
-    (pack,) = make_packs(runs, (), {}, 4)
-    attempt = attempt_of(runs, pack_id=pack.pack_id)
-    assignment = Assignment(pack.pack_id, runs, 2, frozenset({2}))
-    with Ledger.create_or_open(folder.ledger) as ledger:
-        ledger.plan(runs, 2, data_name=data.name, synthetic=True)
-        ledger.plan_packs([(pack.pack_id, pack.run_ids)], "auto")
-        ledger.start(pack.pack_id, pack.run_ids)
-        for report in train(
-            assignment, data, torch.device("cpu"), {"attempt_id": attempt.attempt_id},
-            Checkpoints(folder.pack_checkpoints(pack.pack_id)), weights=SavedWeights(folder.weights, 1),
-        ):  # fmt: skip
-            ledger.record([attempt], [EpochRow(**row) for row in report.rows], {})
-        ledger.complete(pack.pack_id)
-        text = spec_text(spec, configurations)
-        write_atomically(folder.spec, text)
-        ledger.keep_spec(text)
-    folder.logs.mkdir()
-    folder.pack_log(pack.pack_id).write_text("what the trial said\n")
-    folder.provenance.write_text("[]\n")
-    folder.lock.write_text("{}")
+    """One run, trained in this process, with its checkpoints, weights, analyses, log, tables and figures."""
+    outcome, _ = run(spec(SPEC, "s"), tmp_path_factory.mktemp("runs"))
+    folder = outcome.folder
+    assert outcome.all_done
+    (run_id,) = outcome.statuses
     run_range_tests(of_sweep(folder), steps=2)
-    map_activations(folder, runs[0].run_id, images=1)
-    trace_trajectories(folder, [runs[0].run_id], grid=3)
+    map_activations(folder, run_id, images=1)
+    trace_trajectories(folder, [run_id], grid=3)
     make_outputs(folder)
     return folder
 
@@ -93,17 +62,12 @@ def copied(trained: SweepFolder, tmp_path: Path) -> SweepFolder:
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sweep:
     """Run the command line in this process; return its exit code and all that it said."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
 
-    def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["sweep", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capfd.readouterr()
-        return int(ended.value.code or 0), said.out + said.err
+    def words(*arguments: str) -> tuple[int, str]:
+        ended = call(arguments, tmp_path, monkeypatch, capfd)
+        return ended.returncode, ended.stdout + ended.stderr
 
-    return run
+    return words
 
 
 class Malicious:
@@ -171,7 +135,7 @@ def test_a_pickle_in_the_place_of_a_file_is_not_read(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(pickle.dumps(Malicious(marker)))
     reads = f", {READING}" if kind in ("checkpoints", "weights", "activations", "trajectory") else ""
-    said = assert_harmless(sweep, run, marker, f"{LOOKING}, resume s{reads}")
+    said = assert_harmless(sweep, run, marker, f"{LOOKING}, resume s --in-process{reads}")
     told = {"ledger.sqlite": 2, "lock": 0, "logs": 0, "report.html": 0, "ledger.sqlite-wal": 0}
     assert said[1][0] == told.get(kind, said[1][0])
 
@@ -184,7 +148,9 @@ def test_pickles_in_the_place_of_all_that_is_derived_are_written_over(
     for path in derived:
         path.write_bytes(planted)
     (copied.figures / "momentum_accuracy.svg").write_text("<svg><script>alert('planted')</script></svg>")
-    assert {code for code, _ in assert_harmless(sweep, the_run(copied), marker, f"{LOOKING}, resume s")} == {0}
+    assert {
+        code for code, _ in assert_harmless(sweep, the_run(copied), marker, f"{LOOKING}, resume s --in-process")
+    } == {0}
     assert not [path for path in derived if path.read_bytes() == planted and path.suffix in (".csv", ".svg", ".png")]
     assert "planted" not in copied.report.read_text(encoding="utf-8")
 
@@ -276,7 +242,8 @@ def test_a_link_that_leads_out_is_refused_before_anything_is_read_or_written(
     path.symlink_to(target)
     before = sorted(outside.rglob("*"))
     run = the_run(copied) if link != "weights/deeper" else "0"
-    for code, text in assert_harmless(sweep, run, marker, "logs s {run}, resume s, export s, report s"):
+    verbs = "logs s {run}, resume s --in-process, export s, report s"
+    for code, text in assert_harmless(sweep, run, marker, verbs):
         assert code == 2
         assert "is a link that leads out of the sweep's folder" in text or "no sweep 's'" in text
     with pytest.raises(SweepFolderError, match="leads out of the sweep's folder"):

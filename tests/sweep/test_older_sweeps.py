@@ -41,7 +41,7 @@ def test_an_older_sweep_is_read_exported_and_resumed(runs_dir: Path) -> None:
     for command in ("export", "report"):
         ended = finish(runs_dir, command, OLDER.name)
         assert (ended.returncode, ended.stderr) == (0, ""), command
-    resumed = finish(runs_dir, "resume", OLDER.name, "--in-process")
+    resumed = finish(runs_dir, "resume", OLDER.name)
     assert resumed.returncode == 0, resumed.stderr
     after = epochs_of(runs_dir)
     assert len(after) == 2 * EPOCHS
@@ -56,7 +56,7 @@ def test_the_resumed_epochs_are_those_of_a_sweep_without_an_interruption(runs_di
     """On the machine that wrote the older sweep they are equal to the bit; another processor rounds differently."""
     spec = tmp_path / "before.toml"
     spec.write_text((OLDER / "sweep.toml").read_text().replace("\nwait = 0\n", "\n"))
-    ended = finish(tmp_path, "run", str(spec), "--name", OLDER.name, "--in-process")
+    ended = finish(tmp_path, "run", str(spec), "--name", OLDER.name)
     assert ended.returncode == 0, ended.stderr
     whole, resumed = epochs_of(tmp_path), epochs_of(runs_dir)
     assert list(whole["run_id"]) == list(resumed["run_id"])

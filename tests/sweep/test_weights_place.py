@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from results.analyses.trajectory import read_trajectory
@@ -25,8 +24,6 @@ from trainables.training.loop import TrainOptions, train
 from trainables.training.messages import Assignment, TrialSpec, this_attempt
 from trainables.training.trial import weights_to_keep
 from trainables.training.weight_snapshots import SavedWeights
-
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 SPEC = """
 data = "synthetic:n_train=1000,n_test=100,seed=0"

@@ -7,12 +7,16 @@ import json
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
+from search_spaces.errors import DataError
+from trainables.data.dataset import load_data
 from trainables.data.image_arrays import LabelledImages
 
 NAMES = [f"name {label}" for label in range(100)]
@@ -87,3 +91,13 @@ def official_batch(images: np.ndarray, labels: list[int]) -> bytes:
     )
     listed = b"".join(b"I%d\na" % label for label in labels)
     return b"\x80\x02}S'fine_labels'\n]" + listed + b"sS'data'\n" + array + b"s."
+
+
+def assert_refused(source: str, *said: str, **options: Any) -> None:
+    """One line that holds all that is to be ``said``."""
+    with pytest.raises(DataError) as caught:
+        load_data(source, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    for text in said:
+        assert text in message

@@ -56,7 +56,7 @@ class GroupedOptimizers:
         by_class: dict[str, dict[str, list[tuple[int, Member]]]] = {}
         for k, member in members:
             choice = member.run.configuration
-            key = f"run {k}" if member.schedule.stepped == "val_loss" else choice.configuration_id
+            key = f"run {k}" if member.schedule.interval == "val_loss" else choice.configuration_id
             by_class.setdefault(choice.optimizer, {}).setdefault(key, []).append((k, member))
         self.alike = [[k for k, _ in group] for groups in by_class.values() for group in groups.values()]
         self._optimizers = [_grouped(name, list(groups.values()), lrs) for name, groups in by_class.items()]

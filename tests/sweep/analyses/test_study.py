@@ -1,11 +1,10 @@
-"""The whole study by one command, and what looks inside a sweep, on a real Ray and a small data set."""
+"""The whole study by one command, and the analyses of its runs, on a small data set."""
 
 from __future__ import annotations
 
 import io
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,8 +20,6 @@ from sweep.analyses.trajectories import trace_trajectories
 from sweep.driver.driver import Outcome
 from tests.builders import attempt_of, row_of
 from trainables.training.weight_snapshots import SavedWeights
-
-pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).parents[3]
 DATA = "synthetic:n_train=1000,n_test=100,seed=0"
@@ -41,9 +38,9 @@ NAMED = {"trajectory-SGD-lr-0.01-momentum-0.9-nesterov-seed-0", "gradient_stages
 
 
 @pytest.fixture(scope="module")
-def study(ray: Any, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def study(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """The study in small: 24 runs of two epochs, and all that follows."""
-    return run_study(ASKED, tmp_path_factory.mktemp("runs"), Console(file=io.StringIO()))
+    return run_study(ASKED, tmp_path_factory.mktemp("runs"), Console(file=io.StringIO()), in_process=True)
 
 
 def whole(outcome: Outcome) -> sweep.Sweep:
@@ -90,7 +87,7 @@ def test_the_study_goes_on_where_it_was_and_writes_about_its_own(study: Outcome)
     before = {path: path.stat().st_mtime_ns for path in files}
     lost.unlink()
     screen = io.StringIO()
-    run_study(ASKED, folder.runs_dir, Console(file=screen))
+    run_study(ASKED, folder.runs_dir, Console(file=screen), in_process=True)
     assert "nothing to train" in screen.getvalue()
     touched = {path for path, at in before.items() if path.stat().st_mtime_ns != at}
     expected = {path for path in files if "lr-range" in path.parts}
@@ -117,7 +114,7 @@ def test_the_study_writes_each_table_figure_and_page_once(study: Outcome, monkey
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", counted)
-    run_study(ASKED, folder.runs_dir, Console(file=io.StringIO()))
+    run_study(ASKED, folder.runs_dir, Console(file=io.StringIO()), in_process=True)
     pages = [folder.report, folder.article, folder.article_page]
     made = [path for place in (folder.tables, folder.figures) for path in place.rglob("*.*")] + pages
     assert folder.tables / "convergence.md" in made

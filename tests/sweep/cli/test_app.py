@@ -1,4 +1,4 @@
-"""The command line in real processes: exit codes, one line for a slip, and nothing half-written."""
+"""The command line: exit codes, one line for a user error, and nothing half-written."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from results.reports.registry import report_tables
 from search_spaces import space_names
 from sweep.folder.paths import SweepFolder
 from tests.builders import attempt_of, row_of, two_by_two_runs
+from tests.sweep.sweeps import call
 
 ROOT = Path(__file__).parents[3]
 DATA = "synthetic:n_train=1000,n_test=100"
@@ -32,18 +33,21 @@ PACK = "1" * 16
 Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def command(arguments: tuple[str, ...], folder: Path, cache: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "LENET_SWEEP_CACHE": str(cache), "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", "sweep", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
-
-
 @pytest.fixture
-def sweep(tmp_path: Path, cache_folder: Path) -> Sweep:
-    """Run ``sweep`` with these arguments in an empty folder."""
-    return lambda *arguments: command(arguments, tmp_path, cache_folder)
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sweep:
+    """Run ``sweep`` with these arguments in an empty folder, in this process."""
+    return lambda *arguments: call(arguments, tmp_path, monkeypatch, capfd)
+
+
+def test_the_command_is_a_process_with_the_same_exit_code_and_line(sweep: Sweep, tmp_path: Path) -> None:
+    words = ["run", "quikstart"]
+    found = subprocess.run(
+        [sys.executable, "-m", "sweep", *words], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    here = sweep(*words)
+    assert (found.returncode, found.stdout, found.stderr) == (here.returncode, here.stdout, here.stderr)
+    assert found.returncode == 2
 
 
 SLIPS = [
@@ -94,7 +98,7 @@ SLIPS = [
     (["status", "nosuch"], "no sweep 'nosuch' in runs; existing sweeps: none"),
     (["status", "--watch"], "--watch: needs the name of a sweep; sweep status NAME --watch"),
     (["status", "/nowhere/mine", "--watch"], "/nowhere/mine: no sweep has been published there"),
-    (["status", "s3://Bad_Bucket/mine"], "storage: 'Bad_Bucket' cannot name a bucket"),
+    (["status", "s3://Bad_Bucket/mine"], "storage: 'Bad_Bucket' is not a valid bucket name"),
     (["stop", "nosuch"], "no sweep 'nosuch' in runs"),
     (["cancel", "/nowhere/mine"], "/nowhere/mine is not running"),
     (["resume", "nosuch"], "no sweep 'nosuch' in runs"),

@@ -1,4 +1,4 @@
-"""`auto`: chosen once by a probe in real Ray workers, kept in the ledger, and gone by from then on."""
+"""`auto`: chosen once by a probe, kept in the ledger, and used from then on; the probe in real Ray workers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 import sweep.driver.pack_size
+import sweep.execution.in_process
 from results.ledger.ledger import Ledger
 from search_spaces.errors import LedgerError, SpecError
 from sweep.config.spec import Resources
@@ -103,7 +103,7 @@ def test_what_the_spec_says_stands_above_what_the_ledger_has(tmp_path: Path) -> 
             assert known_packing(spec(TEXT, **given), ledger)[:2] == expected
 
 
-# --- with a real Ray
+# --- whole sweeps
 
 
 def ledger_of(outcome: Any) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
@@ -114,12 +114,12 @@ def ledger_of(outcome: Any) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
         return json.loads(text), ledger.rows("SELECT pack_size, threads FROM attempts ORDER BY started", {})
 
 
-@pytest.mark.ray
 def test_a_sweep_is_packed_by_a_probe_and_from_then_on_by_its_ledger(
-    ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More seeds and more epochs go by what was chosen; packs of twice as many configurations were never timed."""
     monkeypatch.setattr(sweep.driver.pack_size, "PROBE_PAYS_FROM_SECONDS", 0.0)
+    monkeypatch.setattr(sweep.execution.in_process, "_cpus", lambda: 2)
     outcome, said = run(spec(TEXT, "probed"), tmp_path)
     assert outcome.all_done
     assert "(probe: a run's step takes " in said
@@ -159,7 +159,7 @@ def test_a_sweep_of_more_threads_than_any_node_has_is_refused_and_does_not_wait(
     with Ledger.create_or_open(folder.ledger) as kept:
         kept.keep_packing("cpu", '{"size": 4, "threads": 64, "largest_group": 9, "step_seconds": []}')
     with pytest.raises(SpecError, match=r"on 64 threads, the largest node has 2 CPUs; --cpus-per-trial 2"):
-        run(asked, tmp_path)
+        run(asked, tmp_path, ray=True)
 
 
 @pytest.mark.ray
@@ -185,10 +185,10 @@ def test_larger_groups_than_the_probe_knew_are_probed_for_on_the_threads_that_th
     ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = TEXT.replace("[0.01, 0.02, 0.03, 0.04, 0.05]", "0.01")
-    outcome, said = run(spec(one, "grows", **{"resources.cpus_per_trial": 1}), tmp_path)
+    outcome, said = run(spec(one, "grows", **{"resources.cpus_per_trial": 1}), tmp_path, ray=True)
     assert "1 pack of 1, one thread each, 1 at a time\n" in said
     monkeypatch.setattr(sweep.driver.pack_size, "PROBE_PAYS_FROM_SECONDS", 0.0)
-    outcome, said = run(spec(TEXT, "grows"), tmp_path)
+    outcome, said = run(spec(TEXT, "grows"), tmp_path, ray=True)
     assert "(probe: a run's step takes " in said
     kept, attempts = ledger_of(outcome)
     assert kept["largest_group"] == 4
@@ -198,7 +198,7 @@ def test_larger_groups_than_the_probe_knew_are_probed_for_on_the_threads_that_th
 
 @pytest.mark.ray
 def test_on_gpus_only_the_size_is_chosen_and_a_short_sweep_is_not_probed_for(ray: Any, tmp_path: Path) -> None:
-    outcome, said = run(spec(TEXT, "short", **{"resources.gpus_per_trial": 0.5}), tmp_path)
+    outcome, said = run(spec(TEXT, "short", **{"resources.gpus_per_trial": 0.5}), tmp_path, ray=True)
     assert outcome.all_done
     assert "one thread each, 2 at a time (too short a sweep for a probe)" in said
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
@@ -220,7 +220,7 @@ def test_a_probe_whose_processes_die_leaves_the_sweep_to_the_usual_ratios(
 
     monkeypatch.setattr(sweep.driver.pack_size, "PROBE_PAYS_FROM_SECONDS", 0.0)
     monkeypatch.setattr(trainables.profiling.probe, "StepTimer", Dies)
-    outcome, said = run(spec(TEXT, "unprobed"), tmp_path)
+    outcome, said = run(spec(TEXT, "unprobed"), tmp_path, ray=True)
     assert outcome.all_done
     assert "(the probe failed: " in said
     assert ledger_of(outcome)[0]["step_seconds"] == []
@@ -229,9 +229,8 @@ def test_a_probe_whose_processes_die_leaves_the_sweep_to_the_usual_ratios(
 PROBES_ALWAYS = "sweep.driver.pack_size.PROBE_PAYS_FROM_SECONDS = 0.0"
 
 
-@pytest.mark.ray
 def test_a_driver_killed_in_training_leaves_its_choice_to_the_next_one(tmp_path: Path) -> None:
-    """SIGKILL to the driver and all its workers: the same packs, on the same threads, without a second probe."""
+    """SIGKILL: the same packs, on the same threads, without a second probe."""
     (tmp_path / "cut.toml").write_text(TEXT)
     driver = begin(tmp_path, "run", "cut.toml", "--epochs", "12", also=PROBES_ALWAYS)
     try:
@@ -239,15 +238,10 @@ def test_a_driver_killed_in_training_leaves_its_choice_to_the_next_one(tmp_path:
         while not list(tmp_path.glob("cut/checkpoints/*/epoch*.ckpt")) and time.monotonic() < deadline:
             assert driver.poll() is None, driver.communicate()
             time.sleep(0.1)
-        processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
     finally:
         driver.kill()
-    for process in processes[1:]:
-        if process.is_running():
-            process.kill()
     first, _ = driver.communicate(timeout=PATIENCE_SECONDS)
     assert "(probe: a run's step takes " in first
-    psutil.wait_procs(processes, timeout=30)
     with Ledger.open_read_only(tmp_path / "cut" / "ledger.sqlite") as ledger:
         kept, packs = ledger.kept_packing("cpu"), ledger.packs("")
     resumed = finish(tmp_path, "resume", "cut", also=PROBES_ALWAYS)

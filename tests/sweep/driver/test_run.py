@@ -1,31 +1,30 @@
-"""Whole sweeps through a real Ray: trained, recorded, skipped the second time, resumed, failed, packed onto GPUs."""
+"""Whole sweeps: trained, recorded, skipped the second time, resumed, failed, packed onto GPUs."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+import sweep.execution.ray.nodes
 from results.ledger.ledger import Ledger
 from search_spaces import Run
+from search_spaces.errors import SpecError
 from sweep.driver.driver import Outcome
-from tests.sweep.sweeps import DATA, environment, frames, run, spec
+from sweep.execution.ray.nodes import alive_nodes
+from tests.sweep.sweeps import DATA, frames, run, spec
 from trainables.data.dataset import load_data
 from trainables.runtime.devices import training_device
 from trainables.training.loop import TrainOptions, train
 from trainables.training.messages import Assignment
 
-pytestmark = pytest.mark.ray
-
 
 @pytest.fixture(scope="module")
-def trained(ray: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, str]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, str]:
     """A sweep with all that it writes, and what it said; tests that add to it take a copy."""
     return run(spec(), tmp_path_factory.mktemp("trained"), outputs=True)
 
@@ -38,7 +37,7 @@ def attempts(outcome: Outcome) -> dict[tuple[str, int], str]:
 
 
 def test_a_sweep_trains_every_run_once_and_then_nothing(trained: tuple[Outcome, str]) -> None:
-    """The second time is idempotent: no trial, not even Ray's workers."""
+    """The second time is idempotent: no pack is trained."""
     outcome, said = trained
     runs, epochs = frames(outcome)
     assert outcome.all_done
@@ -60,8 +59,8 @@ def test_a_sweep_trains_every_run_once_and_then_nothing(trained: tuple[Outcome, 
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_tune_gives_the_bits_of_the_loop_itself(trained: tuple[Outcome, str]) -> None:
-    """A pack through Ray and the same pack in this process."""
+def test_a_sweep_gives_the_bits_of_the_training_loop(trained: tuple[Outcome, str]) -> None:
+    """A pack of a sweep, and the same pack through the loop alone; test_in_process.py compares it with Ray."""
     outcome, _ = trained
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         packs = ledger.packs("2")
@@ -109,7 +108,7 @@ def test_more_epochs_extend_what_does_not_depend_on_them(trained: tuple[Outcome,
         assert ledger.read("SELECT COUNT(*) FROM runs")[0].rows == [(12,)]
 
 
-def test_a_trial_that_raises_is_retried_and_then_failed_while_the_others_go_on(ray: Any, tmp_path: Path) -> None:
+def test_a_trial_that_raises_is_retried_and_then_failed_while_the_others_go_on(tmp_path: Path) -> None:
     text = f"""
 data = "{DATA}"
 epochs = 1
@@ -133,7 +132,7 @@ optimizer = [{{name = "tests.sweep.broken_optimizer:Broken", lr = 0.1}}, {{name 
     assert 'raise ArithmeticError("no such step")' in log.read_text()
 
 
-def test_a_failure_stays_until_it_is_asked_to_be_tried_again(ray: Any, tmp_path: Path) -> None:
+def test_a_failure_stays_until_it_is_asked_to_be_tried_again(tmp_path: Path) -> None:
     text = f"""
 data = "{DATA}"
 epochs = 1
@@ -155,7 +154,7 @@ optimizer = {{name = "tests.sweep.broken_optimizer:BreaksOnce", lr = 0.1, marker
     assert "failed before" not in said
 
 
-def test_a_diverging_run_is_a_result(ray: Any, tmp_path: Path) -> None:
+def test_a_diverging_run_is_a_result(tmp_path: Path) -> None:
     text = f"""
 data = "{DATA}"
 epochs = 2
@@ -173,6 +172,7 @@ optimizer = {{name = "SGD", lr = [0.05, 1e30]}}
     assert "diverged: SGD lr=1e+30, seed 0 in epoch 1" in said
 
 
+@pytest.mark.ray
 def test_a_quarter_of_a_gpu_places_four_trials_on_it_and_never_five(ray: Any, tmp_path: Path) -> None:
     text = f"""
 data = "{DATA}"
@@ -185,7 +185,7 @@ cpus_per_trial = 0.1
 [[configurations]]
 optimizer = {{name = "SGD", lr = 0.05}}
 """
-    outcome, _ = run(spec(text, "fractions"), tmp_path)
+    outcome, _ = run(spec(text, "fractions"), tmp_path, ray=True)
     assert outcome.all_done
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         (answer,) = ledger.read("SELECT gpus, started, ended FROM attempts")
@@ -194,38 +194,35 @@ optimizer = {{name = "SGD", lr = 0.05}}
     assert max(sum(start <= moment < end for _, start, end in answer.rows) for _, moment, _ in answer.rows) <= 4
 
 
+@pytest.mark.ray
 def test_what_the_cluster_could_never_place_is_refused_in_one_line(ray: Any, tmp_path: Path) -> None:
-    from search_spaces.errors import SpecError
-
     with pytest.raises(SpecError, match=r"gpus_per_trial: asked 2 GPU a trial, the cluster has 1"):
-        run(spec(**{"resources.gpus_per_trial": 2}), tmp_path)
+        run(spec(**{"resources.gpus_per_trial": 2}), tmp_path, ray=True)
 
 
+@pytest.mark.ray
 def test_a_share_is_probed_only_where_torch_finds_a_gpu_and_kept_for_a_resume(ray: Any, tmp_path: Path) -> None:
     """Ray's GPUs here are numbers. Refused, nothing is left behind; with a share on record, nobody probes again."""
-    from search_spaces.errors import SpecError
-
     asked = {"resources.gpus_per_trial": "auto"}
-    with pytest.raises(SpecError, match=r"gpus_per_trial: 'auto', but PyTorch finds no GPU where Ray has one"):
-        run(spec(name="shared", **asked), tmp_path)
+    with pytest.raises(SpecError, match=r"gpus_per_trial: 'auto', but PyTorch finds no GPU"):
+        run(spec(name="shared", **asked), tmp_path, ray=True)
     assert not (tmp_path / "shared").exists()
-    first, _ = run(spec(name="shared", epochs=1, **{"resources.gpus_per_trial": 0.5}), tmp_path)
+    first, _ = run(spec(name="shared", epochs=1, **{"resources.gpus_per_trial": 0.5}), tmp_path, ray=True)
     with Ledger.create_or_open(first.folder.ledger) as ledger:
         ledger.keep_gpu_share({"runs": 100, "share": 0.25})
-    outcome, _ = run(spec(name="shared", **asked), tmp_path)
+    outcome, _ = run(spec(name="shared", **asked), tmp_path, ray=True)
     assert outcome.all_done
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         assert {gpus for (gpus,) in ledger.rows("SELECT gpus FROM attempts WHERE ended IS NOT NULL", {})} == {"0"}
     assert 'gpus_per_trial = "auto"' in outcome.folder.spec.read_text()
 
 
-def test_a_cluster_without_a_gpu_has_no_share_of_one(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sweep", "run", "quickstart", "--gpus-per-trial", "auto", "--runs-dir"]
-    ended = subprocess.run(
-        [*command, str(tmp_path)], env={**environment(), "CUDA_VISIBLE_DEVICES": ""},
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 2
-    line = "resources.gpus_per_trial: asked 'auto', the cluster has 0 GPU; 0 trains on the CPU"
-    assert ended.stderr.splitlines()[-1].endswith(line)
-    assert not list(tmp_path.glob("quickstart"))
+@pytest.mark.ray
+def test_a_cluster_without_a_gpu_has_no_share_of_one(ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray reports its nodes here without their GPU."""
+    nodes = alive_nodes()
+    assert [node["Resources"].pop("GPU") for node in nodes] == [1]
+    monkeypatch.setattr(sweep.execution.ray.nodes, "alive_nodes", lambda: nodes)
+    with pytest.raises(SpecError, match=r"resources\.gpus_per_trial: asked 'auto', the cluster has 0 GPU; 0 "):
+        run(spec(**{"resources.gpus_per_trial": "auto"}), tmp_path, ray=True)
+    assert not list(tmp_path.iterdir())

@@ -67,7 +67,7 @@ optimizer = [{optimizer}]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, str]:
-    return run(spec(), tmp_path_factory.mktemp("in-process"), in_process=True)
+    return run(spec(), tmp_path_factory.mktemp("in-process"))
 
 
 def test_a_sweep_is_trained_and_resumed_in_this_process(trained: tuple[Outcome, str]) -> None:
@@ -76,16 +76,15 @@ def test_a_sweep_is_trained_and_resumed_in_this_process(trained: tuple[Outcome, 
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         assert {pid for (pid,) in ledger.rows("SELECT pid FROM attempts", {})} == {os.getpid()}
         assert {word for (word,) in ledger.rows("SELECT outcome FROM attempts", {})} == {"done"}
-    again, told = run(spec(), outcome.folder.runs_dir, in_process=True)
+    again, told = run(spec(), outcome.folder.runs_dir)
     assert again.all_done
     assert "nothing to train" in told
 
 
 @pytest.mark.ray
-@pytest.mark.filterwarnings("ignore")
 def test_the_bits_are_those_of_ray(trained: tuple[Outcome, str], ray: Any, tmp_path: Path) -> None:
     mine, _ = trained
-    theirs, _ = run(spec(), tmp_path)
+    theirs, _ = run(spec(), tmp_path, ray=True)
     runs, epochs = (without_times(frame) for frame in frames(mine))
     other_runs, other_epochs = (without_times(frame) for frame in frames(theirs))
     pd.testing.assert_frame_equal(epochs, other_epochs, check_exact=True)
@@ -127,7 +126,7 @@ print(*[name for name in sys.modules if name.partition(".")[0] == "ray"])
 def test_what_needs_other_machines_or_a_gpu_is_refused_in_one_line(
     tmp_path: Path, words: list[str], key: str, value: str
 ) -> None:
-    ended = finish(tmp_path, "run", "quickstart", "--in-process", *words)
+    ended = finish(tmp_path, "run", "quickstart", *words)
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert key in line
@@ -138,14 +137,14 @@ def test_what_needs_other_machines_or_a_gpu_is_refused_in_one_line(
 
 def test_a_cluster_address_in_the_spec_is_refused_too(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"cluster\.address: 'auto'"):
-        run(spec(**{"cluster.address": "auto"}), tmp_path, in_process=True)
+        run(spec(**{"cluster.address": "auto"}), tmp_path)
 
 
 def test_a_run_that_always_fails_is_split_off_and_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_optimizer.py").write_text(OWN_OPTIMIZER)
     monkeypatch.syspath_prepend(str(tmp_path))
     text = one('{name = "own_optimizer:Leaves", lr = 0.1}, {name = "SGD", lr = 0.05}', "pack = 2\nretries = 1")
-    outcome, told = run(spec(text, "fails"), tmp_path, in_process=True)
+    outcome, told = run(spec(text, "fails"), tmp_path)
     runs, epochs = frames(outcome)
     assert list(runs["status"]) == ["failed", "done"]
     assert set(epochs["pack_size"]) == {1}
@@ -160,7 +159,7 @@ def test_a_signal_ends_it_with_a_checkpoint_and_resume_gives_the_same_bits(tmp_p
     text = one('{name = "Adam", lr = 0.003}').replace("epochs = 2", "epochs = 40")
     for name in ("whole", "cut"):
         (tmp_path / f"{name}.toml").write_text(text)
-    process = begin(tmp_path, "run", "cut.toml", "--in-process")
+    process = begin(tmp_path, "run", "cut.toml")
     logs = tmp_path / "cut" / "logs"
     until = time.monotonic() + PATIENCE_SECONDS
     while not (logs.exists() and any("epoch 2:" in log.read_text() for log in logs.iterdir())):
@@ -174,8 +173,8 @@ def test_a_signal_ends_it_with_a_checkpoint_and_resume_gives_the_same_bits(tmp_p
         assert set(ledger.statuses().values()) == {"interrupted"}
         trained = len(ledger.rows("SELECT epoch FROM epochs", {}))
     assert 2 <= trained < 40
-    assert finish(tmp_path, "resume", "cut", "--in-process").returncode == 0
-    assert finish(tmp_path, "run", "whole.toml", "--in-process").returncode == 0
+    assert finish(tmp_path, "resume", "cut").returncode == 0
+    assert finish(tmp_path, "run", "whole.toml").returncode == 0
     cut, whole = (rows_of(tmp_path / name).drop(columns="attempt_id", errors="ignore") for name in ("cut", "whole"))
     pd.testing.assert_frame_equal(cut, whole, check_exact=True)
 

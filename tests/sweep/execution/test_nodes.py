@@ -98,6 +98,7 @@ def test_asked_to_end_while_it_waits_for_the_cluster_a_new_sweep_leaves_nothing(
     assert [name for _, _, names in os.walk(tmp_path / "shared") for name in names] == []
 
 
+@pytest.mark.cluster
 def test_a_cluster_that_grows_by_itself_gets_the_time_to(tmp_path: Path) -> None:
     """Ray's autoscaler is at work, and there is no node to train on until a sweep asks for one."""
     with loopback_cluster(tmp_path, grows=True) as cluster:

@@ -1,8 +1,7 @@
-"""What dies and is tried again: processes killed for real, packs taken apart, GPUs that are too full."""
+"""Failures and retries in whole sweeps: killed processes, split packs, GPUs without memory."""
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ import pytest
 from results.ledger.frames import EPOCH_COLUMNS
 from results.ledger.ledger import Ledger
 from tests.sweep.sweeps import DATA, frames, run, spec, without_times
-
-pytestmark = pytest.mark.ray
 
 HEAD = f"""
 data = "{DATA}"
@@ -37,17 +34,17 @@ def attempts_of(outcome: Any) -> list[tuple[int, str | None]]:
         return ledger.rows("SELECT pack_size, outcome FROM attempts ORDER BY started", {})
 
 
-def pack_with_accident(marker: Path, number: int) -> str:
-    dies = f'{{name = "tests.sweep.poison:KillsOnce", lr = 0.05, marker = "{marker}", number = {number}}}'
+def pack_with_accident(marker: Path) -> str:
+    dies = f'{{name = "tests.sweep.poison:KillsOnce", lr = 0.05, marker = "{marker}"}}'
     return text("pack = 3", f"{dies}, {SOUND}")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(ray: Any, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """What the pack's epochs measure where nothing happens: the accident of this one has been."""
     folder = tmp_path_factory.mktemp("lives")
     (folder / "marker").touch()
-    outcome, told = run(spec(pack_with_accident(folder / "marker", 9), "lives"), folder)
+    outcome, told = run(spec(pack_with_accident(folder / "marker"), "lives"), folder)
     assert outcome.all_done
     assert "failed" not in told
     return measured(outcome)
@@ -59,12 +56,15 @@ def measured(outcome: Any) -> pd.DataFrame:
     return epochs[[name for name in EPOCH_COLUMNS if name in epochs and name != "run_id"]]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+@pytest.mark.ray
 def test_a_worker_that_dies_is_retried_from_its_checkpoint_to_the_same_bits(
-    ray: Any, tmp_path: Path, number: signal.Signals, undisturbed: pd.DataFrame
+    ray: Any, tmp_path: Path, undisturbed: pd.DataFrame
 ) -> None:
-    """It dies in its second epoch, so the first is not trained again; without the accident the numbers are the same."""
-    outcome, told = run(spec(pack_with_accident(tmp_path / "marker", number.value), "dies"), tmp_path)
+    """It dies in its second epoch, so the first is not trained again; without the accident the numbers are the same.
+
+    The death is by SIGKILL; ``test_retries.py`` has what Ray reports of other signals.
+    """
+    outcome, told = run(spec(pack_with_accident(tmp_path / "marker"), "dies"), tmp_path, ray=True)
     assert outcome.all_done
     assert "from its last checkpoint" in told
     pd.testing.assert_frame_equal(measured(outcome), undisturbed, check_exact=True)
@@ -73,10 +73,11 @@ def test_a_worker_that_dies_is_retried_from_its_checkpoint_to_the_same_bits(
     assert by_epoch[1] != by_epoch[2]
 
 
+@pytest.mark.ray
 def test_a_poisonous_run_takes_no_other_with_it(ray: Any, tmp_path: Path) -> None:
     """Its pack dies twice and is taken apart: the others give what a sweep without packs gives, and it alone fails."""
     poison = '{name = "tests.sweep.poison:Poison"}'
-    outcome, said = run(spec(text("pack = 3\nretries = 1", f"{poison}, {SOUND}"), "poisoned"), tmp_path)
+    outcome, said = run(spec(text("pack = 3\nretries = 1", f"{poison}, {SOUND}"), "poisoned"), tmp_path, ray=True)
     runs, epochs = frames(outcome)
     assert list(runs["status"]) == ["failed", "done", "done"]
     assert "its runs are trained one by one" in said
@@ -89,19 +90,20 @@ def test_a_poisonous_run_takes_no_other_with_it(ray: Any, tmp_path: Path) -> Non
         assert sorted(map(len, ledger.packs("3").values())) == [1, 1, 1]
 
 
+@pytest.mark.ray
 def test_a_pack_that_only_its_gpu_had_no_memory_for_gets_a_larger_share(ray: Any, tmp_path: Path) -> None:
     """At a quarter of a GPU it cannot train, at a half it can: as the same pack, not taken apart."""
     hungry = '{name = "tests.sweep.poison:NeedsHalfAGpu", lr = [0.05, 0.1]}'
     resources = "pack = 2\ngpus_per_trial = 0.25\ncpus_per_trial = 0.5"
-    outcome, said = run(spec(text(resources, hungry), "hungry"), tmp_path)
+    outcome, said = run(spec(text(resources, hungry), "hungry"), tmp_path, ray=True)
     assert outcome.all_done
     assert "out of GPU memory: it is retried with 0.5 of a GPU" in said
     assert set(frames(outcome)[1]["pack_size"]) == {2}
 
 
-def test_two_deaths_with_an_epoch_between_them_leave_a_pack_whole(ray: Any, tmp_path: Path) -> None:
-    """Fifteen steps an epoch: it dies in the second and in the third, and gets past both."""
-    dies = f'{{name = "tests.sweep.poison:KillsTwice", lr = 0.05, marker = "{tmp_path / "marker"}"}}'
+def test_two_failures_with_an_epoch_between_them_leave_a_pack_whole(tmp_path: Path) -> None:
+    """Fifteen steps an epoch: it fails in the second and in the third, and gets past both."""
+    dies = f'{{name = "tests.sweep.poison:FailsTwice", lr = 0.05, marker = "{tmp_path / "marker"}"}}'
     outcome, said = run(spec(text("pack = 3\nretries = 1", f"{dies}, {SOUND}"), "twice", epochs=4), tmp_path)
     assert outcome.all_done
     assert "it had trained an epoch since it failed before" in said
@@ -111,14 +113,14 @@ def test_two_deaths_with_an_epoch_between_them_leave_a_pack_whole(ray: Any, tmp_
     assert epochs["differs_in"].isna().all()
 
 
-def test_without_gpus_an_error_about_their_memory_is_one_like_others(ray: Any, tmp_path: Path) -> None:
-    hungry = '{name = "tests.sweep.poison:NeedsHalfAGpu", lr = 0.05}'
+def test_without_gpus_an_error_about_their_memory_is_one_like_others(tmp_path: Path) -> None:
+    hungry = '{name = "tests.sweep.poison:NeedsAGpu", lr = 0.05}'
     outcome, said = run(spec(text("pack = 2\nretries = 1", f"{hungry}, {SOUND}"), "cpu"), tmp_path)
     assert list(frames(outcome)[0]["status"]) == ["failed", "done", "done"]
     assert "of a GPU" not in said
 
 
-def test_a_place_that_cannot_be_written_is_no_fault_of_a_run(ray: Any, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_no_fault_of_a_run(tmp_path: Path) -> None:
     """A file where the packs' checkpoints should lie: the pack fails as a whole, and is the same when it is mended."""
     sound = spec(text("pack = 2\nretries = 1", SOUND), "blocked")
     (tmp_path / "blocked").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,29 @@ def test_a_lost_node_is_told_from_a_process_that_died() -> None:
     ):
         assert not process.lost_node
         assert process.may_be_one_run
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (signal.SIGKILL, "SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error code 2."),
+        (signal.SIGSEGV, "SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error code 2."),
+        (signal.SIGTERM, "INTENDED_SYSTEM_EXIT Worker exit detail: Worker exits because of a SIGTERM."),
+    ],
+)
+def test_a_worker_that_a_signal_ends_is_retried_from_its_checkpoint(
+    retries: Retries, number: signal.Signals, reason: str
+) -> None:
+    """Whichever signal it is: a process that died is not a lost node. ``test_ray_retries.py`` sends SIGKILL."""
+    failure = died(f"{WORKER_DIED}{reason}")
+    assert not failure.lost_node
+    assert failure.may_be_one_run
+    assert retries.decide(Round((PACK,), 1, 0.25), PACK, failure, progressed=True)
+    assert retries.next_round() == Round((PACK,), 1, 0.25)
+    assert retries.decide(Round((PACK,), 1, 0.25), PACK, failure, progressed=False)
+    split = retries.next_round()
+    assert split is not None
+    assert [len(pack.runs) for pack in split.packs] == [1, 1]
 
 
 def accelerator_error(code: int) -> Exception:

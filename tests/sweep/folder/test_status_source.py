@@ -26,8 +26,6 @@ from trainables.runtime.stop_signal import StopRequest
 from trainables.storage.addresses import open_storage
 from trainables.storage.interface import Storage
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:moto.*|botocore.*|werkzeug.*")
-
 COUNTS = RunCounts(runs=4, done=1, running=2, pending=1, epochs_share=0.5, best_val_acc=31.5, best_run="0" * 16)
 RATE = Rate(rate=2.0, seconds_left=60.0)
 SLOTS = ClusterSlots(nodes=[], slots=8, slots_used=2)

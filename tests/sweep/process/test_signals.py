@@ -116,14 +116,22 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 @pytest.mark.ray
 @pytest.mark.parametrize(
-    ("number", "whole_group"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)]
+    ("number", "whole_group"),
+    [
+        pytest.param(signal.SIGINT, False, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow),
+        (signal.SIGTERM, True),
+    ],
 )
 def test_a_signal_writes_checkpoints_at_once_and_resume_gives_the_same_bits(
     tmp_path: Path, number: signal.Signals, whole_group: bool, undisturbed: pd.DataFrame
 ) -> None:
-    """Ctrl-C, to the group of a terminal; SIGTERM to the driver (Kubernetes), or to every process at once (Slurm)."""
+    """Ctrl-C, to the group of a terminal; SIGTERM to the driver (Kubernetes), or to every process at once (Slurm).
+
+    ``test_in_process.py`` has SIGINT and SIGTERM without Ray.
+    """
     (tmp_path / "cut.toml").write_text(TEXT)
-    driver = begin(tmp_path, "run", "cut.toml")
+    driver = begin(tmp_path, "run", "cut.toml", ray=True)
     folder = tmp_path / "cut"
     try:
         wait_for(driver, lambda: bool(list(folder.glob("checkpoints/*/epoch*.ckpt"))))
@@ -177,7 +185,7 @@ def test_stopped_and_cancelled_from_another_terminal_it_resumes_to_the_same_bits
     watched: list[dict[str, Any]] = []
     for request, words in (("stop", ("run", "far.toml", "--epochs", "10")), ("cancel", ("resume", "far"))):
         before = len(rows_of(folder)) if folder.exists() else 0
-        driver = begin(tmp_path, *words)
+        driver = begin(tmp_path, *words, ray=True)
         begun = [driver]
         try:
             wait_for(driver, lambda: is_driven(folder))

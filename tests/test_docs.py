@@ -1,0 +1,36 @@
+"""What the documents name exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def cited_tests(text: str) -> Iterator[tuple[str, str]]:
+    """Every cited test file with the cited test, or ""; ``…::name`` is a test of the file before it."""
+    file = ""
+    for cited, name in re.findall(r"`(tests/[\w/]+\.py|…)(?:::(\w+))?`", text):
+        file = file if cited == "…" else cited
+        yield file, name
+
+
+def test_both_forms_of_a_citation_are_found() -> None:
+    text = "`tests/a.py::test_b`, `…::test_c` and `tests/d/e.py`; not `tests/` or `make test`"
+    assert list(cited_tests(text)) == [("tests/a.py", "test_b"), ("tests/a.py", "test_c"), ("tests/d/e.py", "")]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_cited_test_exists(path: Path) -> None:
+    for file, name in cited_tests(path.read_text(encoding="utf-8")):
+        assert (ROOT / file).is_file(), file
+        functions = {
+            node.name for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.FunctionDef)
+        }
+        assert not name or name in functions, f"{file}::{name}"
