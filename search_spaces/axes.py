@@ -7,7 +7,8 @@ A block is one ``[[configurations]]`` of a spec::
     scheduler = [{name = "none"}, {name = "StepLR", step_size = "0.3 epochs"}]
 
 Every list is crossed with every other list; the values inside one table belong together.
-``{logspace = [1e-3, 1], n = 4}`` is also a list. ``{loguniform = [a, b]}``, ``{uniform = [a, b]}`` and ``{choice = [...]}`` are drawn jointly,
+``{logspace = [1e-3, 1], n = 4}`` is also a list. ``{loguniform = [a, b]}``, ``{uniform = [a, b]}`` and
+``{choice = [...]}`` are drawn jointly,
 ``samples`` times with ``sample_seed``, and each draw is crossed with the lists.
 """
 
