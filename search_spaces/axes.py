@@ -80,11 +80,14 @@ def _expand_block(block: Mapping[str, Any], where: str) -> Iterator[Configuratio
         for optimizer, scheduler, warmup in itertools.product(optimizers, schedulers, warmups):
             if isinstance(warmup, bool) or not isinstance(warmup, int | float) or not 0 <= warmup < math.inf:
                 raise SpecError(f"{where}.warmup", f"{warmup!r}", "a number of epochs, 0 or more")
-            rng = random.Random(f"{seed}/{draw}")
+            # One draw is one point for the whole block: each part has its own generator, so the point depends neither
+            # on the lists that it is crossed with nor on the number of samplers in the other part.
+            drawn_optimizer = _draw(optimizer, random.Random(f"{seed}/{draw}"), f"{where}.optimizer")
+            drawn_scheduler = _draw(scheduler, random.Random(f"{seed}/{draw}/scheduler"), f"{where}.scheduler")
             yield from (
                 Configuration.from_dict({"optimizer": o, "scheduler": s, "warmup": warmup})
-                for o in _grid(_draw(optimizer, rng, f"{where}.optimizer"), f"{where}.optimizer")
-                for s in _grid(_draw(scheduler, rng, f"{where}.scheduler"), f"{where}.scheduler")
+                for o in _grid(drawn_optimizer, f"{where}.optimizer")
+                for s in _grid(drawn_scheduler, f"{where}.scheduler")
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -67,13 +68,16 @@ class Configuration:
     def resolved(self, epochs: int, steps_per_epoch: int, where: str) -> Configuration:
         """Replace every expression by its number; the length of the schedule is what remains after the warm-up.
 
+        A schedule that steps once per epoch begins in the epoch in which the warm-up ends. A warm-up of 0.5 epochs
+        therefore leaves all epochs to it, and one of 2.5 epochs leaves all but two.
+
         Raises:
             SpecError: an invalid expression; the message begins with ``where``.
         """
         lr = self.optimizer_params.get("lr")
         warmup_steps = round(self.warmup * steps_per_epoch)
         quantities = Quantities(
-            epochs=max(epochs - self.warmup, 1),
+            epochs=max(epochs - math.floor(self.warmup), 1),
             steps=max(epochs * steps_per_epoch - warmup_steps, 1),
             lr=float(lr) if isinstance(lr, int | float) else None,
         )

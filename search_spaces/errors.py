@@ -38,7 +38,8 @@ class UnknownNameError(UserError):
     def __init__(self, kind: str, name: object, valid: Iterable[str], where: str = "") -> None:
         """``kind`` is the kind of the name (``optimizer``), ``valid`` the registered names."""
         names = sorted(valid)
-        near = difflib.get_close_matches(str(name), names, n=1)
+        same_letters = [known for known in names if known.lower() == str(name).lower()]
+        near = same_letters or difflib.get_close_matches(str(name), names, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         place = f"{where}: " if where else ""
         super().__init__(f"{place}unknown {kind} {name!r}{hint}; valid: {', '.join(names)}")

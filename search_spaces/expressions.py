@@ -20,8 +20,8 @@ LARGEST_FACTOR = 1e9
 class Quantities:
     """The quantities that an expression may be a multiple of."""
 
-    epochs: float  # epochs of the schedule: all epochs minus the warm-up
-    steps: int  # the same in optimizer steps (mini-batches)
+    epochs: float  # epochs of the schedule: all epochs minus the whole epochs of the warm-up
+    steps: int  # optimizer steps (mini-batches) of the schedule: all steps minus those of the warm-up
     lr: float | None  # learning rate of the configuration
 
 

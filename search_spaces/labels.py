@@ -40,7 +40,7 @@ def _label(row: dict[str, Any], columns: Sequence[dict[str, Any]]) -> str:
 def _part(row: dict[str, Any], group: str, columns: Sequence[dict[str, Any]]) -> str:
     """Return the class of the optimizer or scheduler and the parameters that differ between configurations."""
     same_class = [other for other in columns if other[group] == row[group]]
-    words = [str(row[group]).rpartition(":")[2]]
+    words = [_class_name(row[group], {str(other[group]) for other in columns})]
     for key, value in row.items():
         if not key.startswith(f"{group}."):
             continue
@@ -66,4 +66,13 @@ def _proportional_to_lr(key: str, same_class: Sequence[dict[str, Any]]) -> bool:
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return "[" + " ".join(_shown(item) for item in value) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)  # six digits, or all where six do not tell the value
+
+
+def _class_name(name: Any, names: set[str]) -> str:
+    """Return the class of ``module:Class``, or the whole name where another class of the sweep has the same name."""
+    short = str(name).rpartition(":")[2]
+    return str(name) if sum(other.rpartition(":")[2] == short for other in names) > 1 else short

@@ -22,6 +22,8 @@ HIDDEN = frozenset({"optimizer", "last_epoch", "verbose"})
 COUNTS = {"step_size": 1, "T_max": 1, "total_iters": 1, "T_0": 1, "T_mult": 1, "step_size_up": 1, "step_size_down": 1,
           "total_steps": 1, "total": 1, "patience": 0, "cooldown": 0}  # fmt: skip
 """Parameters that count epochs or batches, with the minimum of each."""
+CYCLED = frozenset({"base_momentum", "max_momentum"})
+"""Momentum (or beta1) is cycled only where one of these is given; otherwise it is that of the optimizer."""
 EXPRESSIBLE = {*COUNTS, "milestones", "base_lr", "max_lr", "eta_min", "min_lr"}
 """Parameters that may be multiples of the length of the sweep or of the learning rate of the optimizer."""
 
@@ -100,6 +102,8 @@ def complete_scheduler(name: str, params: Mapping[str, Any], where: str) -> dict
         return complete(params, {}, where, expressions=True)
     entry = scheduler_entry(name, where)
     defaults = defaults_of(entry.factory, HIDDEN | entry.hidden) | dict(entry.defaults)
+    if "cycle_momentum" in defaults:  # PyTorch's default replaces the momentum (or beta1) of the configuration
+        defaults["cycle_momentum"] = not CYCLED.isdisjoint(params)
     if name == "LambdaLR":
         function = params.get("lr_lambda")
         if function is None:
@@ -121,6 +125,12 @@ def complete_scheduler(name: str, params: Mapping[str, Any], where: str) -> dict
         value = full.get(key)
         if value is not None and not is_expression(value) and (type(value) is not int or value < least):
             raise SpecError(f"{where}.{key}", f"{value!r}", f"a whole number, at least {least}")
+    if name == "ReduceLROnPlateau" and full["mode"] != "min":
+        raise SpecError(
+            f"{where}.mode",
+            f"{full['mode']!r}, but the schedule watches the validation loss, which should fall",
+            '"min"',
+        )
     milestones = full.get("milestones")
     if milestones is not None and not is_expression(milestones):
         increasing = isinstance(milestones, list) and all(

@@ -60,7 +60,7 @@ def _try_out(schedule: Schedule, full: Configuration, epochs: int, steps: int, w
         lowest = f"base_lr {params['base_lr']}" if "base_lr" in params else "0"
         if params["max_lr"] <= params.get("base_lr", 0):
             raise SpecError(f"{where}.max_lr", f"{params['max_lr']}", f"a learning rate above {lowest}")
-    length = steps if schedule.interval == "batch" else epochs - math.ceil(full.warmup)
+    length = steps if schedule.interval == "batch" else epochs - math.floor(full.warmup)
     schedule.end_warm_up()  # our own code needs no check
     for _ in range(min(length, MOST_TRIED)):
         if not 0 <= schedule.lr <= LARGEST_RATE:  # before each use: the rate after the last step is never used

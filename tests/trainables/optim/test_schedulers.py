@@ -106,10 +106,50 @@ def test_a_warm_up_rises_linearly_and_then_the_scheduler_begins(name: str) -> No
         assert ours[STEPS:] == pytest.approx(alone[:-STEPS], rel=1e-12)
 
 
-def test_one_cycle_momentum_is_cycled_too() -> None:
+@pytest.mark.parametrize("name", ["OneCycleLR", "CyclicLR"])
+@pytest.mark.parametrize("momentum", [0.5, 0.9, 0.99])
+def test_a_schedule_keeps_the_momentum_of_the_configuration(name: str, momentum: float) -> None:
+    """PyTorch's default replaces it, so that three momenta would give three equal rows."""
+    optimizer = sgd(momentum)
+    schedule = Schedule(name, resolved(name), optimizer, 0)
+    for _ in range(7):
+        optimizer.step()
+        schedule.after_batch()
+        assert optimizer.param_groups[0]["momentum"] == momentum
+
+
+def test_momentum_is_cycled_where_its_ends_are_given() -> None:
     optimizer = sgd()
-    Schedule("OneCycleLR", resolved("OneCycleLR"), optimizer, 0)
+    Schedule("OneCycleLR", resolved("OneCycleLR", base_momentum=0.8, max_momentum=0.95), optimizer, 0)
     assert optimizer.param_groups[0]["momentum"] == 0.95
+
+
+@pytest.mark.parametrize("warmup", [0, 0.5, 1, 1.5, 2.5])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_the_last_epoch_trains_and_the_schedule_ends_where_it_says(name: str, warmup: float) -> None:
+    """Every batch has a rate above 0; the schedules that fall to 0 reach it one step after the last batch."""
+    params = dict(PARAMS.get(name, {}))
+    if name == "LambdaLR":
+        params = {"lr_lambda": "polynomial"}
+    if name == "LinearLR":
+        params = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": "epochs"}
+    full = resolved(name, warmup, **params)
+    optimizer = sgd()
+    schedule = Schedule(name, full, optimizer, round(warmup * STEPS))
+    for epoch in range(EPOCHS):
+        for _ in range(STEPS):
+            assert schedule.lr > 0, (epoch, full)
+            optimizer.step()
+            if name != "OneCycleLR" or schedule.batches < EPOCHS * STEPS - 1:  # PyTorch's raises after its last step
+                schedule.after_batch()
+        schedule.after_epoch(val_loss(epoch))
+    if name in ("CosineAnnealingLR", "PolynomialLR", "LinearLR", "LambdaLR"):
+        assert schedule.lr == pytest.approx(0, abs=1e-12)
+
+
+def test_a_plateau_that_should_rise_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"scheduler\.mode: 'max'.*validation loss.*\"min\""):
+        resolved("ReduceLROnPlateau", mode="max")
 
 
 @pytest.mark.parametrize(
@@ -149,8 +189,18 @@ def test_expressions_follow_the_length_of_the_sweep(
         ),
         ({}, "LambdaLR", {"lr_lambda": "numpy:pi"}, "scheduler.lr_lambda: 'numpy:pi' is not a function"),
         ({}, "LambdaLR", {"lr_lambda": [[1]]}, "unknown lr_lambda [[1]]"),
-        ({"momentum": 0.0}, "CyclicLR", {}, "scheduler.cycle_momentum: true, but optimizer.momentum is 0"),
-        ({"momentum": 0.0}, "OneCycleLR", {}, "scheduler.cycle_momentum: true, but optimizer.momentum is 0"),
+        (
+            {"momentum": 0.0},
+            "CyclicLR",
+            {"cycle_momentum": True},
+            "scheduler.cycle_momentum: true, but optimizer.momentum is 0",
+        ),
+        (
+            {"momentum": 0.0},
+            "OneCycleLR",
+            {"max_momentum": 0.9},
+            "scheduler.cycle_momentum: true, but optimizer.momentum is 0",
+        ),
         ({}, "none", {"gamma": 1}, "scheduler.gamma: unknown parameter"),
         ({}, "CosineLR", {}, "scheduler: unknown scheduler 'CosineLR'"),
         ({}, "CosineAnnealingLR", {"T_max": "half"}, "scheduler.T_max: 'half'; a number"),
