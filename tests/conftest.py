@@ -26,6 +26,11 @@ RAY_GROUP = "ray"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give every process one thread: small tensors gain nothing by a second one, which waits for a core."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One cache for the session: nothing is written to a home folder, and real images are decoded once."""

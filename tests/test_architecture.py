@@ -237,7 +237,10 @@ def loaded_by(statement: str) -> set[str]:
     ("statement", "never"),
     [
         ("import search_spaces", {"torch", "ray", "pandas", "matplotlib", "pydantic"}),
-        ("import results, results.reports.export, results.ledger.frames", {"torch", "ray"}),
+        (
+            "import results, results.tables.registry, results.reports.export, results.ledger.frames",
+            {"torch", "torchvision", "ray", "matplotlib", "trainables", "sweep"},
+        ),
         ("import sweep.cli.app", {"torch", "ray", "pandas", "matplotlib", "pyarrow", "scipy"}),
         ("import trainables.training.loop, trainables.data.dataset", {"ray", "pandas", "matplotlib"}),
     ],

@@ -373,12 +373,3 @@ def test_a_writer_killed_in_the_middle_leaves_a_consistent_ledger(ledger, path, 
         again.plan(runs, 10**9, data_name="cifar100", synthetic=False)
         again.record([attempt_of(runs, "attempt-2")], [row_of(runs[0], 10**9)], {})
         assert again.statuses()[ids[0]] == "done"
-
-
-def test_results_import_neither_torch_nor_ray():
-    """A table can be made on a machine that has neither."""
-    script = (
-        "import sys, results.reports.export, results.ledger.frames, results.ledger.ledger\n"
-        "print(sorted({'torch', 'torchvision', 'ray', 'trainables', 'sweep'} & set(sys.modules)))"
-    )
-    assert said(python(script)) == "[]"

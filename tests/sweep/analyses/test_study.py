@@ -71,11 +71,13 @@ def test_the_study_writes_every_figure_every_table_and_the_article(study: Outcom
     assert "2 epochs; the study's protocol has 50" in text
 
 
-def test_the_study_goes_on_where_it_was_and_writes_about_its_own(study: Outcome) -> None:
+def test_the_study_goes_on_where_it_was_and_writes_about_its_own(
+    study: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As if its last command had ended early, and others had looked into the folder meanwhile.
 
     A range test is missing, and Adam's gradients are of fewer batches: these two are captured again, and nothing else.
-    A second run's gradients stay out of the article.
+    A second run's gradients stay out of the article. Each table, figure and page is written once.
     """
     folder, sgd = study.folder, str(whole(study).runs.query("optimizer == 'SGD'")["run_id"].iloc[0])
     article = folder.article.read_text(encoding="utf-8")
@@ -86,7 +88,7 @@ def test_the_study_goes_on_where_it_was_and_writes_about_its_own(study: Outcome)
     sweep.gradients(whole(study), run=adam(study), batches=5)
     before = {path: path.stat().st_mtime_ns for path in files}
     lost.unlink()
-    screen = io.StringIO()
+    screen, written = io.StringIO(), replaced_files(monkeypatch)
     run_study(ASKED, folder.runs_dir, Console(file=screen), in_process=True)
     assert "nothing to train" in screen.getvalue()
     touched = {path for path, at in before.items() if path.stat().st_mtime_ns != at}
@@ -101,24 +103,23 @@ def test_the_study_goes_on_where_it_was_and_writes_about_its_own(study: Outcome)
     assert {path.stem for path in folder.figures.glob("gradient_stages*.png")} == {
         "gradient_stages-Adam-lr-0.001-seed-0", "gradient_stages-SGD-lr-0.01-seed-0",
     }  # fmt: skip
+    pages = [folder.report, folder.article, folder.article_page]
+    made = [path for place in (folder.tables, folder.figures) for path in place.rglob("*.*")] + pages
+    assert folder.tables / "convergence.md" in made
+    assert {path: written[path] for path in made if written[path] != 1} == {}
     folder.analysis("gradients", f"{sgd}.conv1.weight").unlink()
 
 
-def test_the_study_writes_each_table_figure_and_page_once(study: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted at the rename that puts a file into its place."""
-    folder, written = study.folder, Counter[Path]()
-    replace = Path.replace
+def replaced_files(monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
+    """Count from now on the renames that put a file into its place."""
+    written, replace = Counter[Path](), Path.replace
 
     def counted(path: Path, target: Path) -> Path:
         written[Path(target)] += 1
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", counted)
-    run_study(ASKED, folder.runs_dir, Console(file=io.StringIO()), in_process=True)
-    pages = [folder.report, folder.article, folder.article_page]
-    made = [path for place in (folder.tables, folder.figures) for path in place.rglob("*.*")] + pages
-    assert folder.tables / "convergence.md" in made
-    assert {path: written[path] for path in made if written[path] != 1} == {}
+    return written
 
 
 def test_the_study_looks_into_runs_of_one_seed_that_are_done(tmp_path: Path) -> None:
