@@ -155,7 +155,7 @@ def test_an_epochs_training_time_ends_when_the_gpu_is_done(few: DataSet, gpu: Gp
     """The host waits after the last step; the first value that is read is the loss of the whole epoch."""
     runs = [make_run(lr=0.1), make_run("Adam")]
     with pytest.raises(RuntimeError, match=READS_A_VALUE):
-        next(train(Assignment("pack", runs, 1, frozenset()), few, GPU, {"attempt_id": "a"}))
+        next(train(Assignment("pack", runs, 1, frozenset()), few, GPU))
     assert gpu.calls[-2:] == [("replay",), ("synchronize",)]
     assert len(gpu.called("synchronize")) == 1 + len(gpu.called("capture"))  # PyTorch waits before a capture, too
 
