@@ -7,6 +7,8 @@ sub-packages, and its spec named a key (``wait``) that has another name now.
 from __future__ import annotations
 
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -14,10 +16,20 @@ import pytest
 
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
-from tests.sweep.sweeps import finish
+from tests.sweep.sweeps import call
 
 OLDER = Path(__file__).parent / "older" / "before"
 EPOCHS = 12
+
+
+Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sweep:
+    """Run ``sweep`` with these arguments in this process; `run` and `resume` end with the ledger."""
+    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder: folder.report)
+    return lambda *words: call(words, tmp_path, monkeypatch, capfd)
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +45,15 @@ def epochs_of(folder: Path) -> pd.DataFrame:
         return epochs_frame(ledger)
 
 
-def test_an_older_sweep_is_read_exported_and_resumed(runs_dir: Path) -> None:
+def test_an_older_sweep_is_read_exported_and_resumed(runs_dir: Path, sweep: Sweep) -> None:
     before = epochs_of(runs_dir)
-    status = finish(runs_dir, "status", OLDER.name)
+    status = sweep("status", OLDER.name, "--runs-dir", runs_dir)
     assert (status.returncode, status.stderr) == (0, "")
     assert "2 interrupted of 2 runs" in status.stdout
     for command in ("export", "report"):
-        ended = finish(runs_dir, command, OLDER.name)
+        ended = sweep(command, OLDER.name, "--runs-dir", runs_dir)
         assert (ended.returncode, ended.stderr) == (0, ""), command
-    resumed = finish(runs_dir, "resume", OLDER.name)
+    resumed = sweep("resume", OLDER.name, "--in-process", "--runs-dir", runs_dir)
     assert resumed.returncode == 0, resumed.stderr
     after = epochs_of(runs_dir)
     assert len(after) == 2 * EPOCHS
@@ -52,11 +64,13 @@ def test_an_older_sweep_is_read_exported_and_resumed(runs_dir: Path) -> None:
         assert set(runs_frame(ledger)["status"]) == {"done"}
 
 
-def test_the_resumed_epochs_are_those_of_a_sweep_without_an_interruption(runs_dir: Path, tmp_path: Path) -> None:
+def test_the_resumed_epochs_are_those_of_a_sweep_without_an_interruption(
+    runs_dir: Path, tmp_path: Path, sweep: Sweep
+) -> None:
     """On the machine that wrote the older sweep they are equal to the bit; another processor rounds differently."""
     spec = tmp_path / "before.toml"
     spec.write_text((OLDER / "sweep.toml").read_text().replace("\nwait = 0\n", "\n"))
-    ended = finish(tmp_path, "run", str(spec), "--name", OLDER.name)
+    ended = sweep("run", spec, "--name", OLDER.name, "--in-process", "--runs-dir", tmp_path)
     assert ended.returncode == 0, ended.stderr
     whole, resumed = epochs_of(tmp_path), epochs_of(runs_dir)
     assert list(whole["run_id"]) == list(resumed["run_id"])

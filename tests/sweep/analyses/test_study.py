@@ -180,7 +180,7 @@ def test_keeping_weights_is_no_part_of_a_run(study: Outcome) -> None:
 def test_activations_end_in_the_accuracy_that_the_ledger_has(study: Outcome) -> None:
     """All test images through the checkpoint: the share that is predicted rightly is the run's test accuracy."""
     found = sweep.activations(whole(study), adam(study), images=100)
-    (maps,) = load_analyses(study.folder.analyses).of(found.files).activations.values()
+    (maps,) = load_analyses(study.folder.analyses).subset(found.files).activations.values()
     recorded = whole(study).epochs.query(f"run_id == '{adam(study)}' and epoch == 2")["test_acc"].iloc[0]
     assert 100 * (maps.predictions == maps.labels).mean() == pytest.approx(recorded)
 
@@ -196,7 +196,7 @@ def test_the_api_gives_frames_and_figures(study: Outcome) -> None:
     assert all(isinstance(figure, Figure) for figure in loaded.figures.values())
     assert set(loaded.figures) >= NAMED
     assert loaded.answer == study.answer()
-    with pytest.raises(SweepFolderError, match=r"no sweep 'nobody' in .*: it has study"):
+    with pytest.raises(SweepFolderError, match=r"no sweep 'nobody' in .*: study"):
         sweep.load(study.folder.runs_dir / "nobody")
 
 

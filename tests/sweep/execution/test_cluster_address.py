@@ -24,6 +24,7 @@ from sweep.execution.ray.cluster import (
     shipped_modules,
 )
 from sweep.folder.paths import SweepFolder
+from tests.sweep.sweeps import call
 
 ROOT = Path(__file__).parents[3]
 BLOCK = '\n[[configurations]]\noptimizer = {name = "SGD", lr = 0.1}\n'
@@ -58,15 +59,14 @@ def test_rays_client_is_refused_with_the_line_that_does_it_right(
 
 
 @pytest.mark.parametrize("words", [[], ["--runs-dir", "mine"]])
-def test_a_sweep_whose_only_record_would_go_with_the_job_is_refused(tmp_path: Path, words: list[str]) -> None:
+def test_a_sweep_whose_only_record_would_go_with_the_job_is_refused(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """As `ray job submit --working-dir .` runs it, without what keeps the record."""
     job = tmp_path / "session_1" / "runtime_resources" / "working_dir_files" / "_ray_pkg_1"
     job.mkdir(parents=True)
     (job / "s.toml").write_text('data = "synthetic:n_train=1000,n_test=100,seed=0"' + BLOCK)
-    told = subprocess.run(
-        [sys.executable, "-m", "sweep", "run", "s.toml", "--address", "auto", *words],
-        cwd=job, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin", "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    told = call(["run", "s.toml", "--address", "auto", *words], job, monkeypatch, capfd)
     assert told.returncode == 2, told.stderr
     assert told.stderr.startswith(f"sweep: {job / (words[1] if words else 'runs')}: lies in a job's own folder, ")
     assert "give --storage PLACE, or an absolute --runs-dir elsewhere" in told.stderr

@@ -24,6 +24,7 @@ from tests.sweep.sweeps import (
     PATIENCE_SECONDS,
     ROOT,
     begin,
+    call,
     command,
     environment,
     finish,
@@ -124,9 +125,10 @@ print(*[name for name in sys.modules if name.partition(".")[0] == "ray"])
     ],
 )
 def test_what_needs_other_machines_or_a_gpu_is_refused_in_one_line(
-    tmp_path: Path, words: list[str], key: str, value: str
-) -> None:
-    ended = finish(tmp_path, "run", "quickstart", *words)
+    tmp_path: Path, words: list[str], key: str, value: str, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    ended = call(["run", "quickstart", "--in-process", *words], tmp_path, monkeypatch, capfd)
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert key in line

@@ -89,8 +89,9 @@ def test_what_a_driver_publishes_is_shown_and_a_request_reaches_it(address: str)
         ("elsewhere", 1, 0.0, True),
         ("elsewhere", 1, STALE_SECONDS, False),
         (socket.gethostname(), os.getpid(), 0.0, True),
-        (socket.gethostname(), 2**31 - 1, 0.0, False),  # a process of this machine that has ended
+        (socket.gethostname(), 2**31 - 1, 0.0, False),
     ],
+    ids=["elsewhere", "elsewhere and silent", "this process", "a process that has ended"],
 )
 def test_a_process_whose_heartbeat_is_old_or_that_has_ended_does_not_run(
     tmp_path: Path, host: str, pid: int, age_seconds: float, runs: bool
