@@ -39,7 +39,7 @@ def draw_epochs_to_target(axes: Axes, table: Table, styles: Styles) -> None:
     for i, row in enumerate(table.rows):
         style = styles[str(row.values["configuration"])]
         epochs = _number(row.values["epochs_to_target"])
-        hits = str(row.values.get("hits") or "")
+        hits = str(row.values.get("hits") or "").replace(" of ", "/")
         if math.isfinite(epochs):
             axes.plot([0, epochs], [i, i], color=style.color, linewidth=0.8)
             axes.plot([epochs], [i], color=style.color, marker=style.marker, linestyle="none")

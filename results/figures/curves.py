@@ -60,19 +60,14 @@ def draw_train_and_test(axes: Axes, table: Table, styles: Styles) -> None:
 
 
 def draw_profile(axes: Axes, table: Table, styles: Styles) -> None:
-    """Draw the share of targets reached within τ times the fastest, the columns ``rho_τ``, as steps."""
-    taus = {column.key: float(column.key.removeprefix("rho_")) for column in table.columns if _is_rho(column.key)}
-    for row in table.rows:
-        style = styles[str(row.values["configuration"])]
-        shares = [_plain(row.values.get(key)) for key in taus]
-        if not any(map(math.isfinite, shares)):
-            continue
+    """Draw ``share``, the share of targets reached within ``tau`` times the fastest, as steps at their true places."""
+    for name, series in _series(table):
+        style = styles[name]
         axes.step(
-            list(taus.values()), shares, where="post", color=style.color, linestyle=style.linestyle,
-            label=str(row.values["configuration"]),
-        )  # fmt: skip
+            series["tau"], series["share"], where="post", color=style.color, linestyle=style.linestyle, label=name
+        )
     axes.set(ylim=(-0.03, 1.03), xlabel="τ: epochs over those of the fastest", ylabel="Share of targets reached, ρ(τ)")
-    axes.set_xlim(min(taus.values()), max(taus.values()))
+    axes.set_xlim(1, max(_plain(row.values["tau"]) for row in table.rows))
     _label_lines(axes, styles)
 
 
@@ -141,10 +136,6 @@ def _series(table: Table) -> Iterator[tuple[str, Series]]:
 
 def _plain(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
-
-
-def _is_rho(key: str) -> bool:
-    return key.startswith("rho_")
 
 
 def _title(table: Table, key: str) -> str:

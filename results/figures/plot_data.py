@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
+from results.ledger.arrays import MAX_NAMED, ConfigurationRuns, Floats, SweepData
 from results.metrics.intervals import Estimate
 from results.tables.table import Column, Row, Table, Value
 
@@ -196,7 +196,7 @@ def sorted_by_epochs_to_target(table: Table | None, epochs: int) -> Table | None
     reached = [row for row in table.rows if row.values.get("epochs_to_target") is not None]
     if not reached:
         return None
-    times = {id(row): _epochs(row.values["epochs_to_target"]) for row in reached}
+    times = {id(row): _plain(row.values["epochs_to_target"]) for row in reached}
     rows = [
         Row({**row.values, "epochs_to_target": times[id(row)], "last_epoch": epochs}, row.run_ids)
         for row in sorted(reached, key=lambda row: -times[id(row)])
@@ -207,7 +207,10 @@ def sorted_by_epochs_to_target(table: Table | None, epochs: int) -> Table | None
 
 
 def stability_and_accuracy_table(stability: Table | None, convergence: Table | None) -> Table | None:
-    """Join the SD over seeds with the final accuracy; configurations without one of them are omitted."""
+    """Join the SD over seeds with the final accuracy; configurations without one of them are omitted.
+
+    So are those with a run at chance, which a note names: an SD of 0 at chance is not stability.
+    """
     if stability is None or convergence is None:
         return None
     finals = {str(row.values["configuration"]): row for row in convergence.rows}
@@ -217,14 +220,44 @@ def stability_and_accuracy_table(stability: Table | None, convergence: Table | N
         if (name := str(row.values["configuration"])) in finals
     ]
     rows = [row for row in rows if _finite(row.values.get("seed_sd")) and _finite(row.values.get("final_val_acc"))]
+    untrained = [row for row in rows if not _trained(row.values)]
+    rows = [row for row in rows if _trained(row.values)]
+    notes = list(stability.notes)
+    if untrained:
+        names = ", ".join(str(row.values["configuration"]) for row in untrained[:MAX_NAMED])
+        more = f" and {len(untrained) - MAX_NAMED} more" if len(untrained) > MAX_NAMED else ""
+        notes.append(f"Not shown, because a run ended at chance or diverged: {names}{more}.")
     columns = [
         Column("configuration", "Configuration"),
         Column("final_val_acc", "Final validation accuracy", "%"),
         Column("seed_sd", "SD over seeds", "pp"),
     ]
-    return (
-        Table("stability_and_accuracy", "Stability against accuracy", columns, rows, stability.notes) if rows else None
-    )
+    return Table("stability_and_accuracy", "Stability against accuracy", columns, rows, notes) if rows else None
+
+
+def profile_steps(table: Table | None) -> Table | None:
+    """Return the steps of each performance profile: a row per configuration and ratio τ at which its share changes.
+
+    The ratios are those of the columns ``target_*`` to the smallest in the column. Every line starts at τ = 1, and
+    ends a little after the largest ratio.
+    """
+    if table is None:
+        return None
+    keys = [column.key for column in table.columns if column.key.startswith("target_")]
+    times = np.array([[_plain(row.values.get(key)) for key in keys] for row in table.rows]).reshape(-1, len(keys))
+    fastest = times.min(axis=0)
+    ratios = np.divide(times, fastest, out=np.full_like(times, math.inf), where=np.isfinite(times))
+    known = ratios[np.isfinite(ratios)]
+    if not len(known):
+        return None
+    end = 1 + max(1.05 * (float(known.max()) - 1), 0.1)
+    rows = []
+    for row, own in zip(table.rows, ratios, strict=True):
+        for tau in sorted({1.0, *own[np.isfinite(own)].tolist(), end}):
+            share = float(np.mean(own <= tau))
+            rows.append(Row({"configuration": row.values["configuration"], "tau": tau, "share": share}, row.run_ids))
+    columns = [Column("configuration", "Configuration"), Column("tau", "τ"), Column("share", "ρ(τ)")]
+    return Table(table.name, table.caption, columns, rows, table.notes)
 
 
 def best_per_scheduler(table: Table | None) -> Table | None:
@@ -236,9 +269,10 @@ def best_per_momentum(table: Table | None) -> Table | None:
     """Return the best row for each momentum, dampening and Nesterov, all with one scheduler, ``none`` if available."""
     if table is None:
         return None
-    schedulers = [row.values.get("scheduler") for row in table.rows]
+    finished = [row for row in table.rows if _finite(row.values.get("final_val_acc"))]
+    schedulers = [row.values.get("scheduler") for row in finished]
     scheduler = "none" if "none" in schedulers else schedulers[0] if schedulers else None
-    rows = [row for row in table.rows if row.values.get("scheduler") == scheduler]
+    rows = [row for row in finished if row.values.get("scheduler") == scheduler]
     rates = {row.values.get("lr") for row in rows}
     notes = ["Each point: at its best learning rate."] if len(rates) > 1 else []
     if len(set(schedulers)) > 1:
@@ -274,8 +308,8 @@ def _best_of_each(table: Table | None, keys: Sequence[str], notes: Sequence[str]
         accuracy = _number(row.values.get("final_val_acc"))
         if place not in best or accuracy > _number(best[place].values.get("final_val_acc")):
             best[place] = row
-    rows = list(best.values())
-    if not any(_finite(row.values.get("final_val_acc")) for row in rows):
+    rows = [row for row in best.values() if _finite(row.values.get("final_val_acc"))]
+    if not rows:
         return None
     return Table(table.name, table.caption, table.columns, rows, notes)
 
@@ -338,9 +372,10 @@ def _number(value: Value) -> float:
     return float(number) if isinstance(number, int | float) and not math.isnan(number) else -math.inf
 
 
-def _epochs(value: Value) -> float:
-    """Return epochs to the target as a number; a miss, which may be the text ``> E``, is ∞."""
-    return math.inf if isinstance(value, str) else _plain(value)
+def _trained(values: Mapping[str, Value]) -> bool:
+    """Return whether no run of a row ended at chance or diverged."""
+    final = values["final_val_acc"]
+    return not (isinstance(final, Estimate) and final.n_at_chance)
 
 
 def _plain(value: Value) -> float:

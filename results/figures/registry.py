@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from results.figures.curves import draw_curves, draw_learning_rates, draw_profil
 from results.figures.label_layout import write_notes
 from results.figures.style import DOUBLE_COLUMN, PNG_DPI, RC_PARAMS, SINGLE_COLUMN, Style, Styles, styles_of
 from results.ledger.arrays import SweepData
+from results.ledger.plain_text import plain_text
 from results.tables.registry import TABLES
 from results.tables.table import Table
 from search_spaces.atomic_write import atomic_write
@@ -125,7 +126,7 @@ FIGURES: dict[str, FigureSpec] = {
         height=2.4,
     ),
     "profile": FigureSpec(
-        partial(_selected_rows, "profile"),
+        lambda sweep, table_of: plot_data.profile_steps(_selected_rows("profile", sweep, table_of)),
         draw_profile,
         "Performance profile: the share of targets that a configuration reaches within τ times the epochs of the "
         "fastest. A sweep has one workload, so the problems of the profile are its targets: 50 to 100 % of its best "
@@ -167,10 +168,23 @@ def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequenc
     with matplotlib.rc_context(RC_PARAMS):
         height = spec.height + spec.row_height * len(table.rows)
         figure = Figure(figsize=(spec.width, height), layout="constrained")
-        write_notes(figure, list(dict.fromkeys([*table.notes, *caveats])))
+        write_notes(figure, [_no_math(note) for note in dict.fromkeys([*table.notes, *caveats])])
         axes = figure.add_subplot()
-        spec.draw(axes, table, styles)
+        spec.draw(axes, _without_math(table), {_no_math(name): style for name, style in styles.items()})
     return figure
+
+
+def _without_math(table: Table) -> Table:
+    """Return the table with texts that matplotlib draws as they are, without formulas between dollars."""
+    rows = [
+        replace(row, values={key: _no_math(v) if isinstance(v, str) else v for key, v in row.values.items()})
+        for row in table.rows
+    ]
+    return replace(table, rows=rows)
+
+
+def _no_math(text: str) -> str:
+    return plain_text(text).replace("$", r"\$")
 
 
 def save_figures(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from results.ledger.ledger import Ledger
+from results.ledger.plain_text import plain_text
 from results.metrics.convergence import default_target
+from results.metrics.intervals import TOLERANCE, Estimate, mean_over_runs
+from results.metrics.stability import AT_CHANCE, at_chance
 from search_spaces import Configuration
 from search_spaces.labels import configuration_labels
 
 CHANCE = 1.0
 """Accuracy in percent of a random guess over 100 classes; a diverged run counts as this."""
+
+MAX_SEED_SETS = 50
+"""Maximum number of different sets of seeds whose intersections are looked at."""
 
 MAX_NAMED = 5
 """Maximum number of configurations that a note names."""
@@ -91,6 +100,24 @@ class ConfigurationRuns:
         """Validation accuracy ``[k]`` in percent after the last epoch."""
         return self.accuracy()[:, -1]
 
+    @cached_property
+    def trained(self) -> npt.NDArray[np.bool_]:
+        """Boolean ``[k]``: counted runs that did not diverge and did not end at chance on validation."""
+        return ~self.diverged & ~at_chance(self.final)
+
+    def mean(self, split: str = "val") -> Estimate:
+        """Return the mean final accuracy in percent, without an interval where a run did not train."""
+        return mean_over_runs(self.accuracy(split)[:, -1], ~self.trained)
+
+    def mean_under(self, seeds: Collection[int]) -> float:
+        """Return the mean final validation accuracy in percent of the counted runs under ``seeds``."""
+        return float(self.final[[seed in seeds for seed in self.counted_seeds]].mean())
+
+    @property
+    def n_done(self) -> int:
+        """The number of counted runs."""
+        return int(self.counted.sum())
+
     @property
     def share_of_runs(self) -> str:
         """The number of counted runs, and the status of the others: ``2 of 3 (1 failed)``."""
@@ -123,10 +150,10 @@ class SweepData:
 
     @cached_property
     def target(self) -> float:
-        """Target A*, a validation accuracy in percent: as given, or the default; NaN without any result."""
+        """Target A*, a validation accuracy in percent: as given, or the default; NaN without a best configuration."""
         if self.given_target is not None:
             return self.given_target
-        return default_target([group.final for group in self.counted])
+        return default_target(self.best.final) if self.best else math.nan
 
     @cached_property
     def counted(self) -> tuple[ConfigurationRuns, ...]:
@@ -140,8 +167,42 @@ class SweepData:
 
     @cached_property
     def best(self) -> ConfigurationRuns | None:
-        """The configuration with the highest mean final validation accuracy; the first of equal ones."""
-        return max(self.counted, key=lambda group: float(group.final.mean()), default=None)
+        """The configuration with the highest mean final validation accuracy under the common seeds.
+
+        The first one of those that are equal within 1e-9 pp. Only configurations with a result under each of
+        :attr:`common_seeds` are eligible: one lucky seed is not compared with the mean of nine. None where every run
+        ended at chance, or the highest mean is below 2 %.
+        """
+        found, highest = None, AT_CHANCE - 2 * TOLERANCE
+        for group in self.eligible:
+            mean = group.mean_under(self.common_seeds)
+            if group.trained.any() and mean > highest + TOLERANCE:
+                found, highest = group, mean
+        return found
+
+    @cached_property
+    def common_seeds(self) -> frozenset[int]:
+        """The seeds under which configurations are ranked: the set with the most paired runs.
+
+        Of the sets of seeds of single configurations, and of two at a time, it has the largest number of seeds times
+        number of configurations with all of them. It has at least half as many seeds as the largest set.
+        """
+        sets = list(dict.fromkeys(frozenset(group.counted_seeds) for group in self.counted))
+        if not sets:
+            return frozenset()
+        pairs = [a & b for a, b in itertools.combinations(sets[:MAX_SEED_SETS], 2)]
+        most = max(map(len, sets))
+        candidates = [seeds for seeds in dict.fromkeys([*sets, *pairs]) if 2 * len(seeds) >= most]
+        number = Counter(frozenset(group.counted_seeds) for group in self.counted)
+        return max(
+            candidates,
+            key=lambda seeds: (len(seeds) * sum(n for other, n in number.items() if seeds <= other), len(seeds)),
+        )
+
+    @cached_property
+    def eligible(self) -> tuple[ConfigurationRuns, ...]:
+        """The configurations with a result under each of :attr:`common_seeds`."""
+        return tuple(group for group in self.counted if self.common_seeds <= set(group.counted_seeds))
 
     @property
     def same_conditions(self) -> bool:
@@ -243,7 +304,7 @@ def _grouped(rows: Sequence[dict[str, Any]], cube: Floats) -> tuple[Configuratio
     return tuple(
         ConfigurationRuns(
             configuration=configurations[text],
-            label=labels[configurations[text].configuration_id],
+            label=plain_text(labels[configurations[text].configuration_id]),
             run_ids=tuple(rows[i]["run_id"] for i in places),
             seeds=tuple(rows[i]["seed"] for i in places),
             statuses=tuple(rows[i]["status"] for i in places),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from results.ledger.arrays import CHANCE
 from results.ledger.ledger import Ledger, QueryResult
 from search_spaces.canonical import canonical_json
 from search_spaces.configuration import Configuration
@@ -59,11 +60,14 @@ TYPES = (
 def runs_frame(ledger: Ledger) -> pd.DataFrame:
     """Return one row per planned run.
 
-    ``final_*`` are those of the target epoch; only done runs have them. ``best_val_epoch`` is the first epoch with
-    ``best_val_acc``; ``test_*`` are those of the last tested epoch; ``train_seconds`` is the sum of ``epoch_seconds``,
-    the pack's wall time; ``pack_size``, ``device`` and ``threads`` are those of the last attempt.
+    ``final_*`` are those of the target epoch; only done and diverged runs have them. A diverged run counts as in the
+    tables: its accuracies are chance from the epoch of its divergence on, and its losses are missing.
+    ``best_val_epoch`` is the first epoch with ``best_val_acc``; ``test_*`` are those of the last tested epoch;
+    ``train_seconds`` is the sum of ``epoch_seconds``, the pack's wall time; ``pack_size``, ``device`` and ``threads``
+    are those of the last attempt.
     """
     runs, epochs = _typed(ledger.read(RUNS, EPOCHS))
+    epochs = _with_chance(runs, epochs)
     ids = runs["run_id"]
     targets = epochs["run_id"].map(pd.Series(runs["target_epochs"].to_numpy(), index=ids))
     finals = _one_a_run(epochs[epochs["epoch"] == targets], ids)
@@ -73,7 +77,12 @@ def runs_frame(ledger: Ledger) -> pd.DataFrame:
     test = _one_a_run(tested.drop_duplicates("run_id", keep="last"), ids)
     last = _one_a_run(epochs.drop_duplicates("run_id", keep="last"), ids)
     by_run = epochs.groupby("run_id")
-    done = runs["status"] == "done"
+    ended = runs["status"].isin(["done", "diverged"])
+    lost = (runs["status"] == "diverged") & runs["diverged_epoch"].notna()
+    first_lost = runs["diverged_epoch"].where(lost)
+    never_better = lost & ~(best["val_acc"] >= CHANCE)
+    best_val_acc = best["val_acc"].mask(never_better, CHANCE)
+    best_val_epoch = best["epoch"].astype("Int64").mask(never_better, first_lost)
     return pd.concat(
         [
             ids,
@@ -81,17 +90,28 @@ def runs_frame(ledger: Ledger) -> pd.DataFrame:
             runs[["configuration_id", "seed", "status"]],
             by_run.size().reindex(ids, fill_value=0).reset_index(drop=True).astype("int64").rename("epochs"),
             runs["target_epochs"],
-            finals["val_acc"].where(done).rename("final_val_acc"),
-            finals["val_loss"].where(done).rename("final_val_loss"),
-            best["val_acc"].rename("best_val_acc"),
-            best["epoch"].astype("Int64").rename("best_val_epoch"),
-            test[["test_acc", "test_loss"]],
+            finals["val_acc"].where(ended).mask(lost, CHANCE).rename("final_val_acc"),
+            finals["val_loss"].where(ended & ~lost).rename("final_val_loss"),
+            best_val_acc.rename("best_val_acc"),
+            best_val_epoch.rename("best_val_epoch"),
+            test["test_acc"].mask(lost, CHANCE),
+            test["test_loss"].mask(lost),
             by_run["epoch_seconds"].sum().reindex(ids).reset_index(drop=True).rename("train_seconds"),
             runs[["diverged_epoch", "error", "data", "synthetic"]],
             last[["pack_size", "device", "threads"]].astype({"pack_size": "Int64", "threads": "Int64"}),
         ],
         axis="columns",
     )
+
+
+def _with_chance(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+    """Return ``epochs`` with the accuracies of diverged runs at chance from the epoch of their divergence on."""
+    since = runs["diverged_epoch"].where(runs["status"] == "diverged").astype("float64")
+    first = epochs["run_id"].map(pd.Series(since.to_numpy(), index=runs["run_id"])).astype("float64")
+    lost = epochs["epoch"] >= first
+    epochs = epochs.copy()
+    epochs.loc[lost, "val_acc"] = CHANCE
+    return epochs
 
 
 def epochs_frame(ledger: Ledger) -> pd.DataFrame:

@@ -8,10 +8,11 @@ Epochs are counted from 1 and are floats, because a missed target is ∞.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from results.metrics.intervals import TOLERANCE
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -22,24 +23,24 @@ TARGET_SHARE = 0.95
 SPEED_CLASSES = ((0.4, "very fast"), (0.5, "fast"), (0.8, "medium"), (1.0, "slow"))
 """The study's classes: (largest share of the epochs, name)."""
 
+FEWER_THAN_HALF = "fewer than half"
 
-def default_target(finals_by_configuration: Sequence[Floats]) -> float:
-    """Return the target A* in percent from the final accuracies ``[n]`` in percent of each configuration.
 
-    A* = 0.95·median_r A_r(E) of the best configuration, the one with the highest mean final accuracy (the first
-    of equal ones). Configurations without a run are ignored; NaN without any run. The study's default.
+def default_target(best_finals: Floats) -> float:
+    """Return the target A* in percent: 0.95·median_r A_r(E) of the best configuration's final accuracies ``[n]``.
+
+    NaN for n = 0. The study's default.
     """
-    best = max((finals for finals in finals_by_configuration if len(finals)), key=np.mean, default=None)
-    return math.nan if best is None else TARGET_SHARE * float(np.median(best))
+    return TARGET_SHARE * float(np.median(best_finals)) if len(best_finals) else math.nan
 
 
 def epochs_to_target(accuracy: Floats, target: float, *, diverged: Bools | None = None) -> Floats:
-    """Return the epochs ``[n]`` to a target in percent: T_r = min{e : A_r(e) ≥ A*}, ∞ for a miss.
+    """Return the epochs ``[n]`` to a target in percent: T_r = min{e : A_r(e) ≥ A* − 10⁻⁹}, ∞ for a miss.
 
     Time-to-result as in Dahl et al. 2023, *Benchmarking Neural Network Training Algorithms* (AlgoPerf). A run
     with ``diverged [n]`` true is a miss, even if it reached the target before: its final network is unusable.
     """
-    reached = accuracy >= target
+    reached = accuracy >= target - TOLERANCE
     hit = reached.any(axis=1)
     if diverged is not None:
         hit &= ~diverged
@@ -74,14 +75,15 @@ def hits(times: Floats) -> int:
     return int(np.isfinite(times).sum())
 
 
-def speed_class(median_epochs: float, epochs: int) -> str:
+def speed_class(median_epochs: float, epochs: int) -> str | None:
     """Return the study's class of median_epochs/epochs: ≤ 0.4 very fast, ≤ 0.5 fast, ≤ 0.8 medium, else slow.
 
-    ``never`` for a median of ∞, ``n/a`` for NaN (no runs).
+    ``fewer than half`` for a median of ∞, because fewer than half of the runs reach the target; None for NaN.
     """
     if math.isnan(median_epochs):
-        return "n/a"
-    return next((word for most, word in SPEED_CLASSES if median_epochs / epochs <= most), "never")
+        return None
+    share = median_epochs / epochs - TOLERANCE
+    return next((word for most, word in SPEED_CLASSES if share <= most), FEWER_THAN_HALF)
 
 
 def epochs_to_share_of_final(accuracy: Floats, share: float = 0.95) -> Floats:
@@ -89,7 +91,7 @@ def epochs_to_share_of_final(accuracy: Floats, share: float = 0.95) -> Floats:
 
     The study's measure. Read it together with the final accuracy: a poor optimizer reaches 95 % of a low accuracy fast.
     """
-    return (accuracy >= share * accuracy[:, -1:]).argmax(axis=1) + 1.0
+    return (accuracy >= share * accuracy[:, -1:] - TOLERANCE).argmax(axis=1) + 1.0
 
 
 def area_under_curve(accuracy: Floats) -> Floats:
@@ -110,4 +112,5 @@ def best(accuracy: Floats) -> tuple[Floats, Floats]:
     max_e A_r(e) and min{e : A_r(e) = max A_r}. The maximum of a noisy curve is biased upwards; the study reports
     it in addition to the final accuracy.
     """
-    return accuracy.max(axis=1), accuracy.argmax(axis=1) + 1.0
+    highest = accuracy.max(axis=1)
+    return highest, (accuracy >= highest[:, None] - TOLERANCE).argmax(axis=1) + 1.0

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from results.metrics.intervals import TOLERANCE
+
 Floats = npt.NDArray[np.float64]
 
 MARGIN = 0.5
 """In pp: smaller differences of accuracy count as none."""
 LEVEL = 0.05
-TOLERANCE = 1e-9
-"""In pp, for comparisons of numbers that are equal on paper."""
 
 
 def equivalence_interval(differences: Floats, level: float = LEVEL) -> tuple[float, float]:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from results.metrics.intervals import TOLERANCE
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -26,6 +28,9 @@ NEAR_BEST = 2.0
 """Maximum distance from the best accuracy, in percentage points, that counts as near it."""
 
 MIN_LEARNING_RATES = 4
+
+MIN_SEEDS_FOR_CLASS = 10
+"""With fewer seeds, the class of the SD is often wrong: at n = 3 in about half of all sweeps."""
 
 STABILITY_CLASSES = ((0.5, "very high"), (1.0, "high"), (2.0, "medium"), (math.inf, "low"))
 """The study's classes: (largest SD over seeds in pp, name)."""
@@ -64,18 +69,18 @@ def at_chance(final: Floats) -> Bools:
 
     The cause is a plateau, a dead network or a divergence: a diverged run counts as 1 %.
     """
-    return final < AT_CHANCE
+    return final < AT_CHANCE - TOLERANCE
 
 
-def stability_class(seed_sd: float, n: int, at_chance_share: float) -> str:
+def stability_class(seed_sd: float, n: int, at_chance_share: float) -> str | None:
     """Return the study's class of the SD in pp over n seeds: ≤ 0.5 very high, ≤ 1 high, ≤ 2 medium, else low.
 
-    ``n/a`` for n < 2, and if all runs are at chance (a share of 1): a network that has not learned is not stable. If
-    only some runs are at chance, the SD includes this difference between seeds.
+    None for n < 10, and if a run is at chance (a share above 0): its distance from the others is not a variation
+    over seeds of one process.
     """
-    if n < 2 or at_chance_share >= 1 or math.isnan(seed_sd):
-        return "n/a"
-    return next(word for most, word in STABILITY_CLASSES if seed_sd <= most)
+    if n < MIN_SEEDS_FOR_CLASS or at_chance_share > 0 or math.isnan(seed_sd):
+        return None
+    return next(word for most, word in STABILITY_CLASSES if seed_sd <= most + TOLERANCE)
 
 
 def lr_sensitivity(finals_by_lr: Mapping[float, float]) -> float:
@@ -87,4 +92,4 @@ def lr_sensitivity(finals_by_lr: Mapping[float, float]) -> float:
     if len(finals_by_lr) < MIN_LEARNING_RATES:
         return math.nan
     finals = np.array(list(finals_by_lr.values()))
-    return float(np.mean(finals >= finals.max() - NEAR_BEST))
+    return float(np.mean(finals >= finals.max() - NEAR_BEST - TOLERANCE))

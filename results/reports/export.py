@@ -13,7 +13,7 @@ from results.ledger.arrays import load_sweep
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
 from results.reports.registry import report_tables
-from results.tables.formats import TABLE_WRITERS
+from results.tables.formats import TABLE_WRITERS, as_text_cells
 from results.tables.table import Table
 from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError, UnknownNameError
@@ -22,8 +22,8 @@ T = TypeVar("T")
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Write a header and one line per row; reading a float gives the same bits."""
-    frame.to_csv(path, index=False, lineterminator="\n")
+    """Write a header and one line per row; reading a float gives the same bits. Text is never a formula."""
+    as_text_cells(frame).to_csv(path, index=False, lineterminator="\n")
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:

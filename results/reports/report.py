@@ -16,7 +16,7 @@ from markupsafe import Markup
 from results.ledger.arrays import SweepData
 from results.metrics.intervals import Estimate
 from results.tables.fairness import WARNING
-from results.tables.table import NOT_AVAILABLE, Column, Row, Table, Value, cell_text
+from results.tables.table import NOT_AVAILABLE, Column, Row, Table, Value
 
 FIRST_TABLE = "consolidated"
 FAIRNESS_TABLE = "fairness"  # shown in its own section
@@ -24,6 +24,9 @@ FAIRNESS_TABLE = "fairness"  # shown in its own section
 SVG_ZOOM = 1.35  # figures have the small type of a paper, which is enlarged for a screen
 PIXELS_PER_POINT = 96 / 72
 WIDE_TABLE = 10  # columns; wider tables have a smaller font
+PIXELS = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=\s]+")
+"""An image inside a figure, as matplotlib writes it; every other reference outside of the figure is removed."""
+
 LONG_TABLE = 30  # rows; longer tables scroll in a frame
 
 
@@ -168,19 +171,19 @@ def _sections(kind: str, items: Iterable[tuple[str, str, Any]]) -> list[_Section
 def _table_view(table: Table) -> dict[str, Any]:
     """Return the table as the template needs it; ``rows`` are (cells, run ids)."""
     return {
-        "columns": [(column, _is_numeric(table.rows, column)) for column in table.columns],
+        "columns": [(column, _is_numeric(table.rows, column)) for column in table.printed],
         "rows": [
-            ([_cell(row.values.get(column.key), column) for column in table.columns], row.run_ids) for row in table.rows
+            ([_cell(row.values.get(c.key), text) for c, text in zip(table.printed, texts, strict=True)], row.run_ids)
+            for row, texts in zip(table.rows, table.text(), strict=True)
         ],
         "has_runs": any(row.run_ids for row in table.rows),
-        "is_wide": len(table.columns) > WIDE_TABLE,
+        "is_wide": len(table.printed) > WIDE_TABLE,
         "is_long": len(table.rows) > LONG_TABLE,
         "notes": table.notes,
     }
 
 
-def _cell(value: Value, column: Column) -> _Cell:
-    text = cell_text(value, column)
+def _cell(value: Value, text: str) -> _Cell:
     number = value.value if isinstance(value, Estimate) else value
     if text == NOT_AVAILABLE or number is None:
         return _Cell(text, "")
@@ -257,5 +260,7 @@ def _with_prefix(key: str, value: str, prefix: str) -> str:
     if key == "id":
         return prefix + value
     if key == "href":
+        if PIXELS.fullmatch(value):
+            return value
         return f"#{prefix}{value[1:]}" if value.startswith("#") else ""
     return re.sub(r"url\(\s*(['\"]?)#", rf"url(\1#{prefix}", value) if "url(" in value else value

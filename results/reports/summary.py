@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from results.ledger.arrays import ConfigurationRuns, SweepData
-from results.metrics.comparison import Comparison, compare_pairs, holm, min_pairs, verdict
-from results.metrics.intervals import Estimate, mean_t_interval
-from results.metrics.stability import at_chance
-from results.tables.comparison import SPLIT_NAMES, comparison_split, paired_finals
-from results.tables.table import estimate_text
+from results.metrics.comparison import (
+    BETTER,
+    EQUAL,
+    MCNEMAR,
+    NO_DIFFERENCE,
+    SIGN_FLIP,
+    SIGN_FLIP_DRAWN,
+    TOO_FEW,
+    TRAINS_LESS,
+    TRAINS_MORE,
+    WORSE,
+    min_pairs,
+)
+from results.metrics.equivalence import MARGIN
+from results.tables.comparison import (
+    EQUAL_BY_THEORY,
+    SPLIT_NAMES,
+    WINNERS_BIAS,
+    Comparisons,
+    Contender,
+    compare_best,
+    pairs_won,
+    seeds_needed,
+    seeds_text,
+)
+from results.tables.numbers import estimate_text, rounded
 
 
 def question(sweep: SweepData) -> str:
@@ -25,66 +49,116 @@ def answer(sweep: SweepData) -> list[str]:
     """Return the answer: the best configuration, its difference from the second best, and the significance test."""
     best = sweep.best
     if best is None:
-        return ["No answer: no run has a result yet."]
-    if at_chance(best.final).all():
-        return [_best(sweep, best), "All of its runs ended at chance, so it has not learned.", _scope(sweep)]
-    others = [group for group in sweep.counted if group is not best]
-    if not others:
+        if not sweep.counted:
+            return ["No answer: no run has a result yet."]
+        return [
+            "No configuration learned more than chance: every mean validation accuracy is below 2 %, or every run "
+            "ended at chance. There is no best configuration.",
+            _scope(sweep),
+        ]
+    compared = compare_best(sweep)
+    if compared is None:
         return [_best(sweep, best), "The sweep has no other configuration with a result.", _scope(sweep)]
-    split = comparison_split(sweep)
-    comparisons = [compare_pairs(*paired_finals(best, group, split)[:2]) for group in others]
-    adjusted = holm([comparison.p_value if comparison.n else 1.0 for comparison in comparisons])
-    runner_up = max(range(len(others)), key=lambda i: float(others[i].final.mean()))
-    return [
-        _best(sweep, best),
-        _difference(comparisons[runner_up], others[runner_up], split),
-        _significance(comparisons, [float(p) for p in adjusted], split, sweep),
-    ]
+    runner_up = max(compared.contenders, key=lambda contender: float(contender.group.final.mean()))
+    return [_best(sweep, best), _difference(compared, runner_up), _significance(sweep, compared)]
 
 
 def _best(sweep: SweepData, best: ConfigurationRuns) -> str:
-    final = mean_t_interval(best.final)
-    n = f"n = {final.n}"
-    spread = f"95 % interval, {n}" if final.n > 1 else f"{n}, so no interval"
-    return (
-        f"{best.label} has the highest validation accuracy after {_counted(sweep.epochs, 'epoch')}: "
-        f"{estimate_text(final, 2)} % ({spread})."
-    )
+    final = best.mean()
+    text = f"{best.label} has the highest validation accuracy after {_counted(sweep.epochs, 'epoch')}: "
+    if final.n_at_chance:
+        return f"{text}{estimate_text(final, 2)} (in %, n = {final.n}, so no interval)."
+    if final.n == 1:
+        return f"{text}{estimate_text(final, 2)} % (n = 1, so no interval)."
+    return f"{text}{estimate_text(final, 2)} % ({'95 % interval, ' if not final.values else ''}n = {final.n})."
 
 
-def _difference(comparison: Comparison, runner_up: ConfigurationRuns, split: str) -> str:
+def _difference(compared: Comparisons, runner_up: Contender) -> str:
+    """Describe the difference from the second best configuration."""
+    comparison, label, split = runner_up.comparison, runner_up.group.label, SPLIT_NAMES[compared.split]
     if not comparison.n:
-        return f"The second best, {runner_up.label}, has no seed in common with it, so there is no paired difference."
+        return f"The second best, {label}, has no seed in common with it, so there is no paired difference."
+    pairs = f"paired by seed, {_counted(comparison.n, 'pair')}"
+    if not comparison.all_trained:
+        ours, theirs = comparison.trained
+        return f"It trained in {ours} of {comparison.n} runs; the second best, {label}, in {theirs} ({pairs})."
     difference = comparison.difference
-    interval = "" if comparison.n > 1 else ", one pair, so no interval"
+    if comparison.tied == comparison.n:
+        return f"Its {split} accuracy equals that of the second best, {label}, in every pair ({pairs})."
     sign = "better than" if difference.value > 0 else "worse than" if difference.value < 0 else "different from"
     if difference.value < 0:
-        difference = Estimate(-difference.value, -difference.high, -difference.low, difference.n)
-    shown = estimate_text(difference, 2)
+        values = tuple(-value for value in difference.values)
+        difference = replace(
+            difference, value=-difference.value, low=-difference.high, high=-difference.low, values=values
+        )
+    shown = estimate_text(difference, 2, of="pairs")
+    interval = "" if comparison.n > 1 else ", one pair, so no interval"
     return (
-        f"Its {SPLIT_NAMES[split]} accuracy is {shown} pp {sign} that of the second best, {runner_up.label} "
-        f"(paired by seed, {_counted(comparison.n, 'pair')}, better in {100 * comparison.wins:.0f} %{interval})."
+        f"Its {split} accuracy is {shown} pp {sign} that of the second best, {label} "
+        f"({pairs}, better in {pairs_won(comparison)}{interval})."
     )
 
 
-def _significance(comparisons: list[Comparison], adjusted: list[float], split: str, sweep: SweepData) -> str:
-    family, most = len(comparisons), max(comparison.n for comparison in comparisons)
-    needed = min_pairs(family)
-    if most < needed:
-        needs = "needs" if family == 1 else "need"
-        sentence = (
-            f"Too few seeds for a significance test: {_counted(family, 'comparison')} {needs} at least {needed} seeds"
-        )
+def _significance(sweep: SweepData, compared: Comparisons) -> str:
+    verdicts = [compared.verdict(contender) for contender in compared.contenders]
+    total = _counted(len(verdicts), "other learning rate" if compared.by_rate else "other configuration")
+    sentences = []
+    if set(verdicts) <= {TOO_FEW}:
+        sentences.append(_too_few(compared))
     else:
-        verdicts = [verdict(c, p, family) for c, p in zip(comparisons, adjusted, strict=True)]
-        worse = f" and significantly worse than {verdicts.count('worse')}" if "worse" in verdicts else ""
-        sentence = (
-            f"It is significantly better than {verdicts.count('better')} of "
-            f"{_counted(len(comparisons), 'other configuration')}{worse} "
-            f"(exact sign-flip test, Holm-corrected, 5 % level)"
+        better, worse = (verdicts.count(word) for word in (BETTER, WORSE))
+        sentences.append(
+            f"It is significantly better than {better} of {total}"
+            + (f" and significantly worse than {worse}" if worse else "")
+            + f" ({_test_names(compared)}, Holm-corrected, 5 % level)."
         )
-    exploratory = "" if split == "test" else " It was selected on the same data, so the comparison is exploratory."
-    return f"{sentence}.{exploratory} {_scope(sweep)}"
+        others = {
+            TRAINS_MORE: "It trains significantly more often than {}.",
+            TRAINS_LESS: "It trains significantly less often than {}.",
+            TOO_FEW: "Too few seeds for a test: {}.",
+            EQUAL: "Equal in every pair: {}.",
+            EQUAL_BY_THEORY: "Equal by theory: {}.",
+        }
+        sentences += [text.format(verdicts.count(word)) for word, text in others.items() if word in verdicts]
+        equal = sum(
+            compared.verdict(c) == NO_DIFFERENCE and c.comparison.equivalent for c in compared.contenders
+        )  # fmt: skip
+        undecided = verdicts.count(NO_DIFFERENCE) - equal
+        if equal:
+            sentences.append(f"Equal within {MARGIN:g} pp: {equal}.")
+        if undecided:
+            sentences.append(f"Undecided: {undecided}.")
+    if any(not contender.comparison.all_trained for contender in compared.contenders):
+        sentences.append("Where a run ended at chance or diverged, the shares of runs that trained are compared.")
+    if compared.split != "test":
+        sentences.append("It was selected on the same data, so the comparison is exploratory.")
+    return " ".join([*sentences, WINNERS_BIAS, _scope(sweep)])
+
+
+def _too_few(compared: Comparisons) -> str:
+    """Describe how many seeds are needed, at the largest SD of the paired differences."""
+    family = len(compared.tested)
+    needs = "needs" if family == 1 else "need"
+    text = (
+        f"Too few seeds for a significance test: {_counted(family, 'comparison')} {needs} at least "
+        f"{min_pairs(family)} seeds."
+    )
+    known = [c.comparison for c in compared.tested if math.isfinite(c.comparison.sd)]
+    if not known:
+        return text
+    largest = max(known, key=lambda comparison: comparison.sd)
+    return (
+        f"{text} For 80 % power to find a true difference of 0.5, 1 and 2 pp: "
+        f"{seeds_text(seeds_needed(largest, family))} seeds, at an SD of the "
+        f"paired differences of {rounded(largest.sd, 2)} pp."
+    )
+
+
+def _test_names(compared: Comparisons) -> str:
+    names = dict.fromkeys(contender.comparison.test for contender in compared.tested)
+    words = {SIGN_FLIP: "exact sign-flip test", SIGN_FLIP_DRAWN: "Monte Carlo sign-flip test",
+             MCNEMAR: "exact McNemar test"}  # fmt: skip
+    return " and ".join(words[name] for name in names)
 
 
 def _scope(sweep: SweepData) -> str:

@@ -1,43 +1,146 @@
-"""Tables that compare configurations: paired comparison, performance profile, learning rates, expected best of m."""
+"""The paired comparison of the best configuration with the others, and the performance profile."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 
-from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
+from results.ledger.arrays import ConfigurationRuns, SweepData
 from results.metrics import convergence
-from results.metrics.comparison import Comparison, compare_pairs, holm, min_pairs, verdict
-from results.metrics.intervals import mean_t_interval
-from results.metrics.profiles import TARGET_SHARES, expected_best_of, performance_profile, profile_targets
-from results.tables.summary import CONFIGURATION, FINAL, RUNS, learning_rate_families
+from results.metrics.comparison import (
+    BETTER,
+    MCNEMAR,
+    SIGN_FLIP_DRAWN,
+    TOO_FEW,
+    WORSE,
+    Comparison,
+    compare_pairs,
+    holm,
+    min_pairs,
+    verdict,
+)
+from results.metrics.equivalence import MARGIN
+from results.metrics.power import pairs_needed
+from results.metrics.profiles import TARGET_SHARES, performance_profile, profile_targets
+from results.tables.summary import CONFIGURATION, learning_rate_families
 from results.tables.table import Column, Row, Table, Value
-from search_spaces import Configuration
-from search_spaces.labels import configuration_labels
 
 SPLIT_NAMES = {"val": "validation", "test": "test"}
 
 TAUS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 PAIRS = Column("n", "Pairs")
+POWER_FOR = (0.5, 1.0, 2.0)
+"""True differences in pp for which the number of seeds is reported where there are too few."""
+
 COMPARISON_COLUMNS = (
-    Column("difference", "Difference", "pp"),
-    Column("method", "Interval"),
-    Column("wins", "Pairs won", "%", decimals=0),
-    Column("p_value", "p", decimals=3),
-    Column("p_holm", "p (Holm)", decimals=3),
-    Column("smallest_p", "Smallest possible p", decimals=3),
+    Column("difference", "Difference", "pp", of="pairs"),
+    Column("won", "Pairs won", where="text"),
+    Column("n_won", "Pairs won", where="files"),
+    Column("n_tied", "Pairs tied", where="files"),
+    Column("n_trained", "Runs that trained", where="files"),
+    Column("n_trained_other", "Runs of the other that trained", where="files"),
+    Column("test", "Test"),
+    Column("p_value", "p", decimals=3, least=0.001),
+    Column("p_holm", "p (Holm)", decimals=3, least=0.001),
+    Column("smallest_p", "Smallest possible p", decimals=3, least=0.001),
     Column("verdict", "Verdict"),
+    Column("equivalence", "Equivalence"),
+    Column("seeds_needed", "Seeds needed for 0.5, 1, 2 pp", where="text"),
+    *(Column(f"seeds_for_{pp:g}pp", f"Seeds needed for {pp:g} pp", decimals=0, where="files") for pp in POWER_FOR),
+)
+
+EQUAL_BY_THEORY = "equal by theory"
+
+WINNERS_BIAS = (
+    "The winner was chosen from these same runs, which favours it. `sweep confirm NAME` compares under new seeds."
 )
 
 
-def paired_finals(a: ConfigurationRuns, b: ConfigurationRuns, split: str) -> tuple[Floats, Floats, list[str]]:
-    """Return the final accuracies ``[n]`` of ``a`` and of ``b`` under their common seeds, and the ids of these runs."""
+@dataclass(frozen=True)
+class Contender:
+    """A configuration that the best one is compared with, and the ids of the runs of both."""
+
+    group: ConfigurationRuns
+    rates: int  # learning rates of its family, of which this is the best one
+    comparison: Comparison
+    run_ids: tuple[str, ...]
+    equal_by_theory: bool
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """The best configuration by validation, compared with each contender on one split, paired by seed."""
+
+    best: ConfigurationRuns
+    split: str
+    contenders: tuple[Contender, ...]
+    by_rate: bool  # whether the sweep has one family, whose learning rates are compared
+
+    @cached_property
+    def tested(self) -> tuple[Contender, ...]:
+        """The contenders that are not equal to the best configuration by theory: the family of the correction."""
+        return tuple(contender for contender in self.contenders if not contender.equal_by_theory)
+
+    @cached_property
+    def adjusted(self) -> dict[str, float]:
+        """The Holm-corrected p of each tested contender, by its configuration id."""
+        p_values = [c.comparison.p_value if c.comparison.n else 1.0 for c in self.tested]
+        return {
+            c.group.configuration_id: float(p) for c, p in zip(self.tested, holm(p_values), strict=True)
+        }  # fmt: skip
+
+    def verdict(self, contender: Contender) -> str:
+        """Return the verdict on the best configuration against a contender."""
+        if contender.equal_by_theory:
+            return EQUAL_BY_THEORY
+        return verdict(contender.comparison, self.adjusted[contender.group.configuration_id], len(self.tested))
+
+
+def compare_best(sweep: SweepData) -> Comparisons | None:
+    """Compare the best configuration with every other family at its best learning rate.
+
+    A family is a configuration without its learning rate; the best rate is chosen by validation. A sweep of a single
+    family compares its learning rates. None without a best configuration, or without another one with a result.
+    """
+    best = sweep.best
+    if best is None or len(sweep.counted) < 2:
+        return None
+    families = configuration_families(sweep)
+    others = [(max(family, key=lambda group: _rank(sweep, group)), len(family)) for family in families
+              if best not in family]  # fmt: skip
+    by_rate = not others
+    if by_rate:
+        others = [(group, len(families[0])) for group in sweep.counted if group is not best]
+    split = comparison_split(sweep)
+    contenders = []
+    for group, rates in others:
+        comparison, ids = compare_groups(best, group, split)
+        contenders.append(Contender(group, rates, comparison, tuple(ids), _theory(best) == _theory(group)))
+    return Comparisons(best, split, tuple(contenders), by_rate)
+
+
+def configuration_families(sweep: SweepData) -> list[list[ConfigurationRuns]]:
+    """Return the counted configurations in families that differ only in the learning rate, in the sweep's order."""
+    with_rate = list(learning_rate_families(sweep).values())
+    known = {group.configuration_id for family in with_rate for group in family}
+    single = [[group] for group in sweep.counted if group.configuration_id not in known]
+    order = {group.configuration_id: place for place, group in enumerate(sweep.counted)}
+    return sorted([*with_rate, *single], key=lambda family: order[family[0].configuration_id])
+
+
+def compare_groups(a: ConfigurationRuns, b: ConfigurationRuns, split: str) -> tuple[Comparison, list[str]]:
+    """Compare two configurations under their common seeds; return the comparison and the ids of these runs."""
     seeds = sorted(set(a.counted_seeds) & set(b.counted_seeds))
-    finals, ids = [], []
+    finals, trained, ids = [], [], []
     for group in (a, b):
         places = [group.counted_seeds.index(seed) for seed in seeds]
         finals.append(group.accuracy(split)[places, -1])
+        trained.append(group.trained[places])
         ids += [group.counted_ids[place] for place in places]
-    return finals[0], finals[1], ids
+    return compare_pairs(finals[0], finals[1], trained=(trained[0], trained[1])), ids
 
 
 def comparison_split(sweep: SweepData) -> str:
@@ -48,53 +151,131 @@ def comparison_split(sweep: SweepData) -> str:
 
 
 def comparison_table(sweep: SweepData) -> Table | None:
-    """The best configuration by validation compared with each other one, paired by seed; None for fewer than two."""
-    best = sweep.best
-    if best is None or len(sweep.counted) < 2:
+    """The best configuration by validation compared with the others, paired by seed; None for fewer than two."""
+    compared = compare_best(sweep)
+    if compared is None:
         return None
-    split = comparison_split(sweep)
-    others = [group for group in sweep.counted if group is not best]
-    pairs = [paired_finals(best, group, split) for group in others]
-    comparisons = [compare_pairs(a, b) for a, b, _ in pairs]
-    family = [comparison.p_value if comparison.n else 1.0 for comparison in comparisons]
+    best, split, family = compared.best, compared.split, len(compared.tested)
     rows = [
-        Row({"configuration": group.label, **comparison_values(comparison, float(adjusted), len(family))}, ids)
-        for group, comparison, adjusted, (_, _, ids) in zip(others, comparisons, holm(family), pairs, strict=True)
-    ]
-    notes = [
-        f"Positive difference: {best.label} is better. It has the highest validation accuracy of {len(sweep.counted)} "
-        "configurations. "
-        + (
-            "The difference is measured on the test set, which is not used for selection."
-            if split == "test"
-            else "The difference is measured on the same validation split, so it is exploratory."
-        ),
-        "p: two-sided exact sign-flip test on pairs of runs with the same seed, Holm-corrected for this table. "
-        f"{_counted(len(family))} at least {min_pairs(len(family))} seeds for p ≤ 0.05. "
-        "The result holds for this task only.",
-    ]
+        Row(
+            {
+                "configuration": contender.group.label,
+                "n_rates": contender.rates,
+                **comparison_values(
+                    contender.comparison, compared.adjusted.get(contender.group.configuration_id),
+                    family, compared.verdict(contender),
+                ),
+            },
+            contender.run_ids,
+        )
+        for contender in compared.contenders
+    ]  # fmt: skip
+    what = (
+        "the other learning rates" if compared.by_rate else "the other configurations, each at its best learning rate"
+    )
     return Table(
         "comparison",
-        f"{best.label} compared with the other configurations of {sweep.name}: final {SPLIT_NAMES[split]} accuracy, "
-        "paired by seed",
-        (CONFIGURATION, PAIRS, *COMPARISON_COLUMNS),
+        f"{best.label} compared with {what}, in {sweep.name}: final {SPLIT_NAMES[split]} accuracy, paired by seed",
+        (CONFIGURATION, Column("n_rates", "Learning rates"), PAIRS, *COMPARISON_COLUMNS),
         rows,
-        [*notes, *sweep.caveats()],
+        [
+            f"Positive difference: {best.label} is better. It has the highest validation accuracy of "
+            f"{len(sweep.eligible)} configurations. "
+            + (
+                "The difference is measured on the test set, which is not used for selection."
+                if split == "test"
+                else "The difference is measured on the same validation split, so it is exploratory."
+            ),
+            WINNERS_BIAS,
+            *notes_on_tests([contender.comparison for contender in compared.tested]),
+            *sweep.caveats(),
+        ],
     )
 
 
-def comparison_values(comparison: Comparison, adjusted_p: float, family: int) -> dict[str, Value]:
+def notes_on_tests(comparisons: list[Comparison]) -> list[str]:
+    """Return the notes on the tests, the correction, equivalence and power."""
+    family = len(comparisons)
+    if not family:
+        return ["The result holds for this task only."]
+    drawn = any(comparison.test == SIGN_FLIP_DRAWN for comparison in comparisons)
+    notes = [
+        "p: two-sided sign-flip test on pairs of runs with the same seed, "
+        + ("Monte Carlo for more than 20 pairs" if drawn else "exact")
+        + f", Holm-corrected for this table. It assumes symmetric differences. {_counted(family)} at least "
+        f"{min_pairs(family)} seeds for p ≤ 0.05. The result holds for these images and this task only.",
+        f"Equal within {MARGIN:g} pp: the 90 % interval of the difference lies within ± {MARGIN:g} pp.",
+    ]
+    if any(comparison.test == MCNEMAR for comparison in comparisons):
+        notes.append(
+            "McNemar: a run ended at chance or diverged, so the verdict compares the shares of runs that trained."
+        )
+    if any(comparison.n < min_pairs(family) for comparison in comparisons):
+        notes.append(
+            "Seeds needed: for 80 % power to find a true difference of 0.5, 1 and 2 pp, with a paired t test, at the "
+            "SD of the differences of this row."
+        )
+    return notes
+
+
+def comparison_values(comparison: Comparison, adjusted_p: float | None, family: int, words: str) -> dict[str, Value]:
     """Return the cells of one comparison by the keys of :data:`COMPARISON_COLUMNS`; p is None without a pair."""
-    return {
-        "n": comparison.n,
+    n = comparison.n
+    if not n:
+        return {"n": 0, "verdict": words}
+    values: dict[str, Value] = {
+        "n": n,
         "difference": comparison.difference,
-        "method": comparison.method if comparison.n > 1 else None,
-        "wins": 100 * comparison.wins,
-        "p_value": comparison.p_value if comparison.n else None,
-        "p_holm": adjusted_p if comparison.n else None,
-        "smallest_p": comparison.smallest_p if comparison.n else None,
-        "verdict": verdict(comparison, adjusted_p, family),
+        "won": pairs_won(comparison),
+        "n_won": comparison.won,
+        "n_tied": comparison.tied,
+        "n_trained": comparison.trained[0],
+        "n_trained_other": comparison.trained[1],
+        "test": comparison.test,
+        "p_value": None if adjusted_p is None else comparison.p_value,
+        "p_holm": adjusted_p,
+        "smallest_p": comparison.smallest_p,
+        "verdict": words,
     }
+    if comparison.test == MCNEMAR:
+        values["won"] = f"trained: {comparison.trained[0]} and {comparison.trained[1]} of {n}"
+    elif n > 1 and (comparison.equivalent or words not in (BETTER, WORSE)):
+        values["equivalence"] = f"equal within {MARGIN:g} pp" if comparison.equivalent else "undecided"
+    if words == TOO_FEW and math.isfinite(comparison.sd):
+        needed = seeds_needed(comparison, family)
+        values |= {f"seeds_for_{pp:g}pp": seeds for pp, seeds in zip(POWER_FOR, needed, strict=True)}
+        values["seeds_needed"] = seeds_text(needed)
+    return values
+
+
+def seeds_needed(comparison: Comparison, family: int) -> list[float]:
+    """Return the seeds for 80 % power at each difference of :data:`POWER_FOR`, at the SD of the paired differences."""
+    return [pairs_needed(difference, comparison.sd, max(family, 1)) for difference in POWER_FOR]
+
+
+def seeds_text(needed: list[float]) -> str:
+    """Return numbers of seeds as text: ``18, 7, 4``."""
+    return ", ".join(f"{seeds:,.0f}" if math.isfinite(seeds) else "> 100,000" for seeds in needed)
+
+
+def pairs_won(comparison: Comparison) -> str:
+    """Return the pairs won, a tie counts ½: ``5 of 6``, ``5½ of 6``."""
+    whole, half = divmod(2 * comparison.won + comparison.tied, 2)
+    return f"{whole or ('' if half else 0)}{'½' if half else ''} of {comparison.n}"
+
+
+def _rank(sweep: SweepData, group: ConfigurationRuns) -> tuple[bool, float]:
+    """Return a key that is highest for the best of a family: eligible ones first, then by validation accuracy."""
+    eligible = sweep.common_seeds <= set(group.counted_seeds)
+    return eligible, group.mean_under(sweep.common_seeds if eligible else group.counted_seeds)
+
+
+def _theory(group: ConfigurationRuns) -> dict[str, object]:
+    """Return the settings that have an effect: dampening has none without momentum."""
+    columns = dict(group.columns)
+    if not columns.get("optimizer.momentum"):
+        columns.pop("optimizer.dampening", None)
+    return columns
 
 
 def _counted(family: int) -> str:
@@ -142,77 +323,3 @@ def profile_table(sweep: SweepData) -> Table | None:
             *sweep.caveats(),
         ],
     )
-
-
-def learning_rates_table(sweep: SweepData) -> Table | None:
-    """Final accuracy by learning rate, for configurations with at least two learning rates; None without any."""
-    families = [groups for groups in learning_rate_families(sweep).values() if len(groups) > 1]
-    if not families:
-        return None
-    names = family_labels(families)
-    rows = [
-        Row(
-            {
-                "group": name,
-                "lr": float(group.columns["optimizer.lr"]),
-                "runs": group.share_of_runs,
-                "final_val_acc": mean_t_interval(group.final),
-            },
-            group.counted_ids,
-        )
-        for name, groups in zip(names, families, strict=True)
-        for group in sorted(groups, key=lambda group: float(group.columns["optimizer.lr"]))
-    ]
-    return Table(
-        "learning_rates",
-        f"Final validation accuracy of {sweep.name} by learning rate",
-        (
-            Column("group", "Configuration without its learning rate"),
-            Column("lr", "Learning rate", general=True),
-            RUNS,
-            FINAL,
-        ),
-        rows,
-        sweep.caveats(),
-    )
-
-
-def expected_best_table(sweep: SweepData) -> Table | None:
-    """Expected best of m random learning rates (Dodge et al. 2019); None without two learning rates."""
-    families = [groups for groups in learning_rate_families(sweep).values() if len(groups) > 1]
-    if not families:
-        return None
-    most = max(len(groups) for groups in families)
-    rows = []
-    for name, groups in zip(family_labels(families), families, strict=True):
-        expected = expected_best_of(np.array([float(group.final.mean()) for group in groups]), len(groups))
-        values = {f"best_of_{m + 1}": float(value) for m, value in enumerate(expected)}
-        rows.append(Row({"group": name, **values}, [run_id for group in groups for run_id in group.counted_ids]))
-    return Table(
-        "expected_best",
-        f"Expected best final validation accuracy of {sweep.name} of m learning rates drawn at random",
-        (
-            Column("group", "Configuration without its learning rate"),
-            *(Column(f"best_of_{m}", f"m = {m}", "%") for m in range(1, most + 1)),
-        ),
-        rows,
-        sweep.caveats(),
-    )
-
-
-def family_labels(families: list[list[ConfigurationRuns]]) -> list[str]:
-    """Return a label for each family: its configuration without the learning rate."""
-    bare = []
-    for groups in families:
-        first = groups[0].configuration
-        bare.append(
-            Configuration(
-                first.optimizer,
-                {key: value for key, value in first.optimizer_params.items() if key != "lr"},
-                first.scheduler,
-                {key: value for key, value in first.scheduler_params.items() if key not in ("base_lr", "max_lr")},
-                first.warmup,
-            )
-        )
-    labels = configuration_labels(bare)
-    return [labels[configuration.configuration_id] for configuration in bare]

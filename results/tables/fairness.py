@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
-from results.ledger.arrays import SweepData
+from results.ledger.arrays import MAX_NAMED, SweepData
+from results.metrics.comparison import min_pairs
+from results.tables.comparison import compare_best
 from results.tables.summary import learning_rate_families
 from results.tables.table import Column, Row, Table
 from search_spaces import NO_SCHEDULER
+from search_spaces.canonical import one_spelling
 
 OK, WARNING = "ok", "warning"
+
+SHARED_SETTINGS = ("weight_decay", "momentum")
+"""Settings of the same meaning in several optimizers; a difference between rows must be visible in their labels."""
 
 
 def fairness_table(sweep: SweepData) -> Table:
@@ -18,8 +25,10 @@ def fairness_table(sweep: SweepData) -> Table:
         Row({"check": check, "finding": WARNING if problems else OK, "detail": "; ".join(problems) or "–"})
         for check, problems in (
             ("equal numbers of learning rates", list(_unequal_rates(sweep))),
+            ("equal tuning per optimizer", list(_unequal_attempts(sweep))),
             ("equal numbers of seeds", list(_unequal_seeds(sweep))),
             ("best learning rate inside its grid", list(_best_on_edge(sweep))),
+            ("labels show all settings", list(_hidden_settings(sweep))),
             ("runs paired by seed", list(_unpaired(sweep))),
             ("learning rate tuned for each scheduler", list(_borrowed_rates(sweep))),
             ("selection on validation only", []),  # selection code does not read the test columns, which a test checks
@@ -51,12 +60,40 @@ def _unequal_rates(sweep: SweepData) -> Iterator[str]:
         yield "one learning rate per optimizer: the result describes optimizer and learning rate together"
 
 
+def _unequal_attempts(sweep: SweepData) -> Iterator[str]:
+    """Count the configurations of each optimizer class: each one is an attempt to tune it."""
+    counts = Counter(str(group.columns["optimizer"]) for group in sweep.configurations)
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        yield f"configurations per optimizer: {listed}; more attempts give a higher best accuracy"
+
+
+def _hidden_settings(sweep: SweepData) -> Iterator[str]:
+    """Find optimizer settings that differ between rows, where no label of the rows with the setting names it."""
+    names = {key for group in sweep.configurations for key in group.columns if key.startswith("optimizer.")}
+    for key in sorted(names - {"optimizer.lr"}):
+        name = key.partition(".")[2]
+        values = {str(one_spelling(group.columns.get(key) or 0)) for group in sweep.configurations}
+        hidden = [g for g in sweep.configurations if g.columns.get(key) and not _names(g.label, name)]
+        if len(values) > 1 and name in SHARED_SETTINGS and hidden:
+            shown = ", ".join(f"{group.label} ({name}={group.columns[key]:g})" for group in hidden[:MAX_NAMED])
+            more = f" and {len(hidden) - MAX_NAMED} more" if len(hidden) > MAX_NAMED else ""
+            yield f"{name} differs between rows, and these labels do not show it: {shown}{more}"
+
+
+def _names(label: str, setting: str) -> bool:
+    return any(word.partition("=")[0] == setting for word in label.split())
+
+
 def _unequal_seeds(sweep: SweepData) -> Iterator[str]:
     counts = {int(group.counted.sum()) for group in sweep.configurations}
     if len(counts) > 1:
         yield f"{min(counts)} to {max(counts)} runs with a result per configuration"
-    if counts and max(counts) < 6:
-        yield f"at most {max(counts)} seeds: a sign-flip test needs at least 6 seeds for p < 0.05"
+    compared = compare_best(sweep)
+    needed = min_pairs(len(compared.tested) if compared else 1)
+    if counts and max(counts) < needed:
+        asked = f"{len(compared.tested)} comparisons need" if compared and len(compared.tested) > 1 else "a test needs"
+        yield f"at most {max(counts)} seeds: {asked} at least {needed} for p ≤ 0.05"
 
 
 def _best_on_edge(sweep: SweepData) -> Iterator[str]:
@@ -65,7 +102,9 @@ def _best_on_edge(sweep: SweepData) -> Iterator[str]:
         if len(ranked) < 2:
             continue
         best = max(ranked, key=lambda group: float(group.final.mean()))
-        if best is ranked[0] or best is ranked[-1]:
+        if len(ranked) == 2:
+            yield f"{best.label} has 2 learning rates: the grid has no interior; extend the grid"
+        elif best is ranked[0] or best is ranked[-1]:
             side = "lowest" if best is ranked[0] else "highest"
             yield f"{best.label} is best at the {side} of its {len(ranked)} learning rates: extend the grid"
 

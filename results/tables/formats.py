@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from results.metrics.intervals import Estimate
 from results.tables.table import Table, Value
 
@@ -21,20 +23,35 @@ LATEX_ESCAPES = {
 }  # fmt: skip
 """Characters that are LaTeX syntax, or that its standard fonts lack → LaTeX code."""
 
+FORMULA_SIGNS = ("=", "+", "-", "@")
+
 FIRST_NON_LATIN1 = "\u0100"
 """pdfLaTeX stops at such a character unless :data:`LATEX_ESCAPES` has it; its code point is printed instead."""
 
 
 def as_csv(table: Table) -> str:
     """One header line, then one line per row; numbers are not rounded, an estimate has four columns."""
-    return table.frame().to_csv(index=False, lineterminator="\n")
+    return as_text_cells(table.frame()).to_csv(index=False, lineterminator="\n")
+
+
+def as_text_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with an apostrophe before each text that a spreadsheet would calculate as a formula.
+
+    These begin with ``=``, ``+``, ``-`` or ``@``. Numbers are unchanged.
+    """
+    safe = frame.copy()
+    for name in safe.columns:
+        if safe[name].dtype == "string":
+            formula = safe[name].str.startswith(FORMULA_SIGNS).fillna(value=False)
+            safe[name] = safe[name].where(~formula, "'" + safe[name])
+    return safe
 
 
 def as_markdown(table: Table) -> str:
     """A pipe table, aligned in its source; text is left-aligned, numbers are right-aligned."""
-    cells = [[escape_markdown(column.title) for column in table.columns]]
+    cells = [[escape_markdown(column.title) for column in table.printed]]
     cells += [[escape_markdown(text) for text in row] for row in table.text()]
-    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(table.columns))]
+    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(table.printed))]
     right = _numeric_columns(table)
     rule = ["-" * (width - 1) + ":" if numeric else "-" * width for width, numeric in zip(widths, right, strict=True)]
     padded = [
@@ -49,7 +66,7 @@ def as_markdown(table: Table) -> str:
 def as_latex(table: Table) -> str:
     r"""A ``table`` float with booktabs rules: ``\input`` it after ``\usepackage{booktabs}``."""
     alignment = "".join("r" if numeric else "l" for numeric in _numeric_columns(table))
-    header, *body = map(_latex_row, ([column.title for column in table.columns], *table.text()))
+    header, *body = map(_latex_row, ([column.title for column in table.printed], *table.text()))
     notes = [rf"\par\smallskip\raggedright {_latex(note)}" for note in table.notes]
     lines = [
         r"\begin{table}", r"\centering\small", rf"\caption{{{_latex(table.caption)}}}",
@@ -63,8 +80,8 @@ def as_json(table: Table) -> str:
     """Caption, notes, and for each row its values, its printed text and its run ids."""
     rows = [
         {
-            "values": {column.key: _plain(row.values.get(column.key)) for column in table.columns},
-            "text": dict(zip((column.key for column in table.columns), text, strict=True)),
+            "values": {column.key: _plain(row.values.get(column.key)) for column in table.filed},
+            "text": dict(zip((column.key for column in table.printed), text, strict=True)),
             "run_ids": list(row.run_ids),
         }
         for row, text in zip(table.rows, table.text(), strict=True)
@@ -80,7 +97,7 @@ def as_json(table: Table) -> str:
 def as_html(table: Table) -> str:
     """A ``<table>`` with its caption, and its notes below: an HTML fragment without style."""
     right = _numeric_columns(table)
-    head = "".join(f"<th>{html.escape(column.title)}</th>" for column in table.columns)
+    head = "".join(f"<th>{html.escape(column.title)}</th>" for column in table.printed)
     rows = [
         "<tr>"
         + "".join(
@@ -127,11 +144,23 @@ TABLE_WRITERS: dict[str, Callable[[Table, Path], None]] = {
 """Format, also the file's suffix → the function that writes a table in it."""
 
 
+def as_document(tables: Sequence[Table], name: str) -> str:
+    """Return tables as one document of a text format.
+
+    JSON is a list of the tables. CSV, which has one header, is the first table. The other formats are joined.
+    """
+    if name == "json":
+        return json.dumps([json.loads(as_json(table)) for table in tables], indent=1, ensure_ascii=False) + "\n"
+    if name == "csv":
+        return as_csv(tables[0])
+    return "\n".join(TEXT_WRITERS[name](table) for table in tables)
+
+
 def _numeric_columns(table: Table) -> list[bool]:
     """Return for each column whether any of its cells is a number: such columns are right-aligned."""
     return [
         any(isinstance(row.values.get(column.key), Estimate | float | int) for row in table.rows)
-        for column in table.columns
+        for column in table.printed
     ]
 
 

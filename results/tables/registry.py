@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from results.ledger.arrays import SweepData
-from results.tables.comparison import comparison_table, expected_best_table, learning_rates_table, profile_table
+from results.tables.comparison import comparison_table, profile_table
 from results.tables.fairness import fairness_table
+from results.tables.learning_rates import expected_best_table, learning_rates_table
 from results.tables.schedulers import momentum_table, schedulers_table
 from results.tables.summary import consolidated_table, convergence_table, stability_table
 from results.tables.table import Table

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from results.ledger.arrays import ConfigurationRuns, SweepData
-from results.metrics.intervals import mean_t_interval, sd_chi2_interval
-from results.tables.summary import FINAL, RUNS, SEED_SD, TEST
+from results.ledger.plain_text import plain_text
+from results.metrics.intervals import TOLERANCE
+from results.tables.summary import COUNTS, FINAL, SEED_SD, TEST, run_counts, spread
 from results.tables.table import Column, Row, Table, Value
 
 
@@ -21,7 +22,7 @@ def schedulers_table(sweep: SweepData) -> Table | None:
     rows = []
     for group in sweep.configurations:
         values: dict[str, Value] = {
-            "optimizer": _optimizer(group), "scheduler": _scheduler(group), "runs": group.share_of_runs,
+            "optimizer": _optimizer(group), "scheduler": _scheduler(group), **run_counts(group),
             "lr": _plain(group.columns.get("optimizer.lr")),
         }  # fmt: skip
         if group.counted.any():
@@ -29,9 +30,9 @@ def schedulers_table(sweep: SweepData) -> Table | None:
             if finite.any():
                 values["lr_first"] = float(group.curves["lr_first"][finite][:, 0].mean())
                 values["lr_last"] = float(group.curves["lr_last"][finite][:, -1].mean())
-            values["final_val_acc"] = mean_t_interval(group.final)
-            values["test_acc"] = mean_t_interval(group.accuracy("test")[:, -1])
-            at_best = float(group.final.mean()) == best[values["optimizer"], values["scheduler"]]  # type: ignore[index]
+            values["final_val_acc"] = group.mean()
+            values["test_acc"] = group.mean("test")
+            at_best = float(group.final.mean()) >= best[_optimizer(group), _scheduler(group)] - TOLERANCE
             values["best_rate"] = "best lr" if at_best else ""
         rows.append(Row(values, group.counted_ids))
     return Table(
@@ -40,7 +41,8 @@ def schedulers_table(sweep: SweepData) -> Table | None:
         (
             Column("optimizer", "Optimizer"), Column("scheduler", "Scheduler"),
             Column("lr", "Learning rate", general=True),
-            Column("lr_first", "First lr", general=True), Column("lr_last", "Last lr", general=True), RUNS, FINAL, TEST,
+            Column("lr_first", "First lr", general=True), Column("lr_last", "Last lr", general=True), *COUNTS, FINAL,
+            TEST,
             Column("best_rate", "Compared at"),
         ),
         rows,
@@ -65,17 +67,18 @@ def momentum_table(sweep: SweepData) -> Table | None:
             "dampening": _plain(group.columns.get("optimizer.dampening")),
             "nesterov": "yes" if group.columns.get("optimizer.nesterov") else "no",
             "lr": _plain(group.columns.get("optimizer.lr")), "scheduler": _scheduler(group),
-            "runs": group.share_of_runs,
+            **run_counts(group),
         }  # fmt: skip
         if group.counted.any():
-            values |= {"final_val_acc": mean_t_interval(group.final), "seed_sd": sd_chi2_interval(group.final)}
+            values |= {"final_val_acc": group.mean(), "seed_sd": spread(group)}
         rows.append(Row(values, group.counted_ids))
     return Table(
         "momentum",
         f"Momentum variants of {sweep.name}",
         (
             Column("momentum", "Momentum β"), Column("dampening", "Dampening"), Column("nesterov", "Nesterov"),
-            Column("lr", "Learning rate", general=True), Column("scheduler", "Scheduler"), RUNS, FINAL, SEED_SD,
+            Column("lr", "Learning rate", general=True), Column("scheduler", "Scheduler"), *COUNTS, FINAL,
+            SEED_SD,
         ),
         rows,
         ["Dampening has no effect without momentum, so such rows must be equal.", *sweep.caveats()],
@@ -90,7 +93,7 @@ def _optimizer(group: ConfigurationRuns) -> str:
         words.append(f"momentum={columns['optimizer.momentum']:g}")
     if columns.get("optimizer.nesterov"):
         words.append("nesterov")
-    return " ".join(words)
+    return plain_text(" ".join(words))
 
 
 def _scheduler(group: ConfigurationRuns) -> str:
@@ -100,7 +103,7 @@ def _scheduler(group: ConfigurationRuns) -> str:
         words = [str(columns["scheduler.lr_lambda"])]
     if columns["warmup"]:
         words.append(f"warmup={columns['warmup']:g}")
-    return " ".join(words)
+    return plain_text(" ".join(words))
 
 
 def _plain(value: object) -> Value:

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
 from results.metrics import convergence, stability
-from results.metrics.intervals import binomial_standard_error, mean_t_interval, sd_chi2_interval
+from results.metrics.intervals import Estimate, binomial_standard_error, mean_over_runs, sd_chi2_interval
 from results.metrics.profiles import MIN_RUNS_FOR_IQM, interquartile_mean
+from results.tables.numbers import rounded
 from results.tables.table import Column, Row, Table, Value
 
 CONFIGURATION = Column("configuration", "Configuration")
-RUNS = Column("runs", "Runs")
+RUNS = Column("runs", "Runs", where="text")
+N_DONE = Column("n_done", "Runs with a result", where="files")
+N_PLANNED = Column("n_planned", "Planned runs", where="files")
+COUNTS = (RUNS, N_DONE, N_PLANNED)
 FINAL = Column("final_val_acc", "Final val. acc.", "%")
 IQM = Column("final_val_iqm", "Interquartile mean", "%")
 TEST = Column("test_acc", "Test acc.", "%")
-TO_TARGET = Column("epochs_to_target", "Epochs to target", decimals=1)
-HITS = Column("hits", "Hits")
+HITS = Column("hits", "Hits", where="text")
+HIT = Column("hit", "Median run reaches the target", where="files")
+N_HIT = Column("n_hit", "Runs that reach the target", where="files")
 SPEED = Column("speed", "Speed")
 SEED_SD = Column("seed_sd", "Seed SD", "pp")
 STABILITY = Column("stability", "Stability")
+
+
+def to_target(sweep: SweepData) -> Column:
+    """Return the column of the median epochs to the target; a miss is ∞ and printed as ``> E``."""
+    return Column("epochs_to_target", "Epochs to target", decimals=1, infinite=f"> {sweep.epochs}")
+
 
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 
@@ -32,10 +44,10 @@ def convergence_table(sweep: SweepData) -> Table:
     """
     enough = any(len(group.final) >= MIN_RUNS_FOR_IQM for group in sweep.configurations)
     columns = (
-        CONFIGURATION, RUNS, FINAL, *([IQM] if enough else []), TEST,
+        CONFIGURATION, *COUNTS, FINAL, *([IQM] if enough else []), TEST,
         Column("best_val_acc", "Best val. acc.", "%"),
         Column("best_val_epoch", "Epoch of best", decimals=1),
-        TO_TARGET, HITS,
+        to_target(sweep), HITS, HIT, N_HIT,
         Column("seconds_to_target", "Seconds to target", "s", decimals=1),
         Column("pack_size", "Pack size"),
         Column("epochs_to_95pct_final", "Epochs to 95 % of its final acc.", decimals=1),
@@ -49,14 +61,14 @@ def convergence_table(sweep: SweepData) -> Table:
         f"Convergence of {sweep.name}: means over seeds with 95 % t-intervals",
         columns,
         rows,
-        [_target_note(sweep), *_seconds_note(sweep), *sweep.caveats()],
+        [target_note(sweep), *_seconds_note(sweep), *sweep.caveats()],
     )
 
 
 def stability_table(sweep: SweepData) -> Table:
     """Five measures of stability: one row per configuration."""
     columns = (
-        CONFIGURATION, RUNS, SEED_SD,
+        CONFIGURATION, *COUNTS, SEED_SD,
         Column("tail_sd", "Tail SD", "pp"),
         Column("max_drawdown", "Max. drawdown", "pp"),
         Column("diverged", "Diverged", "%", decimals=0),
@@ -66,7 +78,7 @@ def stability_table(sweep: SweepData) -> Table:
     )  # fmt: skip
     sensitivity = _lr_sensitivities(sweep)
     rows = [
-        Row({**_identity(group), **_stability(group), "lr_sensitivity": sensitivity.get(group.configuration_id)},
+        Row({**_identity(group), **_stability(sweep, group), "lr_sensitivity": sensitivity.get(group.configuration_id)},
             group.counted_ids)
         for group in sweep.configurations
     ]  # fmt: skip
@@ -75,56 +87,74 @@ def stability_table(sweep: SweepData) -> Table:
         f"Stability of {sweep.name}: SD over seeds with its 95 % χ² interval, and further measures",
         columns,
         rows,
-        [*_binomial_note(sweep), *sweep.caveats()],
+        [*_binomial_note(sweep), *_class_note(sweep), *sweep.caveats()],
     )
 
 
 def consolidated_table(sweep: SweepData) -> Table:
     """The most important columns of convergence and stability."""
     rows = [
-        Row({**_identity(group), **_convergence(sweep, group), **_stability(group)}, group.counted_ids)
+        Row({**_identity(group), **_convergence(sweep, group), **_stability(sweep, group)}, group.counted_ids)
         for group in sweep.configurations
     ]
-    columns = (CONFIGURATION, RUNS, FINAL, TEST, TO_TARGET, HITS, SPEED, SEED_SD, STABILITY)
+    columns = (
+        CONFIGURATION, *COUNTS, FINAL, TEST, to_target(sweep), HITS, HIT, N_HIT, SPEED, SEED_SD, STABILITY,
+    )  # fmt: skip
     return Table(
         "consolidated",
         f"Overview of {sweep.name}: accuracy, convergence and stability",
         columns,
         rows,
-        [_target_note(sweep), *sweep.caveats()],
+        [target_note(sweep), *_class_note(sweep), *sweep.caveats()],
     )
 
 
 def _identity(group: ConfigurationRuns) -> dict[str, Value]:
-    return {"configuration": group.label, "runs": group.share_of_runs}
+    return {"configuration": group.label, **run_counts(group)}
+
+
+def run_counts(group: ConfigurationRuns) -> dict[str, Value]:
+    """Return the cells of :data:`COUNTS`."""
+    return {"runs": group.share_of_runs, "n_done": group.n_done, "n_planned": len(group.run_ids)}
+
+
+def target_values(sweep: SweepData, group: ConfigurationRuns) -> dict[str, Value]:
+    """Return the median epochs to the target, the runs that reach it, and the class of speed; none without a target."""
+    if math.isnan(sweep.target):
+        return {}
+    times = convergence.epochs_to_target(group.accuracy(), sweep.target, diverged=group.diverged)
+    median, n_hit = convergence.median_with_misses(times), convergence.hits(times)
+    return {
+        "epochs_to_target": median,
+        "hits": f"{n_hit} of {len(times)}",
+        "hit": math.isfinite(median),
+        "n_hit": n_hit,
+        "speed": convergence.speed_class(median, sweep.epochs) if sweep.best else None,
+    }
 
 
 def _convergence(sweep: SweepData, group: ConfigurationRuns) -> dict[str, Value]:
     if not group.counted.any():
         return {}
     accuracy = group.accuracy()
-    times = convergence.epochs_to_target(accuracy, sweep.target, diverged=group.diverged)
-    median = convergence.median_with_misses(times)
     best, best_epoch = convergence.best(accuracy)
     return {
-        "final_val_acc": mean_t_interval(group.final),
+        "final_val_acc": group.mean(),
         "final_val_iqm": interquartile_mean(group.final),
-        "test_acc": mean_t_interval(group.accuracy("test")[:, -1]),
-        "best_val_acc": mean_t_interval(best),
+        "test_acc": group.mean("test"),
+        "best_val_acc": mean_over_runs(best, ~group.trained),
         "best_val_epoch": float(best_epoch.mean()),
-        "epochs_to_target": f"> {sweep.epochs}" if math.isinf(median) else median,
-        "hits": f"{convergence.hits(times)}/{len(times)}",
+        **target_values(sweep, group),
         "seconds_to_target": _seconds(sweep, group, accuracy),
-        "pack_size": " ".join(map(str, sweep.pack_sizes)),
+        "pack_size": sweep.pack_sizes[0] if len(sweep.pack_sizes) == 1 else None,
         "epochs_to_95pct_final": float(convergence.epochs_to_share_of_final(accuracy).mean()),
-        "auc": mean_t_interval(convergence.area_under_curve(accuracy)) if sweep.epochs > 1 else None,
-        "speed": convergence.speed_class(median, sweep.epochs),
+        "auc": mean_over_runs(convergence.area_under_curve(accuracy), ~group.trained) if sweep.epochs > 1 else None,
     }
 
 
 def _seconds(sweep: SweepData, group: ConfigurationRuns, accuracy: Floats) -> Value:
-    """Median seconds to the target; None if runs had different devices or pack sizes."""
-    if not sweep.same_conditions:
+    """Median seconds to the target; None without a target, and if runs had different devices or pack sizes."""
+    if not sweep.same_conditions or math.isnan(sweep.target):
         return None
     seconds = group.curves["epoch_seconds"][group.counted]
     return convergence.median_with_misses(
@@ -132,20 +162,27 @@ def _seconds(sweep: SweepData, group: ConfigurationRuns, accuracy: Floats) -> Va
     )
 
 
-def _stability(group: ConfigurationRuns) -> dict[str, Value]:
+def _stability(sweep: SweepData, group: ConfigurationRuns) -> dict[str, Value]:
     if not group.counted.any():
         return {}
     accuracy = group.accuracy()
-    seed_sd = sd_chi2_interval(group.final)
+    seed_sd = spread(group)
     chance_share = float(stability.at_chance(group.final).mean())
+    finite = accuracy[~group.diverged]
     return {
         "seed_sd": seed_sd,
-        "tail_sd": float(stability.tail_sd(accuracy).mean()),
+        "tail_sd": float(stability.tail_sd(finite).mean()) if len(finite) else None,
         "max_drawdown": float(stability.max_drawdown(accuracy).mean()),
         "diverged": 100 * float(group.diverged.mean()),
         "at_chance": 100 * chance_share,
-        "stability": stability.stability_class(seed_sd.value, len(group.final), chance_share),
+        "stability": stability.stability_class(seed_sd.value, len(group.final), chance_share) if sweep.best else None,
     }
+
+
+def spread(group: ConfigurationRuns) -> Estimate:
+    """Return the SD over seeds of the final validation accuracy; without an interval where a run did not train."""
+    sd = sd_chi2_interval(group.final)
+    return sd if group.trained.all() else replace(sd, low=math.nan, high=math.nan)
 
 
 def _lr_sensitivities(sweep: SweepData) -> Mapping[str, float]:
@@ -153,6 +190,8 @@ def _lr_sensitivities(sweep: SweepData) -> Mapping[str, float]:
     found: dict[str, float] = {}
     for groups in learning_rate_families(sweep).values():
         finals = {float(group.columns["optimizer.lr"]): float(group.final.mean()) for group in groups}
+        if not any(group.trained.any() for group in groups):
+            continue
         share = 100 * stability.lr_sensitivity(finals)
         found |= {group.configuration_id: share for group in groups}
     return found
@@ -171,13 +210,23 @@ def learning_rate_families(sweep: SweepData) -> dict[str, list[ConfigurationRuns
     return families
 
 
-def _target_note(sweep: SweepData) -> str:
+def target_note(sweep: SweepData) -> str:
+    """Return the note that gives the target."""
     if math.isnan(sweep.target):
-        return "No target: no run has a result yet."
+        why = "no configuration learned more than chance" if sweep.counted else "no run has a result yet"
+        return f"No target: {why}."
     how = "as given" if sweep.given_target is not None else "95 % of the best configuration's median final accuracy"
     return (
-        f"Target: {sweep.target:.2f} % validation accuracy ({how}). > {sweep.epochs}: the median run misses the target."
+        f"Target: {rounded(sweep.target, 2)} % validation accuracy ({how}). > {sweep.epochs}: the median run misses "
+        "the target."
     )
+
+
+def _class_note(sweep: SweepData) -> list[str]:
+    """Explain a missing class of stability."""
+    if any(len(group.final) < stability.MIN_SEEDS_FOR_CLASS for group in sweep.counted):
+        return [f"Stability has a class from {stability.MIN_SEEDS_FOR_CLASS} seeds on, where no run ended at chance."]
+    return []
 
 
 def _seconds_note(sweep: SweepData) -> list[str]:
@@ -196,6 +245,7 @@ def _binomial_note(sweep: SweepData) -> list[str]:
     val, test = (binomial_standard_error(accuracy, images) for images in (val_images, TEST_IMAGES))
     return [
         f"The binomial standard error of an accuracy near {accuracy:.0f} % is {val:.2f} pp on {val_images:,} "
-        f"validation images and {test:.2f} pp on {TEST_IMAGES:,} test images. Between two single runs, a validation "
-        f"difference below {1.96 * math.sqrt(2) * val:.1f} pp can be chance."
+        f"validation images and {test:.2f} pp on {TEST_IMAGES:,} test images. Upper bound of the chance difference "
+        f"between two single runs on validation: {1.96 * math.sqrt(2) * val:.1f} pp. Both runs see the same images, so "
+        "a smaller difference can be real."
     ]

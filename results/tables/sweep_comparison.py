@@ -6,24 +6,36 @@ from typing import Any
 
 import numpy as np
 
-from results.ledger.arrays import ConfigurationRuns, SweepData
-from results.metrics.comparison import compare_pairs, holm
-from results.metrics.intervals import mean_t_interval
-from results.tables.comparison import COMPARISON_COLUMNS, PAIRS, comparison_values, paired_finals
+from results.ledger.arrays import SweepData
+from results.metrics.comparison import holm, verdict
+from results.tables.comparison import COMPARISON_COLUMNS, PAIRS, compare_groups, comparison_values, notes_on_tests
 from results.tables.summary import CONFIGURATION
 from results.tables.table import Column, Row, Table
 from search_spaces.errors import SpecError
 
+WINNERS_OF_BOTH = (
+    "Best of each: the configuration with the highest validation accuracy of each sweep. Each was chosen from "
+    "these same runs, which favours it."
+)
+
 MUST_AGREE = ("batch_size", "dropout", "augment", "val_fraction", "dtype", "data")
 
 
+BEST_OF_EACH = "best of each"
+
+
 def compare_sweeps(a: SweepData, b: SweepData) -> list[Table]:
-    """Return two tables: differences (a minus b) of the common configurations, and of the training conditions.
+    """Return two tables: differences (a minus b) of the configurations, and of the training conditions.
+
+    The first table has the common configurations, the best configuration of each sweep, and the configurations that
+    only one sweep has.
 
     Raises:
-        SpecError: protocol, data or number of epochs differ (the message has the field and both values), or the sweeps
-            have no configuration in common.
+        SpecError: it is the same sweep twice, or protocol, data or number of epochs differ (the message has the field
+            and both values), or a sweep has no result.
     """
+    if a.name == b.name:
+        raise SpecError(a.name, "is compared with itself", "give the names of two sweeps")
     for sweep in (a, b):
         if not sweep.configurations:
             raise SpecError(sweep.name, "has no planned run", "compare sweeps that have results")
@@ -37,44 +49,57 @@ def compare_sweeps(a: SweepData, b: SweepData) -> list[Table]:
         raise SpecError(f"{a.name} and {b.name}",
                         f"epochs is {a.epochs} in {a.name} and {b.epochs} in {b.name}",
                         "compare sweeps with the same number of epochs")  # fmt: skip
-    by_id = {group.configuration_id: group for group in b.counted}
-    common = [(group, by_id[group.configuration_id]) for group in a.counted if group.configuration_id in by_id]
-    if not common:
-        raise SpecError(
-            f"{a.name} and {b.name}",
-            "no configuration has results in both",
-            "compare sweeps with common configurations",
-        )
-    return [_differences(a, b, common), _what_differs(a, b)]
+    for sweep in (a, b):
+        if not sweep.counted:
+            raise SpecError(sweep.name, "has no result", "compare sweeps that have results")
+    return [_differences(a, b), _what_differs(a, b)]
 
 
-def _differences(a: SweepData, b: SweepData, common: list[tuple[ConfigurationRuns, ConfigurationRuns]]) -> Table:
-    pairs = [paired_finals(ours, theirs, "val") for ours, theirs in common]
-    comparisons = [compare_pairs(x, y) for x, y, _ in pairs]
-    adjusted = holm([comparison.p_value if comparison.n else 1.0 for comparison in comparisons])
+def _differences(a: SweepData, b: SweepData) -> Table:
+    theirs = {group.configuration_id: group for group in b.counted}
+    common = [(ours, theirs[ours.configuration_id]) for ours in a.counted if ours.configuration_id in theirs]
+    pairs = [(ours.label, "both", ours, other) for ours, other in common]
+    if a.best and b.best and a.best.configuration_id != b.best.configuration_id:
+        pairs.append((f"{a.best.label} and {b.best.label}", BEST_OF_EACH, a.best, b.best))
+    compared = [compare_groups(ours, other, "val") for _, _, ours, other in pairs]
+    adjusted = holm([comparison.p_value if comparison.n else 1.0 for comparison, _ in compared])
     rows = [
         Row(
             {
-                "configuration": ours.label,
-                "a": mean_t_interval(ours.final),
-                "b": mean_t_interval(theirs.final),
-                **comparison_values(comparison, float(p), len(common)),
+                "configuration": label,
+                "sweeps": which,
+                "a": ours.mean(),
+                "b": other.mean(),
+                **comparison_values(comparison, float(p), len(pairs), verdict(comparison, float(p), len(pairs))),
             },
             ids,
         )
-        for (ours, theirs), comparison, p, (_, _, ids) in zip(common, comparisons, adjusted, pairs, strict=True)
+        for (label, which, ours, other), (comparison, ids), p in zip(pairs, compared, adjusted, strict=True)
     ]
+    known = {ours.configuration_id for ours, _ in common}
+    for key, sweep in (("a", a), ("b", b)):
+        rows += [
+            Row({"configuration": group.label, "sweeps": f"only {sweep.name}", key: group.mean()}, group.counted_ids)
+            for group in sweep.counted
+            if group.configuration_id not in known
+        ]
+    best = [WINNERS_OF_BOTH] if any(which == BEST_OF_EACH for _, which, _, _ in pairs) else []
     return Table(
         "differences",
         f"{a.name} minus {b.name}: final validation accuracy after {a.epochs} epochs, paired by seed",
-        (CONFIGURATION, Column("a", a.name, "%"), Column("b", b.name, "%"), PAIRS, *COMPARISON_COLUMNS),
+        (
+            CONFIGURATION, Column("sweeps", "Sweeps"), Column("a", a.name, "%"), Column("b", b.name, "%"), PAIRS,
+            *COMPARISON_COLUMNS,
+        ),
         rows,
         [
             f"Positive difference: {a.name} is better. Configurations with results in both sweeps: {len(common)}.",
+            *best,
+            *notes_on_tests([comparison for comparison, _ in compared]),
             *_caveats(a, b),
         ],
         data=a.data_label,
-    )
+    )  # fmt: skip
 
 
 def _what_differs(a: SweepData, b: SweepData) -> Table:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pandas as pd
 
+from results.ledger.plain_text import plain_text
 from results.metrics.intervals import Estimate
+from results.tables.numbers import estimate_text, places_of, rounded
 
 NOT_AVAILABLE = "n/a"
-
-ZERO_WIDTH = 1e-9
-"""Half-width of an interval below which it is rounding error: the values are equal."""
 
 Scalar = float | int | str | None
 Value = Estimate | Scalar
@@ -29,6 +29,10 @@ class Column:
     unit: str = ""
     decimals: int = 2
     general: bool = False  # up to four significant digits instead of ``decimals``, for learning rates
+    where: Literal["everywhere", "text", "files"] = "everywhere"  # printed tables, files for programs, or both
+    infinite: str = "∞"  # printed for ∞, such as ``> 50`` for a target that was missed
+    least: float = 0.0  # a smaller number is printed as ``< least``
+    of: str = "runs"  # what the n values of an estimate are
 
     @property
     def title(self) -> str:
@@ -55,9 +59,26 @@ class Table:
     notes: Sequence[str] = field(default_factory=tuple)
     data: str = ""  # the data set, marked if it is synthetic
 
+    @property
+    def printed(self) -> list[Column]:
+        """The columns of a printed table."""
+        return [column for column in self.columns if column.where != "files"]
+
+    @property
+    def filed(self) -> list[Column]:
+        """The columns of a file for programs."""
+        return [column for column in self.columns if column.where != "text"]
+
+    def column_text(self, column: Column) -> list[str]:
+        """Return the printed cells of a column: a value without an interval has the decimals of its neighbours."""
+        values = [row.values.get(column.key) for row in self.rows]
+        places = [places_of(value, column.decimals) for value in values if isinstance(value, Estimate)]
+        known = [place for place in places if place is not None]
+        return [cell_text(value, column, max(known, default=None)) for value in values]
+
     def text(self) -> list[list[str]]:
         """Return the printed cells, one list per row."""
-        return [[cell_text(row.values.get(column.key), column) for column in self.columns] for row in self.rows]
+        return [list(cells) for cells in zip(*map(self.column_text, self.printed), strict=True)]
 
     def frame(self) -> pd.DataFrame:
         """Return the cells as numbers: an estimate has four columns (``key``, ``key_low``, ``key_high``, ``key_n``).
@@ -66,7 +87,7 @@ class Table:
         run ids of the row, separated by spaces.
         """
         columns: dict[str, list[Scalar]] = {}
-        for column in self.columns:
+        for column in self.filed:
             values = [row.values.get(column.key) for row in self.rows]
             if any(isinstance(value, Estimate) for value in values):
                 parts = [value if isinstance(value, Estimate) else None for value in values]
@@ -81,53 +102,26 @@ class Table:
         return pd.DataFrame({key: _one_type(values) for key, values in columns.items()})
 
 
-def cell_text(value: Value, column: Column) -> str:
+def cell_text(value: Value, column: Column, places: int | None = None) -> str:
     """Return the printed form of a value.
 
     A symmetric interval is printed as ``28.0 ± 0.6``, any other as ``0.5 [0.3, 3.3]``, an estimate without an
-    interval (n = 1) as a plain number, and infinity as ``∞``.
+    interval (n = 1) as a plain number with ``places`` decimals, and infinity as ``column.infinite``.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOT_AVAILABLE
     if isinstance(value, Estimate):
-        return estimate_text(value, column.decimals)
+        text = estimate_text(value, column.decimals, places=places, of=column.of)
+        return NOT_AVAILABLE if text is None else text
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         if math.isinf(value):
-            return "-∞" if value < 0 else "∞"
-        return f"{value:.4g}" if column.general else _rounded(value, column.decimals)
-    return str(value)
-
-
-def estimate_text(estimate: Estimate, decimals: int) -> str:
-    """Return an estimate rounded to the decimal place of the first significant digit of its interval's half-width."""
-    value, low, high = estimate.value, estimate.low, estimate.high
-    if math.isnan(value):
-        return NOT_AVAILABLE
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return _rounded(value, decimals)
-    half = (high - low) / 2
-    if half < ZERO_WIDTH:
-        return f"{_rounded(value, decimals)} ± 0"
-    if math.isclose(high - value, value - low, rel_tol=1e-6):
-        places = decimal_places(half)
-        return f"{_rounded(value, places)} ± {_rounded(half, places)}"
-    places = max(decimal_places(abs(bound - value) or half) for bound in (low, high))
-    return f"{_rounded(value, places)} [{_rounded(low, places)}, {_rounded(high, places)}]"
-
-
-def decimal_places(half_width: float) -> int:
-    """Return the decimal place of the first significant digit: 0.6 → 1, 3 → 0; integers are not rounded further.
-
-    The half-width is rounded first, so that 0.096, which is printed as 0.1, is rounded to tenths.
-    """
-    place = -math.floor(math.log10(half_width))
-    return max(0, place if round(half_width, place) < 10 ** (1 - place) else place - 1)
-
-
-def _rounded(value: float, places: int) -> str:
-    return f"{round(value, places) + 0.0:.{places}f}"  # + 0.0: no negative zero
+            return f"-{column.infinite}" if value < 0 else column.infinite
+        if column.least and value < column.least:
+            return f"< {column.least:g}"
+        return f"{value:.4g}" if column.general else rounded(value, column.decimals)
+    return plain_text(str(value))
 
 
 def _one_type(values: Sequence[Scalar]) -> pd.Series:
@@ -139,4 +133,6 @@ def _one_type(values: Sequence[Scalar]) -> pd.Series:
         return pd.Series(values, dtype="boolean")
     if not kinds or kinds <= {int, float, bool}:
         return pd.Series(values, dtype="float64")
-    return pd.Series([None if value is None or value != value else str(value) for value in values], dtype="string")
+    return pd.Series(
+        [None if value is None or value != value else plain_text(str(value)) for value in values], dtype="string"
+    )

@@ -283,14 +283,14 @@ def compare(
 ) -> None:
     """Compare two sweeps. Shows the difference of each shared configuration, with its interval."""
     from results.ledger.arrays import load_sweep
-    from results.tables.formats import TEXT_WRITERS
+    from results.tables.formats import TEXT_WRITERS, as_document
     from results.tables.sweep_comparison import compare_sweeps
     from search_spaces.errors import UnknownNameError
 
     if file_format not in TEXT_WRITERS:
         raise UnknownNameError("format", file_format, TEXT_WRITERS)
     sweeps = [load_sweep(SweepFolder.existing(runs_dir, name).ledger, name) for name in (a, b)]
-    typer.echo("\n".join(TEXT_WRITERS[file_format](table) for table in compare_sweeps(*sweeps)), nl=False)
+    typer.echo(as_document(compare_sweeps(*sweeps), file_format), nl=False)
 
 
 @app.command()

@@ -78,4 +78,4 @@ def sd_interval(values: list[float]) -> tuple[float, float, float, int]:
 
 def shown(sweep: SweepData, name: str) -> list[dict[str, str]]:
     table = report_tables(sweep)[name]
-    return [dict(zip((column.key for column in table.columns), cells, strict=True)) for cells in table.text()]
+    return [dict(zip((column.key for column in table.printed), cells, strict=True)) for cells in table.text()]

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from results.ledger.arrays import SweepData
 from results.metrics.intervals import Estimate
 from results.reports.study.claims import CLAIMED_EPOCH, CLAIMED_PEAK_CUT, CLAIMED_VARIANCE_CUT
+from results.tables.numbers import estimate_text
 from results.tables.summary import TEST
-from results.tables.table import Table, estimate_text
+from results.tables.table import Table
 
 
 def claims_accuracy(claimed: Table | None, sweep: SweepData) -> str:

@@ -9,8 +9,7 @@ import numpy as np
 
 from results.analyses.gradients import BETA, GradientCapture
 from results.ledger.arrays import SweepData
-from results.metrics import convergence
-from results.metrics.intervals import mean_t_interval, sd_chi2_interval
+from results.metrics.intervals import mean_t_interval
 from results.reports.study.claims import (
     CLAIMED_ADAM,
     CLAIMED_EPOCH,
@@ -18,7 +17,7 @@ from results.reports.study.claims import (
     CLAIMS,
     claimed_configurations,
 )
-from results.tables.summary import CONFIGURATION, FINAL, SEED_SD, TEST, TO_TARGET
+from results.tables.summary import CONFIGURATION, FINAL, SEED_SD, TEST, spread, target_note, target_values, to_target
 from results.tables.table import Column, Row, Table, Value
 
 LOSSES_AND_ACCURACIES = {
@@ -75,15 +74,13 @@ def claimed_table(sweep: SweepData) -> Table | None:
     rows = []
     for claim in CLAIMS:
         for group in filter(claim.matches, sweep.counted):
-            times = convergence.epochs_to_target(group.accuracy(), sweep.target, diverged=group.diverged)
-            median = convergence.median_with_misses(times)
             values: dict[str, Value] = {
                 "configuration": claim.name, "claimed_accuracy": claim.accuracy,
-                "test_acc": mean_t_interval(group.accuracy("test")[:, -1]),
-                "final_val_acc": mean_t_interval(group.final),
+                "test_acc": group.mean("test"),
+                "final_val_acc": group.mean(),
                 "claimed_convergence": claim.convergence,
-                "epochs_to_target": f"> {sweep.epochs}" if np.isinf(median) else median,
-                "claimed_stability": claim.stability, "seed_sd": sd_chi2_interval(group.final),
+                "epochs_to_target": target_values(sweep, group).get("epochs_to_target"),
+                "claimed_stability": claim.stability, "seed_sd": spread(group),
             }  # fmt: skip
             rows.append(Row(values, group.counted_ids))
     if not rows or sweep.synthetic:
@@ -93,11 +90,11 @@ def claimed_table(sweep: SweepData) -> Table | None:
         f"Claimed by the study at epoch {CLAIMED_EPOCH}, and measured in {sweep.name} at epoch {sweep.epochs}",
         (
             CONFIGURATION, Column("claimed_accuracy", "Claimed acc.", "%"), TEST, FINAL,
-            Column("claimed_convergence", "Claimed convergence"), TO_TARGET,
+            Column("claimed_convergence", "Claimed convergence"), to_target(sweep),
             Column("claimed_stability", "Claimed stability"), SEED_SD,
         ),
         rows,
-        [f"Target: {sweep.target:.2f} % validation accuracy.", *sweep.caveats()],
+        [target_note(sweep), *sweep.caveats()],
     )  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def test_the_held_out_line_is_test_only_where_every_epoch_was_tested():
 
 
 def test_a_median_that_missed_comes_last_and_is_infinite():
-    rows = [Row({"configuration": name, "epochs_to_target": value}) for name, value in (("a", 3.0), ("b", "> 9"))]
+    rows = [Row({"configuration": name, "epochs_to_target": value}) for name, value in (("a", 3.0), ("b", math.inf))]
     table = sorted_by_epochs_to_target(Table("t", "", [Column("epochs_to_target", "")], rows), 9)
     assert table is not None
     assert [row.values["epochs_to_target"] for row in table.rows] == [math.inf, 3.0]

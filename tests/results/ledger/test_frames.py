@@ -70,16 +70,16 @@ def test_numbers_and_lists_under_one_key_become_text(tmp_path):
     assert list(frame["synthetic"]) == [True, True]
 
 
-def test_only_a_run_that_is_done_has_a_final_accuracy(ledger, runs, attempt_of, row_of):
-    """A diverged run, though it has the row, and one on its way have none; the best so far they have."""
+def test_a_diverged_run_counts_as_chance_and_a_running_one_has_no_final_accuracy(ledger, runs, attempt_of, row_of):
+    """As in the tables: chance from the epoch of the divergence on, without a loss."""
     rows = [row_of(run, epoch, val_acc=10.0 * epoch) for run in runs[:2] for epoch in (1, 2, 3)]
     ledger.record([attempt_of(runs)], [*rows, row_of(runs[2], 2)], {runs[1].run_id: 2})
     frame = runs_frame(ledger)
     assert list(frame["status"]) == ["done", "diverged", "running", "running"]
-    assert list(frame["final_val_acc"].dropna()) == [30.0]
-    assert list(frame["final_val_acc"].notna()) == [True, False, False, False]
+    assert list(frame["final_val_acc"].dropna()) == [30.0, 1.0]
+    assert list(frame["final_val_acc"].notna()) == [True, True, False, False]
     assert list(frame["final_val_loss"].notna()) == [True, False, False, False]
-    assert list(frame["best_val_acc"].fillna(-1)) == [30.0, 30.0, 20.0, -1]
+    assert list(frame["best_val_acc"].fillna(-1)) == [30.0, 10.0, 20.0, -1]
     assert list(frame["diverged_epoch"].dropna()) == [2]
 
 
@@ -138,15 +138,22 @@ def plainly(rows: list[EpochRow], target: int, diverged: int | None) -> dict[str
         ("final_val_acc", "final_val_loss", "best_val_acc", "best_val_epoch", "test_acc", "test_loss", "train_seconds")
     )
     row["epochs"] = len(rows)
+    lost = diverged is not None and diverged <= target
     for epoch in rows:
         val_acc, test_acc, test_loss = clean(epoch.val_acc), clean(epoch.test_acc), clean(epoch.test_loss)
+        if lost and epoch.epoch >= diverged:
+            val_acc = 1.0
         row["train_seconds"] = (row["train_seconds"] or 0.0) + epoch.epoch_seconds
         if val_acc is not None and (row["best_val_acc"] is None or val_acc > row["best_val_acc"]):
             row["best_val_acc"], row["best_val_epoch"] = val_acc, epoch.epoch
         if test_acc is not None or test_loss is not None:
             row["test_acc"], row["test_loss"] = test_acc, test_loss
-        if epoch.epoch == target and (diverged is None or diverged > target):
+        if epoch.epoch == target and not lost:
             row["final_val_acc"], row["final_val_loss"] = val_acc, clean(epoch.val_loss)
+    if lost:  # as in the tables: chance, without a loss
+        row |= {"final_val_acc": 1.0, "test_acc": 1.0, "test_loss": None}
+        if row["best_val_acc"] is None or row["best_val_acc"] < 1.0:
+            row |= {"best_val_acc": 1.0, "best_val_epoch": diverged}
     return row
 
 

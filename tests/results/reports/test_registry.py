@@ -75,8 +75,8 @@ def test_selection_never_looks_at_test(tmp_path):
         changed |= {(name, column) for column in old if not old[column].equals(new[column])}
         assert before[name].notes == after[name].notes
         assert before[name].caption == after[name].caption
-    measure = ("difference", "wins", "p_", "verdict")
-    assert ("comparison", "difference") in changed
+    measure = ("difference", "n_won", "n_tied", "p_", "verdict", "equivalence", "seeds_for")
+    assert ("comparison", "difference_low") in changed
     assert ("convergence", "test_acc") in changed
     for name, column in changed:
         assert column.startswith("test_") or (name == "comparison" and column.startswith(measure)), (name, column)

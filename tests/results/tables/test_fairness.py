@@ -24,7 +24,7 @@ def findings(sweep: SweepData) -> dict[str, tuple[str, str]]:
 
 
 def test_a_fair_sweep_passes_every_check(tmp_path):
-    finals = {0.01: tuple(range(10, 16)), 0.1: tuple(range(20, 26)), 1.0: tuple(range(5, 11))}
+    finals = {0.01: tuple(range(10, 17)), 0.1: tuple(range(20, 27)), 1.0: tuple(range(5, 12))}
     assert set(findings(rate_grid(tmp_path, finals)).values()) == {("ok", "–")}
 
 
@@ -39,6 +39,11 @@ def test_a_fair_sweep_passes_every_check(tmp_path):
          "6 to 7 runs with a result"),
         ({MOMENTUM: [climb(9)] * 2}, {}, "equal numbers of seeds",
          "at most 2 seeds"),
+        ({replace_lr(MOMENTUM, rate): [climb(9)] for rate in (0.1, 0.2, 0.3)} | {ADAM: [climb(9)]}, {},
+         "equal tuning per optimizer", "SGD 3, Adam 1"),
+        ({replace_lr(MOMENTUM, rate): [climb(9)] for rate in (0.1, 0.2)}, {},
+         "best learning rate inside its grid", "no interior"),
+        ({MOMENTUM: [climb(9)], ADAM: [climb(9)]}, {}, "labels show all settings", "SGD lr=0.01 (momentum=0.9)"),
         ({MOMENTUM: [climb(9)], replace_lr(MOMENTUM, 0.1): [climb(8)], replace_lr(MOMENTUM, 1.0): [climb(7)]}, {},
          "best learning rate inside its grid", "SGD lr=0.01 is best at the lowest of its 3 learning rates"),
         ({MOMENTUM: [climb(9), []], ADAM: [[], climb(9)]}, {}, "runs paired by seed",

@@ -22,6 +22,7 @@ from results.tables.formats import (
     TABLE_WRITERS,
     TEXT_WRITERS,
     as_csv,
+    as_document,
     as_html,
     as_json,
     as_latex,
@@ -108,7 +109,7 @@ def test_markdown_shows_the_text_of_every_cell():
 
 
 def test_a_line_break_stays_in_its_markdown_cell():
-    assert "| a b " in as_markdown(Table("t", "c", (Column("x", "X"),), [Row({"x": "a\nb"})]))
+    assert r"| a\\nb |" in as_markdown(Table("t", "c", (Column("x", "X"),), [Row({"x": "a\nb"})]))
 
 
 class Cells(HTMLParser):
@@ -217,3 +218,18 @@ def test_every_number_of_a_sweep_stays_a_number():
                 assert pd.api.types.is_numeric_dtype(frame[column.key]), (table.name, column.key)
                 looked_at += 1
     assert looked_at > 40
+
+
+def test_a_text_that_is_a_formula_has_an_apostrophe_in_csv():
+    """Numbers, also negative ones, stay numbers."""
+    columns = (Column("name", "Name"), Column("x", "X"))
+    rows = [Row({"name": sign + "1+1", "x": -1.5}) for sign in "=+-@"] + [Row({"name": "a=b", "x": 2.0})]
+    read = pd.read_csv(StringIO(as_csv(Table("t", "c", columns, rows))))
+    assert list(read["name"]) == ["'=1+1", "'+1+1", "'-1+1", "'@1+1", "a=b"]
+    assert list(read["x"]) == [-1.5] * 4 + [2.0]
+
+
+def test_several_tables_are_one_document():
+    tables = [a_table(), a_table()]
+    assert [table["name"] for table in json.loads(as_document(tables, "json"))] == ["a_table", "a_table"]
+    assert len(pd.read_csv(StringIO(as_document(tables, "csv")))) == 3

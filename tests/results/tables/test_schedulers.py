@@ -21,7 +21,7 @@ def test_the_momentum_table_has_one_row_per_variant(hand_tables):
     values = rows["0.9"].values
     assert (values["dampening"], values["nesterov"], values["lr"], values["scheduler"]) == (0, "no", 0.01, "none")
     assert numbers(values["final_val_acc"]) == pytest.approx(t_interval([30, 31, 32]))
-    assert numbers(rows["0.0"].values["seed_sd"]) == pytest.approx(sd_interval([10, 12, 1]))
+    assert rows["0.0"].values["seed_sd"].value == pytest.approx(sd_interval([10, 12, 1])[0])
 
 
 def test_schedulers_are_compared_at_their_best_learning_rate(tmp_path):

@@ -28,19 +28,21 @@ def test_convergence_of_the_hand_worked_sweep(hand_tables):
     momentum, adam, plain = (rows[name].values for name in ("SGD lr=0.01 momentum=0.9", "Adam lr=0.001", "SGD lr=0.01"))
     assert numbers(momentum["final_val_acc"]) == pytest.approx(t_interval([30, 31, 32]))
     assert numbers(momentum["test_acc"]) == pytest.approx(t_interval([28, 30, 29]))
-    assert numbers(plain["final_val_acc"]) == pytest.approx(t_interval([10, 12, 1]))
-    assert numbers(plain["test_acc"]) == pytest.approx(t_interval([9, 11, 1]))
-    assert numbers(plain["best_val_acc"]) == pytest.approx(t_interval([10, 12, 3]))
+    no_interval = (math.nan, math.nan, 3)  # one run diverged
+    assert numbers(plain["final_val_acc"]) == pytest.approx((23 / 3, *no_interval), nan_ok=True)
+    assert numbers(plain["test_acc"]) == pytest.approx((7, *no_interval), nan_ok=True)
+    assert numbers(plain["best_val_acc"]) == pytest.approx((25 / 3, *no_interval), nan_ok=True)
     assert plain["best_val_epoch"] == pytest.approx((10 + 10 + 3) / 3)
-    assert [row["epochs_to_target"] for row in (momentum, adam, plain)] == [7, 10, "> 10"]
-    assert [row["hits"] for row in (momentum, adam, plain)] == ["3/3", "3/3", "0/3"]
+    assert [row["epochs_to_target"] for row in (momentum, adam, plain)] == [7, 10, math.inf]
+    assert [row["n_hit"] for row in (momentum, adam, plain)] == [3, 3, 0]
+    assert [row["hit"] for row in (momentum, adam, plain)] == [True, True, False]
     assert [row["seconds_to_target"] for row in (momentum, adam, plain)] == [10.5, 15, math.inf]  # 1.5 s an epoch
-    assert [row["pack_size"] for row in (momentum, adam, plain)] == ["4"] * 3
+    assert [row["pack_size"] for row in (momentum, adam, plain)] == [4] * 3
     assert [row["epochs_to_95pct_final"] for row in (momentum, adam, plain)] == [10, 10, (10 + 10 + 1) / 3]
-    assert [row["speed"] for row in (momentum, adam, plain)] == ["medium", "slow", "never"]
+    assert [row["speed"] for row in (momentum, adam, plain)] == ["medium", "slow", "fewer than half"]
     assert numbers(momentum["auc"]) == pytest.approx(t_interval([16.5, 17.5, 18.5]))
     assert numbers(adam["auc"]) == pytest.approx(t_interval([11 - 3 / 9, 13, 12]))
-    assert numbers(plain["auc"]) == pytest.approx(t_interval([5.5, 7.5, (1.5 + 2.5 + 2 + 6) / 9]))
+    assert plain["auc"].value == pytest.approx((5.5 + 7.5 + (1.5 + 2.5 + 2 + 6) / 9) / 3)
     assert [row["runs"] for row in (momentum, adam, plain)] == ["3 of 3"] * 3
 
 
@@ -59,7 +61,7 @@ def test_the_interquartile_mean_has_a_column_from_four_runs_on(tmp_path):
     text = (Path(__file__).parents[3] / "docs" / "tables.md").read_text(encoding="utf-8")
     assert "| `final_val_iqm` |" in text
     keys = [column.key for column in table.columns]
-    assert keys[2:5] == ["final_val_acc", "final_val_iqm", "test_acc"]
+    assert keys[4:7] == ["final_val_acc", "final_val_iqm", "test_acc"]
     three = report_tables(hand_worked(tmp_path / "three"))["convergence"]
     assert [column.key for column in three.columns] == [key for key in keys if key != "final_val_iqm"]
 
@@ -69,7 +71,7 @@ def test_stability_of_the_hand_worked_sweep(hand_tables):
     rows = rows_of(hand_tables["stability"])
     momentum, adam, plain = (rows[name].values for name in ("SGD lr=0.01 momentum=0.9", "Adam lr=0.001", "SGD lr=0.01"))
     assert numbers(momentum["seed_sd"]) == pytest.approx(sd_interval([30, 31, 32]))
-    assert numbers(plain["seed_sd"]) == pytest.approx(sd_interval([10, 12, 1]))
+    assert numbers(plain["seed_sd"]) == pytest.approx((sd_interval([10, 12, 1])[0], math.nan, math.nan, 3), nan_ok=True)
     line = stats.linregress(range(5), DIP[-5:])
     residuals = np.array(DIP[-5:]) - (line.intercept + line.slope * np.arange(5))
     assert momentum["tail_sd"] == pytest.approx(0, abs=1e-9)
@@ -77,7 +79,7 @@ def test_stability_of_the_hand_worked_sweep(hand_tables):
     assert [row["max_drawdown"] for row in (momentum, adam, plain)] == pytest.approx([0, 1 / 3, 2 / 3])
     assert [row["diverged"] for row in (momentum, adam, plain)] == pytest.approx([0, 0, 100 / 3])
     assert [row["at_chance"] for row in (momentum, adam, plain)] == pytest.approx([0, 0, 100 / 3])
-    assert [row["stability"] for row in (momentum, adam, plain)] == ["high", "high", "low"]
+    assert [row["stability"] for row in (momentum, adam, plain)] == [None] * 3  # three seeds are too few
     assert all(math.isnan(row["lr_sensitivity"]) for row in (momentum, adam, plain))  # one rate each
 
 
@@ -103,7 +105,7 @@ def test_seconds_of_unlike_conditions_are_left_out(hand_sweep):
 def test_seconds_that_were_not_measured_are_not_zero(tmp_path):
     sweep = sweep_of(tmp_path, {MOMENTUM: [climb(30)]}, measured={"epoch_seconds": math.nan})
     table = report_tables(sweep)["convergence"]
-    assert table.text()[0][[column.key for column in table.columns].index("seconds_to_target")] == "n/a"
+    assert table.text()[0][[column.key for column in table.printed].index("seconds_to_target")] == "n/a"
 
 
 def test_a_note_gives_the_target(tmp_path):
@@ -115,10 +117,10 @@ def test_a_note_gives_the_target(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("final", "has_note"), [(0.0, False), (100.0, False), (35.0, True), (0.02, True), (99.98, True)]
+    ("final", "has_note"), [(0.0, False), (100.0, False), (35.0, True), (0.02, False), (99.98, True)]
 )
-def test_the_binomial_note_is_omitted_at_0_and_100_percent(tmp_path, final, has_note):
-    """At 0 % and 100 % the standard error is 0, and a gap of 0 pp says nothing is nonsense."""
+def test_the_binomial_note_is_omitted_at_chance_and_at_100_percent(tmp_path, final, has_note):
+    """At 100 % the standard error is 0, and at chance there is no best configuration."""
     notes = report_tables(sweep_of(tmp_path, {MOMENTUM: [climb(final)] * 2}))["stability"].notes
     assert any("binomial" in note for note in notes) == has_note
 
@@ -133,7 +135,7 @@ def test_the_binomial_note_is_the_binomials(tmp_path):
     note = report_tables(sweep_of(tmp_path, {MOMENTUM: [climb(35)]}))["stability"].notes[0]
     val, test = (100 * float(stats.binom(images, 0.35).std()) / images for images in (5_000, 10_000))
     assert f"is {val:.2f} pp on 5,000 validation images and {test:.2f} pp on 10,000 test images" in note
-    assert "below 1.9 pp" in note
+    assert "on validation: 1.9 pp" in note
 
 
 def test_the_binomial_note_knows_the_split(tmp_path):

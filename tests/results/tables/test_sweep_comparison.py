@@ -28,17 +28,22 @@ def b(tmp_path) -> SweepData:
 def test_the_differences_are_scipys_paired_t(a, b):
     """By configuration and by seed, a minus b; what one sweep alone has is not in it."""
     differences, _ = compare_sweeps(a, b)
-    assert [row.values["configuration"] for row in differences.rows] == ["SGD lr=0.01 momentum=0.9", "Adam lr=0.001"]
-    for row, ours, theirs in zip(differences.rows, ([30, 32], [20, 21, 22]), ([28, 31], [21, 21, 25]), strict=True):
+    assert [(row.values["configuration"], row.values["sweeps"]) for row in differences.rows] == [
+        ("SGD lr=0.01 momentum=0.9", "both"),
+        ("Adam lr=0.001", "both"),
+        ("SGD lr=0.01", "only a"),
+    ]
+    for row, ours, theirs in zip(differences.rows[:2], ([30, 32], [20, 21, 22]), ([28, 31], [21, 21, 25]), strict=True):
         interval = stats.ttest_rel(ours, theirs).confidence_interval()
         difference = row.values["difference"]
         mean = sum(ours) / len(ours) - sum(theirs) / len(theirs)
         assert (difference.value, difference.low, difference.high) == pytest.approx((mean, interval.low, interval.high))
         assert row.values["n"] == difference.n == len(ours)
         assert row.values["verdict"] == "too few seeds"
-    momentum, adam = (row.values for row in differences.rows)
+    momentum, adam, plain = (row.values for row in differences.rows)
+    assert (plain["a"].value, plain.get("b"), plain.get("difference")) == (9, None, None)
     assert (momentum["a"].value, momentum["a"].n, momentum["b"].value) == (31, 3, 29.5)
-    assert (momentum["wins"], adam["wins"]) == (100, pytest.approx(100 / 6))
+    assert [(v["won"], v["n_won"], v["n_tied"]) for v in (momentum, adam)] == [("2 of 2", 2, 0), ("½ of 3", 0, 1)]
     assert (momentum["p_value"], adam["p_value"]) == (0.5, 0.5)
     assert (momentum["p_holm"], adam["p_holm"]) == (1, 1)
 
@@ -51,17 +56,36 @@ def test_a_difference_names_the_runs_of_both(a, b):
 
 def test_the_other_way_round_the_sign_turns(a, b):
     forth, back = (
-        {row.values["configuration"]: row.values["difference"].value for row in compare_sweeps(*pair)[0].rows}
+        {
+            row.values["configuration"]: row.values["difference"].value
+            for row in compare_sweeps(*pair)[0].rows
+            if row.values["sweeps"] == "both"
+        }
         for pair in ((a, b), (b, a))
     )
     label = {"SGD lr=0.01": "SGD lr=0.01 momentum=0.9"}  # b has no other SGD to tell it from
     assert {label.get(name, name): -value for name, value in back.items()} == pytest.approx(forth)
 
 
-def test_a_sweep_does_not_differ_from_itself(a):
-    differences, conditions = compare_sweeps(a, a)
-    assert [row.values["difference"].value for row in differences.rows] == [0, 0, 0]
-    assert {row.values["same"] for row in conditions.rows} == {"same"}
+def test_a_sweep_is_not_compared_with_itself(a):
+    with pytest.raises(SpecError, match="compared with itself"):
+        compare_sweeps(a, a)
+
+
+def test_the_best_of_each_sweep_are_compared(tmp_path, a):
+    """They are different configurations: paired by seed where both have a result."""
+    other = sweep_of(tmp_path / "b", {PLAIN: [climb(40), climb(41), climb(42)], ADAM: [climb(20)]})
+    rows = {row.values["sweeps"]: row for row in compare_sweeps(a, other)[0].rows}
+    best = rows["best of each"]
+    assert best.values["configuration"] == "SGD lr=0.01 momentum=0.9 and SGD lr=0.01"
+    assert (best.values["n"], best.values["difference"].value) == (3, -10)
+    assert set(rows) == {"both", "best of each", "only a"}
+
+
+def test_sweeps_without_a_common_configuration_are_compared_at_their_best(tmp_path):
+    ours = sweep_of(tmp_path / "a", {ADAM: [climb(20)]})
+    rows = compare_sweeps(ours, sweep_of(tmp_path / "b", {PLAIN: [climb(22)]}))[0].rows
+    assert [row.values["sweeps"] for row in rows] == ["best of each", "only a", "only b"]
 
 
 @pytest.mark.parametrize(
@@ -98,11 +122,9 @@ def test_unlike_lengths_are_refused(tmp_path, a):
         compare_sweeps(a, other)
 
 
-@pytest.mark.parametrize("curves", [{PLAIN: [climb(20)]}, {ADAM: [climb(20)[:5]]}], ids=["other ones", "no result yet"])
-def test_no_common_configuration_is_refused(tmp_path, curves):
-    ours, theirs = sweep_of(tmp_path / "a", {ADAM: [climb(20)]}), sweep_of(tmp_path / "b", curves)
-    with pytest.raises(SpecError, match=r"^a and b: no configuration has results in both"):
-        compare_sweeps(ours, theirs)
+def test_a_sweep_without_a_result_is_refused(tmp_path, a):
+    with pytest.raises(SpecError, match=r"^b: has no result"):
+        compare_sweeps(a, sweep_of(tmp_path / "b", {ADAM: [climb(20)[:5]]}))
 
 
 def test_an_empty_sweep_is_refused_by_its_name(tmp_path, a):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from results.metrics.intervals import Estimate
-from results.tables.table import Column, Row, Table, cell_text, decimal_places, estimate_text
+from results.metrics.intervals import Estimate, mean_over_runs, mean_t_interval
+from results.tables.numbers import decimal_places, estimate_text, rounded
+from results.tables.table import Column, Row, Table, cell_text
 
 NAN = math.nan
 COLUMN = Column("x", "X", "%")
@@ -23,10 +25,17 @@ def around(value: float, half: float, n: int = 3) -> Estimate:
     [
         (around(28.04, 0.6), "28.0 ± 0.6"),
         (around(27.96, 0.6), "28.0 ± 0.6"),
-        (around(28.4, 3.2), "28 ± 3"),
-        (around(28.44, 0.096), "28.4 ± 0.1"),
-        (around(28.444, 0.0096), "28.44 ± 0.01"),
-        (around(28.4, 0.96), "28 ± 1"),
+        (around(28.44, 3.2), "28.4 ± 3.2"),
+        (around(28.44, 0.096), "28.44 ± 0.10"),
+        (around(28.4444, 0.0096), "28.444 ± 0.010"),
+        (around(28.444, 0.25), "28.44 ± 0.25"),
+        (around(28.44, 0.4), "28.4 ± 0.4"),
+        (around(28.4, 0.96), "28.4 ± 1.0"),
+        (around(0.5, 0.496), "0.500 ± 0.496"),
+        (around(-0.5, 0.496), "-0.500 ± 0.496"),
+        (around(0.5, 0.504), "0.5 ± 0.5"),
+        (around(28.45, 0.5), "28.5 ± 0.5"),
+        (around(-28.45, 0.5), "-28.5 ± 0.5"),
         (around(28.46, 0.94), "28.5 ± 0.9"),
         (around(4.4, 15.2), "4 ± 15"),
         (around(123.4, 99.6), "123 ± 100"),
@@ -34,19 +43,19 @@ def around(value: float, half: float, n: int = 3) -> Estimate:
         (around(-12.34, 0.5), "-12.3 ± 0.5"),
     ],
 )
-def test_a_mean_ends_at_the_first_significant_digit_of_its_interval(estimate, text):
-    """The half-width is rounded before it is looked at; whole numbers stay whole."""
+def test_a_mean_ends_at_the_last_significant_digit_of_its_interval(estimate, text):
+    """Two digits for 1, 2 and 3; half away from zero; an interval that excludes 0 does not touch it."""
     assert estimate_text(estimate, 2) == text
 
 
 @pytest.mark.parametrize(
     ("estimate", "text"),
     [
-        (Estimate(0.52, 0.27, 3.3, 3), "0.5 [0.3, 3.3]"),
-        (Estimate(0.523, 0.493, 0.61, 12), "0.52 [0.49, 0.61]"),
+        (Estimate(0.52, 0.27, 3.3, 3), "0.52 [0.27, 3.30]"),
+        (Estimate(0.523, 0.493, 0.61, 12), "0.523 [0.493, 0.610]"),
         (Estimate(14.2, 7.4, 89.2, 3), "14 [7, 89]"),
-        (Estimate(-0.51, -0.92, -0.22, 12), "-0.5 [-0.9, -0.2]"),
-        (Estimate(2.0, 2.0, 2.3, 12), "2.0 [2.0, 2.3]"),
+        (Estimate(-0.51, -0.92, -0.22, 12), "-0.51 [-0.92, -0.22]"),
+        (Estimate(2.0, 2.0, 2.3, 12), "2.00 [2.00, 2.30]"),
     ],
 )
 def test_bounds_at_unequal_distances_are_both_printed(estimate, text):
@@ -59,11 +68,11 @@ def test_bounds_at_unequal_distances_are_both_printed(estimate, text):
     [
         (Estimate(28.044, NAN, NAN, 1), "28.04"),
         (Estimate(-0.001, NAN, NAN, 1), "0.00"),
-        (Estimate(NAN, NAN, NAN, 0), "n/a"),
-        (Estimate(NAN, NAN, NAN, 3), "n/a"),
-        (Estimate(1.0, 1.0, 1.0, 3), "1.00 ± 0"),
-        (around(-0.0, 0.0), "0.00 ± 0"),
-        (around(28.1, 1e-14), "28.10 ± 0"),
+        (Estimate(NAN, NAN, NAN, 0), None),
+        (Estimate(NAN, NAN, NAN, 3), None),
+        (Estimate(1.0, 1.0, 1.0, 3), "1.00 (all 3 runs equal)"),
+        (around(-0.0, 0.0, 2), "0.00 (both runs equal)"),
+        (around(28.1, 1e-14), "28.10 (all 3 runs equal)"),
         (around(-0.04, 0.5), "0.0 ± 0.5"),
     ],
 )
@@ -72,8 +81,10 @@ def test_an_estimate_without_a_width_claims_none(estimate, text):
     assert estimate_text(estimate, 2) == text
 
 
-@pytest.mark.parametrize(("half", "places"), [(0.6, 1), (3, 0), (0.096, 1), (0.094, 2), (9.6, 0), (15, 0), (1e-4, 4)])
-def test_decimal_places_are_those_of_the_first_digit(half, places):
+@pytest.mark.parametrize(
+    ("half", "places"), [(0.6, 1), (3, 1), (4, 0), (0.3, 2), (0.1 + 0.3, 1), (0.096, 2), (9.6, 0), (15, 0), (1e-4, 5)]
+)
+def test_decimal_places_are_those_of_the_significant_digits(half, places):
     assert decimal_places(half) == places
 
 
@@ -87,15 +98,57 @@ def test_decimal_places_are_those_of_the_first_digit(half, places):
         (True, "yes"),
         (False, "no"),
         (7, "7"),
-        (7.005, "7.00"),
+        (7.005, "7.01"),
         (-0.001, "0.00"),
         ("2 of 3", "2 of 3"),
-        (around(28, 3), "28 ± 3"),
+        (around(28, 5), "28 ± 5"),
     ],
 )
 def test_a_cell_says_what_it_holds(value, text):
     """The missing as n/a, the infinite as ∞."""
     assert cell_text(value, COLUMN) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([17.2, 17.9], "17.2, 17.9"),
+        ([17.24], "17.24"),
+        ([0.5, 0.5], "0.50 (both runs equal)"),
+        ([34.0, 33.9, 34.1, 1.0, 1.0, 0.9], "3 of 6 trained: 34.00 (33.90 to 34.10); 3 at chance"),
+        ([33.0, 35.5, 35.5, 1.0, 1.0, 0.9], "3 of 6 trained: 34.7 (33.0 to 35.5); 3 at chance"),
+        ([34.0, 1.0], "1 of 2 trained: 34.0; 1 at chance"),
+        ([1.0, 1.0], "0 of 2 trained; 2 at chance"),
+    ],
+)
+def test_few_values_and_runs_at_chance_have_no_interval(values, text):
+    finals = np.array(values)
+    assert (
+        estimate_text(mean_over_runs(finals, finals < 2 if min(values) == 1.0 or 0.9 in values else finals < 0), 2)
+        == text
+    )
+
+
+def test_a_single_value_has_the_place_of_its_neighbours():
+    rows = [Row({"x": mean_t_interval(np.array(values))}) for values in ([17.238], [17.0, 20.0, 26.0], [5.0])]
+    assert [cells[0] for cells in Table("t", "", (COLUMN,), rows).text()] == ["17", "21 ± 11", "5"]
+
+
+def test_a_small_p_is_below_a_thousandth():
+    column = Column("p", "p", decimals=3, least=0.001)
+    assert [cell_text(p, column) for p in (0.0004, 0.001, 0.0625)] == ["< 0.001", "0.001", "0.063"]
+
+
+def test_a_miss_is_infinite_in_files_and_a_bound_in_print():
+    column = Column("epochs", "Epochs", infinite="> 50")
+    table = Table("t", "", (column, Column("hit", "Hit", where="files")), [Row({"epochs": math.inf, "hit": False})])
+    assert table.text() == [["> 50"]]
+    assert table.frame()[["epochs", "hit"]].loc[0].tolist() == [math.inf, False]
+
+
+def test_a_number_is_rounded_half_away_from_zero():
+    assert [rounded(x, 2) for x in (0.285, -0.285, 1.005, -0.001)] == ["0.29", "-0.29", "1.01", "0.00"]
+    assert rounded(3e38, 3) == "3e+38"
 
 
 def test_a_plain_number_has_its_columns_decimals():
