@@ -55,7 +55,7 @@ COMPARISON_COLUMNS = (
 EQUAL_BY_THEORY = "equal by theory"
 
 WINNERS_BIAS = (
-    "The winner was chosen from these same runs, which favours it. `sweep confirm NAME` compares under new seeds."
+    "The winner was chosen from these same runs, which favours it. A comparison under new seeds is not biased."
 )
 
 
