@@ -50,7 +50,7 @@ def claims_distance(claimed: Table | None, sweep: SweepData) -> list[str]:
         inside = sum(estimate.low <= claim <= estimate.high for claim, estimate in known)
         lines.append(f"Inside the 95 % interval of the measured mean: {inside} of {len(known)} claimed accuracies.")
     else:
-        lines.append("There is one result per configuration, so there is no interval.")
+        lines.append("There is no interval: each configuration has one result, or a run at chance.")
     if len(found) > 1:
         by_claim = [name for name, _, _ in sorted(found, key=lambda one: -one[1])]
         by_mean = [name for name, _, _ in sorted(found, key=lambda one: -one[2].value)]

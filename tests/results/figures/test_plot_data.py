@@ -12,13 +12,17 @@ from results.figures.plot_data import (
     best_per_scheduler,
     curves_table,
     learning_rate_table,
+    profile_steps,
     select_configurations,
     sorted_by_epochs_to_target,
+    stability_and_accuracy_table,
     train_and_test_table,
 )
 from results.metrics.intervals import Estimate
+from results.reports.registry import report_tables
 from results.tables.table import Column, Row, Table
 from tests.results.figure_sweeps import made_up_sweep
+from tests.results.ledger_sweeps import ADAM, MOMENTUM, climb, sweep_of
 
 
 def test_a_curve_is_the_mean_over_seeds_between_the_lowest_and_the_highest():
@@ -113,3 +117,33 @@ def test_a_scheduler_is_judged_at_its_best_rate():
     table = best_per_scheduler(Table("t", "", [], rows))
     assert table is not None
     assert [row.values["lr"] for row in table.rows] == [0.1]
+
+
+def test_a_profile_steps_at_its_true_ratios():
+    """Epochs 2 and 4 against 3 and 4: ratios 1 and 1, 1.5 and 1; the ends of the lines are beyond the last step."""
+    columns = [Column(key, "") for key in ("configuration", "target_50", "target_100")]
+    rows = [
+        Row({"configuration": "a", "target_50": 2.0, "target_100": 4.0}),
+        Row({"configuration": "b", "target_50": 3.0, "target_100": 4.0}),
+        Row({"configuration": "c", "target_50": math.inf, "target_100": math.inf}),
+    ]
+    table = profile_steps(Table("profile", "", columns, rows))
+    assert table is not None
+    steps = {name: [] for name in "abc"}
+    for row in table.rows:
+        steps[str(row.values["configuration"])].append((row.values["tau"], row.values["share"]))
+    end = pytest.approx(1.525)
+    assert steps == {
+        "a": [(1.0, 1.0), (end, 1.0)], "b": [(1.0, 0.5), (1.5, 1.0), (end, 1.0)], "c": [(1.0, 0.0), (end, 0.0)]
+    }  # fmt: skip
+
+
+def test_a_diverged_configuration_is_not_a_point_of_stability(tmp_path):
+    """Its SD of 0 is that of chance; a note names it."""
+    curves = {MOMENTUM: [climb(30), climb(31)], ADAM: [[5.0], [5.0]]}
+    sweep = sweep_of(tmp_path, curves, diverged={(ADAM, 0): 1, (ADAM, 1): 1})
+    tables = report_tables(sweep)
+    joined = stability_and_accuracy_table(tables["stability"], tables["convergence"])
+    assert joined is not None
+    assert [row.values["configuration"] for row in joined.rows] == ["SGD lr=0.01"]
+    assert any(note.startswith("Not shown") and "Adam lr=0.001" in note for note in joined.notes)
