@@ -1,1 +1,1 @@
-"""Measurements: each is a command of its own, ``python -m benchmarks.NAME``."""
+"""Measurements; each is a command, ``python -m benchmarks.NAME``."""

@@ -1,13 +1,13 @@
-"""A large sweep on 1 to 200 nodes, and where its driver saturates: ``python -m benchmarks.cluster_model``.
+"""A model of a large sweep on 1 to 200 nodes and of its driver: ``python -m benchmarks.cluster_model``.
 
-A model with constants measured in the same command. The driver is one server: Tune's loop handles one event at a time,
-first come, first served, and a trial stands still until its report was handled. So it is a closed queue with as many
-customers as slots, of fixed times; it is followed event by event, because the last wave of trials and the start, in
-which all slots ask at once, are no steady state, and a formula for one would miss them. Where the driver saturates
-follows from the same times without a simulation.
+The constants of the model are measured in the same command. The driver is a single server: Tune's loop handles one
+event at a time, first come, first served, and a trial waits until its report is handled. The model is therefore a
+closed queue with as many customers as slots and fixed times. It is simulated event by event, because the start, where
+all slots ask at once, and the last trials are not in a steady state. The saturation of the driver follows from
+the same times without a simulation.
 
-The model is then held against loopback clusters of 2 and 3 nodes with trials of fixed duration: it must come within
-25 % of what they take, else the command ends with exit code 1.
+The prediction is then compared with loopback clusters of 2 and 3 nodes and trials of fixed duration. The exit code is 1
+if it differs from the measured time by more than 25 %.
 """
 
 from __future__ import annotations
@@ -56,21 +56,21 @@ class Slot:
 
 @dataclass(frozen=True)
 class Course:
-    """How a simulated sweep went, in seconds from its beginning."""
+    """The result of a simulated sweep, in seconds."""
 
     total: float
     driver_busy: float
 
 
 def simulate(ready: Iterable[float], trials: int, epochs: int, epoch_seconds: float, costs: DriverCosts) -> Course:
-    """Follow a sweep event by event.
+    """Simulate a sweep event by event.
 
     Args:
         ready: when each slot can begin its first trial, in seconds.
-        trials: packs that are to be trained; a slot takes the next one as soon as its last one has ended.
+        trials: number of packs; a slot starts the next one when its last one has ended.
         epochs: reports of a trial.
-        epoch_seconds: of a trial's epoch, by itself.
-        costs: what the driver does meanwhile, one thing at a time.
+        epoch_seconds: of an epoch of a trial, without the driver.
+        costs: the work of the driver, one event at a time.
     """
     events = [(at, slot, 0) for slot, at in enumerate(ready)]  # when it asks, which slot, its trial's epochs left
     report = costs.report_among(min(len(events), trials))
@@ -94,10 +94,10 @@ def simulate(ready: Iterable[float], trials: int, epochs: int, epoch_seconds: fl
 
 
 def saturating_nodes(slot: Slot, epochs: int, costs: DriverCosts) -> int | None:
-    """Return the fewest nodes at which the driver has no pause; None where no number of nodes does that.
+    """Return the smallest number of nodes at which the driver is always busy; None if there is none.
 
-    A trial keeps the driver for S seconds and is Z seconds by itself: with c of them the driver is busy all the time as
-    soon as c·S ≥ Z + S (the saturation number of a closed queue: Kleinrock, *Queueing Systems* II, 1976).
+    A trial needs the driver for S seconds and runs for Z seconds without it: with c trials the driver is always busy
+    if c·S ≥ Z + S (the saturation number of a closed queue: Kleinrock, *Queueing Systems* II, 1976).
     """
     alone = costs.trial_latency + epochs * slot.epoch_seconds + (epochs - 1) * costs.report_latency
     for nodes in range(1, MOST_NODES):
@@ -128,7 +128,7 @@ def predict_loopback(sweep: FixedSweep, nodes: int, costs: DriverCosts, machine:
 
 
 def check(costs: DriverCosts, machine: Machine, nodes: Sequence[int], sweep: FixedSweep) -> list[dict[str, float]]:
-    """Hold the model against loopback clusters: predicted and measured seconds for each of ``nodes``."""
+    """Return predicted and measured seconds of loopback clusters for each of ``nodes``."""
     rows = []
     for n in nodes:
         asked = FixedSweep(**asdict(sweep) | {"concurrent": n * CHECKED_CPUS})
@@ -186,10 +186,10 @@ def tabulate(
                 )
             )  # fmt: skip
     columns = [
-        Column("slot", "Slot"), Column("epoch", "A pack's epoch", "s"), Column("nodes", "Nodes", decimals=0),
+        Column("slot", "Slot"), Column("epoch", "Epoch of a pack", "s"), Column("nodes", "Nodes", decimals=0),
         Column("slots", "Slots", decimals=0), Column("trials", "Packs", decimals=0), Column("hours", "Time", "h"),
-        Column("ideal", "Without any overhead", "h"), Column("speedup", "Times one node", decimals=1),
-        Column("busy", "Driver busy", "%", 1), Column("reports", "Reports a second", decimals=1),
+        Column("ideal", "Without any overhead", "h"), Column("speedup", "Speed-up over one node", decimals=1),
+        Column("busy", "Driver busy", "%", 1), Column("reports", "Reports per second", decimals=1),
         Column("storage", "Checkpoints", "MiB/s", 1), Column("saturates", "Driver saturated"),
     ]  # fmt: skip
     points = "; ".join(_saturation(slot, costs) for slot in slots)
@@ -197,7 +197,7 @@ def tabulate(
     notes = [
         f"{RUNS:,} runs of {EPOCHS} epochs in packs of {packs} runs: predicted, not measured.",
         f"The driver saturates: {points}.",
-        "More slots than packs leave the rest idle. The epoch of a GPU slot is assumed: not measured on a GPU.",
+        "Slots in excess of the packs are idle. The epoch of a GPU slot is assumed: not measured on a GPU.",
     ]
     return Table("cluster_model", "A large sweep on a cluster, by the number of nodes", columns, rows, notes)
 
@@ -209,7 +209,7 @@ def _saturation(slot: Slot, costs: DriverCosts) -> str:
 
 
 def draw(table: Table) -> Figure:
-    """Draw the hours over the nodes for each kind of slot, beside those without any overhead."""
+    """Draw the hours over the nodes for each kind of slot, with and without overhead."""
     with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(figsize=(SINGLE_COLUMN, 2.8), layout="constrained")
         write_notes(figure, table.notes)
@@ -257,7 +257,7 @@ def main(words: Sequence[str] | None = None) -> int:
     say(f"{picture}\n")
     sweep = replace(CHECKED, pack=arguments.pack)
     checked = check(costs, machine, CHECKED_NODES, sweep)
-    say(f"Held against loopback clusters of {CHECKED_CPUS} slots a node: {CHECKED.trials} trials of "
+    say(f"Compared with loopback clusters of {CHECKED_CPUS} slots per node: {CHECKED.trials} trials of "
         f"{CHECKED.epochs} epochs of {CHECKED.seconds} s.\n" + check_text(checked))  # fmt: skip
     ok = all(abs(row["error"]) <= TOLERANCE for row in checked)
     say(f"{'Within' if ok else 'NOT within'} {100 * TOLERANCE:g} %.")
@@ -272,30 +272,30 @@ def constants_text(costs: DriverCosts, machine: Machine, shown: Mapping[str, flo
     lines = {
         "driver: a trial's start and end, CPU ms": 1000 * costs.trial,
         "driver: a report with its ledger write, CPU ms": 1000 * costs.report,
-        "driver: more a report for 1,000 concurrent trials, CPU ms": 1e6 * costs.pending,
-        "reports a second at most, among 2 trials": 1 / costs.report_among(2)
+        "driver: additional cost of a report for 1,000 concurrent trials, CPU ms": 1e6 * costs.pending,
+        "maximum reports per second, among 2 trials": 1 / costs.report_among(2)
         if costs.report_among(2)
         else float("inf"),
-        "reports a second at most, among 1,000": 1 / costs.report_among(1000)
+        "maximum reports per second, among 1,000": 1 / costs.report_among(1000)
         if costs.report_among(1000)
         else float("inf"),
-        "from an answer to the next epoch, ms": 1000 * costs.report_latency,
-        "from an answer to the next trial, ms": 1000 * costs.trial_latency,
+        "from a reply to the next epoch, ms": 1000 * costs.report_latency,
+        "from a reply to the next trial, ms": 1000 * costs.trial_latency,
         f"{DATA_BYTES / 1e6:.0f} MB to another node's object store, s": machine.transfer,
-        "a sweep's start until its first real trial, s": machine.worker_start,
+        "from the start of a sweep to its first real trial, s": machine.worker_start,
         "after the last trial, s": machine.tail,
         f"a checkpoint of a pack of {machine.pack}, ms": 1000 * machine.save,
         f"its upload to {'a folder here' if storage is None else storage}, ms": 1000 * machine.upload,
         f"a checkpoint of a pack of {machine.pack}, MiB": machine.checkpoint_mib,
         f"an epoch of a pack of {machine.pack}, one thread, CPU s": machine.epoch,
         "loopback: first process ready, s": machine.first_ready,
-        "loopback: every other one, s": machine.each_ready,
+        "loopback: each further process, s": machine.each_ready,
     } | dict(shown)
     return "\n".join(["| constant | value |", "| :--- | ---: |", *(f"| {k} | {v:.3g} |" for k, v in lines.items())])
 
 
 def check_text(rows: Sequence[Mapping[str, float]]) -> str:
-    """Return predicted beside measured as a Markdown table."""
+    """Return predicted and measured times as a Markdown table."""
     lines = ["| nodes | slots | predicted s | measured s | error % |", "| ---: | ---: | ---: | ---: | ---: |"]
     for row in rows:
         lines.append(

@@ -1,8 +1,8 @@
-"""Sweeps whose trials take a fixed time, on a loopback cluster: all is real but the training, which sleeps.
+"""Sweeps whose trials take a fixed time, on a loopback cluster: only the training is replaced, by a sleep.
 
 They go through ``drive``: the planner, Ray Tune, the recorder, the ledger. What a trial reports is as large as a real
-report, and tells how long its process waited for the driver. A cluster and its sweeps have a process of their own:
-``python -m benchmarks.fixed_trials PLACE JOB``, a :class:`Job` as JSON, prints what it found as JSON.
+report and contains the time that its process waited for the driver. A cluster and its sweeps run in a separate process:
+``python -m benchmarks.fixed_trials PLACE JOB``, a :class:`Job` as JSON, prints its measurements as JSON.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def measure_sweep(sweep: FixedSweep, name: str, address: str, data: str, place: 
         driver.train_packs = train_packs  # type: ignore[attr-defined]
         Ledger.record = record  # type: ignore[method-assign]
     if outcome is None or not outcome.all_done:
-        raise SystemExit(f"the sweep {name} did not end as it should: {outcome}")
+        raise SystemExit(f"the sweep {name} did not finish all runs: {outcome}")
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         attempts, processes, nodes, waits = ledger.read(
             "SELECT MAX(ended) FROM attempts",
@@ -252,7 +252,7 @@ def measure(job: Job, place: Path) -> dict[str, Any]:
 
 
 def apart(job: Job) -> tuple[list[Took], float, list[float]]:
-    """Do ``job`` in a process of its own; return what each sweep, the transfer and each number of results took."""
+    """Run ``job`` in a separate process; return the times of each sweep, the transfer and each number of results."""
     with tempfile.TemporaryDirectory(prefix="fixed-", ignore_cleanup_errors=True) as place:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "LENET_SWEEP_CACHE": f"{place}/cache"}
         ended = subprocess.run(
@@ -268,6 +268,6 @@ def apart(job: Job) -> tuple[list[Took], float, list[float]]:
 if __name__ == "__main__":
     asked = json.loads(sys.argv[2])
     asked["sweeps"] = [FixedSweep(**sweep) for sweep in asked["sweeps"]]
-    with redirect_stdout(sys.stderr):  # Ray and Tune talk, and the result stands alone
+    with redirect_stdout(sys.stderr):  # Ray and Tune print to stdout, which must hold the result only
         result = measure(Job(**asked), Path(sys.argv[1]))
     print(json.dumps(result))

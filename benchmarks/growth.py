@@ -1,10 +1,10 @@
-"""What a run costs as packs and sweeps grow: ``python -m benchmarks.growth --data FOLDER``; two tables and figures.
+"""Cost per run by pack size and sweep size: ``python -m benchmarks.growth --data FOLDER``; two tables and figures.
 
 ``pack_size``: in one process with one thread, without Ray, packs of 1, 2, 4, 8 and 16 runs of one seed take some
-training steps each, in turn within every round, and the median over the rounds counts.
+training steps each, alternating within every round; the result is the median over the rounds.
 
-``run_count``: whole sweeps of 10 to 1,000 runs in packs of 1, 4 and 8 (:mod:`benchmarks.run_count`). With
-``--json FILE`` it may be measured piece by piece: what the file has is not measured again.
+``run_count``: complete sweeps of 10 to 1,000 runs in packs of 1, 4 and 8 (:mod:`benchmarks.run_count`). With
+``--json FILE`` the sweeps may be measured in several calls: those in the file are not measured again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def make_pack(size: int, batches: Batches, fingerprint: str) -> Pack:
 def measure(data: DataSet, rounds: int, steps: int) -> dict[int, list[float]]:
     """Return the milliseconds of a run-step by pack size, one number a round."""
     torch.set_num_threads(1)
-    keep_freed_memory()  # as a worker does
+    keep_freed_memory()  # as in a worker
     batches = Batches(data, [0], Protocol(), torch.device("cpu"))
     packs = {size: make_pack(size, batches, data.fingerprint) for size in SIZES}
     milliseconds: dict[int, list[float]] = {size: [] for size in SIZES}
@@ -67,7 +67,7 @@ def measure(data: DataSet, rounds: int, steps: int) -> dict[int, list[float]]:
 
 
 def tabulate(milliseconds: dict[int, list[float]], steps: int, data: DataSet) -> Table:
-    """Return the medians with the least and the most, and each size's time over that of a pack of one."""
+    """Return medians, minima and maxima, and the time of each size relative to a pack of one."""
     one = statistics.median(milliseconds[1])
     rows = [
         Row(
@@ -82,18 +82,18 @@ def tabulate(milliseconds: dict[int, list[float]], steps: int, data: DataSet) ->
         for size, values in milliseconds.items()
     ]
     columns = [
-        Column("pack_size", "Runs in the pack"), Column("run_step", "A run's step, median", "ms"),
-        Column("least", "Least", "ms"), Column("most", "Most", "ms"), Column("share", "Of a pack of one"),
+        Column("pack_size", "Runs in the pack"), Column("run_step", "Step of one run, median", "ms"),
+        Column("least", "Minimum", "ms"), Column("most", "Maximum", "ms"), Column("share", "Relative to a pack of one"),
     ]  # fmt: skip
     rounds = len(milliseconds[1])
-    notes = [f"One thread, batch 128, SGD with momentum; {rounds} rounds of {steps} steps, all sizes in turn."]
+    notes = [f"One thread, batch 128, SGD with momentum; {rounds} rounds of {steps} steps, all sizes alternating."]
     if data.synthetic:
-        notes.append("Synthetic data, made from a seed: these numbers say nothing about CIFAR-100.")
-    return Table("pack_size", "What a training step costs each run of a pack", columns, rows, notes, data.name)
+        notes.append("Synthetic data: these numbers do not apply to CIFAR-100.")
+    return Table("pack_size", "Training step of one run by pack size", columns, rows, notes, data.name)
 
 
 def draw_growth(table: Table) -> Figure:
-    """Draw the medians over the pack size, on a scale of powers of two, in a band from the least to the most."""
+    """Draw the medians over the pack size, on a scale of powers of two, with a band from the minimum to the maximum."""
     sizes, medians, least, most = (
         [number(row, key) for row in table.rows] for key in ("pack_size", "run_step", "least", "most")
     )
@@ -113,11 +113,11 @@ def draw_growth(table: Table) -> Figure:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="cifar100", help="of the packs: cifar100, a folder, or synthetic")
-    parser.add_argument("--rounds", type=int, default=11, help="of the packs; 0 leaves them out")
+    parser.add_argument("--rounds", type=int, default=11, help="of the packs; 0 skips them")
     parser.add_argument("--steps", type=int, default=10, help="of each size in a round")
-    parser.add_argument("--runs", type=int, nargs="*", default=list(RUNS), help="of the sweeps; none leaves them out")
+    parser.add_argument("--runs", type=int, nargs="*", default=list(RUNS), help="of the sweeps; no number skips them")
     parser.add_argument("--packs", type=int, nargs="*", default=list(PACKS), help="of the sweeps")
-    parser.add_argument("--json", type=Path, help="where sweeps are kept; those that it has are not measured again")
+    parser.add_argument("--json", type=Path, help="file of the measured sweeps; those in it are not measured again")
     parser.add_argument("--figures", type=Path, default=FOLDER, help="the folder for pack_size.png and run_count.png")
     asked = parser.parse_args(arguments)
     if asked.rounds:

@@ -1,9 +1,8 @@
-"""What else might make a training step on a CPU faster, each idea beside what is done: ``python -m benchmarks.ideas``.
+"""Ideas for a faster training step on a CPU, each against the current implementation: ``python -m benchmarks.ideas``.
 
-Every idea is measured in turn with what it would replace, interleaved, one thread, medians of CPU seconds (another
-program's share of a core does not count, its share of the caches does). A ratio under 1 is a gain. Two ideas need other
-processes: huge pages (a setting of the C library that is read at its start), and threads against processes, where wall
-time counts.
+Each idea alternates with the implementation that it would replace: one thread, medians of CPU seconds. Other programs
+affect these through the caches only. A ratio below 1 is a gain. Two ideas run in other processes: huge pages (a
+setting of the C library that is read at its start), and threads against processes, which compares wall time.
 """
 
 from __future__ import annotations
@@ -89,7 +88,7 @@ class Pooling:
         self.expected = self.stock()
 
     def stock(self) -> Tensor:
-        """As the pack does it."""
+        """As in a pack."""
         return self._gradient_of(F.relu(F.max_pool2d(self.values, 2)))
 
     def chunked(self) -> Tensor:
@@ -105,16 +104,16 @@ class Pooling:
         return gradient
 
     def compiled(self) -> Work | None:
-        """By `inductor`, which writes and compiles C++; None where there is no compiler."""
+        """Compiled by `inductor` to C++; None where there is no compiler."""
         try:
             forward, backward = torch.compile(_strided_forward), torch.compile(_strided_backward)
             pooled = forward(self.values.detach())
             found = backward(self.values.detach(), pooled, self.gradient)
-        except Exception as error:  # it may refuse in many ways, and none of them is worth a stop
+        except Exception as error:  # it can fail in many ways; the other ideas are still measured
             print(f"no inductor here: {type(error).__name__}", file=sys.stderr)
             return None
         if not torch.equal(found, self.expected):
-            raise SystemExit("inductor's pooling is another one")
+            raise SystemExit("inductor's pooling gives other values")
         return lambda: backward(self.values.detach(), forward(self.values.detach()), self.gradient)
 
 
@@ -200,7 +199,7 @@ def packed_weights() -> dict[str, Work]:
 
 
 def in_process(arguments: Sequence[str], environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start this file in a process of its own, to take steps and print the seconds of one run's step."""
+    """Start this file in a separate process, which takes steps and prints the seconds of one step of a run."""
     return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.ideas", *arguments], stdout=subprocess.PIPE, text=True,
         env=os.environ | (environment or {}),
@@ -225,7 +224,7 @@ def take_steps(data: DataSet, threads: int, runs: int, steps: int, wall: bool) -
 
 
 def measure(data: DataSet, source: str, rounds: int) -> list[Row]:
-    """Measure every idea; a row each."""
+    """Measure every idea; return one row for each."""
     step, pooling, rows = Step(data), Pooling(), []
 
     def add(idea: str, found: dict[str, float], before: str) -> None:
@@ -251,7 +250,7 @@ def measure(data: DataSet, source: str, rounds: int) -> list[Row]:
     ways: dict[str, Work] = {"PyTorch's": pooling.stock, "in chunks": pooling.chunked, "strided": pooling.strided}
     for way in (pooling.chunked, pooling.strided):
         if not torch.equal(way(), pooling.expected):
-            raise SystemExit(f"{way.__name__} pooling is another one")
+            raise SystemExit(f"{way.__name__} pooling gives other values")
     if compiled := pooling.compiled():
         ways["inductor"] = compiled
     add("pooling and ReLU, forward and backward", in_turn(ways, 5), "PyTorch's")
@@ -261,17 +260,17 @@ def measure(data: DataSet, source: str, rounds: int) -> list[Row]:
     share: dict[str, Work] = {
         "a whole step": step.train,
         "normalising its images": lambda: augmentation.normalise(batch.images),
-        "drawing and cutting its batch": lambda: step.batches.batch(1, 0),
+        "drawing and cropping its batch": lambda: step.batches.batch(1, 0),
         "its optimizers": lambda: [member.optimizer.step() for member in step.pack.members],
     }
-    add("what is left to gain (share of a step)", in_turn(share), "a whole step")
+    add("possible gain (share of a step)", in_turn(share), "a whole step")
 
     one = ["--data", source, "--take", "30"]
-    huge: dict[str, list[float]] = {"as it comes": [], "huge pages": []}
+    huge: dict[str, list[float]] = {"default": [], "huge pages": []}
     for _ in range(3):
-        huge["as it comes"].append(seconds_of(in_process(one)))
+        huge["default"].append(seconds_of(in_process(one)))
         huge["huge pages"].append(seconds_of(in_process(one, HUGE_PAGES)))
-    add("pages of the C library", {name: statistics.median(values) for name, values in huge.items()}, "as it comes")
+    add("pages of the C library", {name: statistics.median(values) for name, values in huge.items()}, "default")
     spread: dict[str, list[float]] = {"two processes of one thread": [], "one process of two threads": []}
     for _ in range(3):
         alone = [*one, "--wall"]
@@ -286,7 +285,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="cifar100", help="cifar100, a folder, or synthetic")
     parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--take", type=int, default=0, help="only take so many steps, and print the seconds of one")
+    parser.add_argument(
+        "--take", type=int, default=0, help="only take this number of steps and print the seconds of one"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--wall", action="store_true")
     asked = parser.parse_args()
@@ -300,9 +301,9 @@ def main() -> None:
         Column("idea", "Idea"), Column("this", "This"), Column("before", "against"), Column("ms", "This", "ms"),
         Column("before_ms", "Against", "ms"), Column("ratio", "Ratio"),
     ]  # fmt: skip
-    notes = [f"Packs of {RUNS}, {asked.rounds} rounds. What training uses stands under `against`."]
+    notes = [f"Packs of {RUNS}, {asked.rounds} rounds. The current implementation is in the column `against`."]
     rows = measure(data, asked.data, asked.rounds)
-    print(as_markdown(Table("ideas", "Ideas, each beside what is done", columns, rows, notes, data.name)))
+    print(as_markdown(Table("ideas", "Other ideas for the step on a CPU", columns, rows, notes, data.name)))
 
 
 if __name__ == "__main__":

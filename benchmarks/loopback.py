@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine: every node has processes, an object store and logical CPUs of its own."""
+"""A Ray cluster on this machine: each node has separate processes, an object store and logical CPUs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 OBJECT_STORE_BYTES = 500 * 2**20
 LOOPBACK = "127.0.0.1"
 DRIVER_NODE, OTHER_NODE = "driver_node", "other_node"
-"""Resources of the head and of the other nodes, for what is to run on the one or the other."""
+"""Resources that exist on the head only, and on the other nodes only."""
 
 
 @contextmanager
 def loopback_cluster(cpus: Sequence[int], place: Path) -> Iterator[str]:
     """Start a node for each of ``cpus``, the head first, yield the head's address, and end all their processes.
 
-    Before Ray is imported, in a process of its own: it is told by the environment to bind to loopback only, to ask for
-    a token, and to keep its files in ``place``. (``ray start`` would refuse a second node that is bound so.)
+    Call it in a separate process before Ray is imported: environment variables make Ray bind to loopback only, require
+    a token, and store its files in ``place``. (``ray start`` refuses a second node with such a binding.)
 
     Args:
         cpus: each node's logical CPUs; they are slots, not cores.

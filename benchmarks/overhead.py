@@ -1,13 +1,13 @@
-"""What Ray, the ledger and the checkpoints cost beside the training: ``python -m benchmarks.overhead``.
+"""Overhead of Ray, the ledger and the checkpoints: ``python -m benchmarks.overhead``.
 
-Sweeps of many runs of one short epoch, in packs of one, each sweep driven by a process of its own. A trial's overhead
-is what its slot was held for beyond its training and evaluation:
+Sweeps of many runs of one short epoch, in packs of one, each sweep in a separate process. The overhead of a trial is
+the time of its slot outside of training and evaluation:
 
     (slots × (last attempt's end − first attempt's start) − training and evaluation of all packs) / trials
 
-The time until the first attempt starts (Ray, its workers, their imports) is told apart, and so are the tables, figures
-and report at the end. ``bare Tune`` is the floor: as many trials of a class trainable that does nothing, with
-``reuse_actors``, in place of a sweep's. Memory and open files are the driver's.
+The time until the first attempt starts (Ray, its workers, their imports) is a separate column, and so is the time of
+tables, figures and report. ``bare Tune`` is the floor: the same number of trials of an empty class trainable,
+with ``reuse_actors``. Memory and open files are those of the driver.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ optimizer = {{name = "SGD", lr = {{logspace = [1e-4, 1e-1], n = {rates}}}}}
 
 COLUMNS = {
     "trials": "trials",
-    "overhead": "overhead s a trial",
-    "bare": "bare Tune s a trial",
-    "training": "training s a trial",
+    "overhead": "overhead s per trial",
+    "bare": "bare Tune s per trial",
+    "training": "training s per trial",
     "write_median": "ledger write ms, median",
     "write_p99": "p99",
     "rss_peak": "driver's peak MiB",
@@ -67,7 +67,7 @@ COLUMNS = {
 
 
 class Watch:
-    """Times every ledger write of a sweep, and looks at the driver's memory and open files while it is there."""
+    """Times every ledger write of a sweep and records memory and open files of the driver."""
 
     def __init__(self) -> None:
         self.write_seconds: list[float] = []
@@ -214,7 +214,7 @@ MEASURES: dict[str, Callable[..., dict[str, float]]] = {
 
 
 def apart(measure: str, *numbers: int) -> dict[str, float]:
-    """Take one measure in a process of its own, in a place of its own."""
+    """Take one measurement in a separate process and folder."""
     with tempfile.TemporaryDirectory(prefix="overhead-", ignore_cleanup_errors=True) as place:
         environment = os.environ | {
             "PYTHONPATH": str(ROOT), "LENET_SWEEP_CACHE": f"{place}/cache", "RAY_TMPDIR": f"{place}/ray",
@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="*", default=[100, 500, 2000])
     parser.add_argument("--checkpoints", type=int, nargs="*", default=[4, 8], help="sizes of packs")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)  # what a process of its own is told
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)  # arguments of the separate process
     arguments = parser.parse_args()
     if arguments.measure:
         measure, place, *numbers = arguments.measure
@@ -254,7 +254,7 @@ def main() -> None:
         sweeps.append(found)
         say(f"| {' | '.join(f'{found[key]:.4g}' for key in COLUMNS)} |")
     say("")
-    say("| pack | one save ms, median | worst | MiB | share of training at one in 30 s, percent |")
+    say("| pack | one checkpoint ms, median | worst | MiB | share of training at one in 30 s, percent |")
     say("| ---: | ---: | ---: | ---: | ---: |")
     for size in arguments.checkpoints:
         found = apart("checkpoints", size)

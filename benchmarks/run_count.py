@@ -1,8 +1,8 @@
-"""What a run of a sweep costs, by the number of its runs and by the pack: the second half of ``benchmarks.growth``.
+"""Cost per run by the number of runs and the pack size: the second part of ``benchmarks.growth``.
 
-Every sweep is one of :mod:`benchmarks.overhead`: one epoch a run on tiny synthetic data, two slots of one CPU, driven
-by a process of its own. Its wall time has three parts: start-up (Ray, its workers, their imports), the time between the
-first trial's start and the last one's end, and the tables, figures and report.
+Every sweep is one of :mod:`benchmarks.overhead`: one epoch per run on tiny synthetic data, two slots of one CPU, each
+in a separate process. Its wall time has three parts: start-up (Ray, its workers, their imports), the time from the
+start of the first trial to the end of the last one, and the tables, figures and report.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def _in_order(runs: Sequence[int], packs: Sequence[int]) -> Iterator[tuple[int, 
 
 
 def tabulate_sweeps(sweeps: Sequence[Sweep]) -> Table:
-    """Return the seconds of a run in each sweep, all in all and between the first trial's start and the last one's end.
+    """Return the seconds of a run in each sweep: in total, and from the first start to the last end of a trial.
 
-    The last column holds them against those of the smallest sweep in packs of this size.
+    The last column is relative to the smallest sweep with the same pack size.
     """
     first = {sweep["pack"]: sweep for sweep in reversed(sweeps)}
     rows = [
@@ -72,21 +72,21 @@ def tabulate_sweeps(sweeps: Sequence[Sweep]) -> Table:
         for sweep in sweeps
     ]  # fmt: skip
     columns = [
-        Column("pack", "Most runs in a pack"), Column("runs", "Runs"), Column("trials", "Packs"),
-        Column("all", "A run", "s", 3), Column("trained", "Trials alone", "s", 3),
+        Column("pack", "Maximum pack size"), Column("runs", "Runs"), Column("trials", "Packs"),
+        Column("all", "One run", "s", 3), Column("trained", "Trials alone", "s", 3),
         Column("start_up", "Start-up", "s", 1), Column("outputs", "Tables, figures, report", "s", 1),
-        Column("share", "Of the smallest sweep's run"),
+        Column("share", "Relative to a run of the smallest sweep"),
     ]  # fmt: skip
     notes = [
-        f"One epoch a run on tiny synthetic data, which says nothing about CIFAR-100; {SLOTS} slots of one CPU.",
-        "A run: the whole command's time over the number of runs; trials alone: from the first one's start to the last "
-        "one's end, without start-up, tables, figures and report.",
+        f"One epoch per run on tiny synthetic data; the numbers do not apply to CIFAR-100; {SLOTS} slots of one CPU.",
+        "One run: time of the command divided by the number of runs. Trials alone: from the start of the first trial "
+        "to the end of the last, without start-up, tables, figures and report.",
     ]
-    return Table("run_count", "What a run costs by the number of runs", columns, rows, notes, "synthetic")
+    return Table("run_count", "Cost per run by the number of runs", columns, rows, notes, "synthetic")
 
 
 def draw_sweeps(table: Table) -> Figure:
-    """Draw the seconds of a run over the number of runs, both on powers of ten: all in all, and in trials alone."""
+    """Draw the seconds of a run over the number of runs, on logarithmic axes: in total, and trials alone."""
     packs = sorted({number(row, "pack") for row in table.rows})
     with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(figsize=(SINGLE_COLUMN, 2.4), layout="constrained")

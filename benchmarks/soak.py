@@ -1,13 +1,13 @@
-"""Does a sweep that is killed again and again end as one that was not? ``python -m benchmarks.soak --kills 50``.
+"""A sweep that is killed many times, compared with one that is not: ``python -m benchmarks.soak --kills 50``.
 
-First the sweep runs undisturbed. Then it runs in other folders, as a process of its own, and SIGKILL ends that process
-and everything that it started (driver, raylet, GCS, workers) at a moment drawn uniformly over the time that an
-undisturbed sweep takes, so that start-up, training and the writing of the report are all hit. ``sweep resume`` goes on
-and is killed in turn, until it ends by itself; then another folder begins. Every ledger is held against the undisturbed
-one: after each kill what it has by then, at the end the whole. It exits 1 where a row is lost, changed, twice there, or
-was trained again although it was on record.
+First the sweep runs without a kill. Then it runs in other folders as a separate process. SIGKILL ends this process and
+all its descendants (driver, raylet, GCS, workers) at a random moment, uniform over the time of the first sweep, so that
+start-up, training and the writing of the report are all hit. ``sweep resume`` continues and is killed too, until it
+finishes; then another folder begins. Each ledger is compared with that of the first sweep: its rows after each kill,
+and all rows at the end. The exit code is 1 if a row is lost, changed or duplicated, or if a
+recorded row is trained again.
 
-Linux only: this process makes itself the foster parent of all orphans below it, so that no process can escape.
+Linux only: this process becomes the parent of all orphaned descendants, so that it can end every process.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Count:
         return not (self.lost or self.changed or self.duplicates or self.trained_again or self.failures)
 
     def compare(self, found: Rows, expected: Rows, before: Rows, *, ended: bool) -> None:
-        """Hold a ledger against the undisturbed one and against what it said ``before``, after the last kill."""
+        """Compare a ledger with that of the first sweep and with its own rows ``before``, after the last kill."""
         should = expected.numbers.keys() if ended else before.numbers.keys()
         self.lost += len(should - found.numbers.keys())
         self.changed += sum(expected.numbers.get(key) != numbers for key, numbers in found.numbers.items())
@@ -140,7 +140,7 @@ class Killer:
         (place / "ray").mkdir()
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start ``sweep WORDS`` in a session of its own; what it says goes to a file."""
+        """Start ``sweep WORDS`` in a new session; its output goes to a file."""
         command = [sys.executable, "-m", "sweep", *words, "--runs-dir", str(self.place / "runs")]
         with (self.place / "said").open("w") as said:
             return subprocess.Popen(
@@ -151,10 +151,10 @@ class Killer:
     def kill(self, driver: subprocess.Popen[str]) -> None:
         """SIGKILL the driver and everything below it, orphans included, until nothing is left."""
         while below := living():
-            for process in below:  # the driver stands first, so that it sees nothing of it
+            for process in below:  # the driver first, so that it cannot react
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-            driver.wait()  # before the others are buried: its exit code belongs to ``driver``
+            driver.wait()  # before the others are reaped: ``driver`` needs its exit code
             psutil.wait_procs(below, timeout=10)
         driver.wait()
         with suppress(ChildProcessError):
@@ -162,7 +162,7 @@ class Killer:
                 pass
 
     def said(self) -> str:
-        """Return the last lines of what the last process said."""
+        """Return the last lines of the output of the last process."""
         return "\n".join((self.place / "said").read_text(errors="replace").splitlines()[-12:])
 
 
@@ -197,7 +197,7 @@ def run_undisturbed(killer: Killer, name: str) -> float:
 
 
 def phase_of(folder: SweepFolder, before: Rows, now: Rows) -> str:
-    """Say what the sweep was doing when it was killed, by what it left."""
+    """Return the phase in which the sweep was killed, from the files that it left."""
     if not folder.ledger.exists():
         return PHASES[0]
     if now.finished:
@@ -251,12 +251,12 @@ def soak(killer: Killer, kills: int, rng: random.Random, seconds: float, expecte
         count.rows += len(before.numbers)
         if not (folder.report.exists() and (folder.tables / "epochs.csv").exists()):
             count.failures += 1
-        tell(f"sweep {folder.name} ended by itself; so far {count.lost} rows lost, {count.changed} changed")
+        tell(f"sweep {folder.name} finished; so far {count.lost} rows lost, {count.changed} changed")
     return count
 
 
 def tell(line: str) -> None:
-    """Say how it goes, apart from the result."""
+    """Print progress to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -264,7 +264,7 @@ def table(count: Count, seconds: float, seed: int) -> str:
     """Return the result as one Markdown table."""
     cells = {
         "kills": count.kills, "sweeps": count.sweeps, "resumes": count.resumes, "rows compared": count.rows,
-        "rows lost": count.lost, "rows changed": count.changed, "rows twice": count.duplicates,
+        "rows lost": count.lost, "rows changed": count.changed, "rows duplicated": count.duplicates,
         "rows trained again": count.trained_again, "failures": count.failures,
     }  # fmt: skip
     phases = ", ".join(f"{phase} {count.phases[phase]}" for phase in PHASES)
@@ -274,19 +274,19 @@ def table(count: Count, seconds: float, seed: int) -> str:
             f"|{' ---: |' * len(cells)}",
             f"| {' | '.join(map(str, cells.values()))} |",
             "",
-            f"An undisturbed sweep took {seconds:.1f} s; moments drawn with seed {seed}. Killed in: {phases}; "
+            f"A sweep without a kill took {seconds:.1f} s; random moments with seed {seed}. Killed in: {phases}; "
             f"{count.in_mid_epoch} kills left a checkpoint within an epoch.",
         ]
     )
 
 
 def main() -> int:
-    """Soak, print the table, and return 1 where anything was lost or changed."""
+    """Run the benchmark, print the table, and return 1 if anything was lost or changed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--data", default=DATA)
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     adopt_orphans()

@@ -1,7 +1,7 @@
-"""The stock loop that ``benchmarks.throughput`` holds ours against: LeNet-5 as one would write it for Ray Tune.
+"""The standard loop in ``benchmarks.throughput``: LeNet-5 as usually written for Ray Tune.
 
 A function trainable that reports every epoch, torchvision's transforms on PIL images, a ``DataLoader``, torch's own
-seeding, one configuration a trial, no checkpoint. The model, the split and the evaluation are those of ``sweep``.
+seeding, one configuration per trial, no checkpoint. The model, the split and the evaluation are those of ``sweep``.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def make_loaders(data: DataSet, num_workers: int) -> list[DataLoader[Any]]:
 
 
 def begin_stock(job: Mapping[str, Any], data: DataSet) -> tuple[LeNet5, torch.optim.Optimizer, list[DataLoader[Any]]]:
-    """Return what a trial of the stock loop begins with."""
+    """Return the model and optimizer of a new trial."""
     torch.set_num_threads(1)
     torch.manual_seed(job["seed"])
     model = LeNet5()
@@ -85,7 +85,7 @@ def stock_accuracy(model: LeNet5, loader: DataLoader[Any]) -> float:
 
 
 def train_stock(config: Mapping[str, Job], data: DataSet) -> None:
-    """Train one configuration: the function trainable that one would write."""
+    """Train one configuration; a function trainable of Ray Tune."""
     from ray import tune
 
     job = config["job"]

@@ -1,9 +1,9 @@
-"""Whether what changes rounding changes results: ``python -m benchmarks.switches --data FOLDER``.
+"""The effect of pack size, pass size and threads on results: ``python -m benchmarks.switches --data FOLDER``.
 
-Pack membership, the size of a pass and the number of threads change the order in which numbers are added up, and so the
-bits of a run. The same runs are trained under each, and their final accuracies compared with what another seed changes:
-a switch is within seed noise where the mean difference over all runs lies within three of its standard errors of 0 and
-no run moved farther than the seeds of its configuration lie apart at most.
+The members of a pack, the size of a pass and the number of threads change the order of additions, and so the bits of a
+run. The same runs are trained with each setting, and the differences of their final accuracies are compared with those
+between seeds. A switch is within seed noise if the mean difference over all runs is within three standard errors of 0,
+and no run differs by more than the largest difference between the seeds of its configuration.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHOICES = (
     ("SGD", {"lr": 0.01, "momentum": 0.9, "nesterov": True}),
     ("Adam", {"lr": 0.001}),
 )
-"""The study's optimizers that leave chance behind within a few epochs."""
+"""The optimizers of the study that exceed chance within a few epochs."""
 SWITCHES = {  # runs in a pack, examples in a pass, threads
     "as trained": (len(CHOICES), training.MICRO_BATCH, 1),
     "packs of one": (1, training.MICRO_BATCH, 1),
@@ -66,7 +66,7 @@ def accuracies(data: DataSet, seeds: Sequence[int], epochs: int, switch: str) ->
 
 
 def compare(before: list[list[float]], after: list[list[float]]) -> dict[str, float | bool]:
-    """Return how far a switch moved the accuracies, in percentage points, and whether seeds move them as far."""
+    """Return the effect of a switch on the accuracies in percentage points, and whether it is within seed noise."""
     differences = [y - x for one, other in zip(before, after, strict=True) for x, y in zip(one, other, strict=True)]
     error = statistics.stdev(differences) / len(differences) ** 0.5
     apart = [max(abs(x - y) for x, y in combinations(values, 2)) for values in before]
@@ -98,9 +98,13 @@ def main() -> None:
     notes = [
         f"{len(CHOICES)} configurations × {asked.seeds} seeds, {asked.epochs} epochs; means as trained: {means} %."
     ]
-    print(as_markdown(Table("switches", "What changes rounding, beside seeds", columns, rows, notes, data.name)))
+    print(
+        as_markdown(
+            Table("switches", "Effect of pack size, pass size and threads on rounding", columns, rows, notes, data.name)
+        )
+    )
     if not all(row.values["within"] for row in rows):
-        raise SystemExit("a switch changes more than seeds do")
+        raise SystemExit("a switch changes results more than seeds do")
 
 
 if __name__ == "__main__":

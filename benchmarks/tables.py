@@ -1,7 +1,7 @@
-"""How long tables, figures and the report take, and how that grows: ``python -m benchmarks.tables``.
+"""Time of tables, figures and report by the number of runs: ``python -m benchmarks.tables``.
 
-The ledgers are generated: 100 seeds of as many configurations as asked for, with made-up learning curves. Each size
-runs in a process of its own, so that its peak memory is its own.
+The ledgers are generated, with 100 seeds per configuration and artificial learning curves. Each size runs in a separate
+process, so that its peak memory is measured alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SEEDS = 100
 
 
 def generate(folder: SweepFolder, runs: int, epochs: int) -> None:
-    """Fill a ledger with learning curves that rise and jitter."""
+    """Fill a ledger with rising, noisy learning curves."""
     rng = np.random.default_rng(0)
     schedulers = ["none", "StepLR", "CosineAnnealingLR", "CyclicLR", "LambdaLR"]
     choices = [

@@ -1,22 +1,22 @@
-"""How much faster a sweep trains than the loop that one would write: ``python -m benchmarks.throughput --data FOLDER``.
+"""A sweep compared with a standard Ray Tune loop: ``python -m benchmarks.throughput --data FOLDER``.
 
-Three ways to train the study's four optimizers at four rates each, two trials of one CPU thread each at a time, in turn
-within every round:
+Three ways to train the four optimizers of the study at four learning rates each, two trials with one CPU thread each
+at a time, alternating within every round:
 
-(a) the stock loop of ``benchmarks/stock_loop.py`` as a function trainable of Ray Tune, with the ``num_workers`` that is
-    fastest in a probe, one configuration a trial;
+(a) the standard loop of ``benchmarks/stock_loop.py`` as a function trainable of Ray Tune, with the fastest
+    ``num_workers`` of a probe, one configuration per trial;
 (b) ``sweep`` in packs of one;
 (c) ``sweep`` with ``pack = "auto"``.
 
-In a round (a) trains two fresh runs for an epoch, one a slot; (b) and (c) extend a sweep of theirs by two epochs, which
-goes on from its checkpoints: (c) all sixteen runs, (b) every second one, whose rate is the same and which takes less
-time. Compared are runs · epochs an hour, from the first trial's start of its epoch to the last
-trial's end: with evaluation on validation and test images, reports, the ledger and (b, c) checkpoints, without Ray's
-start-up and the loading of the data. (b) and (c) pay here for a change of trials after every two epochs; (a) never
-changes, and its trials would start a process each.
+In a round (a) trains two new runs for one epoch, one per slot; (b) and (c) extend their sweep by two epochs from its
+checkpoints: (c) all sixteen runs, (b) every second run, which gives the same rate in less time. The result is
+run-epochs per hour, from the start of the epoch of the first trial to the end of the last trial. It includes evaluation
+on validation and test images, reports, the ledger and (b, c) checkpoints, and excludes the start of Ray and the loading
+of the data. (b) and (c) include a change of trials after every two epochs; (a) has none, although each of its trials
+would start a process.
 
-The floor is arithmetic: the FLOPs of a run-epoch over the rate at which two processes at once multiply matrices that
-stay in the cache, measured just before and just after (c).
+The floor is the FLOPs of a run-epoch divided by the rate of two processes that multiply matrices in the cache at the
+same time, measured just before and just after (c).
 """
 
 from __future__ import annotations
@@ -118,12 +118,12 @@ def fit(trainable: Callable[..., None], jobs: Sequence[Job], data: DataSet, plac
         run_config=tune.RunConfig(storage_path=str(place / "stock"), verbose=0, callbacks=[ends]),
     ).fit()
     if results.errors:
-        raise SystemExit(f"a trial of the stock loop failed: {results.errors[0]}")
+        raise SystemExit(f"a trial of the standard loop failed: {results.errors[0]}")
     return [result.metrics for result in results], ends.at
 
 
 class Multiplier:
-    """Multiplies matrices on one thread, as fast as it goes; a Ray actor, so that two do it at once."""
+    """Multiplies matrices on one thread; a Ray actor, so that two run at the same time."""
 
     def giga_flops(self) -> float:
         """Return the rate of float32 ``torch.mm`` in GFLOP/s, at the fastest of the sizes."""
@@ -177,7 +177,7 @@ class Bench:
         self.num_workers = min(self.probe, key=lambda workers: self.probe[workers])
 
     def train_stock(self, jobs: Sequence[Job], epochs: int) -> tuple[list[Any], float]:
-        """Train ``jobs`` with the stock loop; return their last results and the runs · epochs an hour."""
+        """Train ``jobs`` with the stock loop; return their last results and the run-epochs per hour."""
         asked = [{**job, "epochs": epochs, "num_workers": self.num_workers} for job in jobs]
         results, ended = fit(train_stock, asked, self.data, self.place)
         return results, len(jobs) * epochs * 3600 / (ended - min(result["began"] for result in results))
@@ -201,7 +201,7 @@ class Bench:
         return Ledger.open_read_only(SweepFolder(self.place / "runs", f"way-{way}").ledger)
 
     def extend(self, way: str, epochs: int) -> float:
-        """Extend the sweep of ``way`` by :data:`EPOCHS`, to ``epochs``; return the runs · epochs an hour."""
+        """Extend the sweep of ``way`` by :data:`EPOCHS`, to ``epochs``; return the run-epochs per hour."""
         from rich.console import Console
 
         from sweep.driver.driver import drive
@@ -209,7 +209,7 @@ class Bench:
         began = time.time()
         outcome = drive(self._spec(way, epochs), self.place / "runs", Console(file=io.StringIO()))
         if outcome is None or not outcome.all_done:
-            raise SystemExit(f"the sweep {way} did not end as it should: {outcome}")
+            raise SystemExit(f"the sweep {way} did not finish all runs: {outcome}")
         with self._ledger(way) as ledger:
             (attempts,) = ledger.read("SELECT started, ended FROM attempts")
         starts, ends = zip(*(row for row in attempts.rows if row[0] > began), strict=True)
@@ -265,12 +265,12 @@ ROUND_COLUMNS = {
 
 
 def report(found: Mapping[str, Any]) -> str:
-    """Return what was measured as Markdown."""
+    """Return the measurements as Markdown."""
     rounds, summary = found["rounds"], found["summary"]
     lines = []
     if rounds:
         lines += [
-            "Runs · epochs an hour, training, evaluation, reports and (b, c) checkpoints together:",
+            "Run-epochs per hour; training, evaluation, reports and (b, c) checkpoints are included:",
             "",
             f"| round | {' | '.join(ROUND_COLUMNS.values())} |",
             f"|{' ---: |' * (1 + len(ROUND_COLUMNS))}",
@@ -284,8 +284,8 @@ def report(found: Mapping[str, Any]) -> str:
     lines += [
         "",
         f"(a) uses num_workers = {found['num_workers']}; a step of it in the probe, ms by num_workers: {probe}.",
-        f"A run-epoch is {found['flops'] / 1e9:.1f} GFLOP, of it {found['training_flops'] / 1e9:.1f} of training; the "
-        f"floor is that over the rate of {SLOTS} processes, one thread each, multiplying float32 matrices at once.",
+        f"A run-epoch is {found['flops'] / 1e9:.1f} GFLOP, of which {found['training_flops'] / 1e9:.1f} are training. "
+        f"The floor is this number divided by the rate of {SLOTS} processes that multiply float32 matrices together.",
     ]
     if accuracy := found.get("accuracy"):
         lines += ["", f"| validation accuracy after {ACCURACY_EPOCHS} epochs, % | {' | '.join(NAMES.values())} |"]
@@ -299,7 +299,7 @@ def report(found: Mapping[str, Any]) -> str:
         verdict = "agree" if accuracy["same"] else "DO NOT agree" if accuracy["means"] else "cannot be compared"
         lines += ["", f"Means over the configurations above {LEARNED_PERCENT:g} % {verdict} within "
                   f"{TOLERANCE_PP:g} pp. (a) with its changes of trials: "
-                  f"{accuracy['stock_with_changes_of_trials']:.3g} run-epochs an hour."]  # fmt: skip
+                  f"{accuracy['stock_with_changes_of_trials']:.3g} run-epochs per hour."]  # fmt: skip
     return "\n".join(lines)
 
 
@@ -328,7 +328,7 @@ def measure(source: str, rounds: int, place: Path, with_accuracy: bool) -> dict[
 
 
 def tell(line: str) -> None:
-    """Say how it goes, apart from the result."""
+    """Print progress to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -336,13 +336,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="cifar100", help="cifar100, a folder, or synthetic")
     parser.add_argument("--rounds", type=int, default=5, help="0: only the accuracies")
-    parser.add_argument("--accuracy", action="store_true", help="also show that all three learn the same")
+    parser.add_argument("--accuracy", action="store_true", help="also compare the accuracies of all three")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="throughput-", ignore_cleanup_errors=True) as place:
         os.environ["RAY_TMPDIR"] = f"{place}/ray"
         (Path(place) / "ray").mkdir()
-        with redirect_stdout(sys.stderr):  # Ray and Tune talk, and the result stands alone
+        with redirect_stdout(sys.stderr):  # Ray and Tune print to stdout, which must hold the result only
             found = measure(arguments.data, arguments.rounds, Path(place), arguments.accuracy)
     print(json.dumps(found) if arguments.json else report(found))
 

@@ -1,4 +1,4 @@
-"""WHAT to try: configurations, runs and their ids, protocol, axes, and the catalogue of named spaces."""
+"""What to try: configurations, runs and their ids, protocol, axes, and the catalogue of named spaces."""
 
 from search_spaces.axes import expand
 from search_spaces.catalogue import space_names, space_text

@@ -1,7 +1,6 @@
-"""The one way in which all packages write a file: a reader sees the whole old content or the whole new one.
+"""Atomic writes of files, for all packages: a reader sees the complete old content or the complete new one.
 
-It stands here because ``trainables``, ``results`` and ``sweep`` all write files, and this is the only package that all
-three may import.
+This is the only package that ``trainables``, ``results`` and ``sweep`` may all import.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 UNFINISHED = ".tmp"
-"""How the name of a file ends that is not written whole yet."""
+"""Suffix of the name of an unfinished file."""
 
 
 @contextmanager
@@ -28,7 +27,7 @@ def atomic_write(
     Args:
         path: the file; its folder exists.
         sync: whether the content is flushed to the disk before the rename, so that it survives a loss of power.
-        before_rename: called last before the rename; what it raises keeps the old content.
+        before_rename: called just before the rename; an exception keeps the old content.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}{UNFINISHED}")
     try:

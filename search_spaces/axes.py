@@ -1,4 +1,4 @@
-"""From the blocks of a space to its configurations: lists that are crossed, tables that vary together, samplers.
+"""The configurations of a space from its blocks: crossed lists, tables, and samplers.
 
 A block is one ``[[configurations]]`` of a spec::
 
@@ -6,8 +6,9 @@ A block is one ``[[configurations]]`` of a spec::
     optimizer = [{name = "SGD", lr = [0.01, 0.1], momentum = 0.9}, {name = "Adam", lr = 0.001}]
     scheduler = [{name = "none"}, {name = "StepLR", step_size = "0.3 epochs"}]
 
-Every list is crossed with every other one; the keys of one table vary together. ``{logspace = [1e-3, 1], n = 4}``
-is a list, too. ``{loguniform = [a, b]}``, ``{uniform = [a, b]}`` and ``{choice = [...]}`` are drawn jointly,
+Every list is crossed with every other list; the values inside one table belong together.
+``{logspace = [1e-3, 1], n = 4}`` is also a list. ``{loguniform = [a, b]}``, ``{uniform = [a, b]}`` and
+``{choice = [...]}`` are drawn jointly,
 ``samples`` times with ``sample_seed``, and each draw is crossed with the lists.
 """
 
@@ -25,7 +26,7 @@ from search_spaces.errors import SpecError
 
 BLOCK_KEYS = ("optimizer", "scheduler", "warmup", "samples", "sample_seed")
 LIST_VALUED = frozenset({"betas", "milestones", "etas", "step_sizes"})
-"""Parameters whose value is itself a list: one list is one value, a list of lists is crossed."""
+"""Parameters whose value is a list: one list is one value, a list of lists is crossed."""
 
 SAMPLERS: dict[str, Callable[[random.Random, Sequence[Any]], Any]] = {
     "loguniform": lambda rng, bounds: _digits(math.exp(rng.uniform(math.log(bounds[0]), math.log(bounds[1]))), 4),
@@ -34,21 +35,21 @@ SAMPLERS: dict[str, Callable[[random.Random, Sequence[Any]], Any]] = {
 }
 MOST_CONFIGURATIONS = 100_000
 LARGEST_BOUND = 1e300
-"""Nearer to the largest float than this, a point of a logspace could round to infinity."""
+"""Largest bound of an axis: with a larger one, a point of a logspace could round to infinity."""
 
 
 def expand(blocks: Sequence[Mapping[str, Any]], where: str) -> list[Configuration]:
-    """Return the configurations of all blocks in order, each once.
+    """Return the configurations of all blocks in order, without duplicates.
 
     Args:
         blocks: the ``[[configurations]]`` of a spec.
-        where: the spec's name, which leads every error.
+        where: the name of the spec; every error message begins with it.
 
     Raises:
-        SpecError: a key that no block has, a list that is empty, a sampler that cannot be drawn.
+        SpecError: an unknown key, an empty list, or a sampler with invalid bounds.
     """
     if not blocks:
-        raise SpecError(f"{where}: configurations", "there is none", "add a [[configurations]] block with an optimizer")
+        raise SpecError(f"{where}: configurations", "the spec has none", "add a [[configurations]] block")
     found: dict[str, Configuration] = {}
     for i, block in enumerate(blocks):
         for configuration in _expand_block(block, f"{where}: configurations[{i}]"):
@@ -63,7 +64,7 @@ def _expand_block(block: Mapping[str, Any], where: str) -> Iterator[Configuratio
         if key not in BLOCK_KEYS:
             raise SpecError(f"{where}.{key}", "unknown key", f"valid: {', '.join(BLOCK_KEYS)}")
     if "optimizer" not in block:
-        raise SpecError(f"{where}.optimizer", "missing", 'say optimizer = {name = "SGD", lr = 0.1}')
+        raise SpecError(f"{where}.optimizer", "missing", 'for example optimizer = {name = "SGD", lr = 0.1}')
     samples, seed = block.get("samples", 1), block.get("sample_seed", 0)
     if not isinstance(samples, int) or isinstance(samples, bool) or not 1 <= samples <= MOST_CONFIGURATIONS:
         raise SpecError(f"{where}.samples", f"{samples!r}", "a whole number of draws, at least 1")
@@ -74,21 +75,24 @@ def _expand_block(block: Mapping[str, Any], where: str) -> Iterator[Configuratio
     warmups = _options("warmup", block.get("warmup", 0), f"{where}.warmup")
     drawn = any(_is_sampler(value) for table in optimizers + schedulers for value in table.values())
     if "samples" in block and not drawn:
-        raise SpecError(f"{where}.samples", "nothing in the block is sampled", "add a sampler, or leave `samples` out")
+        raise SpecError(f"{where}.samples", "the block has no sampler", "add a sampler, or remove `samples`")
     for draw in range(samples):
         for optimizer, scheduler, warmup in itertools.product(optimizers, schedulers, warmups):
             if isinstance(warmup, bool) or not isinstance(warmup, int | float) or not 0 <= warmup < math.inf:
                 raise SpecError(f"{where}.warmup", f"{warmup!r}", "a number of epochs, 0 or more")
-            rng = random.Random(f"{seed}/{draw}")
+            # One draw is one point for the whole block: each part has its own generator, so the point depends neither
+            # on the lists that it is crossed with nor on the number of samplers in the other part.
+            drawn_optimizer = _draw(optimizer, random.Random(f"{seed}/{draw}"), f"{where}.optimizer")
+            drawn_scheduler = _draw(scheduler, random.Random(f"{seed}/{draw}/scheduler"), f"{where}.scheduler")
             yield from (
                 Configuration.from_dict({"optimizer": o, "scheduler": s, "warmup": warmup})
-                for o in _grid(_draw(optimizer, rng, f"{where}.optimizer"), f"{where}.optimizer")
-                for s in _grid(_draw(scheduler, rng, f"{where}.scheduler"), f"{where}.scheduler")
+                for o in _grid(drawn_optimizer, f"{where}.optimizer")
+                for s in _grid(drawn_scheduler, f"{where}.scheduler")
             )
 
 
 def _tables(value: Any, where: str) -> list[dict[str, Any]]:
-    """Return ``value`` (a name, a table, or a list of them) as a list of tables that each have a name."""
+    """Return ``value`` (a name, a table, or a list of these) as a list of tables with a name."""
     tables = []
     for i, item in enumerate(value if isinstance(value, list) else [value]):
         table = {"name": item} if isinstance(item, str) else item
@@ -96,11 +100,11 @@ def _tables(value: Any, where: str) -> list[dict[str, Any]]:
             raise SpecError(
                 f"{where}[{i}]" if isinstance(value, list) else where,
                 f"{item!r} has no name",
-                'say {name = "SGD", lr = 0.1}',
+                'for example {name = "SGD", lr = 0.1}',
             )
         tables.append(dict(table))
     if not tables:
-        raise SpecError(where, "the list is empty", "name at least one")
+        raise SpecError(where, "the list is empty", "give at least one name")
     return tables
 
 
@@ -117,7 +121,7 @@ def _draw(table: Mapping[str, Any], rng: random.Random, where: str) -> dict[str,
             _check_bounds(kind, bounds, f"{where}.{key}")
             drawn[key] = SAMPLERS[kind](rng, bounds)
             if isinstance(drawn[key], list):
-                drawn[key] = [drawn[key]]  # a drawn list is one value, not a list to be crossed
+                drawn[key] = [drawn[key]]  # a drawn list is one value and is not crossed
         else:
             drawn[key] = value
     return drawn
@@ -129,17 +133,17 @@ def _grid(table: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
     for values in itertools.product(*options):
         one = dict(zip(table, values, strict=True))
         if not isinstance(one["name"], str):
-            raise SpecError(f"{where}.name", f"{one['name']!r} is no name")
+            raise SpecError(f"{where}.name", f"{one['name']!r} is not a name")
         yield one
 
 
 def _options(key: str, value: Any, where: str) -> list[Any]:
-    """Return the values that ``key`` takes: the items of a list, the points of a logspace, or the one value."""
+    """Return the values of ``key``: the items of a list, the points of a logspace, or the single value."""
     if isinstance(value, Mapping):
         if set(value) != {"logspace", "n"}:
             raise SpecError(
                 where,
-                f"{dict(value)!r} is no axis",
+                f"{dict(value)!r} is not an axis",
                 f"valid: a list, {{logspace = [low, high], n = 4}}, {', '.join(SAMPLERS)}",
             )
         return _logspace(value["logspace"], value["n"], where)
@@ -174,9 +178,9 @@ def _check_bounds(kind: str, bounds: Any, where: str) -> None:
     )
     if not numbers or bounds[0] >= bounds[1] or (kind == "loguniform" and bounds[0] <= 0):
         above = "0 < " if kind == "loguniform" else ""
-        raise SpecError(where, f"{bounds!r} are no bounds", f"two numbers, {above}low < high")
+        raise SpecError(where, f"{bounds!r} are not valid bounds", f"two numbers, {above}low < high")
 
 
 def _digits(value: float, digits: int) -> float:
-    """Round to significant digits, so that a value prints, reads back and hashes the same."""
+    """Round to significant digits: the value then prints, reads back and hashes the same."""
     return float(f"{value:.{digits}g}")

@@ -1,4 +1,4 @@
-"""One spelling for a value, so that its hash names it on every machine."""
+"""A canonical form of values, so that equal values have the same hash on every machine."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from search_spaces.errors import SpecError
 
 WHOLE_LIMIT = 2**63
-"""Whole numbers of TOML, SQLite and pandas lie in -2⁶³ … 2⁶³-1; a float beyond stays a float."""
+"""Integers of TOML, SQLite and pandas are in -2⁶³ … 2⁶³-1; a float outside this range stays a float."""
 
 
 def checked_value(value: Any, where: str) -> Any:
-    """Return ``value`` as TOML and JSON hold it: tuples as lists, keys as strings; a number keeps its type.
+    """Return ``value`` in the types of TOML and JSON: tuples as lists, keys as strings; a number keeps its type.
 
     Raises:
-        SpecError: NaN, infinity, a whole number beyond 64 bits, or a type that neither TOML nor JSON knows.
+        SpecError: NaN, infinity, an integer beyond 64 bits, or a type that TOML and JSON do not have.
     """
     if value is None or isinstance(value, bool | str):
         return value
@@ -40,14 +40,14 @@ def checked_value(value: Any, where: str) -> Any:
 def canonical_json(value: Any) -> str:
     """Return ``value`` as JSON with sorted keys and no spaces: equal values give equal text.
 
-    1 and 1.0 are equal, so what is hashed does not depend on how a number is written.
+    1 and 1.0 are equal, so the hash does not depend on how a number is written.
     """
     plain = one_spelling(checked_value(value, "value"))
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def one_spelling(value: Any) -> Any:
-    """Return ``value`` with integral floats as ints: for hashes and for names, not for training."""
+    """Return ``value`` with integral floats as ints; used for hashes and names, not for training."""
     if isinstance(value, float):
         return int(value) if value.is_integer() and -WHOLE_LIMIT <= value < WHOLE_LIMIT else value
     if isinstance(value, list):

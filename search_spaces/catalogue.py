@@ -1,4 +1,4 @@
-"""The named spaces: one TOML file each, printed by ``sweep spaces NAME``, ready to be edited."""
+"""The named spaces: one TOML file each; ``sweep spaces NAME`` prints it as a start for an own spec."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def space_text(name: str) -> str:
     """Return the TOML of the space ``name``.
 
     Raises:
-        UnknownNameError: there is no such space; the line lists those that are.
+        UnknownNameError: there is no such space; the message lists the valid names.
     """
     if name not in space_names():
         raise UnknownNameError("space", name, space_names())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,11 +16,11 @@ NO_SCHEDULER = "none"
 
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """A configuration; equal ones have the same canonical JSON.
+    """A configuration; equal configurations have the same canonical JSON.
 
-    Names are PyTorch's class names (``SGD``, ``CosineAnnealingLR``), ``none`` for a constant rate, or
-    ``module:Class`` for a third party's. ``warmup`` is in epochs. Parameters may hold expressions
-    (``"0.3 epochs"``) until :meth:`resolved` has replaced them by numbers.
+    Names are PyTorch's class names (``SGD``, ``CosineAnnealingLR``), ``none`` for a constant learning rate, or
+    ``module:Class`` for a third-party class. ``warmup`` is in epochs. Parameters may contain expressions
+    (``"0.3 epochs"``), which :meth:`resolved` replaces by numbers.
     """
 
     optimizer: str
@@ -27,10 +28,10 @@ class Configuration:
     scheduler: str = NO_SCHEDULER
     scheduler_params: Mapping[str, Any] = field(default_factory=dict)
     warmup: float = 0
-    follows_length: bool = False  # no part of the identity: whether its schedule was resolved from the sweep's epochs
+    follows_length: bool = False  # whether its schedule depends on the epochs of the sweep; not part of the identity
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as a nested table, as a spec holds it; numbers keep the type they were given."""
+        """Return the configuration as a nested table, as in a spec; numbers keep their type."""
         table = {
             "optimizer": {"name": self.optimizer, **self.optimizer_params},
             "scheduler": {"name": self.scheduler, **self.scheduler_params},
@@ -52,11 +53,11 @@ class Configuration:
 
     @cached_property
     def configuration_id(self) -> str:
-        """Ten hex digits that name the configuration, the same for all its seeds."""
+        """Ten hex digits that identify the configuration; they do not depend on the seed."""
         return content_hash(self.to_dict(), 10)
 
     def columns(self) -> dict[str, Any]:
-        """Return one flat column a key: ``optimizer``, ``optimizer.lr``, …, ``scheduler.T_max``, ``warmup``."""
+        """Return one flat column per key: ``optimizer``, ``optimizer.lr``, …, ``scheduler.T_max``, ``warmup``."""
         flat: dict[str, Any] = {"optimizer": self.optimizer}
         flat |= {f"optimizer.{key}": value for key, value in self.optimizer_params.items()}
         flat["scheduler"] = self.scheduler
@@ -65,15 +66,18 @@ class Configuration:
         return flat
 
     def resolved(self, epochs: int, steps_per_epoch: int, where: str) -> Configuration:
-        """Replace every expression by its number; what remains after the warm-up counts as the schedule's length.
+        """Replace every expression by its number; the length of the schedule is what remains after the warm-up.
+
+        A schedule that steps once per epoch begins in the epoch in which the warm-up ends. A warm-up of 0.5 epochs
+        therefore leaves all epochs to it, and one of 2.5 epochs leaves all but two.
 
         Raises:
-            SpecError: an expression that cannot be read; ``where`` leads its line.
+            SpecError: an invalid expression; the message begins with ``where``.
         """
         lr = self.optimizer_params.get("lr")
         warmup_steps = round(self.warmup * steps_per_epoch)
         quantities = Quantities(
-            epochs=max(epochs - self.warmup, 1),
+            epochs=max(epochs - math.floor(self.warmup), 1),
             steps=max(epochs * steps_per_epoch - warmup_steps, 1),
             lr=float(lr) if isinstance(lr, int | float) else None,
         )

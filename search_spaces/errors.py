@@ -1,13 +1,13 @@
-"""What a user can get wrong, one class per cause.
+"""Errors of a user, one class per cause.
 
-UserError                     one clear line, exit 2, no traceback
-├── SpecError                 a key or value of a spec that cannot be (file, key, value, hint)
-├── UnknownNameError          a name that is in no registry (lists the valid ones)
-├── DataError                 a data source that is missing, torn or of another shape
-├── LedgerError               a ledger that is missing, foreign, newer, or in another driver's hands
+UserError                     one line, exit code 2, no traceback
+├── SpecError                 an invalid key or value of a spec (file, key, value, hint)
+├── UnknownNameError          a name that is not in the registry (with the valid names)
+├── DataError                 a data source that is missing, damaged or of another shape
+├── LedgerError               a ledger that is missing, of another program or version, or used by another driver
 ├── SweepFolderError          a sweep folder that is missing or cannot be written
-├── StorageError              a shared folder or a bucket that is missing, closed to us, or does not answer
-└── EnvironmentMismatchError  libraries or machines that do not fit each other
+├── StorageError              a shared folder or bucket that is missing, denies access or does not answer
+└── EnvironmentMismatchError  libraries or machines that do not match
 """
 
 from __future__ import annotations
@@ -17,35 +17,36 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake that its maker can mend; its text is the one line that they see."""
+    """An error that the user can correct; its text is the line that is printed."""
 
     def __init__(self, text: str) -> None:
-        """``text`` may quote what a file holds: a line break or a control character in it is shown escaped."""
+        """``text`` may quote a file: line breaks and control characters in it are escaped."""
         super().__init__("".join(char if char.isprintable() else repr(char)[1:-1] for char in text))
 
 
 class SpecError(UserError):
-    """A key or a value of a spec that cannot be."""
+    """An invalid key or value of a spec."""
 
     def __init__(self, where: str, problem: str, hint: str = "") -> None:
-        """``where`` names file and key, ``problem`` the value, ``hint`` what would be right."""
+        """``where`` is the file and key, ``problem`` the value and what is wrong, ``hint`` what would be right."""
         super().__init__(f"{where}: {problem}" + (f"; {hint}" if hint else ""))
 
 
 class UnknownNameError(UserError):
-    """A name that stands in no registry."""
+    """A name that is not in the registry."""
 
     def __init__(self, kind: str, name: object, valid: Iterable[str], where: str = "") -> None:
-        """``kind`` is what was looked for (``optimizer``), ``valid`` what could have been said."""
+        """``kind`` is the kind of the name (``optimizer``), ``valid`` the registered names."""
         names = sorted(valid)
-        near = difflib.get_close_matches(str(name), names, n=1)
+        same_letters = [known for known in names if known.lower() == str(name).lower()]
+        near = same_letters or difflib.get_close_matches(str(name), names, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         place = f"{where}: " if where else ""
         super().__init__(f"{place}unknown {kind} {name!r}{hint}; valid: {', '.join(names)}")
 
 
 class DataError(UserError):
-    """A data source that cannot be used: which file, what is wrong, what would mend it."""
+    """A data source that cannot be used: the file, what is wrong, and how to correct it."""
 
 
 class LedgerError(UserError):
@@ -57,8 +58,8 @@ class SweepFolderError(UserError):
 
 
 class StorageError(UserError):
-    """A shared folder or a bucket that is missing, closed to us, or does not answer."""
+    """A shared folder or bucket that is missing, denies access or does not answer."""
 
 
 class EnvironmentMismatchError(UserError):
-    """Libraries or machines that do not fit each other."""
+    """Libraries or machines that do not match."""

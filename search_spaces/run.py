@@ -1,4 +1,4 @@
-"""One configuration under one seed: the unit that is trained, recorded and compared."""
+"""A run: one configuration under one seed. It is the unit that is trained, recorded and compared."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from search_spaces.canonical import content_hash
 from search_spaces.configuration import Configuration
 
 TRAINING_VERSION = 1
-"""Raised whenever the same run would train to other numbers; a golden-number test asks for it."""
+"""Increased when a change makes the same run train to other numbers; a test with golden numbers checks this."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What every run of a sweep has in common, and what makes two sweeps comparable."""
+    """The settings that all runs of a sweep share; sweeps with the same protocol are comparable."""
 
     batch_size: int = 128
     dropout: float = 0.3
@@ -30,13 +30,13 @@ class Protocol:
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Protocol:
-        """Read what :meth:`to_dict` wrote; keys of a later version are left out."""
+        """Read what :meth:`to_dict` wrote; unknown keys of a later version are ignored."""
         return cls(**{f.name: table[f.name] for f in fields(cls) if f.name in table})
 
 
 @dataclass(frozen=True)
 class Run:
-    """A configuration under a seed. Its id is the hash of all that decides its numbers (epochs apart)."""
+    """A configuration under a seed. Its id is the hash of everything that affects its numbers, except the epochs."""
 
     configuration: Configuration
     seed: int
@@ -45,7 +45,7 @@ class Run:
 
     @cached_property
     def run_id(self) -> str:
-        """Sixteen hex digits over configuration, seed, protocol, data and ``TRAINING_VERSION``."""
+        """Sixteen hex digits of the hash of configuration, seed, protocol, data and ``TRAINING_VERSION``."""
         return content_hash(
             {
                 "configuration": self.configuration.to_dict(),
@@ -57,7 +57,7 @@ class Run:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the run as a table that JSON can hold."""
+        """Return the run as a table for JSON."""
         return {
             "run_id": self.run_id,
             "configuration": self.configuration.to_dict(),

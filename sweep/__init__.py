@@ -1,6 +1,6 @@
-"""RUN it: spec, planner, Ray runner, provenance and the command line; and the same from Python.
+"""Runs sweeps: the command line, and the Python interface.
 
-``import sweep`` offers what stands in ``__all__``; see :mod:`sweep.api`. Nothing heavy is imported before it is used.
+``import sweep`` provides the names in ``__all__``; see :mod:`sweep.api`. Heavy libraries are imported at first use.
 """
 
 from __future__ import annotations

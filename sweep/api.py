@@ -149,8 +149,7 @@ def load(folder: str | Path, target: float | None = None) -> Sweep:
 
 def gradients(
     of: str | Path | Mapping[str, Any] | Sweep, *, run: str | None = None, seed: int | None = None,
-    layer: str = "conv1.weight", batches: int = 100, beta: float = 0.9, runs_dir: str | Path = DEFAULT_RUNS_DIR,
-    **overrides: Any,
+    layer: str = "conv1.weight", batches: int = 100, beta: float = 0.9, **overrides: Any,
 ) -> Analysis:  # fmt: skip
     """Capture a layer's gradients over the first mini-batches of real training.
 
@@ -161,8 +160,7 @@ def gradients(
         layer: a parameter of LeNet-5, such as ``conv1.weight``.
         batches: mini-batches T ≥ 2, from the first one on.
         beta: β of the EWMA in the figures, in [0, 1).
-        runs_dir: the folder that holds the sweeps' folders.
-        overrides: as in :func:`run`.
+        overrides: as in :func:`run`, and ``runs_dir``.
 
     Raises:
         search_spaces.errors.UserError: a layer, run or number that cannot be.
@@ -171,20 +169,19 @@ def gradients(
     """
     if isinstance(of, Sweep) and run is None:
         raise SpecError("run", f"not given, and {of.name} has many", "say which; their ids stand in `runs`")
-    subjects = _subjects(of, run, seed, runs_dir, overrides)
+    subjects = _subjects(of, run, seed, overrides)
     files = captured.capture_gradients(subjects, layer=layer, batches=batches, beta=beta)
     return _analysis(subjects.folder, files)
 
 
 def lr_range(
     of: str | Path | Mapping[str, Any] | Sweep, *, run: str | None = None, seed: int | None = None,
-    lr_from: float = 1e-7, lr_to: float = 10.0, steps: int = 100, runs_dir: str | Path = DEFAULT_RUNS_DIR,
-    **overrides: Any,
+    lr_from: float = 1e-7, lr_to: float = 10.0, steps: int = 100, **overrides: Any,
 ) -> Analysis:  # fmt: skip
     """Make the learning-rate range test of every configuration (Smith, *Cyclical Learning Rates*, 2017).
 
     Args:
-        of, run, seed, runs_dir, overrides: as in :func:`gradients`; all runs of a sweep where ``run`` is None.
+        of, run, seed, overrides: as in :func:`gradients`; all runs of a sweep where ``run`` is None.
         lr_from: the first step's rate.
         lr_to: the last step's rate.
         steps: mini-batches, each at a higher rate, at least 2.
@@ -192,7 +189,7 @@ def lr_range(
     Raises:
         search_spaces.errors.UserError: ends or a number of steps that cannot be.
     """
-    subjects = _subjects(of, run, seed, runs_dir, overrides)
+    subjects = _subjects(of, run, seed, overrides)
     return _analysis(subjects.folder, captured.run_range_tests(subjects, lr_from=lr_from, lr_to=lr_to, steps=steps))
 
 
@@ -231,9 +228,9 @@ def _spec(spec: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]) ->
 
 
 def _subjects(
-    of: str | Path | Mapping[str, Any] | Sweep, run: str | None, seed: int | None, runs_dir: str | Path,
-    overrides: Mapping[str, Any],
-) -> Subjects:  # fmt: skip
+    of: str | Path | Mapping[str, Any] | Sweep, run: str | None, seed: int | None, overrides: dict[str, Any]
+) -> Subjects:
+    runs_dir = Path(overrides.pop("runs_dir", DEFAULT_RUNS_DIR))
     if isinstance(of, Sweep):
         for key in overrides:
             if key != "data":
@@ -243,7 +240,7 @@ def _subjects(
         return of_sweep(of.folder, run, overrides.get("data"))
     if run is not None:
         raise SpecError("run", f"{run} is a run of no sweep", "give the sweep itself, sweep.load(folder)")
-    return of_space(_spec(of, overrides), {}, Path(runs_dir), seed)
+    return of_space(_spec(of, overrides), {}, runs_dir, seed)
 
 
 def _analysis(folder: SweepFolder, files: Sequence[Path]) -> Analysis:

@@ -1,1 +1,1 @@
-"""HOW a pack learns: data, LeNet-5, optimizers, schedulers, the loop, checkpoints, and the Ray Tune adapter."""
+"""How a pack is trained: data, LeNet-5, optimizers, schedulers, the loop, checkpoints, and the Ray Tune adapter."""

@@ -40,7 +40,7 @@ def run_study(overrides: Mapping[str, Any], runs_dir: Path, console: Console, *,
     """Train the space ``study``, make every analysis that is not there yet, and write tables, figures and article.
 
     Interrupted, the same call goes on: the ledger keeps the runs, and an analysis is there whole or not at all. An
-    analysis that cannot be made is told, and the article says that it is missing.
+    analysis that fails is reported, and the article says that it is missing.
 
     Raises:
         UserError: anything in the overrides, the data or the folder that cannot be.

@@ -30,7 +30,7 @@ SAVES = 25
 """About so many points has a path, where nothing else is asked for."""
 
 MOST_PATHS = 4
-"""Configurations that are traced where none are named: more would not be told apart."""
+"""Configurations that are traced where none are named: more could not be distinguished."""
 
 Weights = npt.NDArray[np.floating]
 
@@ -47,7 +47,7 @@ def trace_trajectories(
         seed: the seed where no runs are named; the first by default.
         grid: points of the loss surface on each side, at least 3.
         data: where the data lie now, if not where the sweep's spec says.
-        track: told how far it is.
+        track: called with the progress.
         skip: files of paths that are known to be as they would be made now.
 
     Returns:

@@ -17,7 +17,7 @@ from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
 if TYPE_CHECKING:
     from sweep.analyses.captures import Track
 
-Seed = Annotated[int | None, typer.Option(help="Seed [default: the first].")]
+Seed = Annotated[int | None, typer.Option(help="Seed.  [default: the first]")]
 RunId = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Run id, or the beginning of one.")]
 
 
@@ -36,7 +36,7 @@ def gradients(
     data: Data = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Capture a layer's gradients during training: EWMA, steps of Adam, noise scale."""
+    """Capture a layer's gradients during training. Shows EWMA, steps of Adam and noise scale."""
     from results.metrics.gradients import check_beta
     from sweep.analyses.captures import capture_gradients
     from sweep.analyses.targets import of_space, of_sweep
@@ -71,7 +71,7 @@ def lr_range(
     lr_from: Annotated[float, typer.Option("--from", help="First learning rate.")] = 1e-7,
     lr_to: Annotated[float, typer.Option("--to", help="Last learning rate.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Number of mini-batches, each with a higher rate.")] = 100,
-    name: Annotated[str | None, typer.Option(help="Name of the result folder [default: the space's name].")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the result folder.  [default: the space's name]")] = None,
     seed: Seed = None,
     data: Data = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
@@ -99,7 +99,7 @@ def trajectory(
     data: Data = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Plot the path of the weights on the loss surface, in its two principal directions."""
+    """Plot the path of the weights on the loss surface. The axes are the two principal directions of the path."""
     from sweep.analyses.trajectories import trace_trajectories
 
     folder = SweepFolder.existing(runs_dir, name)
@@ -115,7 +115,7 @@ def activations(
     data: Data = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Plot the activations of every convolution, ReLU and pooling layer for test images."""
+    """Plot the activations of a trained run. Shows every convolution, ReLU and pooling layer."""
     from sweep.analyses.captures import map_activations
 
     folder = SweepFolder.existing(runs_dir, name)
@@ -124,12 +124,12 @@ def activations(
 
 def study(
     data: Data = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs per run [default: 50].")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs per run.  [default: 50]")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds (0 … SEEDS-1).")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the sweep and its folder.")] = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Run the complete study: training, all analyses, and the article."""
+    """Run the complete study. This includes training, all analyses, and the article."""
     from sweep.analyses.study import run_study
 
     overrides = {"data": data, "epochs": epochs, "seeds": seeds, "name": name}

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from search_spaces.errors import SpecError
 from sweep.cli import analysis_commands, control_commands
-from sweep.cli.options import EXIT_FAILED, Auto, Data, Name, RunsDir, near, number_or_auto, whole_or_auto
+from sweep.cli.options import EXIT_FAILED, Auto, Data, Name, NameOrAddress, RunsDir, near, number_or_auto, whole_or_auto
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
 
 app = typer.Typer(
@@ -49,7 +49,7 @@ Storage = Annotated[
 ]
 Target = Annotated[
     float | None,
-    typer.Option(min=0, max=100, help="Target validation accuracy in percent [default: 95 % of the best]."),
+    typer.Option(min=0, max=100, help="Target validation accuracy in percent.  [default: 95 % of the best]"),
 ]
 InProcess = Annotated[
     bool, typer.Option("--in-process", help="Train in this process, without Ray; breakpoints work. For debugging.")
@@ -108,7 +108,7 @@ def run(
 
 @app.command()
 def resume(
-    name: Name,
+    name: NameOrAddress,
     data: Data = None,
     pack: PackSize = None,
     cpus_per_trial: Cpus = None,
@@ -122,7 +122,7 @@ def resume(
     retry_failed: RetryFailed = False,
     in_process: InProcess = False,
 ) -> None:
-    """Resume an interrupted sweep, from its folder or (PLACE/NAME) from its storage."""
+    """Resume an interrupted sweep. PLACE/NAME resumes it from its storage, on any machine."""
     from sweep.driver.driver import read_resolved
 
     overrides = _overrides(
@@ -177,7 +177,7 @@ def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
 def status(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME|PLACE/NAME]", help="Sweep name, or its address in a storage [default: all]."),
+        typer.Argument(metavar="[NAME|PLACE/NAME]", help="Name or storage address of a sweep.  [default: all]"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     watching: Annotated[bool, typer.Option("--watch", help="Refresh until the sweep ends.")] = False,
@@ -222,7 +222,7 @@ def spaces(
         str | None, typer.Argument(metavar="[SPACE]", help="Space to print as TOML, to be edited.")
     ] = None,
 ) -> None:
-    """List the named spaces with their number of runs, or print one."""
+    """List the named spaces, or print one."""
     from search_spaces import space_names, space_text
 
     if space:
@@ -243,11 +243,11 @@ def export_command(
     formats: Annotated[
         str, typer.Option("--format", help="csv, md, tex, parquet, json or html; several separated by commas.")
     ] = "csv",
-    out: Annotated[Path | None, typer.Option(help="Output folder [default: the sweep's tables/].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder.  [default: the sweep's tables/]")] = None,
     target: Target = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Write the tables of a finished or unfinished sweep."""
+    """Write the tables of a sweep. The sweep may be unfinished."""
     from results.analyses.captures import load_analyses
     from results.reports.export import export
 
@@ -265,7 +265,7 @@ def report(
     target: Target = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Write the figures and the one-page report of a finished or unfinished sweep."""
+    """Write the figures and the report of a sweep. The sweep may be unfinished."""
     from sweep.driver.outputs import make_report
 
     page = make_report(SweepFolder.existing(runs_dir, name), target)
@@ -281,7 +281,7 @@ def compare(
     file_format: Annotated[str, typer.Option("--format", help="md, csv, tex, json or html.")] = "md",
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Compare two sweeps: differences of shared configurations, with intervals."""
+    """Compare two sweeps. Shows the difference of each shared configuration, with its interval."""
     from results.ledger.arrays import load_sweep
     from results.tables.formats import TEXT_WRITERS
     from results.tables.sweep_comparison import compare_sweeps

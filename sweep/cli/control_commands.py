@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from sweep.cli.options import RunsDir
+from sweep.cli.options import NameOrAddress, RunsDir
 from sweep.folder.paths import DEFAULT_RUNS_DIR
-
-Sweep = Annotated[
-    str, typer.Argument(metavar="NAME|PLACE/NAME", help="The sweep's name, or its address in its storage.")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -20,13 +14,13 @@ def register(app: typer.Typer) -> None:
     app.command()(cancel)
 
 
-def stop(name: Sweep, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:
+def stop(name: NameOrAddress, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:
     """Stop a running sweep after the current epochs."""
     _request(name, runs_dir, "stop", "when the running packs have finished their epochs")
 
 
-def cancel(name: Sweep, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:
-    """Stop a running sweep now, after its packs have written checkpoints."""
+def cancel(name: NameOrAddress, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:
+    """Stop a running sweep now. Its packs write checkpoints first."""
     _request(name, runs_dir, "cancel", "when the running packs have written checkpoints")
 
 

@@ -11,6 +11,9 @@ EXIT_FAILED = 1
 """Exit code: some runs have no result, or a check failed."""
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep (see `sweep status`).")]
+NameOrAddress = Annotated[
+    str, typer.Argument(metavar="NAME|PLACE/NAME", help="Name of the sweep, or its address in its storage.")
+]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder that contains the sweeps.")]
 Data = Annotated[
     str | None,

@@ -36,7 +36,7 @@ def read_spec(source: str, overrides: Mapping[str, Any] | None = None) -> Spec:
     path = Path(source)
     if path.suffix == ".toml" or os.path.isfile(source):  # noqa: PTH113  Path.is_file raises if a name is too long
         try:
-            text, name = path.read_text(encoding="utf-8"), path.stem
+            text, name = path.read_text(encoding="utf-8-sig"), path.stem  # some editors write a byte-order mark
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(
                 source, f"cannot be read ({getattr(error, 'strerror', None) or 'it is not UTF-8'})"

@@ -1,4 +1,4 @@
-"""What going on with a sweep changes in what its ledger has, told before anything is trained."""
+"""What continuing a sweep changes in its ledger, reported before anything is trained."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def read_resolved(folder: SweepFolder, overrides: Mapping[str, Any]) -> Spec:
         text = folder.spec.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problem = getattr(error, "strerror", None) or "it is no UTF-8"
-        raise SpecError(str(folder.spec), f"cannot be read ({problem})", "`sweep run` writes it anew") from error
+        raise SpecError(str(folder.spec), f"cannot be read ({problem})", "`sweep run` writes it again") from error
     return parse_resolved(text, where=str(folder.spec), name=folder.name, overrides={**overrides, "name": folder.name})
 
 
@@ -128,7 +128,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
         raise SweepFolderError(
             f"{Path.cwd()}: lies in a sweep's folder, where a file could pass for a library; go to another directory"
         )
-    spec.expanded()  # a slip in the spec is told before the data is waited for
+    spec.expanded()  # reports an error in the spec before the data is loaded
     data = load_data(spec.data, val_fraction=spec.protocol.val_fraction)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     configurations = resolve_configurations(spec, steps_per_epoch)
@@ -149,10 +149,10 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                 snapshots = stack.enter_context(
                     published(folder, storage, lambda text: _tell(console, text), control.driver)
                 )
-                if planned_before:  # else nothing is there that anybody could go on with
+                if planned_before:  # else there is nothing to resume
                     control.serve(ControlStorage(storage))
             packs: list[Pack] = []
-            if left.to_train:  # what the cluster cannot place is told before anything is written
+            if left.to_train:  # refuses what has no place before anything is written
                 resources = stack.enter_context(
                     executor.open(spec, configurations, lambda text: _tell(console, text), lambda: control.asked)
                 )
@@ -229,7 +229,7 @@ def _left_to_train(ledger: Ledger | None, spec: Spec, runs: Sequence[Run], retry
     """Return what is left; ``ledger`` is None where there is none yet.
 
     A run that failed before and is not to be tried again counts as not asked for: the pack that it was begun in is
-    dissolved, and the members that have no result yet are packed anew and start over. Tried again, it is asked for like
+    split up, and the members that have no result yet get new packs and start again. With a retry, it is wanted like
     any other, and its pack is taken up as it was.
     """
     if ledger is None:
@@ -326,7 +326,7 @@ def _tell_changes(
 
 
 def _tell_edits(console: Console, ledger: Ledger, folder: SweepFolder, resuming: bool) -> None:
-    """Say where somebody edited the folder's spec, which `sweep resume` goes by and `sweep run` writes anew."""
+    """Report manual edits of the folder's spec: `sweep resume` applies them, `sweep run` overwrites them."""
     written = ledger.kept_spec()
     if written is None or not folder.spec.exists():
         return

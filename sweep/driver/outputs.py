@@ -59,7 +59,7 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
 def make_outputs(folder: SweepFolder) -> Path:
     """Write what a sweep ends with: the tables as CSV and Markdown, the figures and the page; return the page.
 
-    A format that was exported there before is written anew, too: no file of an older state stays beside the new ones.
+    A format that was exported before is written again, so that all files have the same state.
     """
     of_analyses = analysis_tables(load_analyses(folder.analyses))
     _drop_old(folder.tables, of_analyses, TABLE_WRITERS)

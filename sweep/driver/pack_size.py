@@ -66,7 +66,7 @@ class Packing:
         return cls(size, threads, largest, times, "as chosen before")
 
     def told(self, packs: Sequence[int], at_a_time: int) -> str:
-        """Return the line for the user, about packs of these sizes."""
+        """Return the line for the user about packs of these sizes."""
         count = f"{len(packs)} pack{'s' * (len(packs) > 1)} of {'up to ' * (len(set(packs)) > 1)}{max(packs)}"
         text = f"{count}, {_threads(self.threads)} each, {min(at_a_time, len(packs))} at a time"
         return f"{text} ({self.origin})" if self.origin else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from search_spaces.code_version import code_hash
 from sweep.execution.executor import Executor, Round
 from sweep.execution.recorder import TrialRecorder
 from sweep.execution.retries import Retries
@@ -51,5 +52,6 @@ def trial_spec(session: SweepSession, pack: Pack, *, gpus: float = 0.0, stop_sig
         save_weights_every=spec.save_weights_every,
         checkpoint_seconds=resources.checkpoint_seconds,
         on_drivers_disk=not spec.storage and spec.cluster.address != "local",
+        code=code_hash(),
         stop_signal=stop_signal,
     )

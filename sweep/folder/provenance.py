@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search_spaces.code_version import code_hash
 from search_spaces.errors import SweepFolderError
 from sweep.folder.paths import SweepFolder, write_atomically
 
@@ -73,6 +74,7 @@ def write_provenance(
             "cluster": {key: value for key, value in sorted(resources.items()) if not key.startswith("node:")},
             "versions": package_versions(),
             "git_commit": git_commit(Path(__file__).parent),
+            "code": code_hash(),
             "packing": dict(packing),
             "data": {"name": data.name, "synthetic": data.synthetic, "fingerprint": data.fingerprint},
         }

@@ -101,7 +101,7 @@ def published(
 class Snapshots:
     """Publishes from a thread; reports a storage that does not answer, and tries again.
 
-    The lease has a thread of its own, so its heartbeat does not wait for an upload. Before every write the lease is
+    The lease has its own thread, so its heartbeat does not wait for an upload. Before every write the lease is
     verified: this process may have been suspended while another one took over.
     """
 

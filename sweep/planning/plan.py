@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
+from typing import Any
 
 from search_spaces import Configuration, Run
 from search_spaces.canonical import content_hash
@@ -51,7 +52,35 @@ def resolve_configurations(spec: Spec, steps_per_epoch: int) -> list[Configurati
         where = f"{spec.name}: configuration {i + 1}"
         found = complete_configuration(configuration, spec.epochs, steps_per_epoch, where)
         complete.setdefault(found.key, found)
+    _check_replaced_momentum(spec.name, list(complete.values()))
     return list(complete.values())
+
+
+def _check_replaced_momentum(name: str, configurations: Sequence[Configuration]) -> None:
+    """Refuse configurations that differ only in a momentum (or beta1) that their schedule replaces: they are equal.
+
+    Raises:
+        SpecError: the values of the momentum, and what would be right.
+    """
+    groups: dict[str, list[Any]] = {}
+    for configuration in configurations:
+        params = dict(configuration.optimizer_params)
+        if not configuration.scheduler_params.get("cycle_momentum"):
+            continue
+        if "momentum" in params:
+            replaced = params.pop("momentum")
+        else:
+            replaced, *rest = params.pop("betas", [None])
+            params["betas"] = rest
+        rest_of_it = replace(configuration, optimizer_params=params)
+        groups.setdefault(rest_of_it.key, []).append(replaced)
+    for values in groups.values():
+        if len(values) > 1:
+            shown = ", ".join(f"{value:g}" for value in values)
+            raise SpecError(
+                f"{name}: scheduler.cycle_momentum", f"true replaces the momentum (or beta1) {shown} of the optimizer",
+                "cycle_momentum = false, or one momentum",
+            )  # fmt: skip
 
 
 def make_runs(spec: Spec, configurations: Sequence[Configuration], data_fingerprint: str) -> list[Run]:

@@ -35,3 +35,15 @@ def test_an_unfinished_entry_is_no_data(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("LENET_SWEEP_CACHE", str(tmp_path))
     DataCache(tmp_path).entry(OFFICIAL_KEY).mkdir()
     assert "cifar100 is not in the cache" in data_line(tmp_path, monkeypatch)
+
+
+def test_a_check_that_fails_is_a_finding_whatever_it_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray raises a plain Exception if it does not start in time; the checks after it still run."""
+
+    def time_out() -> str:
+        raise Exception("The current node timed out\nduring startup.")
+
+    monkeypatch.setattr(doctor, "_ray", time_out)
+    found = {finding.what: finding for finding in doctor.examine(tmp_path, "synthetic:n_train=1000,n_test=100")}
+    assert (found["Ray"].fine, found["Ray"].seen) == (False, "The current node timed out during startup.")
+    assert found["sweep folder"].fine

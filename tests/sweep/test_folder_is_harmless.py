@@ -209,7 +209,7 @@ def test_a_pack_id_that_leads_out_is_one_line(pack_id: str, copied: SweepFolder,
         changed_ledger(copied, f"UPDATE {table} SET pack_id = ?", pack_id)
     for code, text in assert_harmless(sweep, run, marker, "logs s {run}, activations s {run} --images 1"):
         assert code == 2
-        assert f"{pack_id!r} is no id of a run or a pack" in text.replace("\\\\n", "\\n")
+        assert f"{pack_id!r} is not a run id or pack id" in text.replace("\\\\n", "\\n")
         assert "SECRET" not in text
 
 

@@ -1,7 +1,7 @@
-"""A recording that needs no GPU, and keeps to the rules of a CUDA graph.
+"""A capture that needs no GPU, and keeps to the rules of a CUDA graph.
 
 A CUDA graph is a list of kernels with their arguments: the tensors' addresses and, frozen, all of Python's numbers. Its
-recording runs the Python code and none of the kernels; its replay runs the kernels and none of the Python code. Here
+capture runs the Python code and none of the kernels; its replay runs the kernels and none of the Python code. Here
 the kernels are PyTorch's operators, seen below autograd.
 """
 
@@ -54,7 +54,7 @@ class _Tape(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if looks_at_host(func):
-            raise HostLookError(f"{func} while recording")
+            raise HostLookError(f"{func} while capturing")
         for argument, given in zip(func._schema.arguments, args, strict=False):
             if argument.alias_info is not None and argument.alias_info.is_write:
                 self._keep(given)
@@ -88,14 +88,14 @@ class Rehearsal:
     """Stands for ``CudaGraphs`` where there is no GPU."""
 
     def __init__(self) -> None:
-        self.recordings = 0
+        self.captures = 0
         self.replays = 0
 
     def warm_up(self, work: Callable[[], None]) -> None:
         work()
 
-    def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        self.recordings += 1
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        self.captures += 1
         with _Tape() as tape:
             work()
         tape.put_back()

@@ -1,1 +1,1 @@
-"""Measurements of a run's insides: gradients, learning-rate range test, loss landscape, feature maps."""
+"""Measurements on a trained or training run: gradients, learning-rate range test, loss landscape, feature maps."""

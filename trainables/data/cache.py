@@ -1,8 +1,8 @@
 """Decoded data sets on disk, so that 60,000 PNGs are decoded once and not at every start.
 
-An entry is a folder named by the content of its source: four ``.npy`` files and ``entry.json``. It is written aside
-and renamed into place, so it is there whole or not at all; two processes at once do the work twice and do no harm.
-It is believed only if its bytes still have the digest that was written with them.
+An entry is a folder named after the content of its source: four ``.npy`` files and ``entry.json``. It is written to
+a private folder and renamed, so a reader sees a complete entry or none. Two processes at once both decode the data,
+and the result is the same. An entry is used only if its arrays have the digest in ``entry.json``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from trainables.data.image_arrays import LabelledImages
 
-# Raise it when an entry's layout, or the way of decoding, changes: older entries are then passed by.
+# Increase it when the layout of an entry or the decoding changes: older entries are then ignored.
 LAYOUT = 1
 DESCRIPTION = "entry.json"
 
@@ -39,67 +39,67 @@ def default_cache_dir() -> Path:
 
 @dataclass(frozen=True)
 class DataCache:
-    """The entries under one folder, which is made when it is first needed."""
+    """The entries in one folder, which is created when the first entry is written."""
 
     folder: Path
 
     def entry(self, key: str) -> Path:
-        """The folder of the entry ``key``, whether it is there or not."""
+        """Return the folder of the entry ``key``, which may not exist."""
         return self.folder / f"{key}-v{LAYOUT}"
 
     def holds(self, key: str) -> bool:
-        """Tell whether the entry ``key`` is there; its content is not checked."""
+        """Return whether the entry ``key`` exists; its content is not checked."""
         return (self.entry(key) / DESCRIPTION).is_file()
 
     def load_or_build(self, key: str, build: Callable[[], LabelledImages]) -> LabelledImages:
-        """Return the entry ``key``; where there is none that can be believed, ``build`` it and store it.
+        """Return the entry ``key``; if it is missing or damaged, call ``build`` and store the result.
 
-        The arrays of a stored entry are memory-mapped, read-only. A cache that cannot be written costs time and no
-        result, so it is a warning in the log and not an error; what ``build`` raises goes through.
+        The arrays of a stored entry are memory-mapped, read-only. A cache that cannot be written is a warning in the
+        log and not an error, because it only costs time. Exceptions of ``build`` are raised.
         """
         entry = self.entry(key)
         try:
             return _read(entry)
         except (FileNotFoundError, NotADirectoryError):
-            _log.info("decoding the data set once, to be kept in %s", entry)
-        except Exception as error:  # torn bytes can raise anything at all from inside np.load
-            _log.warning("%s cannot be used (%s), decoding the data set again", entry, error)
+            _log.info("decoding the data set once and storing it in %s", entry)
+        except Exception as error:  # np.load may raise any exception on damaged bytes
+            _log.warning("%s cannot be used (%s); decoding the data set again", entry, error)
 
         images = build()
         try:
-            with self._aside() as aside:
-                new = Path(aside, "new")
+            with self._private_folder() as private:
+                new = Path(private, "new")
                 _write(images, new)
-                _publish(new, entry, Path(aside, "old"))
+                _publish(new, entry, Path(private, "old"))
         except OSError as error:
             _log.warning(
-                "cannot keep the decoded data set in %s (%s), so every start decodes it again; "
-                "set LENET_SWEEP_CACHE to a folder that can be written",
+                "cannot store the decoded data set in %s (%s), so every start decodes it again; "
+                "set LENET_SWEEP_CACHE to a writable folder",
                 self.folder,
                 error.strerror or error,
             )
         return images
 
     def workspace(self) -> tempfile.TemporaryDirectory[str]:
-        """A folder for a download, to be used in ``with``: here if this folder can be written, else the system's."""
+        """Return a temporary folder for a download: in this folder if it is writable, else in the system's."""
         try:
-            return self._aside()
+            return self._private_folder()
         except OSError:
             return tempfile.TemporaryDirectory(prefix="lenet-sweep-")
 
-    def _aside(self) -> tempfile.TemporaryDirectory[str]:
-        """A private folder on the entries' own file system: a rename from it is atomic."""
+    def _private_folder(self) -> tempfile.TemporaryDirectory[str]:
+        """Return a temporary folder on the file system of the entries: a rename from it is atomic."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(prefix=".aside-", dir=self.folder, ignore_cleanup_errors=True)
 
 
 def _read(entry: Path) -> LabelledImages:
     description = json.loads((entry / DESCRIPTION).read_text(encoding="utf-8"))
-    # Mapped, not read: the caller copies what it needs, and the digest below touches every page once.
+    # Memory-mapped: the caller copies what it needs, and the digest below reads every page once.
     arrays = {name: np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
     images = LabelledImages(**arrays, class_names=tuple(description["class_names"]))
     if images.digest != description["digest"]:
-        raise ValueError("its bytes do not have the digest that was written with them")
+        raise ValueError("its arrays do not have the digest in entry.json")
     return images
 
 
@@ -112,14 +112,14 @@ def _write(images: LabelledImages, folder: Path) -> None:
 
 
 def _publish(new: Path, entry: Path, old: Path) -> None:
-    """Rename ``new`` to ``entry``; what stands there goes to ``old``, to be deleted with its folder."""
+    """Rename ``new`` to ``entry``; an existing entry is moved to ``old``, which is deleted with its folder."""
     try:
         new.rename(entry)
     except OSError:
         if not entry.is_dir():
             raise
-        # A damaged entry, or one that another process has published meanwhile. If yet another one wins the
-        # next race, then its entry stands, and is as good: both were made from the same content.
+        # A damaged entry, or one that another process has just published. If a third process publishes between
+        # the two renames, its entry stays: both have the same content.
         with suppress(OSError):
             entry.rename(old)
             new.rename(entry)

@@ -1,4 +1,4 @@
-"""CIFAR-100 in Parquet, the layout of the data set's usual hub page.
+"""CIFAR-100 in Parquet files, in the layout of the data set's page on the Hugging Face Hub.
 
 ``train-NNNNN-of-NNNNN.parquet`` and ``test-NNNNN-of-NNNNN.parquet`` with the columns ``img`` (struct of ``bytes``: a
 PNG, and ``path``) and ``fine_label``; ``labels.json`` beside them names the classes.
@@ -25,12 +25,12 @@ _SHARD = re.compile(r"(?P<part>train|test)-(?P<index>\d+)-of-(?P<count>\d+)\.par
 
 
 def has_parquet(folder: Path) -> bool:
-    """Whether ``folder`` holds any Parquet file: then it is meant as this source."""
+    """Return whether ``folder`` holds any Parquet file, and so is this kind of source."""
     return any(folder.glob("*.parquet"))
 
 
 def parquet_key(folder: Path) -> str:
-    """SHA-256 (hex) over names and bytes of every file that ``read_parquet`` would read (about 130 MB, 0.1 s).
+    """Return the SHA-256 (hex) of names and bytes of every file that ``read_parquet`` reads (about 130 MB, 0.1 s).
 
     Raises:
         DataError: a shard is missing or cannot be read.
@@ -48,7 +48,7 @@ def read_parquet(folder: Path) -> LabelledImages:
     """Decode every image of ``folder``: 60,000 PNGs in about 10 s, one thread.
 
     Raises:
-        DataError: a shard or column is missing, a file is torn, an image is not 32×32 RGB, a label is out of range.
+        DataError: a shard or column is missing, a file is damaged, an image is not 32×32 RGB, a label is out of range.
     """
     names_file = folder / NAMES_FILE
     class_names = _read_names(names_file) if names_file.exists() else tuple(f"class {i:02d}" for i in range(CLASSES))
@@ -58,7 +58,7 @@ def read_parquet(folder: Path) -> LabelledImages:
 
 
 def _shards(folder: Path, part: str) -> list[Path]:
-    """The files of one part in order; a set with a hole is refused, for it would train on less than it says."""
+    """Return the files of one part in order. A missing shard is an error: training would use less data."""
     found = {}
     counts = set()
     for file in folder.iterdir():
@@ -82,14 +82,14 @@ def _file_digest(file: Path) -> str:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"{file}: {error.strerror}; make it a file that can be read") from error
+        raise DataError(f"{file}: {error.strerror}; make it readable") from error
 
 
 def _read_names(file: Path) -> tuple[str, ...]:
     try:
         names = json.loads(file.read_text(encoding="utf-8"))["fine_label"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file}: no readable list under 'fine_label' ({_first_line(error)}); copy it anew") from error
+        raise DataError(f"{file}: no readable list 'fine_label' ({_first_line(error)}); copy it again") from error
     return check_class_names(names, str(file))
 
 
@@ -98,7 +98,7 @@ def _read_part(folder: Path, part: str) -> tuple[Images, Labels]:
     images = np.concatenate([images for images, _ in shards])
     labels = np.concatenate([labels for _, labels in shards])
     if not len(images):
-        raise DataError(f"{folder}: its {part} shards hold no rows; copy them anew")
+        raise DataError(f"{folder}: its {part} shards hold no rows; copy them again")
     return images, labels
 
 
@@ -117,7 +117,7 @@ def _read_shard(file: Path) -> tuple[Images, Labels]:
                 )
             table = shard.read(columns=list(COLUMNS))
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: not a readable Parquet file ({_first_line(error)}); copy it anew") from error
+        raise DataError(f"{file}: not a readable Parquet file ({_first_line(error)}); copy it again") from error
 
     img_type = table.schema.field("img").type
     if not pa.types.is_struct(img_type) or img_type.get_field_index("bytes") < 0:
@@ -136,7 +136,7 @@ def _read_shard(file: Path) -> tuple[Images, Labels]:
 
 
 def _decode(png: bytes | None, where: str) -> Images:
-    """One PNG as uint8 ``[32, 32, 3]``. Threads gain nothing here: at this size Pillow holds the GIL."""
+    """Return one PNG as uint8 ``[32, 32, 3]``. Threads do not help: for this size Pillow holds the GIL."""
     from PIL import Image
 
     if not png:
@@ -146,8 +146,8 @@ def _decode(png: bytes | None, where: str) -> Images:
             if image.size == (SIDE, SIDE) and image.mode == "RGB":
                 return np.asarray(image)
             found = f"{image.width}×{image.height} {image.mode}"
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow calls a broken PNG a SyntaxError
-        raise DataError(f"{where}: not a readable PNG ({_first_line(error)}); copy the file anew") from error
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for a broken PNG
+        raise DataError(f"{where}: not a readable PNG ({_first_line(error)}); copy the file again") from error
     raise DataError(f"{where}: the image is {found}; expected {SIDE}×{SIDE} RGB")
 
 

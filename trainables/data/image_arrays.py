@@ -1,4 +1,4 @@
-"""Images and labels as a source holds them: a training part and a test part, not yet split for validation."""
+"""Images and labels of a source: a training part and a test part, without a validation split."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Labels = npt.NDArray[np.int64]  # [N]
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Everything that a source holds, in the source's own order.
+    """All images and labels of a source, in its order.
 
     Images are uint8 ``[N, 32, 32, 3]`` (height, width, RGB), labels int64 ``[N]`` in 0..99.
     """
@@ -33,12 +33,12 @@ class LabelledImages:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over the class names and what :attr:`numbers_digest` covers."""
+        """SHA-256 (hex) of the class names and the content of :attr:`numbers_digest`."""
         return hashlib.sha256((repr(self.class_names) + self.numbers_digest).encode()).hexdigest()
 
     @cached_property
     def numbers_digest(self) -> str:
-        """SHA-256 (hex) over the types, shapes and bytes of the four arrays (0.1 s for 60,000)."""
+        """SHA-256 (hex) of the types, shapes and bytes of the four arrays (0.1 s for 60,000 images)."""
         sha = hashlib.sha256()
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             sha.update(f"{array.dtype.str} {array.shape}".encode())
@@ -50,7 +50,7 @@ def check_images(images: npt.NDArray[np.generic], where: str) -> Images:
     """Return ``images`` if they are uint8 ``[N, 32, 32, 3]``, N > 0.
 
     Raises:
-        DataError: naming ``where`` and the shape that was found.
+        DataError: with ``where`` and the shape of ``images``.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (SIDE, SIDE, 3) or not len(images):
         raise DataError(
@@ -63,11 +63,11 @@ def check_labels(labels: npt.ArrayLike, count: int, where: str) -> Labels:
     """Return ``labels`` as int64 ``[count]`` if each is a class of CIFAR-100.
 
     Raises:
-        DataError: naming ``where`` and the first label that is out of range.
+        DataError: with ``where`` and the first label that is out of range.
     """
     try:
         array = np.asarray(labels)
-    except ValueError:  # a ragged list is no array
+    except ValueError:  # a ragged list
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "iu" or array.shape != (count,):
         raise DataError(
@@ -80,10 +80,10 @@ def check_labels(labels: npt.ArrayLike, count: int, where: str) -> Labels:
 
 
 def check_class_names(names: object, where: str) -> tuple[str, ...]:
-    """Return ``names`` if they are 100 strings, one a fine class.
+    """Return ``names`` if they are 100 strings, one per fine class.
 
     Raises:
-        DataError: naming ``where``.
+        DataError: with ``where``.
     """
     if not isinstance(names, list) or len(names) != CLASSES or not all(isinstance(name, str) for name in names):
         raise DataError(f"{where}: expected a list of {CLASSES} class names, index = label")

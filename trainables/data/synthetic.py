@@ -1,10 +1,10 @@
-"""A made-up data set of CIFAR-100's shape, for machines without internet and for quick tries.
+"""A synthetic data set with the shape of CIFAR-100, for machines without internet and for quick trials.
 
-Twenty superclasses of five classes. A superclass is a colour and a coarse texture, a class a fine texture upon it. An
-image is a random window of its class's picture, mirrored or not, under an arbitrary veil, contrast, brightness,
-covered patch and noise, so that a network has something to learn, and cannot learn it by heart.
+It has twenty superclasses of five classes. A superclass has a colour and a coarse texture, a class adds a fine
+texture. An image is a random window of the picture of its class, possibly mirrored, with random shading, contrast,
+brightness, a covered rectangle and noise: a network can learn the classes but not memorise the images.
 
-Only integer arithmetic is used: the same seed and sizes give the same bits on every machine.
+All arithmetic is on integers: the same seed and sizes give the same bits on every machine.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from trainables.data.image_arrays import CLASSES, SIDE, Images, LabelledImages, 
 NAME = "synthetic"
 SUPERCLASSES = 20
 
-# Half-widths of what is drawn, in grey levels of 0..255. The first three tell classes apart, the others hide them.
+# Half-widths of the random values, in grey levels 0..255. The first three distinguish classes, the others hide them.
 COLOUR = 64
 COARSE = 64
 FINE = 48
 VEIL = 32
 BRIGHTNESS = 16
 NOISE = 16
-PATCH = 16  # the longest side of a covered patch, in pixels
+PATCH = 16  # the longest side of a covered rectangle, in pixels
 
-CANVAS = 48  # the side of a class's picture; a 32-pixel window of it makes an image
-CHUNK = 1000  # images made at once, to bound the memory
+CANVAS = 48  # the side of the picture of a class; an image is a 32-pixel window of it
+CHUNK = 1000  # images generated at once, to limit the memory
 
 Integers = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class SyntheticSpec:
-    """What ``synthetic:n_train=…,n_test=…,seed=…`` says; ``n_train`` includes the validation images."""
+    """The options of ``synthetic:n_train=…,n_test=…,seed=…``; ``n_train`` includes the validation images."""
 
     n_train: int = 4000
     n_test: int = 1000
@@ -45,7 +45,7 @@ class SyntheticSpec:
 
 
 def is_synthetic(source: str) -> bool:
-    """Whether ``source`` asks for made-up data, well-formed or not."""
+    """Return whether ``source`` names synthetic data; its options may be malformed."""
     return source == NAME or source.startswith(f"{NAME}:")
 
 
@@ -53,7 +53,7 @@ def parse_synthetic(source: str) -> SyntheticSpec:
     """Read ``synthetic`` or ``synthetic:n_train=4000,n_test=1000,seed=0``, any subset in any order.
 
     Raises:
-        DataError: an option that is unknown, given twice, or no whole number in its range.
+        DataError: an option that is unknown, given twice, or not an integer in its range.
     """
     defaults = asdict(SyntheticSpec())
     valid = ", ".join(f"{name} (default {value})" for name, value in defaults.items())
@@ -64,9 +64,9 @@ def parse_synthetic(source: str) -> SyntheticSpec:
         if name not in defaults:
             raise DataError(f"data source {source!r}: unknown option {name!r}; valid: {valid}")
         if not equals:
-            raise DataError(f"data source {source!r}: option {name!r} has no value; say {name}={defaults[name]}")
+            raise DataError(f"data source {source!r}: option {name!r} has no value; write {name}={defaults[name]}")
         if name in values:
-            raise DataError(f"data source {source!r}: option {name!r} is given twice; keep one")
+            raise DataError(f"data source {source!r}: option {name!r} is given twice; remove one")
         least = 0 if name == "seed" else 1
         if not (value.isascii() and value.isdigit()) or int(value) < least:
             raise DataError(f"data source {source!r}: {name} = {value!r}; expected a whole number of at least {least}")
@@ -75,8 +75,8 @@ def parse_synthetic(source: str) -> SyntheticSpec:
 
 
 def make_synthetic(spec: SyntheticSpec) -> LabelledImages:
-    """Make the images of ``spec``: every class gets ``n // 100`` of each part, or one more."""
-    # A stream each, so that the pictures do not depend on the sizes, nor the test part on the training part.
+    """Generate the images of ``spec``: every class has ``n // 100`` images of each part, or one more."""
+    # Separate streams: the pictures do not depend on the sizes, nor the test part on the training part.
     streams = [np.random.Generator(np.random.PCG64(child)) for child in np.random.SeedSequence(spec.seed).spawn(3)]
     pictures = _class_pictures(streams[0])
     train_images, train_labels = _make_part(pictures, spec.n_train, streams[1])
@@ -87,7 +87,7 @@ def make_synthetic(spec: SyntheticSpec) -> LabelledImages:
 
 
 def _class_pictures(generator: np.random.Generator) -> Integers:
-    """One picture a class, ``[100, 48, 48, 3]``, centred on 128."""
+    """Return one picture per class, ``[100, 48, 48, 3]``, centred on 128."""
     per_group = CLASSES // SUPERCLASSES
     colour = generator.integers(-COLOUR, COLOUR + 1, (SUPERCLASSES, 1, 1, 3), dtype=np.int32)
     coarse = _smooth_field(generator, SUPERCLASSES, cells=4, amplitude=COARSE)
@@ -96,7 +96,7 @@ def _class_pictures(generator: np.random.Generator) -> Integers:
 
 
 def _smooth_field(generator: np.random.Generator, count: int, cells: int, amplitude: int) -> Integers:
-    """``count`` random colour fields ``[count, 48, 48, 3]``: values at ``cells + 1`` knots a side, bilinear between."""
+    """Return random colour fields ``[count, 48, 48, 3]``: bilinear between ``cells + 1`` knots per side."""
     knots = generator.integers(-amplitude, amplitude + 1, (count, cells + 1, cells + 1, 3), dtype=np.int32)
     step = CANVAS // cells
     place = np.arange(CANVAS, dtype=np.int32)
@@ -114,7 +114,7 @@ def _make_part(pictures: Integers, count: int, generator: np.random.Generator) -
 
 
 def _make_images(pictures: Integers, labels: Labels, generator: np.random.Generator) -> Images:
-    """One image a label, uint8 ``[N, 32, 32, 3]``."""
+    """Return one image per label, uint8 ``[N, 32, 32, 3]``."""
     count = len(labels)
     span = np.arange(SIDE)
     rows = generator.integers(0, CANVAS - SIDE + 1, (count, 1)) + span
@@ -124,7 +124,7 @@ def _make_images(pictures: Integers, labels: Labels, generator: np.random.Genera
     pixels = pictures[labels[:, None, None], rows[:, :, None], columns[:, None, :]]  # [N, 32, 32, 3]
 
     pixels += _smooth_field(generator, count, cells=4, amplitude=VEIL)[:, :SIDE, :SIDE]
-    contrast = generator.integers(128, 385, (count, 1, 1, 1), dtype=np.int32)  # in 256ths: 0.5 to 1.5
+    contrast = generator.integers(128, 385, (count, 1, 1, 1), dtype=np.int32)  # in units of 1/256: 0.5 to 1.5
     brightness = generator.integers(-BRIGHTNESS, BRIGHTNESS + 1, (count, 1, 1, 1), dtype=np.int32)
     pixels = 128 + brightness + ((pixels - 128) * contrast >> 8)
     pixels = np.where(_patches(count, generator)[..., None], _greys(count, generator), pixels)
@@ -133,7 +133,7 @@ def _make_images(pictures: Integers, labels: Labels, generator: np.random.Genera
 
 
 def _patches(count: int, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Where each image is covered, ``[N, 32, 32]``: a rectangle that may hang over the edge."""
+    """Return where each image is covered, ``[N, 32, 32]``: a rectangle that may extend past the edge."""
     span = np.arange(SIDE)
     first = generator.integers(-PATCH // 2, SIDE, (2, count, 1))
     extent = generator.integers(0, PATCH + 1, (2, count, 1))
@@ -143,5 +143,5 @@ def _patches(count: int, generator: np.random.Generator) -> npt.NDArray[np.bool_
 
 
 def _greys(count: int, generator: np.random.Generator) -> Integers:
-    """A random colour for each image's patch, ``[N, 1, 1, 3]``."""
+    """Return a random colour for the covered rectangle of each image, ``[N, 1, 1, 3]``."""
     return generator.integers(0, 256, (count, 1, 1, 3), dtype=np.int32)

@@ -1,4 +1,4 @@
-"""K models' parameters as one stack, and each model's own view of it."""
+"""The parameters of K models as one stack, and the view of each model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from trainables.models.lenet import SHAPES
 class ParameterStack:
     """Each parameter of K models as one leaf ``[K, …]`` with one gradient ``[K, …]``.
 
-    Member k's parameters are the views ``stacked[k]``: an optimizer that updates them in place writes through to
-    the stack, so one forward and backward pass serves K ordinary optimizers.
+    The parameters of member k are the views ``stacked[k]``. An optimizer that updates them in place updates the
+    stack, so one forward and backward pass serves K ordinary optimizers.
     """
 
     def __init__(self, members: Sequence[Mapping[str, Tensor]], device: torch.device) -> None:
@@ -36,11 +36,11 @@ class ParameterStack:
         return views
 
     def member(self, k: int) -> dict[str, nn.Parameter]:
-        """Return model k's parameters, whose storage and gradients are the stack's own."""
+        """Return the parameters of model k, which share storage and gradients with the stack."""
         return self._views[k]
 
     def zero_grad(self) -> None:
-        """Set all gradients to zero in place, so that the members' views of them stay."""
+        """Set all gradients to zero in place: the views of the members stay valid."""
         torch._foreach_zero_([leaf.grad for leaf in self.stacked.values() if leaf.grad is not None])
 
     def load_member(self, k: int, parameters: Mapping[str, Tensor]) -> None:
@@ -50,10 +50,10 @@ class ParameterStack:
                 view.copy_(parameters[name])
 
     def check_views(self, k: int, rule: str) -> None:
-        """Assert that model k still lives in the stack.
+        """Check that the parameters and gradients of model k still share storage with the stack.
 
         Raises:
-            RuntimeError: ``rule`` gave a parameter or a gradient new storage, so its updates do not reach the stack.
+            RuntimeError: the optimizer ``rule`` replaced the storage of a parameter or a gradient.
         """
         for name, leaf in self.stacked.items():
             view = self._views[k][name]

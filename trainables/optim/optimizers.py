@@ -1,4 +1,4 @@
-"""The optimizers that can train a pack: every class of ``torch.optim`` but the few named here, and third parties'."""
+"""The optimizers that can train a pack: those of ``torch.optim`` except :data:`UNSUITABLE`, and third-party ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from trainables.optim.plugins import import_named
 from trainables.optim.signature import complete, defaults_of
 
 UNSUITABLE = {
-    "LBFGS": "it calls the loss again through a closure, which a pack shares between its runs",
-    "SparseAdam": "it takes sparse gradients only, and LeNet-5's are dense",
-    "Muon": "it takes 2-D parameters only, and LeNet-5 has convolutions and biases",
+    "LBFGS": "it evaluates the loss again through a closure, and the runs of a pack share one forward pass",
+    "SparseAdam": "it accepts sparse gradients only, and those of LeNet-5 are dense",
+    "Muon": "it accepts 2-D parameters only, and LeNet-5 has convolutions and biases",
 }
 """Classes of ``torch.optim`` that cannot train LeNet-5 in a pack, and why."""
 
 IMPLEMENTATION = frozenset({"params", "foreach", "fused", "capturable", "differentiable", "maximize"})
-"""Parameters that choose an implementation rather than an algorithm: ours to set, not a spec's."""
+"""Parameters that select an implementation, not an algorithm; a spec cannot set them."""
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     name: value
@@ -32,18 +32,18 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def optimizer_class(name: str, where: str) -> type[Optimizer]:
-    """Return the class that ``name`` stands for: one of :data:`OPTIMIZERS`, or ``module:Class``.
+    """Return the class with this name: one of :data:`OPTIMIZERS`, or ``module:Class``.
 
     Raises:
-        UnknownNameError: no such optimizer; the line lists the valid ones.
-        SpecError: one that cannot train a pack, or a ``module:Class`` that is no optimizer.
+        UnknownNameError: no such optimizer; the message lists the valid names.
+        SpecError: the class cannot train a pack, or ``module:Class`` is not an optimizer.
     """
     if name in UNSUITABLE:
         raise SpecError(where, f"{name} cannot train a pack: {UNSUITABLE[name]}", f"valid: {', '.join(OPTIMIZERS)}")
     if ":" in name:
         found = import_named(name, where)
         if not (inspect.isclass(found) and issubclass(found, Optimizer)):
-            raise SpecError(where, f"{name!r} is no torch.optim.Optimizer")
+            raise SpecError(where, f"{name!r} is not a subclass of torch.optim.Optimizer")
         return found
     if name not in OPTIMIZERS:
         raise UnknownNameError("optimizer", name, OPTIMIZERS, where)
@@ -51,31 +51,31 @@ def optimizer_class(name: str, where: str) -> type[Optimizer]:
 
 
 def complete_optimizer(name: str, params: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return ``params`` with the class's defaults filled in.
+    """Return ``params`` with the defaults of the class added.
 
     Raises:
-        SpecError: an unknown parameter, one of the wrong type, or a learning rate that is not above 0.
+        SpecError: an unknown parameter, a value of the wrong type, or a learning rate that is not above 0.
     """
     full = complete(params, defaults_of(optimizer_class(name, where), IMPLEMENTATION), where)
     lr = full.get("lr")
     if isinstance(lr, int | float) and not lr > 0:
-        raise SpecError(f"{where}.lr", f"{lr}", "a learning rate is above 0")
+        raise SpecError(f"{where}.lr", f"{lr}", "a learning rate must be above 0")
     return full
 
 
 def build_optimizer(name: str, params: Mapping[str, Any], tensors: Iterable[Tensor], where: str) -> Optimizer:
-    """Make the optimizer over ``tensors``.
+    """Create the optimizer for ``tensors``.
 
     Raises:
-        SpecError: what the class itself refuses, in its own words.
+        SpecError: the class refuses a value; the message is that of the class.
     """
-    # A spec may say betas = [0, 0.999], and Adam refuses an integer among them.
+    # A spec may have betas = [0, 0.999], and Adam refuses integers.
     arguments = {
         key: tuple(None if item is None else float(item) for item in value) if isinstance(value, list) else value
         for key, value in params.items()
     }
     try:
-        return optimizer_class(name, where)(tensors, **arguments)  # type: ignore[arg-type]  # each class has its own
+        return optimizer_class(name, where)(tensors, **arguments)  # type: ignore[arg-type]  # the parameters differ by class
     except (ValueError, TypeError, RuntimeError) as error:
         raise SpecError(f"{where} {name}({_shown(params)})", _one_line(error)) from error
 

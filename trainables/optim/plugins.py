@@ -1,7 +1,7 @@
-"""What a spec names as ``module:attribute``: imported from an installed package or the working directory alone.
+"""Objects that a spec names as ``module:attribute``: only from installed packages and the working directory.
 
-A sweep's folder may come from anybody, so nothing in one is ever imported. It is told by its ledger: a folder that
-holds one is a sweep's, with all that lies below.
+The folder of a sweep may come from another person, so no code in it is imported. A folder with a ledger is the folder
+of a sweep, with all its sub-folders.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from typing import Any
 from search_spaces.errors import SpecError, UnknownNameError
 
 LEDGER = "ledger.sqlite"
-MEND = "name a module:attribute of an installed package, or of a file in the working directory"
+HINT = "use a module:attribute of an installed package or of a file in the working directory"
 
 
 def import_named(name: str, where: str) -> Any:
     """Return the object that ``module:attribute`` names.
 
-    Where a module lies is looked at before it is run, that of every package above it, too.
+    The locations of the module and of its parent packages are checked before any of them is executed.
 
     Raises:
-        SpecError: no such module, one of Python's own, one in a sweep's folder, or one that breaks off.
-        UnknownNameError: the module has no such attribute; the line lists those that it has.
+        SpecError: a missing module, one of Python's standard library or in the folder of a sweep, or a failed import.
+        UnknownNameError: the module has no such attribute; the message lists its attributes.
     """
     module, _, attribute = name.partition(":")
     _check_place(module, name, where)
     try:
         found = importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # a stranger's code may raise anything
-        raise SpecError(where, f"cannot import {name!r} ({_one_line(error)})", MEND) from error
+    except (Exception, SystemExit) as error:  # imported code may raise anything
+        raise SpecError(where, f"cannot import {name!r} ({_one_line(error)})", HINT) from error
     try:
         return getattr(found, attribute)
     except AttributeError as error:
@@ -44,32 +44,32 @@ def import_named(name: str, where: str) -> Any:
 
 
 def in_sweep_folder(path: Path) -> bool:
-    """Tell whether ``path`` lies in a sweep's folder, as it is written or once its links are followed."""
+    """Return whether ``path`` is in the folder of a sweep, as written or with its links resolved."""
     written = Path(os.path.abspath(path))  # noqa: PTH100  Path.resolve follows links, Path.absolute keeps `..`
     places = (place for start in (written, written.resolve()) for place in (start, *start.parents))
     return any(os.path.lexists(place / LEDGER) for place in places)
 
 
 def leave_sweep_folders() -> None:
-    """Take every place in a sweep's folder off Python's path: an optional library could be looked for there."""
+    """Remove folders of sweeps from Python's path: the import of an optional library would search them."""
     sys.path[:] = [place for place in sys.path if not in_sweep_folder(Path(place))]
 
 
 def _check_place(module: str, name: str, where: str) -> None:
     if module.partition(".")[0] in sys.stdlib_module_names:
-        raise SpecError(where, f"{name!r} is Python's own", MEND)
+        raise SpecError(where, f"{name!r} is a module of Python's standard library", HINT)
     parts = module.split(".")
-    for depth in range(1, len(parts) + 1):  # a package is run before a module in it is looked for
+    for depth in range(1, len(parts) + 1):  # Python executes a package before it searches for a module in it
         try:
             spec = importlib.util.find_spec(".".join(parts[:depth]))
-        except (Exception, SystemExit) as error:  # the package above it is run here, and may raise anything
-            raise SpecError(where, f"cannot import {name!r} ({_one_line(error)})", MEND) from error
+        except (Exception, SystemExit) as error:  # this executes the parent package, which may raise anything
+            raise SpecError(where, f"cannot import {name!r} ({_one_line(error)})", HINT) from error
         if spec is None:
-            raise SpecError(where, f"cannot import {name!r} (no module named {'.'.join(parts[:depth])!r})", MEND)
+            raise SpecError(where, f"cannot import {name!r} (no module named {'.'.join(parts[:depth])!r})", HINT)
         for place in _places(spec):
             if in_sweep_folder(Path(place)):
                 raise SpecError(
-                    where, f"{name!r} would come from {place}, in a sweep's folder: nothing there is run", MEND
+                    where, f"{name!r} would be imported from {place}, which is in the folder of a sweep", HINT
                 )
 
 

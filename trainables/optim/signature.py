@@ -1,4 +1,4 @@
-"""A class's own signature, held against the parameters that a spec names."""
+"""The parameters in a spec, checked against the signature of a class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search_spaces.expressions import is_expression
 
 
 def defaults_of(factory: Callable[..., Any], hidden: Set[str]) -> dict[str, Any]:
-    """Return ``{parameter: default}`` of ``factory``; ``inspect.Parameter.empty`` where there is no default."""
+    """Return ``{parameter: default}`` of ``factory``; ``inspect.Parameter.empty`` for a parameter without default."""
     return {
         name: parameter.default
         for name, parameter in inspect.signature(factory).parameters.items()
@@ -22,13 +22,13 @@ def defaults_of(factory: Callable[..., Any], hidden: Set[str]) -> dict[str, Any]
 def complete(
     given: Mapping[str, Any], defaults: Mapping[str, Any], where: str, *, expressions: bool = False
 ) -> dict[str, Any]:
-    """Return ``given`` with every other parameter at its default.
+    """Return ``given`` with all other parameters at their defaults.
 
-    ``expressions`` tells whether a value may be a multiple of the sweep's length (``"0.3 epochs"``).
+    With ``expressions`` a value may be a multiple of the length of the sweep (``"0.3 epochs"``).
 
     Raises:
-        SpecError: a parameter that is not in ``defaults`` (the line lists those that are, with their values),
-            one that is missing, or one of another type than its default.
+        SpecError: a parameter that is not in ``defaults`` (the message lists the valid ones with their defaults),
+            a missing parameter, or a value of another type than the default.
     """
     for name, value in given.items():
         if name not in defaults:
@@ -48,7 +48,7 @@ def _shown(default: Any) -> str:
 
 
 def _check_type(value: Any, default: Any, where: str) -> None:
-    """Refuse a value of another kind than the default's; None says nothing about the kind."""
+    """Refuse a value of another type than the default; a default of None accepts every type."""
     if default is None or default is inspect.Parameter.empty or callable(default):
         return
     if isinstance(default, bool):
@@ -59,10 +59,10 @@ def _check_type(value: Any, default: Any, where: str) -> None:
             raise SpecError(where, f"{value!r}", f"a number (default {default})")
     elif isinstance(default, str):
         if not isinstance(value, str):
-            raise SpecError(where, f"{value!r}", f"a word (default {default!r})")
+            raise SpecError(where, f"{value!r}", f"a string (default {default!r})")
     elif isinstance(default, tuple | list) and not (
         isinstance(value, list | tuple)
         and len(value) == len(default)
         and all(item is None or (isinstance(item, int | float) and not isinstance(item, bool)) for item in value)
     ):
-        raise SpecError(where, f"{value!r}", f"{len(default)} numbers in a list (default {list(default)})")
+        raise SpecError(where, f"{value!r}", f"a list of {len(default)} numbers (default {list(default)})")

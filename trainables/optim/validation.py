@@ -1,4 +1,4 @@
-"""A configuration made complete and tried out, before anything is trained."""
+"""Checks of a configuration before training: defaults added, optimizer and schedule tried out."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from trainables.optim.schedulers import Schedule, complete_scheduler
 
 LARGEST_RATE = torch.finfo(torch.float32).max
 MOST_TRIED = 500
-"""Epochs (or batches) for which a schedule is tried out before the sweep starts."""
+"""Maximum of epochs (or batches) for which a schedule is tried out before the sweep starts."""
 
 
 def complete_configuration(
     configuration: Configuration, epochs: int, steps_per_epoch: int, where: str
 ) -> Configuration:
-    """Fill in the defaults, resolve the schedule for ``epochs``, and build both once on a tiny parameter.
+    """Add the defaults, resolve the schedule for ``epochs``, and create both once for a tiny parameter.
 
     Raises:
-        SpecError, UnknownNameError: what cannot be; the line begins with ``where`` and the key.
+        SpecError, UnknownNameError: an invalid name or value; the message begins with ``where`` and the key.
     """
     full = replace(
         configuration,
@@ -35,15 +35,15 @@ def complete_configuration(
             configuration.scheduler, configuration.scheduler_params, f"{where}: scheduler"
         ),
     ).resolved(epochs, steps_per_epoch, where)
-    complete_scheduler(full.scheduler, full.scheduler_params, f"{where}: scheduler")  # now with numbers in it
+    complete_scheduler(full.scheduler, full.scheduler_params, f"{where}: scheduler")  # again, with the resolved numbers
     if full.scheduler_params.get("cycle_momentum") and full.optimizer_params.get("momentum") == 0:
-        raise SpecError(  # PyTorch would give the optimizer a momentum that the configuration does not have
-            f"{where}: scheduler.cycle_momentum", "true, but optimizer.momentum is 0", "say cycle_momentum = false"
+        raise SpecError(  # PyTorch would set a momentum that differs from the configuration
+            f"{where}: scheduler.cycle_momentum", "true, but optimizer.momentum is 0", "set cycle_momentum = false"
         )
     tiny = torch.nn.Parameter(torch.zeros(2, 2))
     tiny.grad = torch.zeros(2, 2)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what PyTorch warns of here, it warns of again where it matters
+        warnings.simplefilter("ignore")  # PyTorch repeats its warnings in the training
         optimizer = build_optimizer(full.optimizer, full.optimizer_params, [tiny], f"{where}: optimizer")
         warmup_steps = round(full.warmup * steps_per_epoch)
         schedule = Schedule(full.scheduler, full.scheduler_params, optimizer, warmup_steps, f"{where}: scheduler")
@@ -52,21 +52,21 @@ def complete_configuration(
 
 
 def _try_out(schedule: Schedule, full: Configuration, epochs: int, steps: int, where: str) -> None:
-    """Step the schedule as the sweep will, where that is cheap; refuse one that breaks off or uses a rate below 0."""
+    """Step the schedule as the sweep does, up to MOST_TRIED times; refuse one that raises or uses a rate below 0."""
     params = full.scheduler_params
-    if schedule.stepped == "batch":
+    if schedule.interval == "batch":
         if params.get("total_steps", steps) < steps:
-            raise SpecError(f"{where}.total_steps", f"{params['total_steps']}, the sweep takes {steps}", 'say "steps"')
+            raise SpecError(f"{where}.total_steps", f"{params['total_steps']}, the sweep takes {steps}", 'use "steps"')
         lowest = f"base_lr {params['base_lr']}" if "base_lr" in params else "0"
         if params["max_lr"] <= params.get("base_lr", 0):
-            raise SpecError(f"{where}.max_lr", f"{params['max_lr']}", f"a rate above {lowest}")
-    length = steps if schedule.stepped == "batch" else epochs - math.ceil(full.warmup)
-    schedule.end_warm_up()  # it is ours, and needs no trying
+            raise SpecError(f"{where}.max_lr", f"{params['max_lr']}", f"a learning rate above {lowest}")
+    length = steps if schedule.interval == "batch" else epochs - math.floor(full.warmup)
+    schedule.end_warm_up()  # our own code needs no check
     for _ in range(min(length, MOST_TRIED)):
-        if not 0 <= schedule.lr <= LARGEST_RATE:  # looked at before it is used: the one after the last step never is
-            raise SpecError(f"{where} {full.scheduler}", f"comes to a learning rate of {schedule.lr:g}", "0 or more")
+        if not 0 <= schedule.lr <= LARGEST_RATE:  # before each use: the rate after the last step is never used
+            raise SpecError(f"{where} {full.scheduler}", f"reaches a learning rate of {schedule.lr:g}", "0 or more")
         try:
             schedule.after_batch()
             schedule.after_epoch(1.0)
         except (ArithmeticError, ValueError, TypeError, RuntimeError) as error:
-            raise SpecError(f"{where} {full.scheduler}", f"breaks off: {error}") from error
+            raise SpecError(f"{where} {full.scheduler}", f"fails: {error}") from error

@@ -1,1 +1,1 @@
-"""The time of a training step, and the share of a GPU that a pack needs."""
+"""The time of a training step and the share of a GPU that a pack needs."""

@@ -1,4 +1,4 @@
-"""What share of a GPU a pack needs: the arithmetic from bytes to fractions, and the probe that gives the bytes."""
+"""The share of a GPU that a pack needs: a probe that measures the memory, and the conversion to a fraction."""
 
 from __future__ import annotations
 
@@ -16,69 +16,69 @@ if TYPE_CHECKING:
     from trainables.data.dataset import DataSet
 
 HEADROOM = 1.25
-"""How much more than the probe's peak a pack is given: its memory is cut in pieces of other sizes as it goes."""
+"""Memory of a pack relative to the peak of the probe: a longer training fragments the memory more."""
 
 MOST_SHARES = 16
-"""Into so many equal shares a GPU is cut at the most: each is a process with a context of its own."""
+"""Maximum number of equal shares of a GPU: each is a separate process with its CUDA context."""
 
 RAY_GRAIN = 10_000
-"""Ray counts a GPU in as many parts."""
+"""Ray counts fractions of a GPU in units of 1/RAY_GRAIN."""
 
 PROBE_STEPS = 8
-"""Steps of the probe: those that warm up, those that are recorded, and some that are replayed."""
+"""Steps of the probe: warm-up, capture, and some replays."""
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a pack takes of a GPU, in bytes."""
+    """The memory that a pack uses on a GPU, in bytes."""
 
-    reserved: int  # peak of what PyTorch's allocator held: data, weights, states, a step, an evaluation, recordings
-    context: int  # what the process takes beside it: CUDA's context and its libraries' kernels
-    whole: int  # the GPU's memory
+    reserved: int  # peak of PyTorch's allocator: data, weights, optimizer states, a step, an evaluation, CUDA graphs
+    context: int  # other memory of the process: the CUDA context and the kernels of its libraries
+    whole: int  # total memory of the GPU
 
     @classmethod
     def from_dict(cls, table: Mapping[str, float]) -> Self:
-        """Read what ``dataclasses.asdict`` made of one, beside whatever else is in ``table``.
+        """Read the three values, as written by ``dataclasses.asdict``; other keys of ``table`` are ignored.
 
         Raises:
-            ValueError: one of the three is missing, or no number of bytes.
+            ValueError: a value is missing, negative or not a number.
         """
         found = cls(*(int(table.get(key, -1)) for key in ("reserved", "context", "whole")))
         if min(found.reserved, found.context, found.whole) < 0:
-            raise ValueError("bytes below 0")
+            raise ValueError("a number of bytes is missing or below 0")
         return found
 
 
 def share_of(footprint: Footprint, runs: int) -> float:
-    """Return the fraction of a GPU that a pack of ``runs`` runs asks for: 1/n, with the largest n that fits.
+    """Return the fraction of a GPU for a pack of ``runs`` runs: 1/n, with the largest n that fits.
 
     Raises:
-        SpecError: a pack that a whole GPU has no memory for, or no GPU.
+        SpecError: a whole GPU has not enough memory for the pack, or there is no GPU.
     """
     where = "resources.gpus_per_trial"
     if not footprint.whole:
-        raise SpecError(where, "'auto', but PyTorch finds no GPU where Ray has one", "a fraction, or 0")
-    needed = footprint.reserved * HEADROOM + max(footprint.context, CONTEXT_BYTES)  # as a trial is held to its share
+        raise SpecError(where, "'auto', but PyTorch finds no GPU on a node where Ray has one", "use a fraction, or 0")
+    needed = footprint.reserved * HEADROOM + max(footprint.context, CONTEXT_BYTES)  # as in hold_to_share
     if needed > footprint.whole:
         more = "more" if footprint.reserved >= footprint.whole else _gib(needed)
         raise SpecError(
             where, f"'auto', but a GPU has {_gib(footprint.whole)} and a pack of {runs} runs needs {more}",
-            "a smaller resources.pack",
+            "use a smaller resources.pack",
         )  # fmt: skip
     at_once = min(MOST_SHARES, int(footprint.whole // max(1, needed)))
-    return RAY_GRAIN // at_once / RAY_GRAIN  # rounded up, the last one would not fit beside the others
+    return RAY_GRAIN // at_once / RAY_GRAIN  # rounded down, so that all shares together fit
 
 
 def whole_memory() -> int:
-    """Return the bytes of this process's GPU; 0 where PyTorch finds none."""
+    """Return the memory of the GPU of this process in bytes; 0 where PyTorch finds none."""
     return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
 
 
 def probe_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:
-    """Train a pack of ``runs`` for some steps and evaluate it, on a whole GPU of this process, and see what it takes.
+    """Train a pack of ``runs`` for some steps on the whole GPU of this process, evaluate it, and return its memory.
 
-    It comes back from another process, so what goes wrong is a footprint, too: one of nothing where PyTorch finds no
-    GPU, one of a whole GPU where its memory is not enough.
+    The result is sent from another process, so failures are footprints too: all zero where PyTorch finds no GPU, and a
+    whole GPU where its memory is not enough.
     """
     if not torch.cuda.is_available():
         return Footprint(0, 0, 0)
@@ -99,9 +99,9 @@ def _trained_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:
     deterministic(device)
     torch.cuda.reset_peak_memory_stats(device)
     batches = Batches(data, [run.seed for run in runs], runs[0].protocol, device)
-    pack = Pack([without_schedule(run) for run in runs], batches.steps, device)  # some end with the run's last step
+    pack = Pack([without_schedule(run) for run in runs], batches.steps, device)
     splits = [Split.of(data.val_images, data.val_labels, device), Split.of(data.test_images, data.test_labels, device)]
-    last = batches.steps - 1  # the smaller batch has a recording of its own
+    last = batches.steps - 1  # the smaller last batch has a separate CUDA graph
     for step in [*range(min(PROBE_STEPS, batches.steps)), *[last] * PROBE_STEPS]:
         pack.step_in_epoch = step
         pack.train_step(batches.batch(1, step))
@@ -109,7 +109,7 @@ def _trained_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:
         pack.evaluate(split)
     torch.cuda.synchronize(device)
     free, whole = torch.cuda.mem_get_info(device)
-    # What is neither free nor the allocator's is the context: nobody else is on a whole GPU.
+    # The rest is the context: no other process uses a GPU that was requested as a whole.
     context = max(0, whole - free - torch.cuda.memory_reserved(device))
     return Footprint(torch.cuda.max_memory_reserved(device), context, whole)
 

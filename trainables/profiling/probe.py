@@ -1,4 +1,4 @@
-"""What a training step takes here: real packs on real batches, for a planner that chooses among sizes and threads."""
+"""The time of a training step on this machine, for the planner, which chooses pack size and threads."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from trainables.training.batches import Batches
 from trainables.training.pack import Pack
 
 RUN_STEPS = 4
-"""Steps of single runs that one measurement takes at least: a pack of one takes so many, one of four takes one."""
+"""Minimum of run-steps in one measurement: four steps for a pack of one, one step for a pack of four."""
 
 
 class StepTimer:
-    """A process like that of a trial, which takes training steps of packs of any size; what it trains is not kept."""
+    """Takes training steps of packs of any size, as a trial does; the trained weights are discarded."""
 
     def __init__(self, data: DataSet, runs: Sequence[Run], gpu: bool) -> None:
-        """``runs`` are of one seed; their optimizers go into the packs, those apart that are a user's own class.
+        """``runs`` have one seed, and their optimizers are used in the packs.
 
-        Such a one may do anything, and a probe must do nothing: it is replaced by SGD with momentum.
+        An optimizer class of the user may have side effects, so the probe uses SGD with momentum in its place.
         """
         keep_freed_memory()
         self._device = training_device(gpu)
         deterministic(self._device)
-        self._runs = [like(run) for run in runs]
+        self._runs = [stand_in(run) for run in runs]
         self._batches = Batches(data, [runs[0].seed], runs[0].protocol, self._device)
         self._packs: dict[int, Pack] = {}
         self._step = 0
 
     def device(self) -> str:
-        """Return what the device calls itself."""
+        """Return the name of the device."""
         return device_name(self._device)
 
     def seconds(self, size: int, threads: int) -> float:
-        """Return the seconds of a step of a pack of ``size`` on ``threads``, mean over a few; the first is slow."""
+        """Return the mean seconds of a step of a pack of ``size`` on ``threads``; the first call is slower."""
         if self._device.type == "cpu":
             torch.set_num_threads(threads)
         if size not in self._packs:
@@ -61,8 +61,8 @@ class StepTimer:
             torch.cuda.synchronize(self._device)
 
 
-def like(run: Run) -> Run:
-    """Return a run that takes the same time and memory a step, with a constant rate; a user's own class is not run."""
+def stand_in(run: Run) -> Run:
+    """Return a run with the same time and memory per step and a constant rate, without classes of the user."""
     choice = run.configuration
     if choice.optimizer in OPTIMIZERS:
         same = Configuration(choice.optimizer, choice.optimizer_params)

@@ -1,1 +1,1 @@
-"""The process that trains: devices, memory, seeds, signals and injected faults."""
+"""The training process: devices, memory, seeds, signals and injected faults."""

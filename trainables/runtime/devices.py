@@ -1,4 +1,4 @@
-"""The device that a pack trains on: its name, its library versions, its deterministic kernels."""
+"""The device that trains a pack: its name, library versions, deterministic kernels and share of memory."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy
 import torch
 
 CONTEXT_BYTES = 600 * 2**20
-"""What CUDA and its libraries take of a GPU for every process, beside what PyTorch allocates; an assumption."""
+"""Assumed memory of CUDA and its libraries per process on a GPU, in addition to PyTorch's allocations."""
 
 
 def training_device(wants_gpu: bool) -> torch.device:
-    """Return the GPU that Ray gave this process; the CPU where none was asked for, or Ray's GPUs are only logical.
+    """Return the GPU that Ray assigned to this process; the CPU where none is wanted or PyTorch finds no GPU.
 
-    The GPU has its index: ``torch.cuda.set_per_process_memory_fraction`` refuses a device without one.
+    The device has an index: ``torch.cuda.set_per_process_memory_fraction`` refuses one without it.
     """
     if wants_gpu and torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
@@ -23,28 +23,28 @@ def training_device(wants_gpu: bool) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """Return what the device calls itself: ``NVIDIA H200``, or ``cpu``."""
+    """Return the name of the device: for example ``NVIDIA H200``, or ``cpu``."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions on which the bits of a result depend."""
+    """Return the versions that affect the bits of a result."""
     return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": numpy.__version__}
 
 
 def deterministic(device: torch.device) -> None:
-    """Ask for kernels that give the same bits every time, on this process's ``device``."""
+    """Use deterministic kernels in this process if ``device`` is a GPU."""
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True)
-        # Else every new tensor is first filled with NaN, a launch each; nothing here reads what it has not written.
+        # Otherwise PyTorch fills every new tensor with NaN, one launch each; no code here reads uninitialised memory.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
         full_precision()
 
 
 def full_precision() -> None:
-    """Let float32 be float32: unless it is told not to, PyTorch lets cuDNN convolve with 10 bits of mantissa."""
+    """Disable TF32: by default PyTorch lets cuDNN convolve float32 with 10 bits of mantissa."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
 
@@ -52,13 +52,13 @@ def full_precision() -> None:
 def allocator_fraction(gpus: float, whole: int) -> float:
     """Return the fraction of ``whole`` bytes that PyTorch may allocate in a process that has ``gpus`` of a GPU.
 
-    The process's context comes out of its share, so that all the shares together fit.
+    The CUDA context of the process counts towards its share, so that all shares together fit.
     """
     return 1.0 if gpus >= 1 else max(0.0, gpus - CONTEXT_BYTES / whole)
 
 
 def hold_to_share(device: torch.device, gpus: float) -> None:
-    """Let this process allocate no more of ``device`` than a trial with ``gpus`` of it may."""
+    """Limit the allocations of this process on ``device`` to a share ``gpus`` of it."""
     if device.type == "cuda":
         whole = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(allocator_fraction(gpus, whole), device)

@@ -1,7 +1,7 @@
 """Stateless randomness: every draw is a function of (seed, epoch, step, purpose).
 
-No generator state is ever carried along, so a checkpoint may be taken between any two steps, and every
-configuration under one seed sees the same weights, batches, crops and masks (common random numbers).
+A checkpoint holds no generator state and may be written between any two steps. Every configuration under one seed gets
+the same weights, batches, crops and masks (common random numbers).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ def generator(device: torch.device, seed: int, purpose: str, epoch: int = 0, ste
     """Return a generator for one draw.
 
     Args:
-        device: where the numbers are drawn; another kind of device draws other numbers.
-        seed: the run's seed.
-        purpose: what the draw decides (``weights``, ``order``, ``crops``, ``dropout``).
-        epoch: 1 for the first epoch; 0 for what is drawn once.
+        device: where the numbers are drawn; a CPU and a GPU draw different numbers.
+        seed: the seed of the run.
+        purpose: what is drawn (``weights``, ``order``, ``crops``, ``dropout``).
+        epoch: 1 for the first epoch; 0 for a value that is drawn once.
         step: index of the mini-batch within the epoch, from 0.
     """
     key = f"{seed}/{purpose}/{epoch}/{step}".encode()

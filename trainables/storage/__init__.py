@@ -1,1 +1,1 @@
-"""Files that every node reaches: in a shared folder or in an S3 bucket."""
+"""Files that all nodes can read and write: in a shared folder or in an S3 bucket."""

@@ -12,12 +12,12 @@ from trainables.storage.s3 import BucketStorage
 
 
 def open_storage(uri: str, patience_seconds: float = PATIENCE_SECONDS) -> Storage:
-    """Return the storage at ``uri``: a folder, or ``s3://bucket/prefix``; nothing is touched yet.
+    """Return the storage at ``uri``: a folder, or ``s3://bucket/prefix``; no request is made yet.
 
-    ``?endpoint_override=http://HOST:PORT`` leads to another server than Amazon's, ``?region=`` to another region.
+    ``?endpoint_override=http://HOST:PORT`` selects another server than Amazon's, ``?region=`` another region.
 
     Raises:
-        SpecError: an address that cannot be.
+        SpecError: an invalid address.
     """
     if uri.startswith("s3://"):
         return BucketStorage(uri, patience_seconds)

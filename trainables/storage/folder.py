@@ -9,14 +9,20 @@ from pathlib import Path
 from search_spaces.atomic_write import UNFINISHED, atomic_write
 from trainables.storage.interface import PATIENCE_SECONDS, Storage, checked_name
 
-_PASSES = {errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EINTR, errno.EAGAIN}  # of a network's file system
+_TEMPORARY = {
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.EREMOTEIO,
+    errno.EINTR,
+    errno.EAGAIN,
+}  # temporary errors of a network file system
 
 
 class FolderStorage(Storage):
     """A folder: on this machine, or on a disk that all nodes share."""
 
     def __init__(self, path: Path, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        self.path = path.absolute()  # it travels to processes with another working directory
+        self.path = path.absolute()  # it is sent to processes with another working directory
         super().__init__(str(self.path), patience_seconds)
 
     def below(self, folder: str) -> FolderStorage:
@@ -53,5 +59,5 @@ class FolderStorage(Storage):
     def _delete(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
 
-    def _lasting(self, error: OSError) -> str | None:
-        return None if error.errno in _PASSES else error.strerror or type(error).__name__
+    def _permanent_reason(self, error: OSError) -> str | None:
+        return None if error.errno in _TEMPORARY else error.strerror or type(error).__name__

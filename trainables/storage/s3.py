@@ -1,4 +1,4 @@
-"""A storage in a bucket of Amazon S3, or of a server with the same protocol."""
+"""A storage in a bucket of Amazon S3 or of a server with the same protocol."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from trainables.storage.interface import PATIENCE_SECONDS, Storage, checked_name
 
 CONNECT_SECONDS = 3.0
 SILENCE_SECONDS = 5.0
-"""After which a server that sends nothing is given up for this try."""
+"""Time without an answer after which a request is aborted and repeated."""
 OPTIONS = ("endpoint_override", "region", "scheme")
-"""What may stand behind the ``?`` of an ``s3://`` address."""
+"""The options after the ``?`` of an ``s3://`` address."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
-LASTING = {
-    "NO_SUCH_BUCKET": "there is no such bucket; make it first, or mend the name",
-    "ACCESS_DENIED": "no right to use it; let these credentials list, read, write and delete there",
-    "INVALID_ACCESS_KEY_ID": "the server does not know this access key; set AWS_ACCESS_KEY_ID or a profile",
-    "INVALID_CLIENT_TOKEN_ID": "the server does not know these credentials; set AWS_ACCESS_KEY_ID or a profile",
-    "SIGNATURE_DOES_NOT_MATCH": "the secret key is not that of the access key; set AWS_SECRET_ACCESS_KEY",
+PERMANENT = {
+    "NO_SUCH_BUCKET": "there is no such bucket; create it or correct its name",
+    "ACCESS_DENIED": "access denied; the credentials need the rights to list, read, write and delete",
+    "INVALID_ACCESS_KEY_ID": "the access key is unknown to the server; set AWS_ACCESS_KEY_ID or a profile",
+    "INVALID_CLIENT_TOKEN_ID": "the credentials are unknown to the server; set AWS_ACCESS_KEY_ID or a profile",
+    "SIGNATURE_DOES_NOT_MATCH": "the secret key does not match the access key; set AWS_SECRET_ACCESS_KEY",
     "EXPIRED_TOKEN": "the credentials have expired; renew them",
-    "InvalidAccessKeyId": "the server does not know this access key; set AWS_ACCESS_KEY_ID or a profile",
-    "SignatureDoesNotMatch": "the secret key is not that of the access key; set AWS_SECRET_ACCESS_KEY",
+    "InvalidAccessKeyId": "the access key is unknown to the server; set AWS_ACCESS_KEY_ID or a profile",
+    "SignatureDoesNotMatch": "the secret key does not match the access key; set AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "the credentials have expired; renew them",
-    "HTTP status 403": "no right to use it; let these credentials list, read, write and delete there",
-    "HTTP status 301": "the bucket lies in another region; say ?region= behind the address",
+    "HTTP status 403": "access denied; the credentials need the rights to list, read, write and delete",
+    "HTTP status 301": "the bucket is in another region; add ?region= to the address",
 }
-"""What an S3 server says that no second try changes → what to tell the user."""
+"""Part of a permanent error of an S3 server → the message for the user."""
 
 
 class BucketStorage(Storage):
-    """A prefix in a bucket of Amazon S3 or of a server that speaks its language.
+    """A prefix in a bucket of Amazon S3 or of a server with the same protocol.
 
-    Credentials are those that Amazon's own tools find (environment, profile, a machine's role), on every node its own:
-    none ever stands in the address, which is written down in the sweep's folder.
+    Each node finds its credentials as Amazon's tools do (environment, profile, role of the machine). The address
+    contains none, because it is stored in the folder of the sweep.
     """
 
     def __init__(self, uri: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -47,9 +47,9 @@ class BucketStorage(Storage):
         parts = urlsplit(uri)
         options = dict(parse_qsl(parts.query))
         if "@" in parts.netloc:
-            raise SpecError("storage", "credentials in an address are written down with it", "set AWS_ACCESS_KEY_ID")
+            raise SpecError("storage", "the address contains credentials, and it is stored", "set AWS_ACCESS_KEY_ID")
         if not _BUCKET.fullmatch(parts.netloc):
-            raise SpecError("storage", f"{parts.netloc!r} cannot name a bucket", "say s3://bucket/prefix")
+            raise SpecError("storage", f"{parts.netloc!r} is not a valid bucket name", "use s3://bucket/prefix")
         if unknown := sorted(set(options) - set(OPTIONS)):
             raise SpecError("storage", f"unknown option {unknown[0]!r}", f"valid: {', '.join(OPTIONS)}")
         prefix = parts.path.strip("/")
@@ -61,7 +61,7 @@ class BucketStorage(Storage):
         self._opened: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """A connection does not travel."""
+        """Leave the connection out: it cannot be sent to another process."""
         return self.__dict__ | {"_opened": None}
 
     def below(self, folder: str) -> BucketStorage:
@@ -73,10 +73,10 @@ class BucketStorage(Storage):
         return f"s3://{self._root}/{name}".rstrip("/")
 
     def clear_unfinished(self) -> None:
-        """See :meth:`Storage.clear_unfinished`: a bucket shows none."""
+        """See :meth:`Storage.clear_unfinished`: a bucket does not list unfinished files."""
 
     def _system(self) -> Any:
-        """Return the connection; opened late, since pyarrow takes its time and wants the network."""
+        """Return the connection, which is opened at its first use: this imports pyarrow and may use the network."""
         if self._opened is None:
             from pyarrow import fs
 
@@ -91,10 +91,10 @@ class BucketStorage(Storage):
         return self._opened
 
     def _region(self, fs: Any, other_server: bool) -> str | None:
-        """Return the bucket's region: as said, as set for Amazon's tools, or as Amazon says."""
-        said = self._options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        if said or other_server or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL_S3"):
-            return said or "us-east-1"
+        """Return the region of the bucket: from the address, from the environment, or from Amazon."""
+        given = self._options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        if given or other_server or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL_S3"):
+            return given or "us-east-1"
         return str(fs.resolve_s3_region(self._root.partition("/")[0]))
 
     def _read(self, name: str) -> bytes | None:
@@ -109,7 +109,7 @@ class BucketStorage(Storage):
             before_commit()
         stream = self._system().open_output_stream(f"{self._root}/{name}")
         stream.write(content)
-        stream.close()  # not by `with`: what was not written whole must not be closed as if it were
+        stream.close()  # not by `with`, which would also commit an incomplete file after an exception
 
     def _names(self, folder: str) -> list[str]:
         from pyarrow import fs
@@ -124,6 +124,6 @@ class BucketStorage(Storage):
         except FileNotFoundError:
             return
 
-    def _lasting(self, error: OSError) -> str | None:
+    def _permanent_reason(self, error: OSError) -> str | None:
         text = str(error)
-        return next((told for said, told in LASTING.items() if said in text), None)
+        return next((message for part, message in PERMANENT.items() if part in text), None)

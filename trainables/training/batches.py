@@ -47,7 +47,7 @@ class Batch:
         return Batch(self.images[:, start:stop], self.labels[:, start:stop], masks)
 
     def copy(self) -> Batch:
-        """Return the same batch in memory of its own."""
+        """Return a copy of the batch."""
         masks = None if self.masks is None else (self.masks[0].clone(), self.masks[1].clone())
         return Batch(self.images.clone(), self.labels.clone(), masks)
 

@@ -1,9 +1,9 @@
-"""A pack's state in a folder or a bucket: there whole or not at all, checksummed, two kept.
+"""A pack's checkpoints in a folder or a bucket: written completely or not at all, with a checksum, two kept.
 
 No pickle that could run code is read.
 
-Who takes a pack up owns its folder from then on. A process that still trains for a driver that is dead, or for an
-attempt that was given up for lost, is refused at its next checkpoint and ends.
+The resuming process owns the checkpoints. A process that still trains for a dead driver, or for an attempt that was
+given up, fails at its next save.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _NAME = re.compile(r"epoch(\d{6,})-step(\d{8,})\.ckpt")
 
 
 class CheckpointError(OSError):
-    """A checkpoint could not be read or written: no fault of the runs, but of the place."""
+    """A checkpoint could not be read or written; no run is the cause."""
 
 
 class SupersededError(RuntimeError):
-    """Another process has taken the pack up: what this one trains is trained there."""
+    """Another process has resumed the pack; this one must end."""
 
 
 class Checkpoints:
@@ -53,7 +53,7 @@ class Checkpoints:
         return [name for _, name in sorted(moments, reverse=True)]
 
     def take_up(self) -> dict[str, Any] | None:
-        """Become the only one that may save here, clear what a killed writer left, and return :meth:`newest`.
+        """Become the owner, delete what a killed writer left, and return :meth:`newest`.
 
         Raises:
             CheckpointError: the place cannot be written, or one of its files cannot be read.
@@ -68,8 +68,8 @@ class Checkpoints:
         """Write ``state`` (see ``Pack.state_dict``); it and the latest one before it are kept; return its file's name.
 
         Raises:
-            CheckpointError: the place cannot be written; what stood there still stands.
-            SupersededError: another process has taken the pack up since.
+            CheckpointError: the place cannot be written; the earlier checkpoints are unchanged.
+            SupersededError: another process has resumed the pack since.
         """
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
@@ -81,13 +81,13 @@ class Checkpoints:
         return name
 
     def _check_owner(self) -> None:
-        """Refuse to write for somebody else's heir. (A bucket leaves an instant in between, with the same bits.)"""
+        """Refuse to write if another process is the owner. (A bucket has a short race here, with the same bits.)"""
         owner = self._storage.read(OWNER) if self._token else None
         if owner is not None and owner.decode("ascii", errors="replace") != self._token:
             raise SupersededError(f"{self._storage.uri}: another process has taken this pack up; this one ends")
 
     def _drop_others(self, name: str) -> None:
-        """Keep ``name`` and the one before it. A later one was damaged, or training would have gone on from it."""
+        """Keep ``name`` and the one before it. A later one was damaged, else training would have resumed from it."""
         files = self._files()
         kept = files[files.index(name) :][:KEPT] if name in files else files
         for old in files:
@@ -95,10 +95,10 @@ class Checkpoints:
                 self._storage.delete(old)
 
     def newest(self) -> dict[str, Any] | None:
-        """Return the newest state that can be believed, or None where there is none.
+        """Return the newest valid state, or None where there is none.
 
         Raises:
-            CheckpointError: a file is there and cannot be read now; it may be sound.
+            CheckpointError: a file exists and cannot be read now; it may be valid.
         """
         with as_checkpoint_error():
             for name in self._files():
@@ -111,12 +111,12 @@ class Checkpoints:
 
 @contextmanager
 def as_checkpoint_error() -> Iterator[None]:
-    """Raise a :class:`CheckpointError` for what the storage raises: a trial tells it from a fault of its runs."""
+    """Raise a :class:`CheckpointError` for errors of the storage, to tell them from errors of the runs."""
     try:
         yield
     except StorageError as error:
         cause = error.__cause__
-        if isinstance(cause, OSError) and cause.strerror:  # a write that finds no space does not say where
+        if isinstance(cause, OSError) and cause.strerror:  # an error without space does not name the file
             raise CheckpointError(cause.errno, cause.strerror, str(error)) from error
         raise CheckpointError(str(error)) from error
 
@@ -128,10 +128,10 @@ def parse_checkpoint(content: bytes) -> dict[str, Any] | None:
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch wonders at a strange pickle before it refuses
+            warnings.simplefilter("ignore")  # torch warns about an unknown pickle before it refuses it
             state = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
     except MemoryError:
         raise
-    except Exception:  # bytes that somebody gave a checksum raise anything at all from inside torch.load
+    except Exception:  # torch.load can raise any exception for changed bytes
         return None
     return state if isinstance(state, dict) and {"epoch", "step_in_epoch"} <= state.keys() else None

@@ -1,4 +1,4 @@
-"""Work on a device that is done again and again: recorded once as a CUDA graph, and then replayed."""
+"""Work that a device repeats: captured once as a CUDA graph, and then replayed."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Protocol
 import torch
 
 Work = Callable[[], None]
-"""Work on tensors that stay where they are. What it reads of Python's numbers is frozen by a recording."""
+"""Work on tensors that stay in place. A capture freezes the Python numbers that it reads."""
 
 WARM_UPS = 3
-"""How often work is done as it stands before it is recorded; PyTorch asks for a few, for its libraries."""
+"""How often work is run before it is captured; PyTorch requires a few warm-ups, for its libraries."""
 
 
 class Graphs(Protocol):
-    """How work is recorded."""
+    """How work is captured."""
 
     def warm_up(self, work: Work) -> None:
-        """Do ``work`` as it stands."""
+        """Run ``work`` without capturing it."""
 
-    def record(self, work: Work) -> Work:
-        """Return what does ``work`` on the same tensors again; ``work`` itself is not done by it."""
+    def capture(self, work: Work) -> Work:
+        """Return a function that repeats ``work`` on the same tensors; ``work`` itself is not run."""
 
 
 class CudaGraphs:
-    """Records CUDA graphs, all in one memory pool, on one side stream, as PyTorch's notes on CUDA graphs ask.
+    """Captures CUDA graphs, all in one memory pool, on one side stream, as PyTorch's notes on CUDA graphs require.
 
     A process has one (:func:`graphs_of`): every stream costs a cuBLAS workspace that is never freed, and graphs that
     are replayed one after the other on one stream can share a pool.
@@ -37,15 +37,15 @@ class CudaGraphs:
         self._pool = torch.cuda.graph_pool_handle()
 
     def warm_up(self, work: Work) -> None:
-        """Do ``work`` on the stream that it will be recorded on."""
+        """Run ``work`` on the stream that will capture it."""
         present = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(present)
         with torch.cuda.stream(self._stream):
             work()
         present.wait_stream(self._stream)
 
-    def record(self, work: Work) -> Work:
-        """Record ``work``, which a recording does not do: no state is touched, and none has to be put back."""
+    def capture(self, work: Work) -> Work:
+        """Capture ``work``. A capture runs no kernel, so no state has to be restored."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             work()
@@ -53,25 +53,25 @@ class CudaGraphs:
 
 
 class NoGraphs:
-    """Records nothing: ``work`` is done as it stands, every time."""
+    """Captures nothing: ``work`` is run as it is, every time."""
 
     def warm_up(self, work: Work) -> None:
-        """Do ``work``."""
+        """Run ``work``."""
         work()
 
-    def record(self, work: Work) -> Work:
+    def capture(self, work: Work) -> Work:
         """Return ``work``."""
         return work
 
 
 @lru_cache
 def graphs_of(device: torch.device) -> Graphs | None:
-    """Return how a pack's step is recorded on ``device``; None where it is taken as it stands, on a CPU."""
+    """Return how a pack's step is captured on ``device``; None on a CPU, which runs it operator by operator."""
     return CudaGraphs(device) if device.type == "cuda" else None
 
 
-class Recorded:
-    """One piece of work: its first calls do it as it stands, which is the warm-up, and the later ones replay it."""
+class Captured:
+    """One piece of work: the first calls run it as a warm-up, the later ones replay its capture."""
 
     def __init__(self, work: Work, graphs: Graphs) -> None:
         self._work = work
@@ -80,11 +80,11 @@ class Recorded:
         self._replay: Work | None = None
 
     def __call__(self) -> None:
-        """Do the work once."""
+        """Run the work once."""
         if self._warm_ups < WARM_UPS:
             self._warm_ups += 1
             self._graphs.warm_up(self._work)
             return
         if self._replay is None:
-            self._replay = self._graphs.record(self._work)
+            self._replay = self._graphs.capture(self._work)
         self._replay()

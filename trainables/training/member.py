@@ -13,7 +13,7 @@ from trainables.training.messages import EpochMetrics
 
 @dataclass
 class Member:
-    """One run of a pack: its optimizer, its schedule, and what it has recorded."""
+    """One run of a pack: its optimizer, its schedule, and its measurements."""
 
     run: Run
     optimizer: Optimizer

@@ -95,6 +95,7 @@ class TrialSpec:
     save_weights_every: int = 0  # epochs; 0: never
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     on_drivers_disk: bool = False  # whether both addresses are on the driver's disk, which other nodes may not see
+    code: str = ""  # hash of the driver's code (search_spaces.code_version); empty: not checked
     stop_signal: str = ""  # name of the actor that forwards stop requests; empty: there is none
 
     def to_json(self) -> str:

@@ -1,8 +1,9 @@
-"""Many runs' optimizers in a few launches, by ``torch.optim``'s own multi-tensor kernels, ready to be recorded.
+"""Many runs' optimizers in a few launches, by ``torch.optim``'s own multi-tensor kernels, ready to be captured.
 
-A run keeps its own ``torch.optim`` optimizer: it holds the hyperparameters, the state and the rate that the schedule
-writes. Its update is made by another optimizer of the same class, which has the parameters of all runs of that class, a
-parameter group for each configuration, whose rate is a tensor on the device, and which shares the runs' state.
+A run keeps its own ``torch.optim`` optimizer: it holds the hyperparameters, the state and the learning rate that the
+schedule writes. Its update is made by another optimizer of the same class, which has the parameters of all runs of that
+class, a parameter group for each configuration, whose learning rate is a tensor on the device, and which shares the
+runs' state.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from trainables.training.member import Member
 _MULTI_TENSOR = {"foreach": True, "capturable": True}
 
 KERNELS: dict[str, dict[str, bool]] = {
-    "SGD": {"fused": True},  # the only one of its kernels that reads a rate on the device without asking for its value
+    "SGD": {"fused": True},  # its only kernel that reads a learning rate on the device without waiting for its value
     "Adam": {"fused": True, "capturable": True},
     "AdamW": {"fused": True, "capturable": True},
     "ASGD": _MULTI_TENSOR,
@@ -28,17 +29,17 @@ KERNELS: dict[str, dict[str, bool]] = {
     "RMSprop": _MULTI_TENSOR,
     "Rprop": _MULTI_TENSOR,
 }
-"""Classes whose step can be recorded with its rate on the device, and the kernels that can.
+"""Classes whose step can be captured with its learning rate on the device, and the kernels for it.
 
-The others step as they stand. Adagrad and Adafactor ask for values in the middle of a step (Adagrad keeps them on the
-host; only Adafactor makes a GPU wait); what NAdam and RAdam would record raises β to the step in float32, which is too
-far from what they compute otherwise; a third party's may do anything."""
+The others step outside the graph. Adagrad and Adafactor read values in the middle of a step (Adagrad keeps them on the
+host; only Adafactor makes the host wait). NAdam and RAdam would compute powers of β in float32, which is not precise
+enough. A third-party class may do anything."""
 
 
-def can_be_recorded(member: Member) -> bool:
-    """Tell whether a recording of the run's update stays true: nothing but its rate ever changes from outside.
+def can_be_captured(member: Member) -> bool:
+    """Return whether a captured update of the run stays valid: only its learning rate changes from outside.
 
-    CyclicLR and OneCycleLR also cycle momentum or β, which are Python's numbers and would be frozen.
+    CyclicLR and OneCycleLR also cycle momentum or β, which are Python numbers and would be frozen.
     """
     return member.run.configuration.optimizer in KERNELS and member.schedule.moves_only_the_rate
 
@@ -46,8 +47,8 @@ def can_be_recorded(member: Member) -> bool:
 class GroupedOptimizers:
     """The optimizers of several runs, one a class of ``torch.optim``."""
 
-    def __init__(self, members: Sequence[tuple[int, Member]], rates: Tensor) -> None:
-        """``members`` are runs with their places in the pack; ``rates``, float32 ``[K]``, holds a rate for each place.
+    def __init__(self, members: Sequence[tuple[int, Member]], lrs: Tensor) -> None:
+        """``members`` are runs with their places in the pack; ``lrs``, float32 ``[K]``, holds a rate for each place.
 
         Runs of one configuration whose schedule does not look at their losses have one rate, and one group.
         """
@@ -55,10 +56,10 @@ class GroupedOptimizers:
         by_class: dict[str, dict[str, list[tuple[int, Member]]]] = {}
         for k, member in members:
             choice = member.run.configuration
-            key = f"run {k}" if member.schedule.stepped == "val_loss" else choice.configuration_id
+            key = f"run {k}" if member.schedule.interval == "val_loss" else choice.configuration_id
             by_class.setdefault(choice.optimizer, {}).setdefault(key, []).append((k, member))
         self.alike = [[k for k, _ in group] for groups in by_class.values() for group in groups.values()]
-        self._optimizers = [_grouped(name, list(groups.values()), rates) for name, groups in by_class.items()]
+        self._optimizers = [_grouped(name, list(groups.values()), lrs) for name, groups in by_class.items()]
         self._shared = False
 
     def step(self) -> None:
@@ -78,7 +79,7 @@ class GroupedOptimizers:
                     member.optimizer.state[parameter] = state[parameter]
 
 
-def _grouped(name: str, groups: Sequence[Sequence[tuple[int, Member]]], rates: Tensor) -> Optimizer:
+def _grouped(name: str, groups: Sequence[Sequence[tuple[int, Member]]], lrs: Tensor) -> Optimizer:
     """Return one optimizer of class ``name`` with a parameter group for each of ``groups``."""
     tables: list[dict[str, Any]] = []
     for group in groups:
@@ -89,13 +90,13 @@ def _grouped(name: str, groups: Sequence[Sequence[tuple[int, Member]]], rates: T
         tables.append(table)
     optimizer = OPTIMIZERS[name](tables, **KERNELS[name])  # type: ignore[arg-type]  # each class has its own
     for table, group in zip(optimizer.param_groups, groups, strict=True):
-        table["lr"] = rates[group[0][0]]
+        table["lr"] = lrs[group[0][0]]
         for _, member in group:
             for parameter, state in member.optimizer.state.items():
                 for key, value in state.items():
                     if isinstance(value, Tensor):
-                        state[key] = value.to(rates.device)  # a step's number comes to the CPU with a checkpoint
+                        state[key] = value.to(lrs.device)  # a checkpoint loads the step number to the CPU
                 optimizer.state[parameter] = state
-    # PyTorch would warn that what can be recorded is not; the warm-up is not, and on a CPU nothing is.
+    # PyTorch would warn about a capturable optimizer that is not captured: the warm-up is not, and nothing is on a CPU.
     optimizer._warned_capturable_if_run_uncaptured = True
     return optimizer

@@ -18,13 +18,13 @@ from trainables.models.parameter_stack import ParameterStack
 from trainables.optim.optimizers import build_optimizer
 from trainables.optim.schedulers import Schedule
 from trainables.training.batches import Batch, Split
-from trainables.training.cuda_graphs import Graphs, graphs_of
-from trainables.training.gpu_step import DeviceStep
+from trainables.training.cuda_graphs import Graphs
 from trainables.training.member import Member
 from trainables.training.messages import AttemptInfo, EpochMetrics
+from trainables.training.steps import make_step
 
 MICRO_BATCH = 64
-"""Examples in one pass; their gradients add up to the batch's. What it computes stays in the processor's cache."""
+"""Examples in one pass on a CPU, so that its values fit into the cache; the gradients add up to the batch's."""
 EVALUATION_BATCH = 250
 
 
@@ -34,7 +34,7 @@ class Pack:
     def __init__(
         self, runs: Sequence[Run], steps_per_epoch: int, device: torch.device, graphs: Graphs | None = None
     ) -> None:
-        """Start every run from its seed's weights. ``graphs`` says how its step is recorded; None: as fits ``device``.
+        """Start every run from its seed's weights. ``graphs`` says how its step is captured; None: as fits ``device``.
 
         Raises:
             SpecError: an optimizer or scheduler that refuses its parameters.
@@ -43,18 +43,17 @@ class Pack:
         self.device = device
         self.protocol = runs[0].protocol
         self.dtype: torch.dtype = getattr(torch, self.protocol.dtype)
-        self.epoch = 0  # epochs that are complete
-        self.step_in_epoch = 0  # steps of the next one that are taken
-        self.epoch_seconds = 0.0  # spent on these
+        self.epoch = 0  # completed epochs
+        self.step_in_epoch = 0  # completed steps of the next one
+        self.epoch_seconds = 0.0  # spent on these steps
         self.stack = ParameterStack([initial_parameters(run.seed, self.dtype) for run in runs], device)
         self.members = [self._member(k, run, steps_per_epoch) for k, run in enumerate(runs)]
         self.loss_sum = torch.zeros(len(runs), dtype=torch.float64, device=device)
         self.correct_sum = torch.zeros(len(runs), dtype=torch.int64, device=device)
-        self.step_losses = torch.zeros_like(self.loss_sum)  # [K], of the step under way: means over its batch
-        self.attempts: list[AttemptInfo] = []  # who trained it so far, the present one last
+        self.step_losses = torch.zeros_like(self.loss_sum)  # [K], means over the batch of the present step
+        self.attempts: list[AttemptInfo] = []  # the present one last
         self._views_checked = False
-        graphs = graphs_of(device) if graphs is None else graphs
-        self._device_step = None if graphs is None else DeviceStep(self, graphs, steps_per_epoch)
+        self._step = make_step(self, steps_per_epoch, graphs)
 
     def _member(self, k: int, run: Run, steps_per_epoch: int) -> Member:
         choice = run.configuration
@@ -71,22 +70,12 @@ class Pack:
     def train_step(self, batch: Batch, before_step: Callable[[Pack], None] | None = None) -> None:
         """Take one optimizer step of every member that has not diverged on ``batch``.
 
-        ``before_step`` is called once the batch's gradients are complete, just before the optimizers use them.
+        ``before_step`` is called when the batch's gradients are complete, before the optimizers use them.
         """
-        if self._device_step is None:
-            # Elsewhere a look at every step would stall the device; the look at the end of the epoch does.
-            self.freeze_non_finite(self.measure(batch))
-        else:
-            self._device_step.compute_gradients(batch)
+        self._step.compute_gradients(batch)
         if before_step is not None:
             before_step(self)
-        if self._device_step is None:
-            for member in self.alive:
-                member.lrs.append(member.schedule.lr)
-                member.optimizer.step()
-                member.schedule.after_batch()
-        else:
-            self._device_step.update()
+        self._step.update()
         if not self._views_checked:
             for k, run in enumerate(self.runs):
                 self.stack.check_views(k, run.configuration.optimizer)
@@ -105,7 +94,7 @@ class Pack:
         B = batch.labels.shape[1]
         self.stack.zero_grad()
         losses = torch.zeros_like(self.loss_sum)
-        examples = MICRO_BATCH if self._device_step is None else B  # a GPU has no cache that they would have to fit
+        examples = MICRO_BATCH if self._step.splits_batches else B
         for start in range(0, B, examples):
             part = batch.part(start, start + examples)
             logits = self._logits(part)
@@ -120,7 +109,7 @@ class Pack:
         return stacked_logits(self.stack.stacked, images[0] if len(images) == 1 else images, batch.masks)
 
     def freeze_non_finite(self, losses: Tensor) -> None:
-        """Freeze every run whose loss (``[K]``) is no longer finite: it diverged in the epoch under way."""
+        """Freeze every run whose loss (``[K]``) is not finite: it diverged in the present epoch."""
         if bool(torch.isfinite(losses).all()):
             return
         for member, loss in zip(self.members, losses.tolist(), strict=True):
@@ -132,7 +121,7 @@ class Pack:
         return evaluate(self.stack.stacked, split)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that training needs to go on, member by member, as tensors and plain values."""
+        """Return all that training needs to continue, member by member, as tensors and plain values."""
         loss_sums, correct_sums = self.loss_sum.tolist(), self.correct_sum.tolist()
         return {
             "epoch": self.epoch,
@@ -156,7 +145,7 @@ class Pack:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` returned for the same runs in the same order."""
+        """Load what :meth:`state_dict` returned for the same runs in the same order."""
         self.epoch, self.step_in_epoch = state["epoch"], state["step_in_epoch"]
         self.epoch_seconds = state["epoch_seconds"]
         self.attempts = [AttemptInfo.from_dict(attempt) for attempt in state["attempts"]]
@@ -171,8 +160,7 @@ class Pack:
             member.lrs = list(saved["rates"])
             self.loss_sum[k] = saved["loss_sum"]
             self.correct_sum[k] = saved["correct_sum"]
-        if self._device_step is not None:
-            self._device_step.regroup()
+        self._step.state_loaded()
 
 
 @torch.no_grad()
@@ -212,5 +200,5 @@ def _cross_entropy_sums(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Count the right answers: ``[K, B, 100]`` and ``[1 or K, B]`` to ``[K]``."""
+    """Count the correct predictions: ``[K, B, 100]`` and ``[1 or K, B]`` to ``[K]``."""
     return (logits.detach().argmax(-1) == labels).sum(1)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from search_spaces.code_version import code_hash
+from search_spaces.errors import EnvironmentMismatchError
 from trainables.data.dataset import DataSet
 from trainables.optim.plugins import LEDGER
 from trainables.runtime.devices import deterministic, hold_to_share, training_device
@@ -34,7 +36,14 @@ def run_trial(
         data: what it trains on.
         asked_to_stop: called after every step; True writes a checkpoint and ends the trial.
         gpu_ids: returns the ids of this process's GPUs, separated by commas.
+
+    Raises:
+        EnvironmentMismatchError: this process has other code than the driver.
     """
+    if spec.code and spec.code != code_hash():
+        raise EnvironmentMismatchError(
+            f"this process imports code {code_hash()} from {Path(__file__).parents[2]}, the driver has {spec.code}"
+        )
     torch.set_num_threads(spec.threads)
     device = training_device(spec.gpus > 0)
     deterministic(device)

@@ -1,4 +1,4 @@
-"""A run's weights along the way, kept when asked: one NumPy array a moment, in a folder a run of a storage."""
+"""Weight snapshots of runs during training: one NumPy array per epoch, in one folder per run."""
 
 from __future__ import annotations
 

@@ -21,13 +21,13 @@ from search_spaces import Configuration
 from search_spaces.errors import EnvironmentMismatchError, SpecError, SweepFolderError
 
 ANSWER_SECONDS = 30.0
-"""What a cluster gets for all that is asked of it before anything starts, its connection and its nodes; Ray would try a
-wrong token for 20 seconds, and an address without a node for minutes."""
+"""Time for the connection and the answers of all nodes before anything starts. Ray itself tries a wrong token for 20
+seconds, and an address without a node for minutes."""
 ANSWER_VARIABLE = "LENET_SWEEP_ANSWER_SECONDS"
 CONNECT_SECONDS = 5.0
 PACKAGES = ("search_spaces", "trainables")
-"""What a trial needs of ours, and all that the nodes are sent."""
-MEND = "local, auto, or HOST:PORT"
+"""Our packages that a trial needs; only they are sent to the nodes."""
+VALID_ADDRESSES = "local, auto, or HOST:PORT"
 JOB_FOLDERS = ("runtime_resources", "working_dir_files")
 """Where in its session's folder Ray unpacks the working directory of a job; it clears that away when it likes."""
 
@@ -55,7 +55,7 @@ def check_address(address: str) -> None:
             f"say: ray job submit --address http://{host}:8265 --working-dir . -- {_own_command()}",
         )  # fmt: skip
     if address not in ("local", "auto") and not _HOST_PORT.fullmatch(address):
-        raise SpecError("cluster.address", repr(address), MEND)
+        raise SpecError("cluster.address", repr(address), VALID_ADDRESSES)
 
 
 def _own_command() -> str:
@@ -135,32 +135,32 @@ def answer_seconds() -> float:
 
 
 def check_reachable(address: str) -> None:
-    """Try the connection in a process of its own: Ray itself may hang, and tells only the screen why.
+    """Try the connection in a separate process: Ray may hang, and prints the reason to the screen only.
 
     Raises:
         SpecError: ``LENET_SWEEP_ANSWER_SECONDS`` is no number of seconds.
         EnvironmentMismatchError: nobody listens, another token, another version of Ray or Python, or no node here.
     """
-    told, until = f"address {address!r}", time.monotonic() + answer_seconds()
+    where, until = f"address {address!r}", time.monotonic() + answer_seconds()
     if match := _HOST_PORT.fullmatch(address):
         try:
             create_connection((match[1].strip("[]"), int(match[2])), timeout=CONNECT_SECONDS).close()
         except (OSError, OverflowError) as error:
             reason = " ".join(str(error).split())
             raise EnvironmentMismatchError(
-                f"{told}: nobody answers there ({reason}); `ray start --head` prints the right one"
+                f"{where}: nobody answers there ({reason}); `ray start --head` prints the right one"
             ) from error
     said = _probe(address, until)
     if said is None:
         return
     if "InvalidAuthToken" in said or "Unauthenticated" in said:
         raise EnvironmentMismatchError(
-            f"{told}: the cluster has another token; put its own into RAY_AUTH_TOKEN or ~/.ray/auth_token"
+            f"{where}: the cluster has another token; put its own into RAY_AUTH_TOKEN or ~/.ray/auth_token"
         )
     last = said[said.rfind("Version mismatch") :] if "Version mismatch" in said else said.strip().splitlines()[-1:]
     reason = " ".join(last.split()) if isinstance(last, str) else " ".join(last)
-    mend = "" if "Version mismatch" in said else "; the driver runs on a node of the cluster: see docs/cluster.md"
-    raise EnvironmentMismatchError(f"{told}: no Ray cluster answers there ({reason[:300]}){mend}")
+    hint = "" if "Version mismatch" in said else "; the driver runs on a node of the cluster: see docs/cluster.md"
+    raise EnvironmentMismatchError(f"{where}: no Ray cluster answers there ({reason[:300]}){hint}")
 
 
 def _probe(address: str, until: float) -> str | None:

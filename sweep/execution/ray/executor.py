@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import Configuration
+from search_spaces.code_version import other_copy
+from search_spaces.errors import SweepFolderError
 from sweep.config.spec import Resources, Spec
 from sweep.execution.cluster_slots import ClusterSlots
 from sweep.execution.executor import Round, StepsToTime
@@ -37,13 +39,18 @@ class RayExecutor:
         self._stop_signal = ""
 
     def check(self, spec: Spec, runs_dir: Path) -> None:
-        """Refuse an address that Ray does not accept, and a folder that Ray deletes.
+        """Refuse an address that Ray does not accept, a folder that Ray deletes, and other code in this folder.
 
         Raises:
             UserError: the key, its value, and what would be right.
         """
         check_address(spec.cluster.address)
         check_record_stays(runs_dir, spec.storage)
+        if (package := other_copy(Path.cwd())) is not None:
+            raise SweepFolderError(
+                f"{package}: differs from the code of this command, and Ray's workers would import it; "
+                "go to another directory, or run `python -m sweep` here"
+            )
 
     @contextmanager
     def open(

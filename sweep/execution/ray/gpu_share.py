@@ -28,7 +28,7 @@ def gpus_per_trial(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Led
         LedgerError: what the ledger keeps cannot be read.
     """
     from trainables.profiling.gpu_share import Footprint, probe_footprint, share_of, whole_memory
-    from trainables.profiling.probe import like
+    from trainables.profiling.probe import stand_in
 
     if spec.resources.gpus_per_trial != "auto":
         return spec.resources.gpus_per_trial
@@ -41,7 +41,7 @@ def gpus_per_trial(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Led
                 return float(kept["share"])
             footprint, runs = replace(Footprint.from_dict(kept), whole=whole), int(kept["runs"])
         else:
-            footprint = _on_a_gpu(probe_footprint, [like(run) for run in largest.runs], data)
+            footprint = _on_a_gpu(probe_footprint, [stand_in(run) for run in largest.runs], data)
     except (ValueError, TypeError, KeyError) as error:
         raise LedgerError(f"{ledger.path}: its GPU share cannot be read ({error}); give --gpus-per-trial") from error
     share = share_of(footprint, runs)

@@ -1,4 +1,4 @@
-"""The nodes of a cluster, looked at before anything starts: what they have, and what they are made of."""
+"""The nodes of a cluster, checked before anything starts: resources and versions."""
 
 from __future__ import annotations
 
@@ -101,11 +101,11 @@ def _problems(answer: Any, here: Mapping[str, str], ray: Any) -> list[str]:
 def check_resources(
     spec: Spec,
     say: Callable[[str], None] = lambda text: None,
-    heard: Callable[[], StopRequest] = lambda: StopRequest.NONE,
+    requested: Callable[[], StopRequest] = lambda: StopRequest.NONE,
 ) -> None:
     """Refuse what no node of the cluster could ever place, after ``cluster.autoscale_timeout`` seconds at the latest.
 
-    ``heard`` is what other terminals ask meanwhile.
+    ``requested`` returns the present stop request.
 
     Raises:
         SpecError: more CPUs or GPUs a trial than any place has.
@@ -122,15 +122,15 @@ def check_resources(
         try:
             request_resources(bundles=[{unit: amount for unit, amount in asked.items() if amount}])
             while (shortage := _shortage(spec)) is not None and time.monotonic() < until:
-                if heard():
+                if requested():
                     raise Stopped
                 time.sleep(min(1.0, spec.cluster.autoscale_timeout))
         finally:
             request_resources(bundles=[])  # from here on the trials are what it grows for; without them, nothing
     if shortage is not None:
         grows = alive_nodes() and spec.cluster.address != "local" and not spec.cluster.autoscale_timeout
-        mend = "0 trains on the CPU" if spec.resources.gpus_per_trial == "auto" else ""
-        raise SpecError(*shortage, "a cluster that grows by itself gets --autoscale-timeout SECONDS" if grows else mend)
+        hint = "0 trains on the CPU" if spec.resources.gpus_per_trial == "auto" else ""
+        raise SpecError(*shortage, "a cluster that grows by itself gets --autoscale-timeout SECONDS" if grows else hint)
 
 
 def alive_nodes() -> list[dict[str, Any]]:

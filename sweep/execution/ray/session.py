@@ -60,8 +60,8 @@ def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str,
         try:
             ray.init(address=address, **options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            told = " ".join(str(error).split())[:200]
-            raise EnvironmentMismatchError(f"address {address!r}: no Ray cluster answers there ({told})") from error
+            reason = " ".join(str(error).split())[:200]
+            raise EnvironmentMismatchError(f"address {address!r}: no Ray cluster answers there ({reason})") from error
         restore()  # Ray has replaced it by its own handler
         end_on_sigterm()
         yield ray.cluster_resources()

@@ -98,7 +98,7 @@ SLIPS = [
     (["status", "nosuch"], "no sweep 'nosuch' in runs; existing sweeps: none"),
     (["status", "--watch"], "--watch: needs the name of a sweep; sweep status NAME --watch"),
     (["status", "/nowhere/mine", "--watch"], "/nowhere/mine: no sweep has been published there"),
-    (["status", "s3://Bad_Bucket/mine"], "storage: 'Bad_Bucket' cannot name a bucket"),
+    (["status", "s3://Bad_Bucket/mine"], "storage: 'Bad_Bucket' is not a valid bucket name"),
     (["stop", "nosuch"], "no sweep 'nosuch' in runs"),
     (["cancel", "/nowhere/mine"], "/nowhere/mine is not running"),
     (["resume", "nosuch"], "no sweep 'nosuch' in runs"),

@@ -222,7 +222,9 @@ def test_an_edited_protocol_is_refused_as_everywhere(folder: SweepFolder) -> Non
 
 def test_a_spec_that_is_no_text_any_more_is_one_line(folder: SweepFolder) -> None:
     folder.spec.write_bytes(b"\x80\x04\x95 a pickle")
-    with pytest.raises(SpecError, match=r"sweep\.toml: cannot be read \(it is no UTF-8\); `sweep run` writes it anew$"):
+    with pytest.raises(
+        SpecError, match=r"sweep\.toml: cannot be read \(it is no UTF-8\); `sweep run` writes it again$"
+    ):
         read_resolved(folder, {})
 
 

@@ -65,7 +65,7 @@ def test_what_a_cluster_was_asked_to_have_is_taken_back_whoever_ends_the_wait(
         return StopRequest.STOP
 
     with pytest.raises(how):
-        check_resources(waiting(**{"cluster.autoscale_timeout": 3600}), heard=heard)
+        check_resources(waiting(**{"cluster.autoscale_timeout": 3600}), requested=heard)
     assert "1000" in str(seen)
     assert asked_of_the_cluster() == []
 

@@ -104,7 +104,7 @@ def test_a_folder_that_was_renamed_is_gone_on_with_under_its_own_name(tmp_path: 
 
 def test_a_folder_without_its_spec_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(
-        SpecError, match=r"s/sweep\.toml: cannot be read \(No such file or directory\); `sweep run` writes it anew$"
+        SpecError, match=r"s/sweep\.toml: cannot be read \(No such file or directory\); `sweep run` writes it again$"
     ):
         read_resolved(SweepFolder(tmp_path, "s"), {})
 

@@ -243,3 +243,16 @@ def test_more_epochs_take_up_the_packs_of_what_does_not_follow_the_length() -> N
     assert constant <= {run_id for pack in kept for run_id in pack.run_ids}
     assert [pack.run_ids for pack in after if constant.intersection(pack.run_ids)] == [pack.run_ids for pack in kept]
     assert {run.run_id for pack in after for run in pack.runs} == set(ids(runs))
+
+
+def test_momenta_that_the_schedule_replaces_are_refused_with_their_values() -> None:
+    """They would be three names for one thing; PyTorch's cycle sets the momentum itself."""
+    text = """
+        [[configurations]]
+        optimizer = {name = "SGD", lr = 0.1, momentum = [0.5, 0.9, 0.99]}
+        scheduler = {name = "OneCycleLR", CYCLE}
+    """
+    with pytest.raises(SpecError, match=r"scheduler\.cycle_momentum: true replaces .* 0\.5, 0\.9, 0\.99"):
+        resolve_configurations(parse_spec(text.replace("CYCLE", "max_momentum = 0.95"), where="s.toml", name="s"), 10)
+    kept = text.replace("CYCLE", "cycle_momentum = false")
+    assert len(resolve_configurations(parse_spec(kept, where="s.toml", name="s"), 10)) == 3

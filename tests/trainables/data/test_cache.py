@@ -94,8 +94,8 @@ def forget_the_digest(entry: Path) -> None:
     "damage",
     [truncate, empty, flip_a_bit, reshape, pickle_inside, remove_an_array, tear_the_description, forget_the_digest],
 )
-def test_a_damaged_entry_is_built_anew(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    """Not believed, and mended for the next time."""
+def test_a_damaged_entry_is_built_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    """It is not used, and the next call finds a valid entry."""
     cache = DataCache(tmp_path)
     digest = cache.load_or_build("key", build).digest
     damage(entry_of(tmp_path))

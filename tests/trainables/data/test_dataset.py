@@ -104,7 +104,7 @@ def test_an_official_archive_is_read_from_its_folder_or_the_one_above(archive: P
     assert inside.fingerprint == above.fingerprint
 
 
-def test_an_archive_pickled_anew_by_todays_python_and_numpy_is_read(archive: Path, images: LabelledImages) -> None:
+def test_an_archive_pickled_again_by_todays_python_and_numpy_is_read(archive: Path, images: LabelledImages) -> None:
     """numpy 2 pickles its arrays under another module's name."""
     rows = images.train_images.transpose(0, 3, 1, 2).reshape(-1, 3072)
     batch = {"data": np.ascontiguousarray(rows), "fine_labels": images.train_labels.tolist()}
@@ -154,7 +154,7 @@ def test_each_class_gives_its_rounded_share(counts: list[int], val_fraction: flo
         assert (labels[rows] == label).sum() == round(val_fraction * count)
 
 
-def test_the_split_is_drawn_anew_alike() -> None:
+def test_the_split_is_the_same_in_every_call() -> None:
     """It depends on labels and fraction only, and is no mere head of each class."""
     labels = small_images().train_labels
     first = validation_rows(labels, 0.1)
@@ -227,4 +227,4 @@ def test_no_internet_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_pa
     """With the address, and what to give in its place."""
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(import_torchvision("datasets").CIFAR100, "url", UNREACHABLE)
-    assert_refused("cifar100", UNREACHABLE, "folder that holds cifar-100-python/", cache_dir=tmp_path / "cache")
+    assert_refused("cifar100", UNREACHABLE, "folder with cifar-100-python/", cache_dir=tmp_path / "cache")

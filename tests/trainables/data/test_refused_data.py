@@ -103,8 +103,8 @@ def tear_names(folder: Path) -> None:
     [
         (drop_column, TRAIN_1, "no column 'fine_label' (it has img, coarse_label)"),
         (flatten_column, TRAIN_1, "expected a struct with a field 'bytes'"),
-        (truncate_shard, TRAIN_1, "copy it anew"),
-        (damage_pages, TRAIN_1, "copy it anew"),
+        (truncate_shard, TRAIN_1, "copy it again"),
+        (damage_pages, TRAIN_1, "copy it again"),
         (remove_shard, "parquet", "train shard 1 is missing"),
         (remove_test_part, "parquet", "no test-*-of-*.parquet"),
         (empty_test_part, "parquet", "hold no rows"),
@@ -117,7 +117,7 @@ def tear_names(folder: Path) -> None:
         (replace_test_row(GOOD, -1), TEST_FILE, "label -1 in row 2 is out of range; expected 0 to"),
         (replace_test_row(GOOD, None), TEST_FILE, "empty rows; expected 0 to 99"),
         (shorten_names, "labels.json", "expected a list of 100 class names"),
-        (tear_names, "labels.json", "copy it anew"),
+        (tear_names, "labels.json", "copy it again"),
     ],
 )
 def test_a_torn_parquet_folder_is_refused(parquet: Path, damage: Callable[[Path], None], where: str, mend: str) -> None:
@@ -140,15 +140,15 @@ def test_a_malicious_pickle_does_not_run(archive: Path, tmp_path: Path) -> None:
     """A data folder may come from anywhere."""
     target = tmp_path / "was-here"
     (archive / "train").write_bytes(pickle.dumps({"data": Bomb(target), "fine_labels": []}))
-    assert_refused(str(archive), str(archive / "train"), "asks for posix.mkdir", "anew")
+    assert_refused(str(archive), str(archive / "train"), "refers to posix.mkdir", "again")
     assert not target.exists()
 
 
 @pytest.mark.parametrize(
     ("name", "content", "mend"),
     [
-        ("train", b"", "anew"),
-        ("test", b"\x80\x02}S'data'\n", "anew"),
+        ("train", b"", "again"),
+        ("test", b"\x80\x02}S'data'\n", "again"),
         ("test", pickle.dumps([1, 2]), "no 'data'"),
         ("test", pickle.dumps({"data": [1], "fine_labels": [1]}), "expected [N, 3072]"),
         ("test", pickle.dumps({"data": ONE_IMAGE}), "no 'fine_labels'"),

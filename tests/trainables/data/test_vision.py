@@ -26,7 +26,7 @@ def message_beside(torchvision: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_a_torchvision_built_for_another_torch_is_named_with_its_mend(tmp_path: Path) -> None:
+def test_a_torchvision_built_for_another_torch_is_named_with_the_command_to_install_it(tmp_path: Path) -> None:
     """Its operators are not registered, which is the error that torch really raises."""
     said = message_beside("import torch\ntorch.library.register_fake('torchvision::nms')(lambda: None)\n", tmp_path)
     assert "torchvision::nms does not exist" in said
@@ -39,5 +39,5 @@ def test_both_versions_are_named(tmp_path: Path) -> None:
     import torch
 
     said = message_beside("raise OSError('undefined symbol: _ZN3c10')", tmp_path)
-    assert f"beside torch {torch.__version__.partition('+')[0]}" in said
+    assert f"with torch {torch.__version__.partition('+')[0]}" in said
     assert "undefined symbol" in said

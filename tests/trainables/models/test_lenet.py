@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -34,11 +35,12 @@ def test_lenet_has_the_studys_69656_parameters() -> None:
 
 
 def test_initial_weights_follow_pytorchs_own_distribution() -> None:
-    """Bounds and spread are those of ``nn.Conv2d`` and ``nn.Linear``."""
+    """U(-b, b) with b = 1/√fan_in; bounds and spread are those of ``nn.Conv2d`` and ``nn.Linear``."""
     ours = initial_parameters(0, torch.float32)
     torch.manual_seed(0)
     for name, theirs in LeNet5().named_parameters():
-        assert ours[name].abs().max() <= 1.0000001 * theirs.abs().max() * 1.5
+        bound = math.prod(SHAPES[name.replace("bias", "weight")][1:]) ** -0.5
+        assert ours[name].abs().max() <= bound
         if theirs.numel() > 1000:
             assert ours[name].std().item() == pytest.approx(theirs.std().item(), rel=0.05)
             assert ours[name].abs().max().item() == pytest.approx(theirs.abs().max().item(), rel=0.01)

@@ -69,11 +69,11 @@ def by_hand(name: str, params: dict[str, Any]) -> list[float]:
         for _ in range(STEPS):
             used.append(optimizer.param_groups[0]["lr"])
             optimizer.step()
-            if SCHEDULERS[name].stepped == "batch":
+            if SCHEDULERS[name].interval == "batch":
                 scheduler.step()
-        if SCHEDULERS[name].stepped == "val_loss":
+        if SCHEDULERS[name].interval == "val_loss":
             scheduler.step(val_loss(epoch))
-        elif SCHEDULERS[name].stepped == "epoch":
+        elif SCHEDULERS[name].interval == "epoch":
             scheduler.step()
     return used
 
@@ -106,10 +106,50 @@ def test_a_warm_up_rises_linearly_and_then_the_scheduler_begins(name: str) -> No
         assert ours[STEPS:] == pytest.approx(alone[:-STEPS], rel=1e-12)
 
 
-def test_one_cycle_momentum_is_cycled_too() -> None:
+@pytest.mark.parametrize("name", ["OneCycleLR", "CyclicLR"])
+@pytest.mark.parametrize("momentum", [0.5, 0.9, 0.99])
+def test_a_schedule_keeps_the_momentum_of_the_configuration(name: str, momentum: float) -> None:
+    """PyTorch's default replaces it, so that three momenta would give three equal rows."""
+    optimizer = sgd(momentum)
+    schedule = Schedule(name, resolved(name), optimizer, 0)
+    for _ in range(7):
+        optimizer.step()
+        schedule.after_batch()
+        assert optimizer.param_groups[0]["momentum"] == momentum
+
+
+def test_momentum_is_cycled_where_its_ends_are_given() -> None:
     optimizer = sgd()
-    Schedule("OneCycleLR", resolved("OneCycleLR"), optimizer, 0)
+    Schedule("OneCycleLR", resolved("OneCycleLR", base_momentum=0.8, max_momentum=0.95), optimizer, 0)
     assert optimizer.param_groups[0]["momentum"] == 0.95
+
+
+@pytest.mark.parametrize("warmup", [0, 0.5, 1, 1.5, 2.5])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_the_last_epoch_trains_and_the_schedule_ends_where_it_says(name: str, warmup: float) -> None:
+    """Every batch has a rate above 0; the schedules that fall to 0 reach it one step after the last batch."""
+    params = dict(PARAMS.get(name, {}))
+    if name == "LambdaLR":
+        params = {"lr_lambda": "polynomial"}
+    if name == "LinearLR":
+        params = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": "epochs"}
+    full = resolved(name, warmup, **params)
+    optimizer = sgd()
+    schedule = Schedule(name, full, optimizer, round(warmup * STEPS))
+    for epoch in range(EPOCHS):
+        for _ in range(STEPS):
+            assert schedule.lr > 0, (epoch, full)
+            optimizer.step()
+            if name != "OneCycleLR" or schedule.batches < EPOCHS * STEPS - 1:  # PyTorch's raises after its last step
+                schedule.after_batch()
+        schedule.after_epoch(val_loss(epoch))
+    if name in ("CosineAnnealingLR", "PolynomialLR", "LinearLR", "LambdaLR"):
+        assert schedule.lr == pytest.approx(0, abs=1e-12)
+
+
+def test_a_plateau_that_should_rise_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"scheduler\.mode: 'max'.*validation loss.*\"min\""):
+        resolved("ReduceLROnPlateau", mode="max")
 
 
 @pytest.mark.parametrize(
@@ -139,32 +179,42 @@ def test_expressions_follow_the_length_of_the_sweep(
         ({}, "StepLR", {"step_size": 0}, "scheduler.step_size: 0; a whole number, at least 1"),
         ({}, "StepLR", {"step_size": 1.5}, "scheduler.step_size: 1.5; a whole number, at least 1"),
         ({}, "StepLR", {"step": 3}, "scheduler.step: unknown parameter; valid: gamma = 0.1, step_size = (required)"),
-        ({}, "MultiStepLR", {"milestones": [4, 2]}, "scheduler.milestones: [4, 2]; whole epochs that rise"),
-        ({}, "MultiStepLR", {"milestones": []}, "scheduler.milestones: []; whole epochs that rise"),
+        ({}, "MultiStepLR", {"milestones": [4, 2]}, "scheduler.milestones: [4, 2];"),
+        ({}, "MultiStepLR", {"milestones": []}, "scheduler.milestones: [];"),
         (
             {},
             "LambdaLR",
             {"lr_lambda": "inverse"},
             "scheduler: unknown lr_lambda 'inverse' (did you mean inverse_time?)",
         ),
-        ({}, "LambdaLR", {"lr_lambda": "numpy:pi"}, "is no plain function"),
+        ({}, "LambdaLR", {"lr_lambda": "numpy:pi"}, "scheduler.lr_lambda: 'numpy:pi' is not a function"),
         ({}, "LambdaLR", {"lr_lambda": [[1]]}, "unknown lr_lambda [[1]]"),
-        ({"momentum": 0.0}, "CyclicLR", {}, "scheduler.cycle_momentum: true, but optimizer.momentum is 0"),
-        ({"momentum": 0.0}, "OneCycleLR", {}, "scheduler.cycle_momentum: true, but optimizer.momentum is 0"),
+        (
+            {"momentum": 0.0},
+            "CyclicLR",
+            {"cycle_momentum": True},
+            "scheduler.cycle_momentum: true, but optimizer.momentum is 0",
+        ),
+        (
+            {"momentum": 0.0},
+            "OneCycleLR",
+            {"max_momentum": 0.9},
+            "scheduler.cycle_momentum: true, but optimizer.momentum is 0",
+        ),
         ({}, "none", {"gamma": 1}, "scheduler.gamma: unknown parameter"),
         ({}, "CosineLR", {}, "scheduler: unknown scheduler 'CosineLR'"),
         ({}, "CosineAnnealingLR", {"T_max": "half"}, "scheduler.T_max: 'half'; a number"),
         ({}, "CosineAnnealingLR", {"T_max": 0}, "scheduler.T_max: 0; a whole number, at least 1"),
-        ({}, "OneCycleLR", {"total_steps": 3}, 'scheduler.total_steps: 3, the sweep takes 30; say "steps"'),
-        ({}, "OneCycleLR", {"max_lr": -1}, "scheduler.max_lr: -1; a rate above 0"),
-        ({}, "CyclicLR", {"base_lr": 0.5, "max_lr": 0.1}, "scheduler.max_lr: 0.1; a rate above base_lr 0.5"),
-        ({}, "CyclicLR", {"base_lr": -0.5}, "scheduler CyclicLR: comes to a learning rate of -0.5; 0 or more"),
+        ({}, "OneCycleLR", {"total_steps": 3}, 'scheduler.total_steps: 3, the sweep takes 30; use "steps"'),
+        ({}, "OneCycleLR", {"max_lr": -1}, "scheduler.max_lr: -1; a learning rate above 0"),
+        ({}, "CyclicLR", {"base_lr": 0.5, "max_lr": 0.1}, "scheduler.max_lr: 0.1; a learning rate above base_lr 0.5"),
+        ({}, "CyclicLR", {"base_lr": -0.5}, "scheduler CyclicLR: reaches a learning rate of -0.5; 0 or more"),
         ({}, "ExponentialLR", {"gamma": "3 epochs"}, "scheduler.gamma: '3 epochs'; a number"),
-        ({}, "ExponentialLR", {"gamma": 1e300}, "scheduler ExponentialLR: comes to a learning rate of 4e+299"),
-        ({}, "StepLR", {"step_size": 2, "gamma": -1}, "scheduler StepLR: comes to a learning rate of -0.4; 0 or more"),
-        ({}, "LambdaLR", {"lr_lambda": "inverse_time", "decay": -1}, "scheduler LambdaLR: breaks off: float division"),
-        ({}, "LambdaLR", {"lr_lambda": "inverse_time", "decay": -2}, "scheduler LambdaLR: comes to a learning rate of"),
-        ({}, "CosineAnnealingLR", {"eta_min": -1}, "scheduler CosineAnnealingLR: comes to a learning rate of -0.3;"),
+        ({}, "ExponentialLR", {"gamma": 1e300}, "scheduler ExponentialLR: reaches a learning rate of 4e+299"),
+        ({}, "StepLR", {"step_size": 2, "gamma": -1}, "scheduler StepLR: reaches a learning rate of -0.4; 0 or more"),
+        ({}, "LambdaLR", {"lr_lambda": "inverse_time", "decay": -1}, "scheduler LambdaLR: fails: float division"),
+        ({}, "LambdaLR", {"lr_lambda": "inverse_time", "decay": -2}, "scheduler LambdaLR: reaches a learning rate of"),
+        ({}, "CosineAnnealingLR", {"eta_min": -1}, "scheduler CosineAnnealingLR: reaches a learning rate of -0.3;"),
     ],
 )
 def test_a_schedule_that_cannot_be_is_refused_with_key_and_value(

@@ -38,9 +38,8 @@ def test_a_pack_gets_the_smallest_equal_share_that_holds_it(
 def test_a_pack_too_large_for_a_whole_gpu_is_refused_with_both_sizes() -> None:
     with pytest.raises(SpecError) as refused:
         share_of(Footprint(70 * GIB, GIB, 80 * GIB), 120)
-    assert str(refused.value) == (
-        "resources.gpus_per_trial: 'auto', but a GPU has 80.0 GiB and a pack of 120 runs needs 88.5 GiB; "
-        "a smaller resources.pack"
+    assert "resources.gpus_per_trial: 'auto', but a GPU has 80.0 GiB and a pack of 120 runs needs 88.5 GiB" in str(
+        refused.value
     )
 
 
@@ -89,14 +88,12 @@ def test_what_processes_may_allocate_leaves_room_for_their_contexts(at_once: int
 def test_a_probe_without_a_gpu_says_so() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    with pytest.raises(SpecError, match="'auto', but PyTorch finds no GPU where Ray has one; a fraction, or 0"):
+    with pytest.raises(SpecError, match=r"^resources\.gpus_per_trial: 'auto', but PyTorch finds no GPU"):
         share_of(probe_footprint([make_run()], tiny_data()), 1)
 
 
 def test_a_pack_that_ran_out_of_memory_needs_more_than_there_is() -> None:
-    with pytest.raises(
-        SpecError, match=r"a GPU has 80\.0 GiB and a pack of 9 runs needs more; a smaller resources\.pack"
-    ):
+    with pytest.raises(SpecError, match=r"a GPU has 80\.0 GiB and a pack of 9 runs needs more;"):
         share_of(Footprint(80 * GIB, 0, 80 * GIB), 9)
 
 

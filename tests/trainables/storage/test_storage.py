@@ -48,7 +48,7 @@ def test_what_was_written_is_read_listed_and_deleted(storage: Storage) -> None:
 @pytest.mark.parametrize("name", ["../out", "a/../../out", "/etc/passwd", "", ".hidden", "a//b", "a\n", "a/./b", "~x"])
 def test_no_name_leads_out(storage: Storage, name: str) -> None:
     for act in (storage.read, storage.delete, storage.below, lambda name: storage.write(name, b"")):
-        with pytest.raises(StorageError, match="cannot name a file"):
+        with pytest.raises(StorageError, match="is not a valid file name"):
             act(name)
 
 
@@ -122,7 +122,7 @@ def test_where_nobody_answers_that_is_told_in_a_line(listens: bool, monkeypatch:
             silent.close()
         storage = open_storage(f"s3://here/x?endpoint_override=http://127.0.0.1:{port}", patience_seconds=1.0)
         began = time.monotonic()
-        with pytest.raises(StorageError, match=r"^s3://here/x/a: did not answer as it should for 1 s") as told:
+        with pytest.raises(StorageError, match=r"^s3://here/x/a: no successful answer for 1 s") as told:
             storage.write("a", b"1")
         assert time.monotonic() - began < 30  # a bound for a hang
     assert len(str(told.value).splitlines()) == 1
@@ -141,9 +141,9 @@ def test_keys_that_are_not_known_or_have_no_right_are_told_at_once(
     key = iam.create_access_key(UserName="nobody")["AccessKey"]
     monkeypatch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on the server asks who it is
     for access, secret, told in (
-        ("unknown", "x", "the server does not know this access key"),
-        (key["AccessKeyId"], "wrong", "the secret key is not that of the access key"),
-        (key["AccessKeyId"], key["SecretAccessKey"], "no right to use it"),
+        ("unknown", "x", "the access key is unknown"),
+        (key["AccessKeyId"], "wrong", "the secret key does not match the access key"),
+        (key["AccessKeyId"], key["SecretAccessKey"], "access denied"),
     ):
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", access)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
@@ -161,9 +161,9 @@ def test_a_folder_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("uri", "told"),
     [
-        ("s3://key:secret@here/x", "credentials in an address are written down"),
-        ("s3://x", "cannot name a bucket"),
-        ("s3://UPPER/x", "cannot name a bucket"),
+        ("s3://key:secret@here/x", "the address contains credentials"),
+        ("s3://x", "is not a valid bucket name"),
+        ("s3://UPPER/x", "is not a valid bucket name"),
         ("s3://here/x?allow_bucket_creation=1", "unknown option 'allow_bucket_creation'; valid: endpoint_override"),
         ("hdfs://here/x", "a folder, or s3://bucket/prefix"),
     ],

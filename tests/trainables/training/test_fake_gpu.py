@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tests.gpu_driver import GIB, GPU, GpuDriver, on_the_gpu
-from tests.trainables.small_runs import make_run, tiny_data
+from tests.trainables.small_runs import make_run, options, tiny_data
 from tests.trainables.training.test_resume import run_of
 from trainables.data import augmentation
 from trainables.data.dataset import DataSet, load_data
@@ -25,7 +25,8 @@ from trainables.profiling.probe import StepTimer
 from trainables.training import cuda_graphs
 from trainables.training.batches import Batch, Split
 from trainables.training.cuda_graphs import WARM_UPS, NoGraphs, graphs_of
-from trainables.training.loop import Assignment, train
+from trainables.training.loop import train
+from trainables.training.messages import Assignment
 from trainables.training.multi_tensor import KERNELS
 from trainables.training.pack import Pack, evaluate
 
@@ -155,7 +156,7 @@ def test_an_epochs_training_time_ends_when_the_gpu_is_done(few: DataSet, gpu: Gp
     """The host waits after the last step; the first value that is read is the loss of the whole epoch."""
     runs = [make_run(lr=0.1), make_run("Adam")]
     with pytest.raises(RuntimeError, match=READS_A_VALUE):
-        next(train(Assignment("pack", runs, 1, frozenset()), few, GPU))
+        next(train(Assignment("pack", runs, 1, frozenset()), few, GPU, options()))
     assert gpu.calls[-2:] == [("replay",), ("synchronize",)]
     assert len(gpu.called("synchronize")) == 1 + len(gpu.called("capture"))  # PyTorch waits before a capture, too
 

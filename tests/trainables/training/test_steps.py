@@ -1,4 +1,4 @@
-"""A GPU's training step, on a CPU: recorded and replayed as a CUDA graph would be, it trains as the plain one does."""
+"""A GPU's training step, on a CPU: captured and replayed as a CUDA graph would be, it trains as the eager one does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trainables.training.checkpoints import Checkpoints
 from trainables.training.cuda_graphs import WARM_UPS, Graphs, NoGraphs
 from trainables.training.loop import train
 from trainables.training.messages import Assignment, EpochMetrics
-from trainables.training.multi_tensor import KERNELS, GroupedOptimizers, can_be_recorded
+from trainables.training.multi_tensor import KERNELS, GroupedOptimizers, can_be_captured
 from trainables.training.pack import Pack
 
 STEPS = 3 * 4
@@ -33,7 +33,7 @@ STEPS = 3 * 4
 
 @pytest.fixture(autouse=True)
 def _a_cpu_counts_as_capturable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """PyTorch's recordable arithmetic refuses CPU tensors by a list of devices; nothing in it needs a GPU."""
+    """PyTorch's capturable arithmetic refuses CPU tensors by a list of devices; nothing in it needs a GPU."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for module in pkgutil.iter_modules(torch.optim.__path__, "torch.optim."):
@@ -112,23 +112,23 @@ def test_grouped_optimizers_equal_torch_optim_over_many_steps(name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["NAdam", "RAdam"])
-def test_what_a_recording_would_round_too_much_stays_outside(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_capture_would_round_too_much_stays_outside(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = rates_and_variants(name, FLOAT64)
     monkeypatch.setitem(KERNELS, name, KERNELS["RMSprop"])
     pairs = zip(stepped(runs, True), stepped(runs, False), strict=True)
     assert max(float((together - alone).abs().max()) for together, alone in pairs) > 1e-7
 
 
-def test_a_recorded_step_gives_the_bits_of_one_that_is_not(few: DataSet) -> None:
+def test_a_captured_step_gives_the_bits_of_one_that_is_not(few: DataSet) -> None:
     """All optimizers in one pack, each with another schedule."""
     names = ["none", *SCHEDULERS]
     runs = [replace_schedule(run, names[i % len(names)]) for i, run in enumerate(every_variant(seed=0))]
     graphs = Rehearsal()
-    recorded, losses = trained(runs, few, graphs)
+    captured, losses = trained(runs, few, graphs)
     eager, same = trained(runs, few, NoGraphs())
     assert losses == same
-    assert all(largest_difference(recorded, eager, k) == 0 for k in range(len(runs)))
-    assert graphs.recordings == 2
+    assert all(largest_difference(captured, eager, k) == 0 for k in range(len(runs)))
+    assert graphs.captures == 2
     assert graphs.replays == (3 * 3 - WARM_UPS) + (STEPS - WARM_UPS)  # of gradients, of updates
 
 
@@ -138,8 +138,8 @@ def replace_schedule(run: Run, scheduler: str) -> Run:
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam", "NAdam"])
-def test_every_schedule_reaches_a_recorded_step(optimizer: str, few: DataSet) -> None:
-    """Whole training with evaluation: a recorded training has the rows and the rates of a plain one."""
+def test_every_schedule_reaches_a_captured_step(optimizer: str, few: DataSet) -> None:
+    """Whole training with evaluation: a captured training has the rows and the rates of a plain one."""
     params = {"momentum": 0.9} if optimizer == "SGD" else {}
     runs = [
         run_of(optimizer, scheduler, FLOAT64, warmup=0.5 * (i % 2), params=params)
@@ -162,7 +162,7 @@ def test_every_schedule_reaches_a_recorded_step(optimizer: str, few: DataSet) ->
 @pytest.mark.parametrize("scheduler", ["CyclicLR", "OneCycleLR"])
 @pytest.mark.parametrize(("optimizer", "key"), [("SGD", "momentum"), ("Adam", "betas")])
 def test_a_cycled_momentum_moves_and_is_used(scheduler: str, optimizer: str, key: str, few: DataSet) -> None:
-    """It stays outside the recording: the weights are, bit for bit, those of the run's own optimizer."""
+    """It stays outside the capture: the weights are, bit for bit, those of the run's own optimizer."""
     run = run_of(optimizer, scheduler, lr=0.05, params={"momentum": 0.9} if optimizer == "SGD" else {})
     batches = Batches(few, [0], run.protocol, CPU)
     packs = [Pack([run], batches.steps, CPU, graphs) for graphs in (Rehearsal(), None)]
@@ -175,22 +175,22 @@ def test_a_cycled_momentum_moves_and_is_used(scheduler: str, optimizer: str, key
         seen.append(packs[0].members[0].optimizer.param_groups[0][key])
     assert len(set(seen)) > 4
     assert largest_difference(*packs, 0) == 0
-    assert not can_be_recorded(packs[0].members[0])
+    assert not can_be_captured(packs[0].members[0])
 
 
-def test_a_recording_would_freeze_a_cycled_momentum(few: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That the test above could fail: with the run inside the recording, the weights are others."""
+def test_a_capture_would_freeze_a_cycled_momentum(few: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the test above could fail: with the run inside the capture, the weights are others."""
     run = run_of("SGD", "CyclicLR", lr=0.05, params={"momentum": 0.9})
     outside, _ = trained([run], few, Rehearsal(), 6)
-    monkeypatch.setattr("trainables.training.gpu_step.can_be_recorded", lambda member: True)
+    monkeypatch.setattr("trainables.training.steps.can_be_captured", lambda member: True)
     inside, _ = trained([run], few, Rehearsal(), 6)
     assert largest_difference(outside, inside, 0) > 1e-5
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_a_class_is_recorded_exactly_where_torch_asks_for_no_value(name: str, few: DataSet) -> None:
+def test_a_class_is_captured_exactly_where_torch_asks_for_no_value(name: str, few: DataSet) -> None:
     pack, _ = trained([run_of(name, "none", params=params) for params in VARIANTS.get(name, [{}])], few, NoGraphs(), 2)
-    assert all(can_be_recorded(member) for member in pack.members)
+    assert all(can_be_captured(member) for member in pack.members)
     grouped = GroupedOptimizers(list(enumerate(pack.members)), torch.full((len(pack.runs),), 0.003))
     with NoHostLooks():
         grouped.step()
@@ -199,7 +199,7 @@ def test_a_class_is_recorded_exactly_where_torch_asks_for_no_value(name: str, fe
 @pytest.mark.parametrize("name", ["Adafactor", "Adagrad"])
 def test_what_asks_for_values_stays_outside(name: str, few: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     pack, _ = trained([run_of(name, "none")], few, NoGraphs(), 2)
-    assert not can_be_recorded(pack.members[0])
+    assert not can_be_captured(pack.members[0])
     monkeypatch.setitem(KERNELS, name, {"foreach": True})
     grouped = GroupedOptimizers([(0, pack.members[0])], torch.full((1,), 0.003))
     with pytest.raises(HostLookError), NoHostLooks():
@@ -267,11 +267,11 @@ def test_a_diverged_run_is_frozen_at_the_epochs_end_and_the_others_go_on(few: Da
     ]
     mine = [row for report in reports for row in report.rows]
     assert [row.train_loss for row in mine] == pytest.approx([row.train_loss for row in alone], abs=1e-5)
-    assert graphs.recordings > 2  # the update of those that are left is another one
+    assert graphs.captures > 2  # the update of those that are left is another one
 
 
-def test_a_death_anywhere_leaves_no_trace_on_a_recorded_training(few: DataSet, tmp_path: Path) -> None:
-    """A checkpoint holds each run's own state; recorded anew from it, all bits are the same; its form is a CPU's."""
+def test_a_death_anywhere_leaves_no_trace_on_a_captured_training(few: DataSet, tmp_path: Path) -> None:
+    """A checkpoint holds each run's own state; captured again from it, all bits are the same; its form is a CPU's."""
     names = ["none", *SCHEDULERS]
     runs = [replace_schedule(run, names[i % len(names)]) for i, run in enumerate(every_variant(seed=0))]
     assignment = Assignment("pack", runs, 3, frozenset({3}))
