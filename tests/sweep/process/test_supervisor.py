@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 60  # a bound for a child that hangs; no test passes by it
 PROGRAM = """
 import os, signal, sys, time
+import sweep.process.supervisor
 from sweep.process.signals import stopping
 from sweep.process.supervisor import supervise
 from trainables.runtime.stop_signal import StopRequest
@@ -25,6 +26,7 @@ from trainables.runtime.stop_signal import StopRequest
 def work():
     {work}
 
+sweep.process.supervisor.LAST_SECONDS = {last_seconds}
 sys.exit(supervise(work))
 """
 ASKED_AND_THEN = """
@@ -37,10 +39,13 @@ ASKED_AND_THEN = """
 
 
 @contextmanager
-def program(work: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A supervised process in a session of its own; all of it is gone after the block."""
+def program(work: str, folder: Path, last_seconds: float = PATIENCE_SECONDS) -> Iterator[subprocess.Popen[str]]:
+    """A supervised process in a session of its own; all of it is gone after the block.
+
+    It is killed ``last_seconds`` after the first signal; only a test of this limit has a short one.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(work=work)],
+        [sys.executable, "-c", PROGRAM.format(work=work, last_seconds=last_seconds)],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
@@ -90,7 +95,7 @@ def test_a_library_that_ends_the_work_from_within_does_not_change_the_exit_code(
 def test_work_that_hangs_after_it_was_asked_is_ended(tmp_path: Path) -> None:
     """It holds the interpreter, as a call into a library may: no thread of its own could end it."""
     then = "import ctypes; ctypes.PyDLL(None).sleep(600)"
-    with program(ASKED_AND_THEN.format(then=then), tmp_path) as process:
+    with program(ASKED_AND_THEN.format(then=then), tmp_path, last_seconds=1.0) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGTERM)
