@@ -104,9 +104,10 @@ def cifar100_dir() -> Path:
     return beside
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group tests for ``--dist loadgroup``: one process has the session's Ray, and a file stays in one process."""
-    for item in items:
-        shares_ray = "ray" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group(RAY_GROUP if shares_ray else str(item.path)))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Group tests for ``--dist loadgroup``: one process has the session's Ray, and a file stays in one process.
+
+    Not in ``pytest_collection_modifyitems``: xdist reads the groups in its own hook of that name, which runs first.
+    """
+    shares_ray = "ray" in getattr(item, "fixturenames", ())
+    item.add_marker(pytest.mark.xdist_group(RAY_GROUP if shares_ray else str(item.path)))
