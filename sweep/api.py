@@ -1,4 +1,7 @@
-"""The sweeps from Python: run one, load one, look inside; tables are data frames, figures are figures."""
+"""The Python interface: run a sweep, load a sweep, analyse its runs.
+
+Tables are pandas data frames, figures are matplotlib figures.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that was begun, finished or not. What it says is read from its ledger when it is first asked for.
+    """A finished or unfinished sweep. Its results are read from its ledger at the first access.
 
     Accuracies are in percent, times in seconds, differences in percentage points.
     """
@@ -47,38 +50,38 @@ class Sweep:
 
     @cached_property
     def data(self) -> SweepData:
-        """What was measured, as arrays ``[seeds, epochs]`` a configuration."""
+        """The measurements, as arrays ``[seeds, epochs]`` for each configuration."""
         return load_sweep(self.folder.ledger, self.folder.name, self.target)
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """A row a run."""
+        """One row per run."""
         with Ledger.open_read_only(self.folder.ledger) as ledger:
             return runs_frame(ledger)
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
-        """A row a run and epoch."""
+        """One row per run and epoch."""
         with Ledger.open_read_only(self.folder.ledger) as ledger:
             return epochs_frame(ledger)
 
     @cached_property
     def answer(self) -> list[str]:
-        """What came out, in three sentences."""
+        """The answer of the sweep, in a few sentences."""
         from results.reports.summary import answer
 
         return answer(self.data)
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Every table by its name, that of its file; docs/tables.md has the columns. ``attrs``: caption and notes."""
+        """Every table by the name of its file; docs/tables.md has the columns. ``attrs``: caption and notes."""
         from results.reports.registry import analysis_tables, report_tables
 
         return _frames({**report_tables(self.data), **analysis_tables(self.analyses)})
 
     @cached_property
     def figures(self) -> dict[str, Figure]:
-        """Every figure by its name, that of its file."""
+        """Every figure by the name of its file."""
         from results.figures.registry import make_figures
         from results.reports.study.figures import study_figures
 
@@ -86,13 +89,13 @@ class Sweep:
 
     @cached_property
     def analyses(self) -> Analyses:
-        """What was captured of the insides of its runs."""
+        """The results of its analyses."""
         return load_analyses(self.folder.analyses)
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What one analysis captured: its Parquet files, and the tables and figures made of them."""
+    """The results of one analysis: its Parquet files, and the tables and figures made from them."""
 
     files: tuple[Path, ...]
     tables: dict[str, pd.DataFrame]
@@ -104,7 +107,7 @@ def run(
     spec: str | Path | Mapping[str, Any], *, runs_dir: str | Path = DEFAULT_RUNS_DIR, quiet: bool = False,
     retry_failed: bool = False, in_process: bool = False, **overrides: Any,
 ) -> Sweep:  # fmt: skip
-    """Train what ``spec`` asks for and its ledger does not have, as ``sweep run`` does; return the sweep.
+    """Run a sweep as ``sweep run`` does, without its finished runs; return the sweep.
 
     Args:
         spec: the name of a space, a TOML file, or such a file's content as a mapping.
@@ -168,7 +171,7 @@ def gradients(
     Source: Kingma and Ba, *Adam* (2015); McCandlish et al., *An Empirical Model of Large-Batch Training* (2018).
     """
     if isinstance(of, Sweep) and run is None:
-        raise SpecError("run", f"not given, and {of.name} has many", "say which; their ids stand in `runs`")
+        raise SpecError("run", f"not given, and {of.name} has many", "give one; `runs` has their ids")
     subjects = _subjects(of, run, seed, overrides)
     files = captured.capture_gradients(subjects, layer=layer, batches=batches, beta=beta)
     return _analysis(subjects.folder, files)
@@ -178,7 +181,7 @@ def lr_range(
     of: str | Path | Mapping[str, Any] | Sweep, *, run: str | None = None, seed: int | None = None,
     lr_from: float = 1e-7, lr_to: float = 10.0, steps: int = 100, **overrides: Any,
 ) -> Analysis:  # fmt: skip
-    """Make the learning-rate range test of every configuration (Smith, *Cyclical Learning Rates*, 2017).
+    """Run the learning-rate range test of every configuration (Smith, *Cyclical Learning Rates*, 2017).
 
     Args:
         of, run, seed, overrides: as in :func:`gradients`; all runs of a sweep where ``run`` is None.
@@ -213,7 +216,7 @@ def trajectory(sweep: Sweep, *, runs: Sequence[str] = (), seed: int | None = Non
 
 
 def activations(sweep: Sweep, run: str, *, images: int = 8) -> Analysis:
-    """Map what every convolution, ReLU and pooling layer of a trained run makes of the first test images.
+    """Compute the output of every convolution, ReLU and pooling layer of a trained run for the first test images.
 
     Raises:
         search_spaces.errors.UserError: no such run, or one without a checkpoint.

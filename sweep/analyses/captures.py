@@ -1,4 +1,4 @@
-"""The analyses of runs' insides, captured by `trainables` and kept as Parquet for `results`."""
+"""The analyses of runs: computed by `trainables`, stored as Parquet for `results`."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ MOST_IMAGES = 1000
 """Test images that one file of activations may hold (14,184 values each)."""
 
 Track = Callable[[str, int, int], None]
-"""Told what is done, how many parts of it, and of how many."""
+"""Called with the name of a task, its finished parts, and the number of its parts."""
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 def capture_gradients(
     subjects: Subjects, *, layer: str = "conv1.weight", batches: int = 100, beta: float = 0.9, track: Track = silent
 ) -> list[Path]:
-    """Train every subject for ``batches`` steps from its start and keep the gradients of ``layer``; return the files.
+    """Train every subject for ``batches`` steps from its start and store the gradients of ``layer``; return the files.
 
     Raises:
         UnknownNameError: no such layer.
@@ -102,7 +102,7 @@ def run_range_tests(
 
 
 def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str | None = None) -> Path:
-    """Keep what every layer of a trained run makes of the first ``images`` test images; return the file.
+    """Store the output of every layer of a trained run for the first ``images`` test images; return the file.
 
     Raises:
         UnknownNameError: no such run.
@@ -150,7 +150,7 @@ def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str
 
 
 def device_of(subjects: Subjects) -> torch.device:
-    """Return where the spec would train: a GPU where it asks for one and there is one."""
+    """Return the device of the spec: a GPU if it asks for one and one is found."""
     from trainables.runtime.devices import deterministic, training_device
 
     device = training_device(subjects.spec.resources.gpus > 0)
@@ -165,7 +165,7 @@ def _key_without_rate(run: Run) -> str:
 
 
 def _label_without_rate(label: str) -> str:
-    """Return what tells the optimizer of a configuration from the sweep's others, without its rate and schedule."""
+    """Return a label for the optimizer of a configuration without its learning rate and schedule."""
     return re.sub(r" lr=\S+", "", label.partition(" · ")[0])
 
 
@@ -176,7 +176,7 @@ def named(track: Track, what: str) -> Callable[[int, int], None]:
 
 @contextmanager
 def writable(path: Path) -> Iterator[None]:
-    """Turn a file that cannot be written into one line."""
+    """Turn an OSError of a file into a one-line error."""
     try:
         yield
     except OSError as error:

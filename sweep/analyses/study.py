@@ -1,4 +1,4 @@
-"""The whole study by one command: a sweep, what looks inside it, and the article."""
+"""The complete study: a sweep, its analyses, and the article."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ TRAJECTORIES = {
 
 
 def run_study(overrides: Mapping[str, Any], runs_dir: Path, console: Console, *, in_process: bool = False) -> Outcome:
-    """Train the space ``study``, make every analysis that is not there yet, and write tables, figures and article.
+    """Train the space ``study``, run every missing analysis, and write tables, figures and the article.
 
-    Interrupted, the same call goes on: the ledger keeps the runs, and an analysis is there whole or not at all. An
-    analysis that fails is reported, and the article says that it is missing.
+    After an interruption the same call continues: the ledger has the finished runs, and an analysis is stored
+    completely or not at all. An analysis that fails is reported, and the article says that it is missing.
 
     Raises:
         UserError: anything in the overrides, the data or the folder that cannot be.
@@ -84,7 +84,7 @@ def _look_inside(folder: SweepFolder, subjects: Subjects, four: Mapping[str, Run
     own: dict[Path, str] = {}
 
     def unless(current: bool, what: str, make: Callable[[], Any]) -> None:
-        """Make an analysis that is not there as it should be; one that cannot be made keeps the others from nothing."""
+        """Run a missing or outdated analysis; an error in one analysis does not stop the others."""
         try:
             if not current:
                 make()
@@ -100,7 +100,7 @@ def _look_inside(folder: SweepFolder, subjects: Subjects, four: Mapping[str, Run
             whole, "gradients",
             lambda: capture_gradients(subjects.only(adam), layer=LAYER, batches=BATCHES, beta=BETA, track=track),
         )  # fmt: skip
-    # On fewer batches than an epoch LeNet-5 is still on its plateau, and no rate tells itself from another.
+    # With fewer batches than an epoch LeNet-5 is still at chance, and all learning rates look the same.
     steps = max(BATCHES, math.ceil(len(subjects.data.train_labels) / subjects.spec.protocol.batch_size))
     tests = {folder.analysis("lr-range", run.run_id): run for run in four.values()}
     own |= dict.fromkeys(tests, "")

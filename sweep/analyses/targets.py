@@ -1,4 +1,4 @@
-"""What an analysis looks into: runs with their data, taken from a space or from a sweep that was begun."""
+"""The runs that an analysis uses, with their data: from a space or from a sweep."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subjects:
-    """Runs under one protocol with the data that they are trained on, and the folder that keeps what is found."""
+    """Runs of one protocol, their data, and the folder for the results."""
 
     folder: SweepFolder
     spec: Spec
@@ -41,11 +41,11 @@ class Subjects:
         return self.labels[run.configuration.configuration_id]
 
     def only(self, *runs: Run) -> Subjects:
-        """Return the same with these runs alone."""
+        """Return the same with these runs only."""
         return replace(self, runs=runs)
 
     def about(self, run: Run, kind: str, device: torch.device) -> dict[str, Any]:
-        """Return what every analysis says of the run that it looked into."""
+        """Return the description of the run that every analysis stores."""
         import torch
 
         from trainables.runtime.devices import device_name, library_versions
@@ -91,7 +91,7 @@ def of_sweep(folder: SweepFolder, run: str | None = None, data: str | None = Non
     """Return the planned runs of a sweep, or the one that ``run``, an id or the beginning of one, names.
 
     Args:
-        folder: a sweep that was begun.
+        folder: the folder of the sweep.
         run: a run's id, or the beginning of it.
         data: where the data lie now, if not where the sweep's spec says.
 

@@ -49,7 +49,7 @@ class Outcome:
         return sum(1 for found in self.statuses.values() if found == status)
 
     def answer(self) -> list[str]:
-        """Return what the sweep says so far, in three sentences."""
+        """Return the answer of the sweep so far, in a few sentences."""
         from results.ledger.arrays import load_sweep
         from results.reports.summary import answer
 
@@ -65,7 +65,7 @@ def read_resolved(folder: SweepFolder, overrides: Mapping[str, Any]) -> Spec:
     """Return the spec that a sweep's folder holds, with ``overrides`` on top.
 
     Raises:
-        SpecError: the file is missing, or somebody made it unreadable.
+        SpecError: the file is missing or invalid.
     """
     try:
         text = folder.spec.read_text(encoding="utf-8")
@@ -101,20 +101,20 @@ DEFAULT_OPTIONS = DriveOptions()
 
 
 def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = DEFAULT_OPTIONS) -> Outcome | None:
-    """Train what ``spec`` asks for and the ledger does not have; return how it ended, or None for a dry run.
+    """Train the runs of ``spec`` that the ledger has not finished; return the outcome, or None for a dry run.
 
     The caller makes the tables, the figures and the report (``sweep.driver.outputs.make_outputs``).
 
     Args:
-        spec: what is asked for.
-        runs_dir: the folder that holds the sweeps' folders.
+        spec: the spec of the sweep.
+        runs_dir: the folder with the folders of the sweeps.
         console: where progress is printed. With ``in_process`` it should not be a terminal: a live view hides the
             prompt of a debugger.
         options: how the sweep is run.
 
     Raises:
-        UserError: anything in the spec, the data or the folder that cannot be; nothing has been trained then.
-        KeyboardInterrupt: Ctrl-C; the ledger is consistent, and the same command goes on.
+        UserError: an error in the spec, the data or the folder; nothing has been trained.
+        KeyboardInterrupt: Ctrl-C; the ledger is consistent, and the same command continues the sweep.
     """
     from sweep.folder.snapshot import published, sweep_storage
     from trainables.data.dataset import load_data
@@ -126,7 +126,8 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     folder = SweepFolder(runs_dir, spec.name)
     if in_sweep_folder(Path.cwd()):  # Ray puts the working directory before the libraries of its workers
         raise SweepFolderError(
-            f"{Path.cwd()}: lies in a sweep's folder, where a file could pass for a library; go to another directory"
+            f"{Path.cwd()}: is inside a sweep's folder, where a file could be imported in place of a library; "
+            "go to another directory"
         )
     spec.expanded()  # reports an error in the spec before the data is loaded
     data = load_data(spec.data, val_fraction=spec.protocol.val_fraction)
@@ -173,7 +174,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             if storage is not None and not planned_before:
                 control.serve(ControlStorage(storage))
             ledger.keep_spec(text)
-            ledger.interrupt()  # what an earlier driver left running runs no more
+            ledger.interrupt()  # runs that an earlier driver left in the state "running"
             if packs:
                 progress = _progress(chosen, runs, ledger, console)
                 session = SweepSession(chosen, folder, ledger, data, progress, control, snapshots, options.fail_fast)
@@ -187,9 +188,9 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
 
 @contextmanager
 def _driven(folder: SweepFolder) -> Iterator[Control]:
-    """Make the folder and drive it, within reach of other terminals.
+    """Create the folder, acquire its lease, and serve requests from other terminals.
 
-    Where it is new, and a user's mistake or Ctrl-C ends it before it is planned, it is taken away again.
+    A new folder is removed again if a user error or Ctrl-C ends the sweep before it is planned.
     """
     new = not folder.path.exists()
     folder.create()
@@ -200,7 +201,7 @@ def _driven(folder: SweepFolder) -> Iterator[Control]:
                 yield control
         except (UserError, KeyboardInterrupt):
             if new and not folder.spec.exists():
-                with suppress(FileNotFoundError):  # it lay in what Ray took away itself, with its job
+                with suppress(FileNotFoundError):  # Ray deleted the folder with its job
                     shutil.rmtree(folder.path)
             raise
 
@@ -213,7 +214,7 @@ def _progress(spec: Spec, runs: Sequence[Run], ledger: Ledger, console: Console)
 
 @dataclass(frozen=True)
 class Left:
-    """What is left to train: the runs that are wanted; of these the ids that are finished; and those left failed."""
+    """What is left to train: the runs to train, the ids of the finished ones among them, and the failed runs."""
 
     wanted: list[Run]
     finished: set[str]
@@ -226,11 +227,10 @@ class Left:
 
 
 def _left_to_train(ledger: Ledger | None, spec: Spec, runs: Sequence[Run], retry_failed: bool) -> Left:
-    """Return what is left; ``ledger`` is None where there is none yet.
+    """Return what is left to train; ``ledger`` is None for a new sweep.
 
-    A run that failed before and is not to be tried again counts as not asked for: the pack that it was begun in is
-    split up, and the members that have no result yet get new packs and start again. With a retry, it is wanted like
-    any other, and its pack is taken up as it was.
+    Without a retry, a failed run is left out: its pack is split, and the members without a result get new packs and
+    start again. With a retry, the failed run is trained like any other, and its pack is continued unchanged.
     """
     if ledger is None:
         return Left(list(runs), set(), set())
@@ -245,31 +245,31 @@ def _packs(ledger: Ledger | None, left: Left, size: int) -> list[Pack]:
 
 
 def _as_chosen(spec: Spec, packing: Packing, gpus: float) -> Spec:
-    """Return ``spec`` with the numbers of CPUs and GPUs that were chosen where it says `auto`."""
+    """Return ``spec`` with the chosen numbers of CPUs and GPUs in place of `auto`."""
     cpus = spec.resources.cpus if spec.resources.cpus_per_trial != "auto" else float(packing.threads)
     resources = spec.resources.model_copy(update={"cpus_per_trial": cpus, "gpus_per_trial": gpus})
     return spec.model_copy(update={"resources": resources})
 
 
 def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
-    """Refuse to continue a sweep under another protocol or on other data: its rows would not compare."""
+    """Refuse to continue a sweep with another protocol or other data: its rows could not be compared."""
     before = ledger.protocol() or {}
     now = {**run.protocol.to_dict(), "data": run.data_fingerprint}
     for key, value in now.items():
         if before.get(key, value) != value:
             then, now_asked = before[key], value
             if key == "data":
-                then, now_asked = f"other data (fingerprint {then:.12}…)", f"those of fingerprint {value:.12}…"
+                then, now_asked = f"data with fingerprint {then:.12}…", f"data with fingerprint {value:.12}…"
             raise SpecError(
-                key, f"the sweep {folder.name!r} was begun with {then}, this asks for {now_asked}",
-                f"begin another one with --name, or give what {folder.spec} says",
+                key, f"the sweep {folder.name!r} was started with {then}, this command has {now_asked}",
+                f"start another sweep with --name, or use the value in {folder.spec}",
             )  # fmt: skip
 
 
 def _tell_plan(
     console: Console, spec: Spec, runs: Sequence[Run], folder: SweepFolder, examples: int, retry_failed: bool
 ) -> None:
-    """Say what would be trained; the folder is only looked at."""
+    """Print what would be trained; nothing is written."""
     with ExitStack() as stack:
         ledger = None
         if folder.ledger.exists():
@@ -286,15 +286,16 @@ def _tell_plan(
             console,
             f"sweep {spec.name}: {len(runs)} runs ({len(runs) // len(spec.seed_list)} configurations × "
             f"{len(spec.seed_list)} seeds), {spec.epochs} epochs each, on {spec.data}",
-            f"the ledger has {len(left.finished)} of them, {left.to_train} are left, in {len(packs)} packs"
+            f"{len(left.finished)} of them are finished, {left.to_train} are left, "
+            f"in {len(packs)} pack{'s' * (len(packs) != 1)}"
             + ("" if size else f" of up to {DEFAULT_PACK}; the pack size is chosen when the sweep starts"),
         )
         if ledger is not None:
             _tell_changes(console, ledger, spec, runs, left, folder)
         _tell(
             console,
-            f"expected: about {hours:.2f} CPU-hours in all, by a rule of thumb of one CPU thread"
-            f" ({duration(one_run)} a run); divide by the trials that train at a time",
+            f"expected: about {hours:.2f} CPU-hours in total, estimated for one CPU thread"
+            f" ({duration(one_run)} per run); divide by the number of concurrent trials",
         )
     labels = configuration_labels(list(dict.fromkeys(run.configuration for run in runs)))
     for pack in packs:
@@ -303,7 +304,7 @@ def _tell_plan(
 
 
 def _tell_start(console: Console, spec: Spec, runs: Sequence[Run], left: Left, data: DataSet) -> None:
-    made = " (made from a seed: not CIFAR-100)" if data.synthetic else ""
+    made = " (generated images, not CIFAR-100)" if data.synthetic else ""
     text = f"sweep {spec.name}: {len(runs)} runs, {spec.epochs} epochs, data {data.name}{made}; "
     if left.to_train:
         text += f"{len(left.finished)} done before, {left.to_train} to train"
@@ -317,12 +318,11 @@ def _tell_start(console: Console, spec: Spec, runs: Sequence[Run], left: Left, d
 def _tell_changes(
     console: Console, ledger: Ledger, spec: Spec, runs: Sequence[Run], left: Left, folder: SweepFolder
 ) -> None:
-    """Say what this changes in what the ledger has, and what stays failed."""
+    """Print what this changes in the ledger, and which runs stay failed."""
     _tell(console, *(f"  {line}" for line in announce_changes(ledger, runs, spec.epochs)))
     if left.failed:
         again = resume_command(folder.name, folder.runs_dir, retry_failed=True)
-        them = "it" if len(left.failed) == 1 else "them"
-        _tell(console, f"  {len(left.failed)} failed before; to try {them} again: {again}")
+        _tell(console, f"  {len(left.failed)} failed before; to retry: {again}")
 
 
 def _tell_edits(console: Console, ledger: Ledger, folder: SweepFolder, resuming: bool) -> None:
@@ -332,7 +332,7 @@ def _tell_edits(console: Console, ledger: Ledger, folder: SweepFolder, resuming:
         return
     present = folder.spec.read_text(encoding="utf-8", errors="replace")
     if present != written:
-        then = "this goes by it" if resuming else "this does not go by it, `sweep resume` does"
+        then = "this command applies the edit" if resuming else "`run` ignores this edit; `resume` applies it"
         edits = "; ".join(spec_edits(written, present))
         _tell(console, f"{folder.spec} was edited since sweep wrote it: {edits}; {then}")
 

@@ -27,7 +27,7 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
     """Write the figures and ``report.html``; return the page.
 
     Args:
-        folder: a sweep that was begun; one that still runs gives a page that says it is partial.
+        folder: the sweep; the page of a running sweep is marked as partial.
         target: validation accuracy in percent to reach, in place of the default.
 
     Raises:
@@ -38,7 +38,7 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
     tables = report_tables(sweep)
     drawn = {path.stem for path in save_figures(sweep, folder.figures, tables=tables)}
     analyses = _analysis_figures(folder)
-    # What lay in the folder before is not shown: a picture may hold a script, and a page would run it.
+    # Older files of the folder are not shown: an image can contain a script, which the page would run.
     captions = {name: spec.caption for name, spec in FIGURES.items() if name in drawn} | analyses.captions()
     figures = {
         name: ReportFigure(name, caption, _svg(folder, name))
@@ -121,7 +121,7 @@ def make_article(folder: SweepFolder, own: Mapping[Path, str]) -> Path:
 
 
 def _analysis_figures(folder: SweepFolder) -> Analyses:
-    """Draw what the folder's analyses captured; a figure that went by another name before goes."""
+    """Draw the figures of the folder's analyses; figures under an older name are removed."""
     analyses = load_analyses(folder.analyses)
     figures = analyses.figures()
     _drop_old(folder.figures, figures, FORMATS)
@@ -131,7 +131,7 @@ def _analysis_figures(folder: SweepFolder) -> Analyses:
 
 
 def _drop_old(folder: Path, names: Collection[str], formats: Collection[str]) -> None:
-    """Remove what an analysis was drawn or written as under another name than its present one."""
+    """Remove the tables and figures of an analysis under an older name."""
     for path in folder.glob("*.*"):
         ours = path.suffix.removeprefix(".") in formats and is_analysis_output(path.stem)
         if ours and path.stem not in names:
@@ -159,12 +159,12 @@ def _sessions(folder: SweepFolder) -> list[dict[str, Any]]:
     try:
         found = json.loads(folder.provenance.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return []  # the numbers are the ledger's; where they come from is then not known
+        return []  # the numbers come from the ledger; only their origin is unknown
     return [session for session in found if isinstance(session, dict)] if isinstance(found, list) else []
 
 
 def _commands(folder: SweepFolder) -> list[str]:
-    """The commands that began the sweep or went on with it, as they were typed, where they are known."""
+    """The commands that started or resumed the sweep, as they were typed, if they are known."""
     words = [session.get("command") for session in _sessions(folder)]
     typed = [[str(word) for word in command] for command in words if isinstance(command, list)]
     return list(dict.fromkeys(shlex.join(command) for command in typed if command[1:2] in (["run"], ["study"])))

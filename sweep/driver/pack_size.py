@@ -1,4 +1,4 @@
-"""How a sweep's runs are packed: as the spec says, else as its ledger has it, else as a probe of the devices finds."""
+"""The pack size and threads of a sweep: from the spec, else from its ledger, else from a probe."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from trainables.data.dataset import DataSet
 
 SECONDS_PER_EXAMPLE = 7e-5
-"""Training time of one image of one run on one CPU thread, in packs of four: a rule of thumb."""
+"""Training time of one image of one run on one CPU thread, in packs of four: an estimate."""
 PROBE_PAYS_FROM_SECONDS = 60.0
-"""A probe costs some seconds, most of them for the start of its processes; what is done sooner is not probed for."""
+"""A probe takes some seconds, mostly to start its processes; shorter sweeps use default ratios."""
 TYPICAL_SECONDS = {1: 0.0139, 4: 0.0320, 8: 0.0568}
-"""A step of so many runs, from benchmarks/LOG.md: where nothing is measured, the planner goes by their ratios."""
+"""Runs in a pack → seconds of a step, from benchmarks/LOG.md. Without a probe the planner uses their ratios."""
 LARGEST = {"cpu": 16, "gpu": 64}
-"""The largest pack that is probed and chosen: beyond it, a run's step no longer gets faster on a CPU."""
+"""Largest pack that is probed and chosen: on a CPU, larger packs do not make a run's step faster."""
 
 
 @dataclass(frozen=True)
 class Packing:
-    """How many runs a pack holds at most, how many threads train it, and what that was chosen by."""
+    """The maximum number of runs in a pack, the threads that train it, and the origin of this choice."""
 
     size: int
     threads: int
-    largest_group: int = 0  # of runs that may go together, when the size was measured; 0 where it was not
+    largest_group: int = 0  # largest group of runs when the size was measured; 0: not measured
     times: StepTimes = field(default_factory=StepTimes)
-    origin: str = ""  # for the user; empty where the spec says it all
-    chosen: bool = False  # just now, so that the ledger does not have it
+    origin: str = ""  # for the user; empty if the spec has both values
+    chosen: bool = False  # chosen in this session; the ledger does not have it yet
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a plain table; ``step_seconds`` has runs, threads and seconds of every measurement."""
+        """Return it as a dict; ``step_seconds`` has runs, threads and seconds of every measurement."""
         return {
             "size": self.size, "threads": self.threads, "largest_group": self.largest_group,
             "step_seconds": self.times.to_list(),
@@ -48,7 +48,7 @@ class Packing:
 
     @classmethod
     def from_json(cls, text: str, where: object) -> Self:
-        """Read the JSON of :meth:`to_dict`, out of the ledger ``where``.
+        """Read the JSON of :meth:`to_dict` from the ledger ``where``.
 
         Raises:
             LedgerError: it is something else.
@@ -61,7 +61,7 @@ class Packing:
                 raise ValueError("a number below 1")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise LedgerError(
-                f"{where}: how it packs runs cannot be read ({error}); give --pack and --cpus-per-trial"
+                f"{where}: its pack size cannot be read ({error}); give --pack and --cpus-per-trial"
             ) from error
         return cls(size, threads, largest, times, "as chosen before")
 
@@ -73,12 +73,12 @@ class Packing:
 
 
 def device_kind(resources: Resources) -> str:
-    """Return what the trials train on, ``cpu`` or ``gpu``: the ledger has a packing for each."""
+    """Return the device of the trials, ``cpu`` or ``gpu``; the ledger has a packing for each."""
     return "gpu" if resources.gpus > 0 else "cpu"
 
 
 def known_packing(spec: Spec, ledger: Ledger | None) -> tuple[int | None, int | None, Packing | None]:
-    """Return pack size and threads as far as the spec or the ledger says, and what the ledger has.
+    """Return the pack size and threads that the spec or the ledger has, and the packing in the ledger.
 
     Raises:
         LedgerError: what it has cannot be read, and the spec leaves something to it.
@@ -99,13 +99,13 @@ def choose_packing(
 ) -> tuple[Packing, int]:
     """Return how what is left of ``runs`` is packed, and how many packs are trained at a time; ``executor`` is open.
 
-    What the ledger has is gone by, so that whoever goes on with a sweep packs alike and does not probe again. Only runs
-    in larger groups than the probe knew are worth another one: a sweep that was begun with one configuration would
-    else train its next twenty one by one. The threads stay even then, since packs were begun with them.
+    A resumed sweep uses the packing of its ledger and does not probe again, except where its groups of runs are larger
+    than those of the probe: a sweep that started with one configuration would otherwise train its next twenty one at a
+    time. The number of threads never changes, because started packs depend on it.
 
     Raises:
         LedgerError: what the ledger has cannot be read.
-        SpecError: no node has room for the threads that the sweep was begun with.
+        SpecError: no node has room for the threads that the sweep was started with.
     """
     resources, places = spec.resources, executor.slots()
     size, threads, kept = known_packing(spec, ledger)
@@ -133,7 +133,7 @@ def choose_packing(
     if len(sizes) > 1 or len(slots) > 1:
         seconds = spec.epochs * len(data.train_labels) * SECONDS_PER_EXAMPLE * sum(loads + counts) / max(slots.values())
         if seconds < PROBE_PAYS_FROM_SECONDS:
-            origin = "too short a sweep for a probe"
+            origin = "default: the sweep is too short for a probe"
         else:
             like = max(groups, key=len) if groups else begun[0].runs[:1]
             measured = doubled(sizes[-1]) if len(sizes) > 1 else [_largest_pack(loads, counts, sizes[0])]
@@ -155,7 +155,7 @@ def choose_packing(
 
 
 def doubled(most: int) -> list[int]:
-    """Return 1, 2, 4, … and ``most``: the sizes or numbers of threads that are worth a look."""
+    """Return 1, 2, 4, … and ``most``: the sizes or numbers of threads to measure."""
     return [count for count in (1 << i for i in range(11)) if count < most] + [most]
 
 
@@ -164,7 +164,7 @@ def _largest_pack(loads: Sequence[int], groups: Sequence[int], size: int) -> int
 
 
 def _measured(times: StepTimes, size: int, threads: int) -> str:
-    """Say what a probe found: the chosen size beside runs alone, or the numbers of threads where the size was given."""
+    """Return the result of a probe in one line: the chosen size and single runs, or the numbers of threads."""
     if times.sizes[0] > 1 or times.sizes == [1]:
         (runs,) = times.sizes
         by = [f"{1000 * seconds:.1f} ms on {_threads(count)}" for (_, count), seconds in sorted(times.seconds.items())]

@@ -215,7 +215,5 @@ def test_within_a_sweeps_folder_nothing_beside_a_library_is_found_and_nothing_is
     assert sweep("status", "s", "--runs-dir", runs_dir, cwd=here, cache=cache_folder).returncode == 0
     found = sweep("resume", "s", "--runs-dir", runs_dir, cwd=here, cache=cache_folder)
     assert found.returncode == 2
-    assert re.fullmatch(
-        r"sweep: \S+: lies in a sweep's folder, where a file could pass for a library; .*\n", found.stderr
-    )
+    assert re.fullmatch(r"sweep: \S+: is inside a sweep's folder, .*\n", found.stderr)
     assert not marker.exists()

@@ -1,4 +1,4 @@
-"""Reaching a Ray cluster: its address, its token, and what is shipped to its nodes. Every fault is one line."""
+"""The connection to a Ray cluster: its address, its token, and the code that its nodes get. Every error is one line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ seconds, and an address without a node for minutes."""
 ANSWER_VARIABLE = "LENET_SWEEP_ANSWER_SECONDS"
 CONNECT_SECONDS = 5.0
 PACKAGES = ("search_spaces", "trainables")
-"""Our packages that a trial needs; only they are sent to the nodes."""
+"""The packages that a trial needs; only these are sent to the nodes."""
 VALID_ADDRESSES = "local, auto, or HOST:PORT"
 JOB_FOLDERS = ("runtime_resources", "working_dir_files")
 """Where in its session's folder Ray unpacks the working directory of a job; it clears that away when it likes."""
@@ -43,7 +43,7 @@ print("connected")
 
 
 def check_address(address: str) -> None:
-    """Refuse what cannot be an address, and Ray's client.
+    """Refuse an invalid address, and the address of a Ray client.
 
     Raises:
         SpecError: the line says what would be right.
@@ -82,7 +82,7 @@ def _given(flag: str, words: Sequence[str]) -> str | None:
 
 
 def check_record_stays(runs_dir: Path, storage: str) -> None:
-    """Refuse to keep the only record of a sweep in a folder that Ray takes away with the job that it belongs to.
+    """Refuse to store the only ledger of a sweep in a folder that Ray deletes with the job.
 
     Raises:
         SweepFolderError: ``runs_dir`` lies there, and there is no ``storage``.
@@ -96,7 +96,7 @@ def check_record_stays(runs_dir: Path, storage: str) -> None:
 
 
 def check_token(address: str) -> None:
-    """Refuse to talk to other machines without a token, whoever could listen.
+    """Refuse to connect to other machines without a token.
 
     Raises:
         EnvironmentMismatchError: authentication is switched off, or there is no token here.
@@ -119,7 +119,7 @@ def check_token(address: str) -> None:
 
 
 def answer_seconds() -> float:
-    """Return what a cluster gets to answer: ``LENET_SWEEP_ANSWER_SECONDS`` where a slow one needs more.
+    """Return the time that a cluster has to answer: ``LENET_SWEEP_ANSWER_SECONDS`` where a slow one needs more.
 
     Raises:
         SpecError: the variable is no number of seconds.
@@ -164,7 +164,7 @@ def check_reachable(address: str) -> None:
 
 
 def _probe(address: str, until: float) -> str | None:
-    """Return what a process that connects to ``address`` says of its failure; None where it succeeds."""
+    """Return the error of a process that connects to ``address``; None if it succeeds."""
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", PROBE, address], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -189,12 +189,12 @@ def _probe(address: str, until: float) -> str | None:
 
 
 def shipped_modules(configurations: Iterable[Configuration]) -> list[str]:
-    """Return what the nodes are sent: our own packages, and what a spec names out of the working directory."""
+    """Return the code that the nodes get: our packages, and the modules of the working directory that a spec names."""
     places = [str(Path(_origin(package)).parent) for package in PACKAGES]
     for module in sorted({name for one in configurations for name in _modules(one.to_dict())}):
         place = _place(module)
         if place is None or not place.resolve().is_relative_to(Path.cwd().resolve()):
-            continue  # an installed package: the nodes have it, or say that they do not
+            continue  # an installed package: the nodes have it, or report that it is missing
         if "site-packages" in place.parts or module in PACKAGES:
             continue
         places.append(str(place))

@@ -22,7 +22,7 @@ MOST_NAMED = 4
 
 
 def look(storage: str, marker: str) -> dict[str, str]:
-    """Return, on a node, the versions that its runs depend on, and what is wrong with its way to the storage."""
+    """Return, on a node, the versions that its runs depend on, and the error of its access to the storage, if any."""
     found = {"Python": platform.python_version()}
     for library in ("ray", *LIBRARIES):
         try:
@@ -34,14 +34,14 @@ def look(storage: str, marker: str) -> dict[str, str]:
 
         try:
             if open_storage(storage, patience_seconds=5.0).read(marker) is None:
-                found["storage"] = f"does not see {storage}: what the driver wrote there is not there"
-        except Exception as error:  # whatever it is, this node is not fit for the sweep
+                found["storage"] = f"does not see {storage}: a file that the driver wrote there is missing"
+        except Exception as error:  # with any error the node cannot be used
             found["storage"] = f"cannot use the storage ({error})"
     return found
 
 
 def check_nodes(storage: str = "", marker: str = "", spent_seconds: float = 0.0) -> None:
-    """Ask every node, in a task that needs no CPU, what it is made of, and hold it against this driver.
+    """Compare the versions of every node with those of this driver, by a task that needs no CPU.
 
     ``marker`` is a file that the driver wrote into ``storage``; ``spent_seconds`` is what connecting took of
     :func:`sweep.execution.ray.cluster.answer_seconds`. The first task on a node waits until what is sent there is
@@ -54,7 +54,7 @@ def check_nodes(storage: str = "", marker: str = "", spent_seconds: float = 0.0)
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     until = time.monotonic() + max(LEAST_ANSWER_SECONDS, answer_seconds() - spent_seconds)
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the nodes have nothing of this package
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the nodes do not have this package
     try:
         task = ray.remote(num_cpus=0, max_retries=0)(look)
         asked = {
@@ -70,7 +70,7 @@ def check_nodes(storage: str = "", marker: str = "", spent_seconds: float = 0.0)
     problems = [
         f"node {node['NodeManagerAddress']} {problem}"
         for answer, node in asked.items()
-        if node["NodeID"] in alive  # one that left meanwhile trains nothing
+        if node["NodeID"] in alive  # a node that left in the meantime trains nothing
         for problem in _problems(answer, here, ray)
     ]
     if problems:
@@ -82,7 +82,7 @@ def check_nodes(storage: str = "", marker: str = "", spent_seconds: float = 0.0)
 
 
 def last_line(error: Exception) -> str:
-    """Return what a traceback out of another process says at its end."""
+    """Return the last line of a traceback of another process."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:200] if lines else type(error).__name__
 
@@ -126,22 +126,22 @@ def check_resources(
                     raise Stopped
                 time.sleep(min(1.0, spec.cluster.autoscale_timeout))
         finally:
-            request_resources(bundles=[])  # from here on the trials are what it grows for; without them, nothing
+            request_resources(bundles=[])  # from here on the trials are the request
     if shortage is not None:
         grows = alive_nodes() and spec.cluster.address != "local" and not spec.cluster.autoscale_timeout
         hint = "0 trains on the CPU" if spec.resources.gpus_per_trial == "auto" else ""
-        raise SpecError(*shortage, "a cluster that grows by itself gets --autoscale-timeout SECONDS" if grows else hint)
+        raise SpecError(*shortage, "for an autoscaling cluster add --autoscale-timeout SECONDS" if grows else hint)
 
 
 def alive_nodes() -> list[dict[str, Any]]:
-    """Return what Ray tells of every node that is there now."""
+    """Return the entries of ``ray.nodes()`` that are alive."""
     import ray
 
     return [node for node in ray.nodes() if node["Alive"]]
 
 
 def _shortage(spec: Spec) -> tuple[str, str] | None:
-    """Return the key and what is wrong, where no node has room for one trial."""
+    """Return the key and the problem if no node has room for one trial."""
     nodes = [node["Resources"] for node in alive_nodes()]
     resources = spec.resources
     for key, unit, asked in (("cpus_per_trial", "CPU", resources.cpus), ("gpus_per_trial", "GPU", resources.gpus)):

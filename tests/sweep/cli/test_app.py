@@ -239,8 +239,8 @@ def test_a_dry_run_tells_runs_packs_and_hours_and_creates_nothing(sweep: Sweep, 
     lines = found.stdout.splitlines()
     assert lines[0] == f"sweep quickstart: 16 runs (8 configurations × 2 seeds), 6 epochs each, on {DATA}"
     chosen = "; the pack size is chosen when the sweep starts"
-    assert lines[1] == f"the ledger has 0 of them, 16 are left, in 4 packs of up to 4{chosen}"
-    assert re.match(r"expected: about \d+\.\d\d CPU-hours in all", lines[2])
+    assert lines[1] == f"0 of them are finished, 16 are left, in 4 packs of up to 4{chosen}"
+    assert re.match(r"expected: about \d+\.\d\d CPU-hours in total", lines[2])
     packs = [re.fullmatch(r"  pack [0-9a-f]{16}: (.+)", line) for line in lines[3:]]
     members = [match[1].split("; ") for match in packs if match]
     assert [len(names) for names in members] == [4, 4, 4, 4] == [4] * len(packs)
@@ -254,7 +254,7 @@ def test_flags_stand_above_the_spec(sweep: Sweep) -> None:
     found = sweep("run", "quickstart", "--dry-run", *flags)
     lines = found.stdout.splitlines()
     assert lines[0] == f"sweep mine: 8 runs (8 configurations × 1 seeds), 2 epochs each, on {DATA}"
-    assert lines[1] == "the ledger has 0 of them, 8 are left, in 4 packs"
+    assert lines[1] == "0 of them are finished, 8 are left, in 4 packs"
     packs = [line.partition(": ")[2].split("; ") for line in lines[3:]]
     assert [len(names) for names in packs] == [2, 2, 2, 2]
     assert [{"Cosine" in name for name in names} for names in packs] == [{False}, {False}, {True}, {True}]

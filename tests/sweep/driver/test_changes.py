@@ -147,7 +147,7 @@ def test_a_dry_run_tells_it_too_and_writes_nothing(folder: SweepFolder) -> None:
         train(ledger, runs_of(spec(), fingerprint), 10)
     before = contents(folder)
     lines = dry(spec(epochs=20), folder.runs_dir)
-    assert lines[1].startswith("the ledger has 0 of them, 8 are left, in 4 packs of up to 4; ")
+    assert lines[1].startswith("0 of them are finished, 8 are left, in 4 packs of up to 4; ")
     assert lines[2] == "  extends 4 runs from 10 to 20 epochs: SGD lr=0.05, SGD lr=0.1"
     assert lines[3].startswith("  makes 4 new runs, whose schedule follows the 20 epochs: ")
     assert contents(folder) == before
@@ -161,12 +161,12 @@ def test_a_failed_run_is_left_out_of_its_pack_and_with_the_flag_the_pack_is_take
     with Ledger.create_or_open(folder.ledger) as ledger:
         train(ledger, runs, 10, failed=runs[:1], untrained=runs[2:])
     lines = dry(one, folder.runs_dir)
-    assert lines[1].startswith("the ledger has 1 of them, 2 are left, in 1 packs of up to 4; ")
+    assert lines[1].startswith("1 of them are finished, 2 are left, in 1 pack of up to 4; ")
     again = f"sweep resume tiny --retry-failed --runs-dir {folder.runs_dir}"
-    assert lines[2] == f"  1 failed before; to try it again: {again}"
+    assert lines[2] == f"  1 failed before; to retry: {again}"
     assert lines[-1] == f"  pack {Pack(tuple(runs[2:])).pack_id}: SGD lr=0.3 seed 0; SGD lr=0.4 seed 0"
     lines = dry(one, folder.runs_dir, retry_failed=True)
-    assert lines[1].startswith("the ledger has 1 of them, 3 are left, in 1 packs of up to 4; ")
+    assert lines[1].startswith("1 of them are finished, 3 are left, in 1 pack of up to 4; ")
     assert not any("failed" in line for line in lines)
     assert lines[-1].startswith(f"  pack {Pack(tuple(runs)).pack_id}: SGD lr=0.1 seed 0; SGD lr=0.2 seed 0;")
 
@@ -216,7 +216,7 @@ def test_an_edited_spec_is_told_with_what_changed_and_gone_by(folder: SweepFolde
 def test_an_edited_protocol_is_refused_as_everywhere(folder: SweepFolder) -> None:
     text = written(folder)
     folder.spec.write_text(text.replace("batch_size = 128", "batch_size = 64"))
-    with pytest.raises(SpecError, match=r"^batch_size: the sweep 'tiny' was begun with 128, this asks for 64"):
+    with pytest.raises(SpecError, match=r"^batch_size: the sweep 'tiny' was started with 128, this command has 64"):
         resumed(folder)
 
 

@@ -200,7 +200,7 @@ def test_larger_groups_than_the_probe_knew_are_probed_for_on_the_threads_that_th
 def test_on_gpus_only_the_size_is_chosen_and_a_short_sweep_is_not_probed_for(ray: Any, tmp_path: Path) -> None:
     outcome, said = run(spec(TEXT, "short", **{"resources.gpus_per_trial": 0.5}), tmp_path, ray=True)
     assert outcome.all_done
-    assert "one thread each, 2 at a time (too short a sweep for a probe)" in said
+    assert "one thread each, 2 at a time (default: the sweep is too short for a probe)" in said
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         assert ledger.kept_packing("cpu") is None
         assert ledger.kept_packing("gpu") is not None

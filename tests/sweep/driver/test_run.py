@@ -46,7 +46,7 @@ def test_a_sweep_trains_every_run_once_and_then_nothing(trained: tuple[Outcome, 
     assert len(epochs) == 16
     assert epochs["test_acc"].notna().all()
     assert [tuple(seeds) for _, seeds in runs.groupby("configuration_id")["seed"]] == [(0, 1)] * 4
-    assert "made from a seed" in said
+    assert "not CIFAR-100" in said
     again, said = run(spec(), outcome.folder.runs_dir)
     assert "nothing to train" in said
     pd.testing.assert_frame_equal(frames(again)[1], epochs)
@@ -148,7 +148,7 @@ optimizer = {{name = "tests.sweep.broken_optimizer:BreaksOnce", lr = 0.1, marker
     assert list(frames(outcome)[0]["status"]) == ["failed"]
     assert not outcome.all_done
     assert "0 done before, nothing to train" in said
-    assert f"1 failed before; to try it again: sweep resume once --retry-failed --runs-dir {tmp_path}" in said
+    assert f"1 failed before; to retry: sweep resume once --retry-failed --runs-dir {tmp_path}" in said
     outcome, said = run(spec(text, "once"), tmp_path, retry_failed=True)
     assert list(frames(outcome)[0]["status"]) == ["done"]
     assert "failed before" not in said
