@@ -10,18 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.gpu import (
-    NO_GPU,
-    Bench,
-    divergence_is_contained,
-    extrapolated,
-    measure_steps,
-    resume_is_exact,
-    run_section,
-    study_runs,
-    table,
-)
+from benchmarks.gpu import NO_GPU, Bench, extrapolated, run_section, table
 from benchmarks.gpu_convolutions import CANDIDATES, gradients, inputs, one_by_one
+from benchmarks.gpu_exactness import divergence_is_contained, measure_steps, resume_is_exact, study_runs
 from trainables.data.dataset import DataSet, load_data
 from trainables.training.cuda_graphs import NoGraphs
 
