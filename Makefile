@@ -46,7 +46,7 @@ shellcheck:
 
 # Two processes: one has the Ray that all tests share, the other runs what needs none (tests/conftest.py).
 test: lint browser shellcheck
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 # Short forms of the soak test and of benchmarks that start many processes.
 test-slow: $(STAMP)

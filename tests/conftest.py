@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,10 +105,22 @@ def cifar100_dir() -> Path:
     return beside
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Group tests for ``--dist loadgroup``: one process has the session's Ray, and a file stays in one process.
+@cache
+def _shares_ray(path: str) -> bool:
+    """Return whether a file has tests that use the session's Ray."""
+    return "ray: Any" in (REPOSITORY / path).read_text(encoding="utf-8")
 
-    Not in ``pytest_collection_modifyitems``: xdist reads the groups in its own hook of that name, which runs first.
+
+def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
+    """Distribute whole files over the processes; the files whose tests share the session's Ray go to one of them.
+
+    Not ``--dist loadgroup``: xdist 3.8 writes the group into the id of a test, which pytest 9 ignores.
     """
-    shares_ray = "ray" in getattr(item, "fixturenames", ())
-    item.add_marker(pytest.mark.xdist_group(RAY_GROUP if shares_ray else str(item.path)))
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneRay(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return RAY_GROUP if _shares_ray(path) else path
+
+    return OneRay(config, log)
