@@ -26,7 +26,7 @@ def train_packs(session: SweepSession, packs: Sequence[Pack], executor: Executor
     """
     spec, folder = session.spec, session.folder
     retries = Retries(session.ledger, spec.epochs, session.retries)
-    last_words = f"interrupted; resume with: {resume_command(folder.name, folder.runs_dir)}"
+    last_words = f"interrupted; to continue: {resume_command(folder.name, folder.runs_dir)}"
     publisher = StatusPublisher(session.control, session.progress, spec.resources, executor.nodes)
     with stopping(lambda: session.control.asked, session.progress.say, last_words) as stop:
         try:

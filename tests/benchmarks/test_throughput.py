@@ -55,4 +55,4 @@ def test_the_report_has_a_line_a_round_and_the_median() -> None:
     lines = report(found).splitlines()
     assert "| 3 | 8 | 8 | 8 | 8 | 8 | 8 | 8 |" in lines
     assert "| median | 3 | 3 | 3 | 3 | 3 | 3 | 3 |" in lines
-    assert any("166.0 GFLOP, of it 146.0 of training" in line for line in lines)
+    assert any("166.0 GFLOP, of which 146.0 are training" in line for line in lines)

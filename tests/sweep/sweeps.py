@@ -93,7 +93,7 @@ def command(*words: str | Path, also: str = "pass", ray: bool = False) -> list[s
 
 def environment() -> dict[str, str]:
     """Return this process's, without what a Ray of another test has put into it."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTHONBREAKPOINT"))}
     return kept | {"PYTHONPATH": str(ROOT)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -184,7 +185,7 @@ def sweep(*arguments: str, cwd: Path, cache: Path) -> subprocess.CompletedProces
 
 @pytest.mark.parametrize(
     "arguments",
-    [["status", "s"], ["status"], ["logs", "s", "{run}"], ["export", "s"], ["report", "s"], ["compare", "s", "s"]],
+    [["status", "s"], ["status"], ["logs", "s", "{run}"], ["export", "s"], ["report", "s"], ["compare", "s", "other"]],
     ids=lambda arguments: arguments[0],
 )
 def test_verbs_that_only_look_import_nothing_that_a_spec_names(
@@ -194,6 +195,7 @@ def test_verbs_that_only_look_import_nothing_that_a_spec_names(
     """Not even from the working directory, where `run` imports it."""
     plant(tmp_path, "beside", marker)
     folder = finished(tmp_path / "runs", "beside:Mine")
+    shutil.copytree(folder.path, folder.path.parent / "other")
     with Ledger.open_read_only(folder.ledger) as ledger:
         (run_id,) = ledger.statuses()
     found = call([word.format(run=run_id) for word in arguments], tmp_path, monkeypatch, capfd)

@@ -78,7 +78,7 @@ def test_a_trajectory_is_read_from_the_bucket_that_the_trial_wrote_to(tmp_path: 
     configurations = resolve_configurations(spec, 8)
     runs = make_runs(spec, configurations, data.fingerprint)
     (pack,) = make_packs(runs, (), {}, 4)
-    attempt = attempt_of(runs, pack_id=pack.pack_id)
+    attempt = attempt_of(runs, pack_id=pack.pack_id, threads=torch.get_num_threads())
     weights = weights_to_keep(job(weights_place(folder, spec).uri))
     with Ledger.create_or_open(folder.ledger) as ledger:
         ledger.plan(runs, 2, data_name=data.name, synthetic=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import ray.cloudpickle
 from ray.exceptions import RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
@@ -74,7 +75,25 @@ class LedgerCallback(Callback):
 
 def failure_of(trial: Trial) -> Failure:
     """Return the trial's last failure, from the two files that Tune writes: traceback and pickled exception."""
-    return as_failure(_traceback(trial), trial.get_pickled_error())
+    return as_failure(_traceback(trial), _exception(trial))
+
+
+def _exception(trial: Trial) -> BaseException | None:
+    """Return the exception of the trial's last failure; None if Ray has none.
+
+    Not ``trial.get_pickled_error()``: it reads the storage, where the file arrives after the callbacks. The file is in
+    Tune's scratch folder, which belongs to this driver alone. It is deleted, so that no later failure finds it.
+    """
+    path = Path(trial.pickled_error_file) if trial.pickled_error_file else None
+    if path is None or not path.exists():
+        return None
+    content = path.read_bytes()
+    path.unlink()
+    try:
+        found = ray.cloudpickle.loads(content)
+    except Exception:  # a class that cannot be unpickled here: the traceback remains
+        return None
+    return found if isinstance(found, BaseException) else None
 
 
 def as_failure(traceback: str, error: BaseException | None) -> Failure:

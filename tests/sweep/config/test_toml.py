@@ -75,14 +75,14 @@ def test_a_slip_is_one_line_with_file_key_and_value(text: str, told: str) -> Non
         ("epochs = 3", "my.toml: configurations: missing"),
         ("configurations = 3", "my.toml: configurations: 3; should be a valid list"),
         ("configurations = [3]", "my.toml: configurations.0: 3; should be a valid dictionary"),
-        ("configurations = []", "my: configurations: there is none; add a [[configurations]] block"),
+        ("configurations = []", "my: configurations: the spec has none; add a [[configurations]] block"),
         ('[[configurations]]\noptimizer = {name = "SGD", lr = nan}', "optimizer.lr: nan is not a finite number"),
         (f'[[configurations]]\noptimizer = {{name = "SGD", lr = {2**63}}}', "lr: a whole number beyond 64 bits"),
         ('[[configurations]]\noptimizer = "SDG"', "unknown optimizer 'SDG' (did you mean SGD?); valid: ASGD, "),
         ('[[configurations]]\noptimizer = "SGD"\nscheduler = "Cosine"', "unknown scheduler 'Cosine'"),
         ('[[configurations]]\noptimizer = "SGD"\nscheduler = "StepLR"', "scheduler.step_size: missing"),
         (BLOCK + 'scheduler = {name = "StepLR", step_size = "1e999 epochs"}', "step_size: '1e999 epochs' is too large"),
-        (BLOCK + 'scheduler = {name = "MultiStepLR", milestones = ["x", "0.5 epochs"]}', "'x' stands among counts"),
+        (BLOCK + 'scheduler = {name = "MultiStepLR", milestones = ["x", "0.5 epochs"]}', "'x' is not a count"),
     ],
 )
 def test_a_slip_in_the_configurations_is_one_line_before_anything_starts(text: str, told: str) -> None:
