@@ -39,6 +39,7 @@ batch_size = 500
 pack = {pack}
 cpus_per_trial = 1
 max_concurrent = {concurrent}
+[cluster]
 address = "{address}"
 [[configurations]]
 optimizer = {{name = "SGD", lr = {rates}}}
