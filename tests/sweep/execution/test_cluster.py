@@ -207,7 +207,7 @@ def test_what_cannot_be_is_told_in_a_line_and_nothing_is_half_made(
     cluster.add(7, PYTHONPATH=str(stranger))
     mistakes = [
         ([], {"RAY_AUTH_TOKEN": "f" * 64}, "the cluster has another token; put its own into RAY_AUTH_TOKEN"),
-        (["--gpus-per-trial", "2"], {}, "asked 2 GPU a trial, its largest node has 1; a cluster that grows by itself"),
+        (["--gpus-per-trial", "2"], {}, "asked 2 GPU a trial, its largest node has 1; "),
         (["--storage", server.uri("nowhere")], {}, "there is no such bucket"),
     ]
     drivers = [
