@@ -12,6 +12,7 @@ rows=${GPU_ROWS:-gpu-results.jsonl}
 rm -f "$rows"
 
 child=
+# shellcheck disable=SC2317  # called by the trap
 print_table() {
     trap - EXIT
     [ ! -s "$rows" ] || "$python" -c 'import sys

@@ -19,12 +19,12 @@ def test_formats_that_were_exported_before_are_written_anew(tmp_path: Path) -> N
     folder.create()
     write_ledger(folder.ledger, {ADAM: [climb(20), climb(22)]})
     export(folder.ledger, folder.tables, ["tex", "json"])
-    assert "21 " in (folder.tables / "consolidated.tex").read_text()
+    assert "20.0, 22.0" in (folder.tables / "consolidated.tex").read_text()
     folder.ledger.unlink()
     write_ledger(folder.ledger, {ADAM: [climb(40), climb(42)]})
     page = make_outputs(folder)
-    for suffix in ("csv", "md", "tex", "json"):
-        assert "41" in (folder.tables / f"consolidated.{suffix}").read_text(), suffix
+    for suffix, value in {"csv": "41", "md": "40.0, 42.0", "tex": "40.0, 42.0", "json": "41"}.items():
+        assert value in (folder.tables / f"consolidated.{suffix}").read_text(), suffix
     assert not (folder.tables / "consolidated.html").exists()
-    assert "41 " in page.read_text(encoding="utf-8")
+    assert "40.0, 42.0" in page.read_text(encoding="utf-8")
     assert (folder.figures / "validation_accuracy.svg").exists()

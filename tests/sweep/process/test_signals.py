@@ -216,7 +216,7 @@ def test_stopped_and_cancelled_from_another_terminal_it_resumes_to_the_same_bits
         assert (nobody.returncode, nobody.stderr) == (2, "sweep: far is not running\n")
     for code, last_line, logs in endings:
         assert (code, last_line.split(" --runs-dir")[0]) == (130, "interrupted; to continue: sweep resume far")
-        assert "asked to stop; its checkpoint is written" in logs
+        assert "stopped; its checkpoint is written" in logs
     for status in watched:
         assert status["driver"] is None
         assert status["interrupted"] > 0
