@@ -71,6 +71,8 @@ class Spec(_Table):
     name: str = "sweep"
     description: str = ""
     data: str = "cifar100"
+    labels: str = Field("", max_length=200)  # of data with several: fine, coarse, or a column of Parquet files
+    max_images: int = Field(1_000_000, ge=1, le=100_000_000)  # a larger data set is refused before it is read
     storage: str = ""  # a folder that all nodes share, or s3://bucket/prefix; empty: the sweep's folder
     epochs: int = Field(50, ge=1, le=1_000_000)
     seeds: Annotated[int, Field(ge=1, le=100_000)] | Annotated[list[Seed], Field(min_length=1)] = 3
@@ -103,6 +105,11 @@ class Spec(_Table):
     def shared_protocol(self) -> Protocol:
         """The protocol, which is part of every run's id."""
         return Protocol(**self.protocol.model_dump())
+
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """The options of ``load_data``: everything about the data but its source."""
+        return {"val_fraction": self.protocol.val_fraction, "labels": self.labels, "max_images": self.max_images}
 
     def test_epoch_set(self) -> frozenset[int]:
         """The epochs after which the test split is evaluated."""
