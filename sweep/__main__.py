@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from search_spaces.errors import UserError
+from sweep.process.private_folder import remove_dead_folders
 from sweep.process.supervisor import EXIT_INTERRUPTED, supervise
 from trainables.optim.plugins import in_sweep_folder, leave_sweep_folders
 
@@ -24,12 +25,15 @@ def command() -> None:
     """Run the command line in a child process; see :mod:`sweep.process.supervisor`."""
     if IN_PROCESS in sys.argv:  # a debugger needs the terminal, and without Ray nothing else decides the exit code
         main()
-    sys.exit(supervise(main))
+    code = supervise(main)
+    remove_dead_folders()  # a child that was killed leaves one
+    sys.exit(code)
 
 
 def main() -> None:
     """Run the command line in this process. Exit codes: 0 done, 1 some run failed, 2 user error, 130 interrupted."""
     leave_sweep_folders()  # before any library is imported
+    remove_dead_folders()
     import typer
 
     from sweep.cli.app import app
