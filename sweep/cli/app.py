@@ -56,6 +56,7 @@ InProcess = Annotated[
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure, without retries.")]
 
+Trust = Annotated[bool, typer.Option("--trust", help="Accept the address and the storage that the file names.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Also retry failed runs.")]
 
 
@@ -93,6 +94,7 @@ def run(
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
     in_process: InProcess = False,
+    trust: Trust = False,
 ) -> None:
     """Run a sweep; finished runs are skipped."""
     from sweep.config.toml import read_spec
@@ -103,7 +105,8 @@ def run(
         autoscale_timeout=autoscale_timeout, storage=storage,
     )  # fmt: skip
     spec = read_spec(source, overrides)
-    _drive(spec, runs_dir, dry_run=dry_run, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process)
+    options = {"dry_run": dry_run, "fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process}
+    _drive(spec, runs_dir, _from_file(overrides, trust or dry_run), **options)
 
 
 @app.command()
@@ -121,6 +124,7 @@ def resume(
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
     in_process: InProcess = False,
+    trust: Trust = False,
 ) -> None:
     """Resume an interrupted sweep. PLACE/NAME resumes it from its storage, on any machine."""
     from sweep.driver.driver import read_resolved
@@ -136,14 +140,20 @@ def resume(
         folder, place = fetch(name, runs_dir)
         name, overrides = folder.name, {"storage": place, **overrides}
     spec = read_resolved(SweepFolder.existing(runs_dir, name), overrides)
-    _drive(spec, runs_dir, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process, resuming=True)
+    options = {"fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process, "resuming": True}
+    _drive(spec, runs_dir, _from_file(overrides, trust), **options)
 
 
-def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
+def _from_file(overrides: dict[str, Any], trust: bool) -> frozenset[str]:
+    """Return the keys that send a sweep elsewhere and that the user neither typed nor accepted."""
+    return frozenset() if trust else frozenset({"cluster.address", "storage"} - set(overrides))
+
+
+def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) -> None:
     from sweep.driver.driver import DriveOptions, drive
     from sweep.driver.outputs import make_outputs
 
-    options = DriveOptions(**how)
+    options = DriveOptions(**how, from_file=from_file)
     again = resume_command(spec.name, runs_dir) + " --in-process" * options.in_process
     try:
         outcome = drive(spec, runs_dir, Console(force_terminal=False if options.in_process else None), options)

@@ -30,6 +30,7 @@ from sweep.folder.lease_places import FolderLease
 from sweep.folder.paths import SweepFolder, resume_command, write_atomically
 from sweep.folder.provenance import write_provenance
 from sweep.folder.status import duration
+from sweep.folder.trust import check_trusted, remember
 from sweep.planning.plan import DEFAULT_PACK, Pack, longest_first, make_packs, make_runs, resolve_configurations
 from sweep.progress.live_view import Progress, Recorded
 
@@ -84,6 +85,7 @@ class DriveOptions:
     retry_failed: bool = False  # also retry runs that failed before
     resuming: bool = False  # the spec is that of the folder's own sweep.toml
     in_process: bool = False  # train in this process, without Ray
+    from_file: frozenset[str] = frozenset()  # keys of the spec (sweep.folder.trust) whose values nobody typed
 
 
 def make_executor(in_process: bool) -> Executor:
@@ -122,8 +124,9 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
 
     executor = make_executor(options.in_process)
     executor.check(spec, runs_dir)
-    storage = sweep_storage(spec)
     folder = SweepFolder(runs_dir, spec.name)
+    check_trusted(folder, spec, options.from_file, resuming=options.resuming)
+    storage = sweep_storage(spec)
     if in_sweep_folder(Path.cwd()):  # Ray puts the working directory before the libraries of its workers
         raise SweepFolderError(
             f"{Path.cwd()}: is inside a sweep's folder, where a file could be imported in place of a library; "
@@ -171,6 +174,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                 ledger.retry([run.run_id for run in runs])
             text = spec_text(spec, configurations)
             write_atomically(folder.spec, text)
+            remember(folder, spec)
             if storage is not None and not planned_before:
                 control.serve(ControlStorage(storage))
             ledger.keep_spec(text)
