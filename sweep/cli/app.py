@@ -13,6 +13,7 @@ from search_spaces.errors import SpecError
 from sweep.cli import analysis_commands, control_commands
 from sweep.cli.options import EXIT_FAILED, Auto, Data, Name, NameOrAddress, RunsDir, near, number_or_auto, whole_or_auto
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
+from sweep.process.supervisor import InterruptedSweepError
 
 app = typer.Typer(
     name="sweep",
@@ -162,7 +163,7 @@ def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) ->
         make_outputs(outcome.folder)
     except KeyboardInterrupt:
         if SweepFolder(runs_dir, spec.name).spec.exists():  # otherwise nothing was planned
-            typer.echo(f"interrupted; to continue: {again}", err=True)
+            raise InterruptedSweepError(f"interrupted; to continue: {again}") from None
         raise
     counts = ", ".join(
         f"{outcome.count(word)} {word}"

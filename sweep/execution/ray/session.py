@@ -12,8 +12,10 @@ from typing import Any
 
 from search_spaces.errors import EnvironmentMismatchError
 from sweep.execution.ray.cluster import check_reachable, check_token
+from sweep.execution.ray.watch import watched
 from sweep.process.private_folder import end_ray_processes, private_folder
-from sweep.process.signals import end_on_sigterm, keep_sigterm
+from sweep.process.signals import end_on_sigterm, ignored_hangup, keep_sigterm
+from sweep.process.supervisor import end_at_once
 from trainables.runtime.umask import UMASK_VARIABLE
 
 QUIET = {
@@ -73,13 +75,17 @@ def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str,
         stack.callback(restore)
         stack.callback(ray.shutdown)
         try:
-            with _owner_only() if address == "local" else ExitStack():
+            with _own_processes() if address == "local" else ExitStack():
                 ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # a start that takes too long raises a plain Exception
             reason = " ".join(str(error).split())[:200]
             raise EnvironmentMismatchError(f"address {address!r}: no Ray cluster answers there ({reason})") from error
         restore()  # Ray has replaced it by its own handler
         end_on_sigterm()
+        if address == "local":
+            stack.enter_context(
+                watched(_vital_processes(), lambda name: end_at_once(f"Ray's process {name} has ended"))
+            )
         yield ray.cluster_resources()
 
 
@@ -109,12 +115,23 @@ def _read_token_again() -> None:
     AuthenticationTokenLoader.instance().reset_cache()
 
 
+def _vital_processes() -> dict[int, str]:
+    """Return the processes of Ray that the driver needs, by pid."""
+    import ray
+
+    found = ray._private.worker._global_node.all_processes
+    return {one.process.pid: name for name in ("raylet", "gcs_server") for one in found.get(name, [])}
+
+
 @contextmanager
-def _owner_only() -> Iterator[None]:
-    """Let the processes that the block starts create files for this user only; a trial restores the user's umask."""
+def _own_processes() -> Iterator[None]:
+    """Let the processes that the block starts create files for this user only, and ignore a closed terminal.
+
+    A trial restores the user's umask.
+    """
     before = os.umask(0o077)
     try:
-        with _environment({UMASK_VARIABLE: f"{before:o}"}):
+        with _environment({UMASK_VARIABLE: f"{before:o}"}), ignored_hangup():
             yield
     finally:
         os.umask(before)
