@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from sweep.execution.training import train_packs
 from sweep.folder.control import Control, ControlFolder, ControlStorage
 from sweep.folder.lease import Lease
 from sweep.folder.lease_places import FolderLease
+from sweep.folder.leftovers import remove_unfinished
 from sweep.folder.paths import SweepFolder, resume_command, write_atomically
 from sweep.folder.provenance import write_provenance
 from sweep.folder.status import duration
@@ -140,7 +141,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     if options.dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
         return None
-    with _driven(folder) as control, Ledger.create_or_open(folder.ledger) as ledger:
+    with _driven(folder, lambda text: _tell(console, text)) as control, Ledger.create_or_open(folder.ledger) as ledger:
         planned_before = folder.spec.exists()
         _check_same_protocol(ledger, folder, runs[0])
         left = _left_to_train(ledger, spec, runs, options.retry_failed)
@@ -191,14 +192,15 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
 
 
 @contextmanager
-def _driven(folder: SweepFolder) -> Iterator[Control]:
+def _driven(folder: SweepFolder, say: Callable[[str], None] = lambda text: None) -> Iterator[Control]:
     """Create the folder, acquire its lease, and serve requests from other terminals.
 
     A new folder is removed again if a user error or Ctrl-C ends the sweep before it is planned.
     """
     new = not folder.path.exists()
     folder.create()
-    with Lease(FolderLease(folder.lock)) as lease:  # no other process uses a folder that is removed
+    with Lease(FolderLease(folder.lock), say=say) as lease:  # no other process uses a folder that is removed
+        remove_unfinished(folder)
         try:
             with Control(lease.holder) as control:
                 control.serve(ControlFolder(folder.control))

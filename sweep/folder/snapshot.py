@@ -77,10 +77,8 @@ def published(
     """
     storage.prove()
     _check_newest(folder, storage)
-    lease = Lease(
-        StorageLease(storage), holder, is_behind=lambda: _is_behind(folder, _read_json(storage, POINTER_FILE))
-    )
-    lease.acquire(say)
+    lease = Lease(StorageLease(storage), holder, lambda: _is_behind(folder, _read_json(storage, POINTER_FILE)), say)
+    lease.acquire()
     try:
         _check_newest(folder, storage)  # again: a process may have published and ended during the wait
         snapshots = Snapshots(folder, storage, lease, say)
