@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from pathlib import Path
 
-from search_spaces.errors import UserError
-from sweep.process.supervisor import EXIT_INTERRUPTED, supervise
-from trainables.optim.plugins import in_sweep_folder, leave_sweep_folders
+from sweep.process.environment import environment_problem, name_the_user
 
 EXIT_BAD_INPUT = 2
 IN_PROCESS = "--in-process"
@@ -22,6 +21,11 @@ DISK_HINTS = {
 
 def command() -> None:
     """Run the command line in a child process; see :mod:`sweep.process.supervisor`."""
+    _check_environment()
+    from sweep.process.output import open_missing_streams
+    from sweep.process.supervisor import supervise
+
+    open_missing_streams()
     if IN_PROCESS in sys.argv:  # a debugger needs the terminal, and without Ray nothing else decides the exit code
         main()
     sys.exit(supervise(main))
@@ -29,10 +33,35 @@ def command() -> None:
 
 def main() -> None:
     """Run the command line in this process. Exit codes: 0 done, 1 some run failed, 2 user error, 130 interrupted."""
+    _check_environment()
+    from sweep.process.output import plain_output
+
+    with plain_output():
+        code = _exit_code()
+    sys.exit(code)
+
+
+def _check_environment() -> None:
+    """End the process with one line if it cannot work here. Nothing of this program is imported before."""
+    if problem := environment_problem():
+        if sys.stderr is not None:
+            print(f"sweep: {ascii(problem)[1:-1]}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    name_the_user()
+
+
+def _exit_code() -> int | None:
+    os.environ["MPLBACKEND"] = "agg"  # before matplotlib is imported: it refuses to start with an unknown backend
+    from trainables.optim.plugins import in_sweep_folder, leave_sweep_folders
+
     leave_sweep_folders()  # before any library is imported
     import typer
 
+    from search_spaces.errors import UserError
+    from search_spaces.plain_text import message_line
     from sweep.cli.app import app
+    from sweep.process.output import say
+    from sweep.process.supervisor import EXIT_INTERRUPTED
 
     # From click, or from the copy in newer versions of typer.
     usage_error: type[Exception] = typer.BadParameter.__bases__[0]
@@ -40,24 +69,22 @@ def main() -> None:
     if not in_sweep_folder(Path.cwd()):
         sys.path.append(str(Path.cwd()))  # for a `module:Class` in a spec, as with `python -m sweep`
     try:
-        code = app(sys.argv[1:] or ["--help"], prog_name="sweep", standalone_mode=False)
+        return app(sys.argv[1:] or ["--help"], prog_name="sweep", standalone_mode=False)
     except UserError as error:
-        print(f"sweep: {error}", file=sys.stderr)
-        code = EXIT_BAD_INPUT
+        say(f"sweep: {error}", error=True)
     except OSError as error:
         if error.errno not in DISK_HINTS:
             raise
         file = f"{error.filename}: " if error.filename else ""
-        print(f"sweep: {file}{error.strerror}; {DISK_HINTS[error.errno]}", file=sys.stderr)
-        code = EXIT_BAD_INPUT
+        say(message_line(f"sweep: {file}{error.strerror}; {DISK_HINTS[error.errno]}"), error=True)
     except usage_error as error:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
-        print(f"sweep: {' '.join(error.format_message().split())}{hint}", file=sys.stderr)  # type: ignore[attr-defined]
-        code = EXIT_BAD_INPUT
+        text = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+        say(message_line(f"sweep: {text}{hint}"), error=True)
     except (KeyboardInterrupt, typer.Abort):
-        code = EXIT_INTERRUPTED
-    sys.exit(code)
+        return EXIT_INTERRUPTED
+    return EXIT_BAD_INPUT
 
 
 if __name__ == "__main__":

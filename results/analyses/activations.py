@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis, write_analysis
 from results.figures.label_layout import write_notes
-from results.figures.style import DOUBLE_COLUMN, GREY, INK, LIGHT_GREY, RC_PARAMS, SMALL, TEXT
+from results.figures.style import DOUBLE_COLUMN, GREY, INK, LIGHT_GREY, SMALL, TEXT, drawing_style
 from results.tables.table import Column, Row, Table
 from search_spaces.errors import LedgerError
 
@@ -131,7 +131,7 @@ def activation_table(maps: ActivationMaps) -> Table:
 
 def activation_figures(maps: ActivationMaps) -> dict[str, Figure]:
     """Draw the maps of both convolutions for up to 16 images, and all layers for the first of them."""
-    with matplotlib.rc_context(RC_PARAMS):
+    with drawing_style():
         return {
             "activations_conv1": _layer_figure(maps, "conv1", lines=1),
             "activations_conv2": _layer_figure(maps, "conv2", lines=2),

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -23,13 +22,13 @@ from results.figures.charts import (
 )
 from results.figures.curves import draw_curves, draw_learning_rates, draw_profile, draw_train_and_test
 from results.figures.label_layout import write_notes
-from results.figures.style import DOUBLE_COLUMN, PNG_DPI, RC_PARAMS, SINGLE_COLUMN, Style, Styles, styles_of
+from results.figures.style import DOUBLE_COLUMN, PNG_DPI, SINGLE_COLUMN, Style, Styles, drawing_style, styles_of
 from results.ledger.arrays import SweepData
-from results.ledger.plain_text import plain_text
 from results.tables.registry import TABLES
 from results.tables.table import Table
 from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError, UnknownNameError
+from search_spaces.plain_text import plain_text
 
 TableOf = Callable[[str], Table | None]
 """A name of ``TABLES`` → this table of the sweep, made once."""
@@ -165,7 +164,7 @@ def sweep_styles(sweep: SweepData) -> dict[str, Style]:
 
 def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequence[str] = ()) -> Figure:
     """Draw a table as its figure, with its notes and the sweep's caveats below the axes in small grey type."""
-    with matplotlib.rc_context(RC_PARAMS):
+    with drawing_style():
         height = spec.height + spec.row_height * len(table.rows)
         figure = Figure(figsize=(spec.width, height), layout="constrained")
         write_notes(figure, [_no_math(note) for note in dict.fromkeys([*table.notes, *caveats])])
@@ -225,6 +224,6 @@ def _check_formats(formats: Sequence[str]) -> None:
 
 def _save(figure: Figure, path: Path, suffix: str) -> Path:
     metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-    with matplotlib.rc_context(RC_PARAMS), atomic_write(path) as unfinished:
+    with drawing_style(), atomic_write(path) as unfinished:
         figure.savefig(unfinished, format=suffix, dpi=PNG_DPI, metadata=metadata)
     return path

@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from results.ledger.ledger import Ledger
-from results.ledger.plain_text import plain_text
 from results.metrics.convergence import default_target
 from results.metrics.intervals import TOLERANCE, Estimate, mean_over_runs
 from results.metrics.stability import AT_CHANCE, at_chance
 from search_spaces import Configuration
 from search_spaces.errors import LedgerError
 from search_spaces.labels import configuration_labels
+from search_spaces.plain_text import plain_text
 
 CHANCE = 1.0
 """Accuracy in percent of a random guess over 100 classes; a diverged run counts as this."""
