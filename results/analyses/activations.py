@@ -15,7 +15,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis, write_analysis
-from results.figures.label_layout import write_notes
+from results.figures.label_layout import figure_text, write_notes
 from results.figures.style import DOUBLE_COLUMN, GREY, INK, LIGHT_GREY, SMALL, TEXT, drawing_style
 from results.tables.table import Column, Row, Table
 from search_spaces.errors import LedgerError
@@ -264,8 +264,9 @@ def _draw_text(axes: Axes, lines_of_text: Sequence[str]) -> None:
     """Draw lines of text, the first one bold, and the scale in grey."""
     axes.set_axis_off()
     for i, text in enumerate(lines_of_text):
+        height = ((len(lines_of_text) - 1) / 2 - i) * TEXT * 1.35
         axes.annotate(
-            text, (0, 0.5), xycoords="axes fraction", xytext=(0, ((len(lines_of_text) - 1) / 2 - i) * TEXT * 1.35),
+            figure_text(text), (0, 0.5), xycoords="axes fraction", xytext=(0, height),
             textcoords="offset points", va="center", ha="left", fontsize=TEXT if not i else SMALL,
             fontweight="bold" if not i else "normal", color=GREY if text.startswith("scale") else INK,
         )  # fmt: skip

@@ -21,14 +21,13 @@ from results.figures.charts import (
     draw_stability_and_accuracy,
 )
 from results.figures.curves import draw_curves, draw_learning_rates, draw_profile, draw_train_and_test
-from results.figures.label_layout import write_notes
+from results.figures.label_layout import figure_text, write_notes
 from results.figures.style import DOUBLE_COLUMN, PNG_DPI, SINGLE_COLUMN, Style, Styles, drawing_style, styles_of
 from results.ledger.arrays import SweepData
 from results.tables.registry import TABLES
 from results.tables.table import Table
 from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError, UnknownNameError
-from search_spaces.plain_text import plain_text
 
 TableOf = Callable[[str], Table | None]
 """A name of ``TABLES`` → this table of the sweep, made once."""
@@ -167,23 +166,19 @@ def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequenc
     with drawing_style():
         height = spec.height + spec.row_height * len(table.rows)
         figure = Figure(figsize=(spec.width, height), layout="constrained")
-        write_notes(figure, [_no_math(note) for note in dict.fromkeys([*table.notes, *caveats])])
+        write_notes(figure, [*dict.fromkeys([*table.notes, *caveats])])
         axes = figure.add_subplot()
-        spec.draw(axes, _without_math(table), {_no_math(name): style for name, style in styles.items()})
+        spec.draw(axes, _without_math(table), {figure_text(name): style for name, style in styles.items()})
     return figure
 
 
 def _without_math(table: Table) -> Table:
     """Return the table with texts that matplotlib draws as they are, without formulas between dollars."""
     rows = [
-        replace(row, values={key: _no_math(v) if isinstance(v, str) else v for key, v in row.values.items()})
+        replace(row, values={key: figure_text(v) if isinstance(v, str) else v for key, v in row.values.items()})
         for row in table.rows
     ]
     return replace(table, rows=rows)
-
-
-def _no_math(text: str) -> str:
-    return plain_text(text).replace("$", r"\$")
 
 
 def save_figures(
