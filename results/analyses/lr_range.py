@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -18,7 +17,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis
 from results.figures.label_layout import legend_below, write_notes
-from results.figures.style import DOUBLE_COLUMN, GREY, MAX_DIRECT_LABELS, RC_PARAMS, Styles, styles_of
+from results.figures.style import DOUBLE_COLUMN, GREY, MAX_DIRECT_LABELS, Styles, drawing_style, styles_of
 from results.metrics.lr_range import (
     BETA,
     CHANCE,
@@ -194,7 +193,7 @@ def range_figures(tests: Sequence[RangeTest]) -> dict[str, Figure]:
     if not tests:
         return {}
     table = range_curves(tests)
-    with matplotlib.rc_context(RC_PARAMS):
+    with drawing_style():
         figure = Figure(figsize=(DOUBLE_COLUMN, 3.0), layout="constrained")
         write_notes(figure, table.notes)
         draw_range_test(figure.add_subplot(), table, styles_of(range_test_labels(tests)))

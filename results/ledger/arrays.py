@@ -18,15 +18,19 @@ import numpy.typing as npt
 
 from results.ledger.data_facts import CIFAR100, OF_CIFAR100, DataFacts, kept_facts
 from results.ledger.ledger import Ledger
-from results.ledger.plain_text import plain_text
 from results.metrics.convergence import default_target
 from results.metrics.intervals import TOLERANCE, Estimate, mean_over_runs
 from results.metrics.stability import at_chance, chance_limit
 from search_spaces import Configuration
+from search_spaces.errors import LedgerError
 from search_spaces.labels import configuration_labels
+from search_spaces.plain_text import plain_text
 
 MAX_SEED_SETS = 50
 """Maximum number of different sets of seeds whose intersections are looked at."""
+
+MAX_CELLS = 100_000_000
+"""Maximum number of planned epochs of all runs; the arrays of more need over 8 GB."""
 
 MAX_NAMED = 5
 """Maximum number of configurations that a note names."""
@@ -278,6 +282,11 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         facts = kept_facts(ledger)
     rows = [dict(zip(runs.columns, row, strict=True)) for row in runs.rows]
     length = max((row["target_epochs"] for row in rows), default=0)
+    if len(rows) * length > MAX_CELLS:
+        raise LedgerError(
+            f"{ledger_path}: plans {len(rows)} runs of {length} epochs; tables and figures can have "
+            f"{MAX_CELLS} epochs of all runs. Split the sweep into several"
+        )
     nothing: dict[str, Any] = {"data_name": "", "protocol": "{}", "data_fingerprint": ""}
     first = rows[0] if rows else nothing
     return SweepData(

@@ -140,7 +140,8 @@ def _differences(epochs: pd.DataFrame, attempts: pd.DataFrame) -> pd.Series:
             first.setdefault(run_id, attempt)
     differences: dict[tuple[str, str], str | None] = {}
     for run_id, attempt_id in dict.fromkeys(zip(epochs["run_id"], epochs["attempt_id"], strict=True)):
-        now, then = by_id[attempt_id], first[run_id]
+        now = by_id[attempt_id]
+        then = first.get(run_id, now)
         differ = [name for name in CONDITIONS if getattr(now, name) != getattr(then, name)]
         if now.alone and "members" not in differ:
             differ.append("members")

@@ -17,6 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from results.ledger.checksums import LedgerConnection
 from results.ledger.schema import Attempt, EpochRow
 from results.ledger.sqlite_file import open_for_reading, open_for_writing, transaction
 from search_spaces.canonical import canonical_json
@@ -39,7 +40,7 @@ class Ledger:
     ledger has its target epoch, else the last reported state: ``pending``, ``running``, ``failed`` or ``interrupted``.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: LedgerConnection) -> None:
         """Use :meth:`create_or_open` or :meth:`open_read_only`; both check the file."""
         self.path = path
         self._connection = connection
