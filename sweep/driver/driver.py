@@ -30,7 +30,15 @@ from sweep.folder.lease_places import FolderLease
 from sweep.folder.paths import SweepFolder, resume_command, write_atomically
 from sweep.folder.provenance import write_provenance
 from sweep.folder.status import duration
-from sweep.planning.plan import DEFAULT_PACK, Pack, longest_first, make_packs, make_runs, resolve_configurations
+from sweep.planning.plan import (
+    DEFAULT_PACK,
+    Pack,
+    longest_first,
+    make_packs,
+    make_runs,
+    resolve_configurations,
+    told_restarts,
+)
 from sweep.progress.live_view import Progress, Recorded
 
 if TYPE_CHECKING:
@@ -134,6 +142,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     configurations = resolve_configurations(spec, steps_per_epoch)
     runs = make_runs(spec, configurations, data.fingerprint)
+    _tell(console, *told_restarts(configurations))
     if options.dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
         return None

@@ -39,16 +39,20 @@ from trainables.training.checkpoints import Checkpoints
 OWN_OPTIMIZER = """
 import torch
 
+def is_training(optimizer):  # and not tried out on a tiny model
+    return sum(parameter.numel() for parameter in optimizer.param_groups[0]["params"]) > 1000
+
 class Stops(torch.optim.SGD):
     def step(self, closure=None):
-        if not hasattr(Stops, "seen"):
+        if not hasattr(Stops, "seen") and is_training(self):
             Stops.seen = True
             breakpoint()
         return super().step(closure)
 
 class Leaves(torch.optim.SGD):
     def step(self, closure=None):
-        raise ValueError("this optimizer always fails")
+        if is_training(self):
+            raise ValueError("this optimizer always fails")
 """
 
 
