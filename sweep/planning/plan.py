@@ -46,6 +46,7 @@ def resolve_configurations(spec: Spec, steps_per_epoch: int) -> list[Configurati
     """
     import torch
 
+    from trainables.optim.learner import names_own_code
     from trainables.optim.planning_trial import why_not_resumed
     from trainables.optim.validation import complete_configuration
 
@@ -60,12 +61,14 @@ def resolve_configurations(spec: Spec, steps_per_epoch: int) -> list[Configurati
                 "it must be shorter than the run",
             )
         where = f"{spec.name}: configuration {i + 1}"
-        found = complete_configuration(configuration, spec.epochs, steps_per_epoch, where)
+        found = complete_configuration(configuration, spec.epochs, steps_per_epoch, where, spec.imports.packages)
         if found.key not in complete:
-            kind = _kind_of(found)
-            if kind not in reasons:
-                reasons[kind] = why_not_resumed(found, dtype, where)
-            complete[found.key] = replace(found, cannot_resume=reasons[kind])
+            if any(names_own_code(found)):
+                kind = _kind_of(found)
+                if kind not in reasons:
+                    reasons[kind] = why_not_resumed(found, dtype, where)
+                found = replace(found, cannot_resume=reasons[kind])
+            complete[found.key] = found
     _check_replaced_momentum(spec.name, list(complete.values()))
     return list(complete.values())
 

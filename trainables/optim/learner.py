@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from search_spaces import Configuration
-from search_spaces.configuration import PARTS
 from trainables.optim.optimizers import build_optimizer
 from trainables.optim.plain_state import as_plain, load_optimizer
+from trainables.optim.plugins import named_in
 from trainables.optim.schedule import Schedule
 from trainables.runtime.seeding import seeded_globals
 
@@ -90,11 +90,5 @@ class Learner:
 
 def names_own_code(configuration: Configuration) -> tuple[bool, bool]:
     """Return whether the optimizer, and the schedule, have code that is not PyTorch's: a class or a function."""
-    params = configuration.scheduler_params
-    tables = [{"name": configuration.scheduler, **params}, *(params.get(PARTS) or ())]
-    names = [table.get(key) for table in tables if isinstance(table, Mapping) for key in ("name", "lr_lambda")]
-    return _is_own(configuration.optimizer), any(_is_own(name) for name in names)
-
-
-def _is_own(name: object) -> bool:
-    return isinstance(name, str) and ":" in name and name.partition(":")[0].partition(".")[0] != "torch"
+    keys = [key for key, name in named_in(configuration) if name.partition(":")[0].partition(".")[0] != "torch"]
+    return "optimizer" in keys, any(key.startswith("scheduler") for key in keys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
@@ -12,6 +13,7 @@ from torch.optim import lr_scheduler
 from search_spaces import Configuration
 from search_spaces.errors import SpecError
 from trainables.optim.optimizers import build_optimizer, complete_optimizer
+from trainables.optim.plugins import check_allowed
 from trainables.optim.schedule import Schedule, has_lr
 from trainables.optim.schedulers import complete_scheduler
 from trainables.optim.user_code import one_line_errors
@@ -22,13 +24,16 @@ MOST_TRIED = 500
 
 
 def complete_configuration(
-    configuration: Configuration, epochs: int, steps_per_epoch: int, where: str
+    configuration: Configuration, epochs: int, steps_per_epoch: int, where: str, packages: Collection[str] = ()
 ) -> Configuration:
     """Add the defaults, resolve the schedule for ``epochs``, and create both once for a tiny parameter.
+
+    ``packages`` are the installed packages that the spec may name, besides PyTorch.
 
     Raises:
         SpecError, UnknownNameError: an invalid name or value; the message begins with ``where`` and the key.
     """
+    check_allowed(configuration, packages, where)
     full = replace(
         configuration,
         optimizer_params=complete_optimizer(

@@ -149,6 +149,7 @@ def test_a_cluster_address_in_the_spec_is_refused_too(tmp_path: Path) -> None:
 def test_a_run_that_always_fails_is_split_off_and_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_optimizer.py").write_text(OWN_OPTIMIZER)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     text = one('{name = "own_optimizer:Leaves", lr = 0.1}, {name = "SGD", lr = 0.05}', "pack = 2\nretries = 1")
     outcome, told = run(spec(text, "fails"), tmp_path)
     runs, epochs = frames(outcome)

@@ -245,7 +245,7 @@ def test_expressions_follow_the_length_of_the_sweep(
             {"lr_lambda": "inverse"},
             "scheduler: unknown lr_lambda 'inverse' (did you mean inverse_time?)",
         ),
-        ({}, "LambdaLR", {"lr_lambda": "numpy:pi"}, "scheduler.lr_lambda: 'numpy:pi' is not a function"),
+        ({}, "LambdaLR", {"lr_lambda": "torch:pi"}, "scheduler.lr_lambda: 'torch:pi' is not a function"),
         ({}, "LambdaLR", {"lr_lambda": [[1]]}, "unknown lr_lambda [[1]]"),
         (
             {"momentum": 0.0},
