@@ -26,7 +26,7 @@ from search_spaces.configuration import NO_SCHEDULER, Configuration
 from search_spaces.errors import SpecError
 
 BLOCK_KEYS = ("optimizer", "scheduler", "warmup", "samples", "sample_seed")
-LIST_VALUED = frozenset({"betas", "milestones", "etas", "step_sizes"})
+LIST_VALUED = frozenset({"betas", "milestones", "etas", "step_sizes", "schedulers"})
 """Parameters whose value is a list: one list is one value, a list of lists is crossed."""
 
 SAMPLERS: dict[str, Callable[[random.Random, Sequence[Any]], Any]] = {

@@ -65,6 +65,15 @@ class Cluster(_Table):
     autoscale_timeout: float = Field(0, ge=0)  # seconds to wait for an autoscaling cluster to fit a trial
 
 
+class Imports(_Table):
+    """``[imports]``: the installed packages whose classes and functions the spec may name as ``module:name``.
+
+    Modules in the working directory and PyTorch need no entry. It is not part of a run's id.
+    """
+
+    packages: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]] = []
+
+
 class Spec(_Table):
     """A sweep as a user writes it. Every key has a default, except the configurations."""
 
@@ -83,6 +92,7 @@ class Spec(_Table):
     protocol: ProtocolTable = ProtocolTable()
     resources: Resources = Resources()
     cluster: Cluster = Cluster()
+    imports: Imports = Imports()
     configurations: list[dict[str, Any]]
 
     @model_validator(mode="after")

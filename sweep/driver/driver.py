@@ -34,7 +34,15 @@ from sweep.folder.paths import SweepFolder, resume_command, write_atomically
 from sweep.folder.provenance import write_provenance
 from sweep.folder.status import duration
 from sweep.folder.trust import check_trusted, remember
-from sweep.planning.plan import DEFAULT_PACK, Pack, longest_first, make_packs, make_runs, resolve_configurations
+from sweep.planning.plan import (
+    DEFAULT_PACK,
+    Pack,
+    longest_first,
+    make_packs,
+    make_runs,
+    resolve_configurations,
+    told_restarts,
+)
 from sweep.planning.reference import reference_id
 from sweep.progress.live_view import Progress, Recorded
 
@@ -144,6 +152,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     runs = make_runs(spec, configurations, data.fingerprint)
     if data.notes:
         _tell(console, f"data {data.name}: {'; '.join(data.notes)}")
+    _tell(console, *told_restarts(configurations))
     if options.dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
         return None

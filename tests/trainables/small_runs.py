@@ -14,7 +14,8 @@ from trainables.data.dataset import DataSet, load_data
 from trainables.data.image_arrays import LabelledImages
 from trainables.models.lenet import LeNet5, initial_parameters
 from trainables.optim.optimizers import build_optimizer, complete_optimizer
-from trainables.optim.schedulers import Schedule, complete_scheduler
+from trainables.optim.schedule import Schedule
+from trainables.optim.schedulers import complete_scheduler
 from trainables.training.batches import Batches
 from trainables.training.loop import TrainOptions
 from trainables.training.messages import AttemptInfo

@@ -90,7 +90,7 @@ def probe_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:
 
 
 def _trained_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:
-    from trainables.optim.schedulers import without_schedule
+    from trainables.optim.schedule import without_schedule
     from trainables.runtime.devices import deterministic, training_device
     from trainables.training.batches import Batches, Split
     from trainables.training.pack import Pack
