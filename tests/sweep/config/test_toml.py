@@ -14,7 +14,7 @@ from tests.sweep.config.test_spec import BLOCK, STEPS_PER_EPOCH, parse
 SLIPS = [
     (
         "epoch = 3",
-        "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, labels, max_images, ",
+        "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, imports, labels, ",
     ),
     ("int = 3", "my.toml: int: unknown key; valid: cluster, configurations, data"),
     (
@@ -32,10 +32,10 @@ SLIPS = [
     ("epochs = true", "my.toml: epochs: True; should be a valid integer"),
     (f"epochs = {'1' * 400}", "my.toml: epochs: 1111"),
     ("name = 3", "my.toml: name: 3; should be a valid string"),
-    ("seeds = -1", "my.toml: seeds: -1; should be greater than or equal to 1, or a valid list"),
+    ("seeds = -1", "my.toml: seeds: -1; should be 'auto', or greater than or equal to 1, or a valid list"),
     ("seeds = [0, -1]", "my.toml: seeds.1: -1; should be greater than or equal to 0"),
     ("seeds = [1, 2, 1]", "my.toml: seeds: has a seed twice"),
-    ("seeds = []", "my.toml: seeds: []; should be a valid integer, or List should have at least 1 item"),
+    ("seeds = []", "my.toml: seeds: []; should be 'auto', or a valid integer, or List should have at least 1 item"),
     ('seeds = [1, "a"]', "my.toml: seeds.1: 'a'; should be a valid integer"),
     ('test_epochs = "first"', "my.toml: test_epochs: 'first'; should be 'last' or 'all', or a valid list"),
     ("test_epochs = [0]", "my.toml: test_epochs.0: 0; should be greater than or equal to 1"),
