@@ -11,8 +11,8 @@ FIRST_LOOK = 10
 def looks(max_seeds: int) -> tuple[int, ...]:
     """Return the numbers of seeds after which the comparisons are tested: 10, 15, 22, 33 … and ``max_seeds``.
 
-    Each look has half as many seeds more than the one before; the last but one has at most ¾ of ``max_seeds``. They depend on ``max_seeds`` alone, so they are fixed
-    before the first run.
+    Each look has half as many seeds more than the one before; the last but one has at most ¾ of ``max_seeds``. They
+    depend on ``max_seeds`` alone, so they are fixed before the first run.
 
     Raises:
         ValueError: fewer than 2 seeds.
