@@ -74,6 +74,7 @@ class Spec(_Table):
     epochs: int = Field(50, ge=1, le=1_000_000)
     seeds: Annotated[int, Field(ge=1, le=100_000)] | Annotated[list[Seed], Field(min_length=1)] = 3
     test_epochs: Literal["last", "all"] | list[Annotated[int, Field(ge=1)]] = "last"
+    reference: str = ""  # label or id of the configuration that all others are compared with; not part of a run's id
     save_weights_every: int = Field(0, ge=0)  # epochs; 0: never. For `sweep trajectory`; not part of a run's id
     protocol: ProtocolTable = ProtocolTable()
     resources: Resources = Resources()
