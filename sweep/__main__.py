@@ -10,6 +10,10 @@ from pathlib import Path
 from types import FrameType
 
 EXIT_BAD_INPUT = 2
+NO_MEMORY = (
+    "the machine has no free memory for this process; recorded results are kept; end other programs, or lower "
+    "--max-concurrent, and run the command again (`sweep resume NAME`)"
+)
 IN_PROCESS = "--in-process"
 DISK_HINTS = {
     errno.ENOSPC: "free some space and run the command again; recorded results are kept",
@@ -41,16 +45,21 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run the command line in this process. Exit codes: 0 done, 1 some run failed, 2 user error, 130 interrupted."""
+    from sweep.process.memory import is_out_of_memory
     from sweep.process.supervisor import EXIT_INTERRUPTED, was_interrupted
 
     try:
         code = _run()
     except KeyboardInterrupt:
         code = None
-    except Exception:
-        if not was_interrupted():  # else a library has turned the interrupt into an error
+    except Exception as error:
+        if is_out_of_memory(error):
+            print(f"sweep: {NO_MEMORY}", file=sys.stderr)
+            code = EXIT_BAD_INPUT
+        elif was_interrupted():  # a library has turned the interrupt into an error
+            code = None
+        else:
             raise
-        code = None
     if code is None:
         print("sweep: interrupted", file=sys.stderr)
         code = EXIT_INTERRUPTED

@@ -151,6 +151,7 @@ class InProcessExecutor:
                 raise KeyboardInterrupt from error
             except Exception as error:
                 failure = Failure(traceback.format_exc(), error)
+                traceback.clear_frames(error.__traceback__)  # they hold the pack's memory during the next attempt
                 (recorder.retried if left and not recorder.stop.asked else recorder.failed)(pack, failure)
                 if recorder.stop.asked:
                     return False
