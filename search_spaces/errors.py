@@ -15,13 +15,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from search_spaces.plain_text import message_line
+
 
 class UserError(Exception):
     """An error that the user can correct; its text is the line that is printed."""
 
     def __init__(self, text: str) -> None:
-        """``text`` may quote a file: line breaks and control characters in it are escaped."""
-        super().__init__("".join(char if char.isprintable() else repr(char)[1:-1] for char in text))
+        """``text`` may quote a file: control characters in it are escaped, and long values are shortened."""
+        super().__init__(message_line(text))
 
 
 class SpecError(UserError):

@@ -27,9 +27,12 @@ def command() -> None:
     """Run the command line in a child process; see :mod:`sweep.process.supervisor`."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)  # first: the imports below take a moment
+    _check_environment()
+    from sweep.process.output import open_missing_streams
     from sweep.process.private_folder import remove_dead_folders
     from sweep.process.supervisor import supervise
 
+    open_missing_streams()
     if IN_PROCESS in sys.argv:  # a debugger needs the terminal, and without Ray nothing else decides the exit code
         signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
@@ -45,39 +48,56 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run the command line in this process. Exit codes: 0 done, 1 some run failed, 2 user error, 130 interrupted."""
+    _check_environment()
     from sweep.process.memory import is_out_of_memory
+    from sweep.process.output import plain_output, say
     from sweep.process.supervisor import EXIT_INTERRUPTED, was_interrupted
 
-    try:
-        code = _run()
-    except KeyboardInterrupt:
-        code = None
-    except Exception as error:
-        if is_out_of_memory(error):
-            print(f"sweep: {NO_MEMORY}", file=sys.stderr)
-            code = EXIT_BAD_INPUT
-        elif was_interrupted():  # a library has turned the interrupt into an error
+    with plain_output():
+        try:
+            code = _exit_code()
+        except KeyboardInterrupt:
             code = None
-        else:
-            raise
-    if code is None:
-        print("sweep: interrupted", file=sys.stderr)
-        code = EXIT_INTERRUPTED
+        except Exception as error:
+            if is_out_of_memory(error):
+                say(f"sweep: {NO_MEMORY}", error=True)
+                code = EXIT_BAD_INPUT
+            elif was_interrupted():  # a library has turned the interrupt into an error
+                code = None
+            else:
+                raise
+        if code is None:
+            say("sweep: interrupted", error=True)
+            code = EXIT_INTERRUPTED
     sys.exit(code)
 
 
-def _run() -> int | None:
-    """Run the command line; return its exit code, None if it was interrupted and has not said it yet."""
-    from search_spaces.errors import UserError
+def _check_environment() -> None:
+    """End the process with one line if it cannot work here. Nothing of this program is imported before."""
+    from sweep.process.environment import environment_problem, name_the_user
+
+    if problem := environment_problem():
+        if sys.stderr is not None:
+            print(f"sweep: {ascii(problem)[1:-1]}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    name_the_user()
+
+
+def _exit_code() -> int | None:
+    """Run the command line; return its exit code, None if it was interrupted and the user has not read it yet."""
+    os.environ["MPLBACKEND"] = "agg"  # before matplotlib is imported: it refuses to start with an unknown backend
     from sweep.process.private_folder import remove_dead_folders
-    from sweep.process.supervisor import EXIT_INTERRUPTED, InterruptedSweepError
     from trainables.optim.plugins import in_sweep_folder, leave_sweep_folders
 
     leave_sweep_folders()  # before any library is imported
     remove_dead_folders()
     import typer
 
+    from search_spaces.errors import UserError
+    from search_spaces.plain_text import message_line
     from sweep.cli.app import app
+    from sweep.process.output import say
+    from sweep.process.supervisor import EXIT_INTERRUPTED, InterruptedSweepError
 
     # From click, or from the copy in newer versions of typer.
     usage_error: type[Exception] = typer.BadParameter.__bases__[0]
@@ -87,21 +107,22 @@ def _run() -> int | None:
     try:
         code: int | None = app(sys.argv[1:] or ["--help"], prog_name="sweep", standalone_mode=False)
     except UserError as error:
-        print(f"sweep: {error}", file=sys.stderr)
+        say(f"sweep: {error}", error=True)
         return EXIT_BAD_INPUT
     except OSError as error:
         if error.errno not in DISK_HINTS:
             raise
         file = f"{error.filename}: " if error.filename else ""
-        print(f"sweep: {file}{error.strerror}; {DISK_HINTS[error.errno]}", file=sys.stderr)
+        say(message_line(f"sweep: {file}{error.strerror}; {DISK_HINTS[error.errno]}"), error=True)
         return EXIT_BAD_INPUT
     except usage_error as error:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
-        print(f"sweep: {' '.join(error.format_message().split())}{hint}", file=sys.stderr)  # type: ignore[attr-defined]
+        text = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+        say(message_line(f"sweep: {text}{hint}"), error=True)
         return EXIT_BAD_INPUT
     except InterruptedSweepError as error:
-        print(error, file=sys.stderr)
+        say(str(error), error=True)
         return EXIT_INTERRUPTED
     except typer.Abort:
         return None

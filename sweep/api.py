@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from results.analyses.captures import Analyses, load_analyses
 from results.ledger.arrays import SweepData, load_sweep
@@ -26,6 +25,7 @@ from sweep.analyses.targets import Subjects, of_space, of_sweep
 from sweep.config.spec import Spec
 from sweep.config.toml import read_spec, spec_of
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder
+from sweep.progress.console import PlainConsole
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def run(
     outcome = drive(
         _spec(spec, overrides),
         Path(runs_dir),
-        Console(quiet=quiet, force_terminal=False if in_process else None),
+        PlainConsole(quiet=quiet, force_terminal=False if in_process else None),
         options,
     )
     assert outcome is not None
@@ -162,7 +162,7 @@ def confirm(
     from sweep.driver.outputs import make_outputs, make_report
 
     spec = confirmation_spec(sweep.folder, top, seeds, overrides)
-    console = Console(quiet=quiet, force_terminal=False if in_process else None)
+    console = PlainConsole(quiet=quiet, force_terminal=False if in_process else None)
     outcome = drive(spec, sweep.folder.runs_dir, console, DriveOptions(in_process=in_process))
     assert outcome is not None
     make_outputs(outcome.folder)

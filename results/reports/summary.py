@@ -60,7 +60,8 @@ def answer(sweep: SweepData) -> list[str]:
         if not sweep.counted:
             return ["No answer: no run has a result yet."]
         return [
-            "No configuration learned more than chance: every mean validation accuracy is below 2 %, or every run "
+            "No configuration learned more than chance: every mean validation accuracy is below "
+            f"{sweep.chance_limit:.3g} %, or every run "
             "ended at chance. There is no best configuration.",
             _scope(sweep),
         ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from results.ledger.arrays import reference_in
+from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
@@ -33,7 +34,15 @@ from sweep.folder.paths import SweepFolder, resume_command, write_atomically
 from sweep.folder.provenance import write_provenance
 from sweep.folder.status import duration
 from sweep.folder.trust import check_trusted, remember
-from sweep.planning.plan import DEFAULT_PACK, Pack, longest_first, make_packs, make_runs, resolve_configurations
+from sweep.planning.plan import (
+    DEFAULT_PACK,
+    Pack,
+    longest_first,
+    make_packs,
+    make_runs,
+    resolve_configurations,
+    told_restarts,
+)
 from sweep.planning.reference import reference_id
 from sweep.progress.live_view import Progress, Recorded
 
@@ -136,11 +145,14 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             "go to another directory"
         )
     spec.expanded()  # reports an error in the spec before the data is loaded
-    data = load_data(spec.data, val_fraction=spec.protocol.val_fraction)
+    data = load_data(spec.data, **spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     configurations = resolve_configurations(spec, steps_per_epoch)
     spec = spec.model_copy(update={"reference": reference_id(spec.reference, configurations)})
     runs = make_runs(spec, configurations, data.fingerprint)
+    if data.notes:
+        _tell(console, f"data {data.name}: {'; '.join(data.notes)}")
+    _tell(console, *told_restarts(configurations))
     if options.dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
         return None
@@ -173,6 +185,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                 if packing.chosen:
                     ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))
             ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)
+            keep_facts(ledger, DataFacts(data.title, data.classes, len(data.val_labels), len(data.test_labels)))
             if packs:
                 ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], str(packing.size))
             if options.retry_failed:
