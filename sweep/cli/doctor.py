@@ -29,7 +29,7 @@ def examine(runs_dir: Path, data: str | None) -> Iterator[Finding]:
         ("torch", _torch),
         ("torchvision", _torchvision),
         ("numpy, pandas, SciPy, Matplotlib", _libraries),
-        ("processors", lambda: f"{os.cpu_count()} CPUs, {_gigabytes(_memory())} of memory"),
+        ("processors", _processors),
         ("GPU", _gpus),
         ("Ray", _ray),
         (f"data {data}" if data else "data", lambda: _data(data) if data else _cached_data()),
@@ -68,6 +68,15 @@ def _libraries() -> str:
     import scipy
 
     return ", ".join(module.__version__ for module in (numpy, pandas, scipy, matplotlib))
+
+
+def _processors() -> str:
+    from sweep.process.cpus import available_cpus, cpu_limits, machine_cpus
+
+    usable, there = available_cpus(), machine_cpus()
+    limits = [name for name, limit in cpu_limits().items() if limit < there]
+    why = f" (limited by: {', '.join(limits)})" if limits else ""
+    return f"{usable} of {there} CPUs can be used{why}, {_gigabytes(_memory())} of memory"
 
 
 def _memory() -> int:
