@@ -22,7 +22,7 @@ from results.metrics.stability import AT_CHANCE, at_chance
 from search_spaces import Configuration
 from search_spaces.errors import LedgerError
 from search_spaces.labels import configuration_labels
-from search_spaces.plain_text import plain_text
+from search_spaces.plain_text import counted, plain_text
 
 CHANCE = 1.0
 """Accuracy in percent of a random guess over 100 classes; a diverged run counts as this."""
@@ -234,7 +234,7 @@ class SweepData:
                 more = f" and {len(without) - MAX_NAMED} more" if len(without) > MAX_NAMED else ""
                 notes.append(f"Not compared, because without a result: {', '.join(without[:MAX_NAMED])}{more}.")
         if self.epochs < 50:
-            length = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+            length = counted(self.epochs, "epoch")
             notes.append(f"{length}; the study's protocol has 50. Schedules are scaled to the number of epochs.")
         return notes
 

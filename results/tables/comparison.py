@@ -27,6 +27,7 @@ from results.metrics.power import pairs_needed
 from results.metrics.profiles import TARGET_SHARES, performance_profile, profile_targets
 from results.tables.summary import CONFIGURATION, learning_rate_families
 from results.tables.table import Column, Row, Table, Value
+from search_spaces.plain_text import counted
 
 SPLIT_NAMES = {"val": "validation", "test": "test"}
 
@@ -180,7 +181,7 @@ def comparison_table(sweep: SweepData) -> Table | None:
         rows,
         [
             f"Positive difference: {best.label} is better. It has the highest validation accuracy of "
-            f"{len(sweep.eligible)} configurations. "
+            f"{counted(len(sweep.eligible), 'configuration')}. "
             + (
                 "The difference is measured on the test set, which is not used for selection."
                 if split == "test"
@@ -279,7 +280,7 @@ def _theory(group: ConfigurationRuns) -> dict[str, object]:
 
 
 def _counted(family: int) -> str:
-    return "1 comparison needs" if family == 1 else f"{family} comparisons need"
+    return f"{counted(family, 'comparison')} {'needs' if family == 1 else 'need'}"
 
 
 def profile_table(sweep: SweepData) -> Table | None:
