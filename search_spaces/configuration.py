@@ -6,12 +6,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from search_spaces.canonical import canonical_json, checked_value, content_hash
 from search_spaces.expressions import Quantities, evaluate, is_expression
 
 NO_SCHEDULER = "none"
+PARTS = "schedulers"
+"""The parameter of a scheduler that is made of others; its value is a list of tables."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,7 @@ class Configuration:
     scheduler_params: Mapping[str, Any] = field(default_factory=dict)
     warmup: float = 0
     follows_length: bool = False  # whether its schedule depends on the epochs of the sweep; not part of the identity
+    cannot_resume: str = ""  # why a checkpoint does not hold all of its state; empty: it does; not part of the identity
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a nested table, as in a spec; numbers keep their type."""
@@ -81,10 +85,17 @@ class Configuration:
             steps=max(epochs * steps_per_epoch - warmup_steps, 1),
             lr=float(lr) if isinstance(lr, int | float) else None,
         )
-        params = {
-            key: evaluate(value, quantities, f"{where}.scheduler.{key}") for key, value in self.scheduler_params.items()
-        }
-        follows = any(is_expression(value) and "lr" not in str(value) for value in self.scheduler_params.values())
+        place = f"{where}.scheduler"
+        params = {key: evaluate(value, quantities, f"{place}.{key}") for key, value in self.scheduler_params.items()}
+        values = list(self.scheduler_params.values())
+        parts = params.get(PARTS)
+        if isinstance(parts, list) and all(isinstance(part, Mapping) for part in parts):
+            params[PARTS] = [
+                {key: evaluate(value, inner, f"{place}.{PARTS}[{i}].{key}") for key, value in part.items()}
+                for i, (part, inner) in enumerate(zip(parts, _of_parts(quantities, params, len(parts)), strict=True))
+            ]
+            values += [value for part in parts for value in part.values()]
+        follows = any(is_expression(value) and "lr" not in str(value) for value in values)
         return replace(self, scheduler_params=params, follows_length=follows)
 
     def __eq__(self, other: object) -> bool:
@@ -92,3 +103,12 @@ class Configuration:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+
+def _of_parts(whole: Quantities, params: Mapping[str, Any], count: int) -> list[Quantities]:
+    """Return the quantities of each of ``count`` schedulers: with milestones, ``epochs`` is the length of its part."""
+    milestones = params.get("milestones")
+    if not isinstance(milestones, list) or len(milestones) != count - 1:
+        return [whole] * count
+    bounds = [0, *milestones, whole.epochs]
+    return [replace(whole, epochs=max(1, end - start)) for start, end in pairwise(bounds)]

@@ -43,6 +43,7 @@ CREATE: tuple[str, ...] = (
     """
     CREATE TABLE meta (
         key   TEXT PRIMARY KEY,  -- created, schema_version, spec (the last written sweep.toml), gpu_share,
+                                 -- data (title, classes and sizes, JSON),
                                  -- packing on cpu, packing on gpu (chosen sizes and threads, JSON)
         value TEXT NOT NULL
     ) WITHOUT ROWID

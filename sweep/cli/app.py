@@ -17,6 +17,7 @@ from sweep.cli.options import EXIT_FAILED, Auto, Data, Name, NameOrAddress, Runs
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
 from sweep.folder.status import duration
 from sweep.process.output import say
+from sweep.process.supervisor import InterruptedSweepError
 
 app = typer.Typer(
     name="sweep",
@@ -60,6 +61,7 @@ InProcess = Annotated[
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure, without retries.")]
 
+Trust = Annotated[bool, typer.Option("--trust", help="Accept the address and the storage that the file names.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Also retry failed runs.")]
 
 
@@ -97,6 +99,7 @@ def run(
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
     in_process: InProcess = False,
+    trust: Trust = False,
 ) -> None:
     """Run a sweep; finished runs are skipped."""
     from sweep.config.toml import read_spec
@@ -107,7 +110,8 @@ def run(
         autoscale_timeout=autoscale_timeout, storage=storage,
     )  # fmt: skip
     spec = read_spec(source, overrides)
-    _drive(spec, runs_dir, dry_run=dry_run, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process)
+    options = {"dry_run": dry_run, "fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process}
+    _drive(spec, runs_dir, _from_file(overrides, trust or dry_run), **options)
 
 
 @app.command()
@@ -125,6 +129,7 @@ def resume(
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
     in_process: InProcess = False,
+    trust: Trust = False,
 ) -> None:
     """Resume an interrupted sweep. PLACE/NAME resumes it from its storage, on any machine."""
     from sweep.driver.driver import read_resolved
@@ -140,15 +145,55 @@ def resume(
         folder, place = fetch(name, runs_dir)
         name, overrides = folder.name, {"storage": place, **overrides}
     spec = read_resolved(SweepFolder.existing(runs_dir, name), overrides)
-    _drive(spec, runs_dir, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process, resuming=True)
+    options = {"fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process, "resuming": True}
+    _drive(spec, runs_dir, _from_file(overrides, trust), **options)
 
 
-def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
+@app.command()
+def confirm(
+    name: Name,
+    top: Annotated[
+        int | None, typer.Option(min=2, help="Number of configurations, the best of each family.  [default: 3]")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, max=100_000, help="Number of new seeds.")] = 10,
+    pack: PackSize = None,
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
+    max_concurrent: Concurrent = None,
+    address: Address = None,
+    trust: Trust = False,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and train nothing.")] = False,
+    in_process: InProcess = False,
+) -> None:
+    """Compare the best configurations under new seeds. They are trained as the sweep NAME-confirm."""
+    from results.ledger.arrays import load_sweep
+    from sweep.driver.confirm import confirmation_spec, power_sentence
+    from sweep.driver.outputs import make_report
+
+    overrides = _overrides(
+        pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent,
+        address=address,
+    )  # fmt: skip
+    folder = SweepFolder.existing(runs_dir, name)
+    spec = confirmation_spec(folder, top, seeds, overrides, trust=trust)
+    say(power_sentence(load_sweep(folder.ledger, name), len(spec.configurations) - 1))
+    _drive(spec, runs_dir, frozenset(), dry_run=dry_run, in_process=in_process)
+    if not dry_run:
+        say(f"{near(make_report(folder))} shows this answer first")
+
+
+def _from_file(overrides: dict[str, Any], trust: bool) -> frozenset[str]:
+    """Return the keys that send a sweep elsewhere and that the user neither typed nor accepted."""
+    return frozenset() if trust else frozenset({"cluster.address", "storage"} - set(overrides))
+
+
+def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) -> None:
     from sweep.driver.driver import DriveOptions, drive
     from sweep.driver.outputs import make_outputs
     from sweep.progress.console import PlainConsole
 
-    options = DriveOptions(**how)
+    options = DriveOptions(**how, from_file=from_file)
     again = resume_command(spec.name, runs_dir) + " --in-process" * options.in_process
     try:
         outcome = drive(spec, runs_dir, PlainConsole(force_terminal=False if options.in_process else None), options)
@@ -157,7 +202,7 @@ def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
         make_outputs(outcome.folder)
     except KeyboardInterrupt:
         if SweepFolder(runs_dir, spec.name).spec.exists():  # otherwise nothing was planned
-            say(f"interrupted; to continue: {again}", error=True)
+            raise InterruptedSweepError(f"interrupted; to continue: {again}") from None
         raise
     counts = ", ".join(
         f"{outcome.count(word)} {word}"

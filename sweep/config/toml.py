@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from search_spaces import Configuration, space_names, space_text
 from search_spaces.errors import SpecError, UnknownNameError
-from sweep.config.spec import Cluster, ProtocolTable, Resources, Spec
+from sweep.config.spec import Cluster, Imports, ProtocolTable, Resources, Spec
 
 RENAMED = {"cluster.wait": "cluster.autoscale_timeout"}
 """A key of older versions → its present name. A resolved spec may have the old one."""
@@ -129,7 +129,9 @@ def _keys(loc: tuple[int | str, ...]) -> list[str]:
 
 
 def _valid_keys(section: list[str]) -> list[str]:
-    tables: dict[str, type[BaseModel]] = {"protocol": ProtocolTable, "resources": Resources, "cluster": Cluster}
+    tables: dict[str, type[BaseModel]] = {
+        "protocol": ProtocolTable, "resources": Resources, "cluster": Cluster, "imports": Imports,
+    }  # fmt: skip
     return sorted(tables.get(section[0] if section else "", Spec).model_fields)
 
 

@@ -52,7 +52,7 @@ class TrialRecorder:
                 self.stop.ask()
             if not report.attempts:  # stopped before its first step
                 return
-        elif report.fresh:
+        elif report.fresh and pack.resumes:  # a pack that restarts has trained this epoch before
             self._progressed.add(pack.pack_id)
         rows = [EpochRow(**vars(row)) for row in report.rows]
         attempts = [Attempt(**vars(attempt)) for attempt in report.attempts]

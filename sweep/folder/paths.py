@@ -20,8 +20,13 @@ LEASE_FILE = "driver.json"
 """In the storage: the lease; in the folder it is :attr:`SweepFolder.lock`."""
 POINTER_FILE = "snapshot.json"
 """In the storage: which copy of the ledger is the newest complete one."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+LONGEST_NAME = 100
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 _ID = re.compile(r"[0-9a-f]{16}")
+
+
+CONFIRMATION = "-confirm"
+"""The confirmation of the sweep ``a`` is the sweep ``a-confirm`` beside it."""
 
 
 class SweepFolder:
@@ -37,6 +42,8 @@ class SweepFolder:
         Raises:
             SpecError: a name that could lead out of ``runs_dir``, or that needs quoting in a shell or a URL.
         """
+        if len(name) > LONGEST_NAME:
+            raise SpecError("name", f"{name[:20]!r}… has {len(name)} characters, at most {LONGEST_NAME}", "give --name")
         if not _NAME.fullmatch(name):
             raise SpecError("name", f"{name!r} cannot name a folder", "use letters, digits, '.', '_' and '-'")
         self.name = name
@@ -58,6 +65,13 @@ class SweepFolder:
         self.report = self.path / "report.html"
         self.article = self.path / "article.md"
         self.article_page = self.path / "article.html"
+
+    @property
+    def confirmation(self) -> SweepFolder | None:
+        """The folder of the sweep that confirms this one (`sweep confirm`); None for a confirmation."""
+        if self.name.endswith(CONFIRMATION):
+            return None
+        return SweepFolder(self.runs_dir, self.name + CONFIRMATION)
 
     @classmethod
     def existing(cls, runs_dir: Path, name: str) -> SweepFolder:

@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from search_spaces import Configuration, Run
-from search_spaces.canonical import content_hash
+from search_spaces.canonical import canonical_json, content_hash
 from search_spaces.errors import SpecError
 from sweep.config.spec import Spec
 
@@ -32,6 +32,11 @@ class Pack:
         """The members' ids."""
         return [run.run_id for run in self.runs]
 
+    @property
+    def resumes(self) -> bool:
+        """Whether a checkpoint holds all of its state; otherwise it restarts from its first epoch."""
+        return not any(run.configuration.cannot_resume for run in self.runs)
+
 
 def resolve_configurations(spec: Spec, steps_per_epoch: int) -> list[Configuration]:
     """Return the spec's configurations with defaults filled in and schedules resolved, each tried on a tiny model.
@@ -39,8 +44,14 @@ def resolve_configurations(spec: Spec, steps_per_epoch: int) -> list[Configurati
     Raises:
         SpecError: an invalid parameter of an optimizer or scheduler; nothing has started yet.
     """
+    import torch
+
+    from trainables.optim.learner import names_own_code
+    from trainables.optim.planning_trial import why_not_resumed
     from trainables.optim.validation import complete_configuration
 
+    dtype: torch.dtype = getattr(torch, spec.protocol.dtype)
+    reasons: dict[str, str] = {}
     complete: dict[str, Configuration] = {}
     for i, configuration in enumerate(spec.expanded()):
         if configuration.warmup >= spec.epochs:
@@ -50,10 +61,43 @@ def resolve_configurations(spec: Spec, steps_per_epoch: int) -> list[Configurati
                 "it must be shorter than the run",
             )
         where = f"{spec.name}: configuration {i + 1}"
-        found = complete_configuration(configuration, spec.epochs, steps_per_epoch, where)
-        complete.setdefault(found.key, found)
+        found = complete_configuration(configuration, spec.epochs, steps_per_epoch, where, spec.imports.packages)
+        if found.key not in complete:
+            if any(names_own_code(found)):
+                kind = _kind_of(found)
+                if kind not in reasons:
+                    reasons[kind] = why_not_resumed(found, dtype, where)
+                found = replace(found, cannot_resume=reasons[kind])
+            complete[found.key] = found
     _check_replaced_momentum(spec.name, list(complete.values()))
     return list(complete.values())
+
+
+def _kind_of(configuration: Configuration) -> str:
+    """Return what configurations have in common that differ only in numbers above 0: their code does the same."""
+
+    def kind(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: kind(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [kind(item) for item in value]
+        return "number" if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else value
+
+    return canonical_json({**kind(configuration.to_dict()), "warmup": configuration.warmup > 0})
+
+
+def told_restarts(configurations: Sequence[Configuration]) -> list[str]:
+    """Return a line for every class that cannot resume exactly, with the reason."""
+    reasons: dict[str, str] = {}
+    for configuration in configurations:
+        if configuration.cannot_resume:
+            optimizer, params = configuration.optimizer, configuration.scheduler_params
+            own = [name for name in (optimizer, configuration.scheduler, params.get("lr_lambda")) if ":" in str(name)]
+            reasons.setdefault(" with ".join(map(str, own)) or configuration.scheduler, configuration.cannot_resume)
+    return [
+        f"{name} cannot resume exactly: {reason}; after an interruption its runs restart from epoch 1"
+        for name, reason in reasons.items()
+    ]
 
 
 def _check_replaced_momentum(name: str, configurations: Sequence[Configuration]) -> None:
@@ -114,7 +158,8 @@ def sort_out(
     """Return the earlier packs that are continued, and the groups of runs that have no pack yet.
 
     The runs of one seed share their batches and form a group. Runs whose schedule depends on the length of the sweep
-    form another group: more epochs replace these runs and extend the others.
+    form another group: more epochs replace these runs and extend the others. So do runs that restart in place of a
+    resume, so that the others resume.
 
     Args:
         runs: every run of the sweep.
@@ -132,10 +177,11 @@ def sort_out(
             packs.append(Pack(tuple(by_id[member] for member in members)))
             taken.update(members)
     placed = taken.union(finished)
-    groups: dict[tuple[int, bool], list[Run]] = {}
+    groups: dict[tuple[int, bool, bool], list[Run]] = {}
     for run in runs:
         if run.run_id not in placed:
-            groups.setdefault((run.seed, run.configuration.follows_length), []).append(run)
+            choice = run.configuration
+            groups.setdefault((run.seed, choice.follows_length, bool(choice.cannot_resume)), []).append(run)
     return packs, list(groups.values())
 
 

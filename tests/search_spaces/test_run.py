@@ -44,8 +44,8 @@ def test_labels_do_not_depend_on_how_a_number_is_written() -> None:
         Configuration("SGD", {"lr": 2.0, "momentum": 1.0}, "ExponentialLR", {"gamma": 1}),
     ]
     assert list(configuration_labels(configurations).values()) == [
-        "SGD lr=0.5 · ExponentialLR",
-        "SGD lr=2 · ExponentialLR",
+        "SGD lr=0.5 momentum=1 · ExponentialLR",
+        "SGD lr=2 momentum=1 · ExponentialLR",
     ]
 
 

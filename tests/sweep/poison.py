@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.optim import SGD
 
+from tests.sweep.broken_optimizer import is_training
+
 
 class Poison(SGD):
     """Kills its process at every first step."""
@@ -19,7 +21,8 @@ class Poison(SGD):
         super().__init__(params, lr=lr)
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        os.kill(os.getpid(), signal.SIGKILL)
+        if is_training(self):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class KillsOnce(SGD):
@@ -27,11 +30,12 @@ class KillsOnce(SGD):
 
     def __init__(self, params: Any, lr: float = 0.1, marker: str = "") -> None:
         super().__init__(params, lr=lr)
-        self._marker, self._left = Path(marker), 20
+        self._marker = Path(marker)
+        self.param_groups[0]["left"] = 20  # is part of the optimizer's state
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        self._left -= 1
-        if self._left == 0 and not self._marker.exists():
+        self.param_groups[0]["left"] -= 1
+        if self.param_groups[0]["left"] == 0 and not self._marker.exists():
             self._marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         super().step()
@@ -59,7 +63,8 @@ class NeedsAGpu(SGD):
     """Runs out of GPU memory at every step."""
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        if is_training(self):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
 
 class NeedsHalfAGpu(SGD):
@@ -68,6 +73,6 @@ class NeedsHalfAGpu(SGD):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         import ray
 
-        if ray.get_runtime_context().get_assigned_resources().get("GPU", 0) < 0.5:
+        if is_training(self) and ray.get_runtime_context().get_assigned_resources().get("GPU", 0) < 0.5:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
         super().step()

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,15 @@ import pytest
 from results.ledger.ledger import Ledger
 from search_spaces import Configuration, Protocol, Run
 from search_spaces.errors import SpecError
+from sweep.config.toml import parse_spec, spec_text
 from sweep.folder.paths import SweepFolder
+from sweep.planning.plan import resolve_configurations
 from tests.builders import attempt_of, row_of
 from tests.sweep.sweeps import call
 from trainables.optim.optimizers import optimizer_class
-from trainables.optim.plugins import import_named, in_sweep_folder, leave_sweep_folders
+from trainables.optim.plugins import check_allowed, import_named, in_sweep_folder, leave_sweep_folders
 from trainables.optim.schedulers import build_scheduler
+from trainables.optim.validation import complete_configuration
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 120
@@ -104,6 +108,64 @@ def test_pythons_own_modules_are_neither_imported_nor_called(name: str) -> None:
     with pytest.raises(SpecError, match=f"'{name}' is a module of Python's standard library"):
         build_scheduler("LambdaLR", {"lr_lambda": name}, None, "scheduler")  # type: ignore[arg-type]
     assert "antigravity" not in sys.modules
+
+
+def configured(key: str, name: str) -> Configuration:
+    """A configuration that names ``name`` in ``key``."""
+    if key == "optimizer":
+        return Configuration(name, {"lr": 0.1})
+    if key == "scheduler":
+        return Configuration("SGD", {"lr": 0.1}, name)
+    part = {"name": "LambdaLR", "lr_lambda": name}
+    if key == "scheduler.lr_lambda":
+        return Configuration("SGD", {"lr": 0.1}, "LambdaLR", {"lr_lambda": name})
+    parts = [part] if key.endswith("lr_lambda") else [{"name": name}]
+    return Configuration("SGD", {"lr": 0.1}, "ChainedScheduler", {"schedulers": parts})
+
+
+KEYS = ("optimizer", "scheduler", "scheduler.lr_lambda", "scheduler.schedulers[0]", "scheduler.schedulers[0].lr_lambda")
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_an_installed_package_must_be_listed(key: str) -> None:
+    """With the key, the package and what to write; the package is not imported."""
+    with pytest.raises(SpecError) as error:
+        complete_configuration(configured(key, "pip:main"), 3, 5, "my.toml")
+    told = str(error.value)
+    assert told.startswith(f"my.toml: {key}: 'pip:main'")
+    assert 'packages = ["pip"]' in told
+    assert len(told) < 300
+    check_allowed(configured(key, "pip:main"), ["pip"], "my.toml")
+    check_allowed(configured(key, "torch.optim:SGD"), [], "my.toml")
+
+
+def test_a_package_of_a_virtual_environment_in_the_working_directory_is_an_installed_one(
+    tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / ".venv" / "lib" / "python3" / "site-packages"
+    plant(site, "planted_installed", marker)
+    plant(tmp_path, "planted_beside", marker)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(site), *sys.path])
+    check_allowed(configured("optimizer", "planted_beside:Mine"), [], "my.toml")
+    with pytest.raises(SpecError, match="planted_installed is not listed"):
+        check_allowed(configured("optimizer", "planted_installed:Mine"), [], "my.toml")
+    check_allowed(configured("optimizer", "planted_installed:Mine"), ["planted_installed"], "my.toml")
+    assert not marker.exists()
+
+
+def test_what_the_spec_lists_reaches_the_plan_and_the_resolved_file() -> None:
+    block = '[[configurations]]\noptimizer = "SGD"\nscheduler = {name = "LambdaLR", lr_lambda = "pip:main"}\n'
+    refused = parse_spec(block, where="my.toml", name="my")
+    with pytest.raises(SpecError, match="pip is not listed"):
+        resolve_configurations(refused, 5)
+    listed = parse_spec(f'[imports]\npackages = ["scipy"]\n{block}', where="my.toml", name="my")
+    with pytest.raises(SpecError, match="pip is not listed"):
+        resolve_configurations(listed, 5)
+    text = spec_text(listed, [])
+    assert tomllib.loads(text)["imports"] == {"packages": ["scipy"]}
+    with pytest.raises(SpecError, match=r"imports\.packages"):
+        parse_spec(f'[imports]\npackages = ["a b"]\n{block}', where="my.toml", name="my")
 
 
 @pytest.mark.parametrize("name", ["numpy:pi", "numpy:array", "torch:nn", "torch.optim:SGD", "numpy:interp"])

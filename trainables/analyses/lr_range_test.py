@@ -18,7 +18,7 @@ from torch import Tensor
 from search_spaces import Run
 from search_spaces.errors import SpecError
 from trainables.data.dataset import DataSet
-from trainables.optim.schedulers import without_schedule
+from trainables.optim.schedule import without_schedule
 from trainables.training.batches import Batches
 from trainables.training.loop import EndTraining, TrainOptions, train
 from trainables.training.messages import Assignment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 from search_spaces.errors import SpecError, UnknownNameError
 from trainables.optim.plugins import import_named
 from trainables.optim.signature import complete, defaults_of
+from trainables.optim.user_code import message_of, one_line_errors
 
 UNSUITABLE = {
     "LBFGS": "it evaluates the loss again through a closure, and the runs of a pack share one forward pass",
@@ -74,15 +76,10 @@ def build_optimizer(name: str, params: Mapping[str, Any], tensors: Iterable[Tens
         key: tuple(None if item is None else float(item) for item in value) if isinstance(value, list) else value
         for key, value in params.items()
     }
+    found = optimizer_class(name, where)
     try:
-        return optimizer_class(name, where)(tensors, **arguments)  # type: ignore[arg-type]  # the parameters differ by class
+        with one_line_errors(where, name) if ":" in name else nullcontext():
+            return found(tensors, **arguments)  # type: ignore[arg-type]  # the parameters differ by class
     except (ValueError, TypeError, RuntimeError) as error:
-        raise SpecError(f"{where} {name}({_shown(params)})", _one_line(error)) from error
-
-
-def _shown(params: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in params.items())
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        shown = ", ".join(f"{key}={value}" for key, value in params.items())
+        raise SpecError(f"{where} {name}({shown})", message_of(error)) from error

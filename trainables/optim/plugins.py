@@ -10,15 +10,19 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+from search_spaces import Configuration
+from search_spaces.configuration import PARTS
 from search_spaces.errors import SpecError, UnknownNameError
 
 LEDGER = "ledger.sqlite"
-HINT = "use a module:attribute of an installed package or of a file in the working directory"
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders of installed packages; the one of a virtual environment may be in the working directory."""
+HINT = "use a module:attribute of a file in the working directory or of an installed package"
 
 
 def import_named(name: str, where: str) -> Any:
@@ -41,6 +45,49 @@ def import_named(name: str, where: str) -> Any:
     except AttributeError as error:
         public = [known for known in vars(found) if not known.startswith("_")]
         raise UnknownNameError(f"attribute of {module}", attribute, public, where) from error
+
+
+def named_in(configuration: Configuration) -> list[tuple[str, str]]:
+    """Return key and name of every ``module:attribute`` of a configuration: its classes, and functions of the epoch."""
+    params = configuration.scheduler_params
+    found: list[tuple[str, Any]] = [("optimizer", configuration.optimizer), ("scheduler", configuration.scheduler)]
+    found.append(("scheduler.lr_lambda", params.get("lr_lambda")))
+    parts = params.get(PARTS)
+    for i, part in enumerate(parts if isinstance(parts, list) else ()):
+        place = f"scheduler.{PARTS}[{i}]"
+        table = part if isinstance(part, Mapping) else {"name": part}
+        found += [(place, table.get("name")), (f"{place}.lr_lambda", table.get("lr_lambda"))]
+    return [(key, name) for key, name in found if isinstance(name, str) and ":" in name]
+
+
+def check_allowed(configuration: Configuration, packages: Collection[str], where: str) -> None:
+    """Refuse names in packages that the author of the spec does not list. Nothing is imported.
+
+    Allowed are PyTorch, modules in the working directory, and ``packages``. A spec of another person can otherwise
+    call any function that is installed.
+
+    Raises:
+        SpecError: the key, the name, and the package to list.
+    """
+    for key, name in named_in(configuration):
+        package = name.partition(":")[0].partition(".")[0]
+        if package == "torch" or package in packages or package in sys.stdlib_module_names:
+            continue  # a module of the standard library is refused when it is imported
+        try:
+            spec = importlib.util.find_spec(package)
+        except (Exception, SystemExit):
+            continue  # the import reports it
+        if spec is not None and not all(_in_working_directory(Path(place)) for place in _places(spec)):
+            raise SpecError(
+                f"{where}: {key}", f"{name!r} is not in the working directory, and {package} is not listed",
+                f'if you trust it, add to the spec: [imports] packages = ["{package}"]',
+            )  # fmt: skip
+
+
+def _in_working_directory(place: Path) -> bool:
+    here = Path.cwd().resolve()
+    found = place.resolve()
+    return found.is_relative_to(here) and INSTALLED.isdisjoint(found.relative_to(here).parts)
 
 
 def in_sweep_folder(path: Path) -> bool:

@@ -1,21 +1,22 @@
-"""The learning-rate schedulers: a registry, and the schedule of one run."""
+"""The registry of learning-rate schedulers: their names, parameters and intervals."""
 
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Literal
 
 from torch.optim import Optimizer, lr_scheduler
 
-from search_spaces import Run
-from search_spaces.configuration import NO_SCHEDULER
+from search_spaces.configuration import NO_SCHEDULER, PARTS
 from search_spaces.errors import SpecError, UnknownNameError
 from search_spaces.expressions import is_expression
 from trainables.optim.plugins import import_named
 from trainables.optim.signature import complete, defaults_of
+from trainables.optim.user_code import message_of, one_line_errors
 
 Interval = Literal["batch", "epoch", "val_loss"]
 HIDDEN = frozenset({"optimizer", "last_epoch", "verbose"})
@@ -58,7 +59,14 @@ SCHEDULERS: dict[str, SchedulerEntry] = {
         frozenset({"epochs", "steps_per_epoch"}),
     ),
     "ReduceLROnPlateau": SchedulerEntry(lr_scheduler.ReduceLROnPlateau, "val_loss"),
+    "MultiplicativeLR": SchedulerEntry(lr_scheduler.MultiplicativeLR),
+    "SequentialLR": SchedulerEntry(lr_scheduler.SequentialLR),
+    "ChainedScheduler": SchedulerEntry(lr_scheduler.ChainedScheduler),
 }
+COMPOSED = ("SequentialLR", "ChainedScheduler")
+"""Schedulers made of others, which are tables in their parameter ``schedulers``."""
+INTERVAL = "interval"
+"""The key of a ``module:Class`` that names its interval, unless the class has a parameter of this name."""
 
 
 def inverse_time(decay: float = 0.1) -> Callable[[int], float]:
@@ -76,7 +84,9 @@ LAMBDAS: dict[str, Callable[..., Callable[[int], float]]] = {"inverse_time": inv
 
 
 def scheduler_entry(name: str, where: str) -> SchedulerEntry:
-    """Return the entry of ``name``: one of :data:`SCHEDULERS`, or a ``module:Class`` that steps once per epoch.
+    """Return the entry of ``name``: one of :data:`SCHEDULERS`, or a ``module:Class``.
+
+    A class of PyTorch has its entry in the registry also where it is named by its module.
 
     Raises:
         UnknownNameError: no such scheduler; the message lists the valid names.
@@ -86,10 +96,23 @@ def scheduler_entry(name: str, where: str) -> SchedulerEntry:
         found = import_named(name, where)
         if not (inspect.isclass(found) and issubclass(found, lr_scheduler.LRScheduler)):
             raise SpecError(where, f"{name!r} is not a subclass of torch.optim.lr_scheduler.LRScheduler")
-        return SchedulerEntry(found)
+        return next((entry for entry in SCHEDULERS.values() if entry.factory is found), SchedulerEntry(found))
     if name not in SCHEDULERS:
         raise UnknownNameError("scheduler", name, [NO_SCHEDULER, *SCHEDULERS], where)
     return SCHEDULERS[name]
+
+
+def interval_of(name: str, params: Mapping[str, Any], where: str) -> Interval:
+    """Return when the scheduler ``name`` with these completed parameters is stepped."""
+    if name == NO_SCHEDULER:
+        return "epoch"
+    entry = scheduler_entry(name, where)
+    named = params.get(INTERVAL) if _may_name_interval(entry) else None
+    return "batch" if named == "batch" else entry.interval
+
+
+def _may_name_interval(entry: SchedulerEntry) -> bool:
+    return entry not in SCHEDULERS.values() and INTERVAL not in defaults_of(entry.factory, HIDDEN)
 
 
 def complete_scheduler(name: str, params: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -101,26 +124,82 @@ def complete_scheduler(name: str, params: Mapping[str, Any], where: str) -> dict
     if name == NO_SCHEDULER:
         return complete(params, {}, where, expressions=True)
     entry = scheduler_entry(name, where)
+    if _may_name_interval(entry):
+        return _complete_own(entry, params, where)
+    name = next((known for known, other in SCHEDULERS.items() if other is entry), name)
     defaults = defaults_of(entry.factory, HIDDEN | entry.hidden) | dict(entry.defaults)
     if "cycle_momentum" in defaults:  # PyTorch's default replaces the momentum (or beta1) of the configuration
         defaults["cycle_momentum"] = not CYCLED.isdisjoint(params)
-    if name == "LambdaLR":
-        function = params.get("lr_lambda")
-        if function is None:
-            raise SpecError(f"{where}.lr_lambda", "missing", f"valid: {', '.join(LAMBDAS)}, module:function")
-        if isinstance(function, str) and function in LAMBDAS:
-            defaults |= defaults_of(LAMBDAS[function], frozenset())
-        elif not (isinstance(function, str) and ":" in function):
-            raise UnknownNameError("lr_lambda", function, [*LAMBDAS, "module:function"], where)
+    if "lr_lambda" in defaults and entry in SCHEDULERS.values():
+        defaults |= _parameters_of_lambda(name, params, where)
     full = complete(params, defaults, where, expressions=True)
+    if name in COMPOSED:
+        full[PARTS] = _complete_parts(name, full, where)
     full |= {key: _whole(full[key]) for key in (*COUNTS, "milestones") if key in full}
+    _check_values(name, full, where)
+    return full
+
+
+def _complete_own(entry: SchedulerEntry, params: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Complete the parameters of a ``module:Class``; its interval is kept where it is not the default."""
+    rest = {key: value for key, value in params.items() if key != INTERVAL}
+    interval = params.get(INTERVAL, "epoch")
+    if interval not in ("batch", "epoch"):
+        raise SpecError(f"{where}.{INTERVAL}", f"{interval!r}", '"batch" or "epoch"')
+    full = complete(rest, defaults_of(entry.factory, HIDDEN), where, expressions=True)
+    _check_expressions(full, where)
+    return full if interval == "epoch" else {**full, INTERVAL: interval}
+
+
+def _parameters_of_lambda(name: str, params: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the parameters of the named function of ``lr_lambda``, which are given next to it."""
+    function, known = params.get("lr_lambda"), LAMBDAS if name == "LambdaLR" else {}
+    valid = ", ".join([*known, "module:function"])
+    if function is None:
+        raise SpecError(f"{where}.lr_lambda", "missing", f"valid: {valid}")
+    if isinstance(function, str) and function in known:
+        return defaults_of(known[function], frozenset())
+    if not (isinstance(function, str) and ":" in function):
+        raise UnknownNameError("lr_lambda", function, [*known, "module:function"], where)
+    return {}
+
+
+def _complete_parts(name: str, full: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """Return the tables in ``schedulers``, each with its defaults."""
+    where = f"{where}.{PARTS}"
+    tables = full[PARTS]
+    if not isinstance(tables, list) or not tables:
+        raise SpecError(where, f"{tables!r}", 'a list of tables, for example [{name = "ConstantLR"}, …]')
+    parts = []
+    for i, table in enumerate(tables):
+        rest = {"name": table} if isinstance(table, str) else table
+        if not isinstance(rest, Mapping) or not isinstance(rest.get("name"), str):
+            raise SpecError(f"{where}[{i}]", f"{table!r} has no name", 'for example {name = "ConstantLR"}')
+        params = {key: value for key, value in rest.items() if key != "name"}
+        part, place = str(rest["name"]), f"{where}[{i}]"
+        if part == NO_SCHEDULER or part in COMPOSED:
+            raise SpecError(place, f"{part!r} cannot be a part of {name}", "a scheduler that steps once per epoch")
+        completed = complete_scheduler(part, params, place)
+        if interval_of(part, completed, place) != "epoch":
+            raise SpecError(place, f"{part} does not step once per epoch", f"{name} has parts that do")
+        parts.append({"name": part, **completed})
+    milestones = full.get("milestones")
+    if name == "SequentialLR" and isinstance(milestones, list) and len(milestones) != len(parts) - 1:
+        raise SpecError(
+            f"{where.removesuffix(PARTS)}milestones", f"{milestones!r} for {len(parts)} schedulers",
+            f"{len(parts) - 1}, where each of the others begins",
+        )  # fmt: skip
+    return parts
+
+
+def _check_expressions(full: Mapping[str, Any], where: str) -> None:
     for key, value in full.items():
         if is_expression(value) and key not in EXPRESSIBLE:
-            raise SpecError(
-                f"{where}.{key}",
-                f"{value!r}",
-                "a number; only counts and rates may be expressions",
-            )
+            raise SpecError(f"{where}.{key}", f"{value!r}", "a number; only counts and rates may be expressions")
+
+
+def _check_values(name: str, full: Mapping[str, Any], where: str) -> None:
+    _check_expressions(full, where)
     for key, least in COUNTS.items():
         value = full.get(key)
         if value is not None and not is_expression(value) and (type(value) is not int or value < least):
@@ -136,9 +215,8 @@ def complete_scheduler(name: str, params: Mapping[str, Any], where: str) -> dict
         increasing = isinstance(milestones, list) and all(
             isinstance(m, int) and m > (milestones[i - 1] if i else 0) for i, m in enumerate(milestones)
         )
-        if not increasing or not milestones:
+        if not increasing or not (milestones or name == "SequentialLR"):
             raise SpecError(f"{where}.milestones", f"{milestones!r}", "increasing whole epochs, for example [25, 40]")
-    return full
 
 
 def _whole(value: Any) -> Any:
@@ -152,18 +230,29 @@ def build_scheduler(name: str, params: Mapping[str, Any], optimizer: Optimizer, 
     """Create PyTorch's scheduler for ``optimizer``; None for ``none``.
 
     Raises:
-        SpecError: the class refuses a value; the message is that of the class.
+        SpecError: the class refuses a value, or the code of a user fails; the message is that of the class.
     """
     if name == NO_SCHEDULER:
         return None
-    arguments = dict(params)
-    if name == "LambdaLR":
+    entry = scheduler_entry(name, where)
+    arguments = {key: value for key, value in params.items() if key != INTERVAL or not _may_name_interval(entry)}
+    if entry.factory in (lr_scheduler.LambdaLR, lr_scheduler.MultiplicativeLR):
         arguments = {"lr_lambda": _lambda(arguments, where)}
+    if entry in (SCHEDULERS[composed] for composed in COMPOSED):
+        places = (f"{where}.{PARTS}[{i}]" for i in count())
+        arguments[PARTS] = [_build_part(part, optimizer, next(places)) for part in params[PARTS]]
     try:
-        return scheduler_entry(name, where).factory(optimizer, **arguments)
+        if entry.factory is lr_scheduler.ChainedScheduler:
+            return entry.factory(arguments[PARTS], optimizer=optimizer)
+        with one_line_errors(where, name) if ":" in str(params.get("lr_lambda", name)) else nullcontext():
+            return entry.factory(optimizer, **arguments)
     except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as error:
         shown = ", ".join(f"{key}={value}" for key, value in params.items())
-        raise SpecError(f"{where} {name}({shown})", " ".join(str(error).split())) from error
+        raise SpecError(f"{where} {name}({shown})", message_of(error)) from error
+
+
+def _build_part(part: Mapping[str, Any], optimizer: Optimizer, where: str) -> Any:
+    return build_scheduler(part["name"], {key: value for key, value in part.items() if key != "name"}, optimizer, where)
 
 
 def _lambda(params: Mapping[str, Any], where: str) -> Callable[[int], float]:
@@ -184,95 +273,3 @@ def _takes_one(function: Callable[..., Any]) -> bool:
     except TypeError:
         return False
     return True
-
-
-class Schedule:
-    """The learning rate of one run: a linear warm-up per batch, then PyTorch's scheduler.
-
-    During a warm-up of W batches the rate of batch t (from 0) is (t + 1)/W of the base rate. The first epoch of the
-    scheduler begins when the warm-up ends. ``SequentialLR`` is not used: it refuses ``ReduceLROnPlateau`` and counts
-    epochs or batches, not both.
-    """
-
-    def __init__(
-        self, name: str, params: Mapping[str, Any], optimizer: Optimizer, warmup_steps: int, where: str = "scheduler"
-    ) -> None:
-        """``optimizer`` is that of the run; ``warmup_steps`` is in batches.
-
-        Raises:
-            SpecError: the class of the scheduler refuses a value.
-        """
-        self.optimizer = optimizer
-        self.inner = build_scheduler(name, params, optimizer, where)
-        self.interval: Interval = "epoch" if self.inner is None else scheduler_entry(name, where).interval
-        self.warmup_steps = warmup_steps
-        self.batches = 0
-        self.base_lrs = [group["lr"] for group in optimizer.param_groups]
-        self._warm_up()
-
-    def end_warm_up(self) -> None:
-        """Skip the warm-up: the next batch uses the first rate of PyTorch's scheduler."""
-        self.batches = self.warmup_steps
-        self._warm_up()
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the next batch."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
-    @property
-    def moves_only_the_rate(self) -> bool:
-        """Whether it changes only the learning rate of the optimizer; unknown, so False, for a third-party class."""
-        known = self.inner is None or type(self.inner).__module__ == lr_scheduler.__name__
-        return known and not getattr(self.inner, "cycle_momentum", False)
-
-    def note_step(self) -> None:
-        """Record that the optimizer stepped without its method ``step``; otherwise PyTorch warns."""
-        self.optimizer._opt_called = True  # type: ignore[attr-defined]  # PyTorch sets this attribute in ``step``
-
-    def after_batch(self) -> None:
-        """Advance by one batch."""
-        self.batches += 1
-        if self.batches <= self.warmup_steps:
-            self._warm_up()
-        elif self.interval == "batch":
-            self.inner.step()
-
-    def after_epoch(self, val_loss: float) -> None:
-        """Advance by one epoch, whose validation loss was ``val_loss``."""
-        if self.inner is None or self.interval == "batch" or self.batches <= self.warmup_steps:
-            return
-        if self.interval == "val_loss":
-            self.inner.step(val_loss)
-        else:
-            self.inner.step()
-
-    def _warm_up(self) -> None:
-        if self.warmup_steps:
-            share = min(1.0, (self.batches + 1) / self.warmup_steps)
-            for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-                group["lr"] = base_lr * share
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state as numbers, strings, lists and dicts; ``full_rates`` is the key in existing checkpoints."""
-        inner = {} if self.inner is None else self.inner.state_dict()
-        plain = {key: dict(value) if isinstance(value, Counter) else value for key, value in inner.items()}
-        return {"batches": self.batches, "full_rates": self.base_lrs, "inner": plain}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state``; the state of the optimizer, which holds the current rate, is loaded separately."""
-        self.batches = state["batches"]
-        if self.batches:  # the steps were taken, perhaps in another process
-            self.note_step()
-        self.base_lrs = list(state["full_rates"])
-        if self.inner is not None:
-            present = self.inner.state_dict()
-            self.inner.load_state_dict(
-                {k: Counter(v) if isinstance(present.get(k), Counter) else v for k, v in state["inner"].items()}
-            )
-
-
-def without_schedule(run: Run) -> Run:
-    """Return ``run`` with a constant learning rate and no warm-up."""
-    choice = replace(run.configuration, scheduler=NO_SCHEDULER, scheduler_params={}, warmup=0)
-    return replace(run, configuration=choice)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
+from search_spaces.axes import LIST_VALUED
 from search_spaces.errors import SpecError
 from search_spaces.expressions import is_expression
 
@@ -24,6 +26,7 @@ def complete(
 ) -> dict[str, Any]:
     """Return ``given`` with all other parameters at their defaults.
 
+    A default that a spec cannot have (infinity, a function, a type) is left out: the class adds it itself.
     With ``expressions`` a value may be a multiple of the length of the sweep (``"0.3 epochs"``).
 
     Raises:
@@ -40,7 +43,20 @@ def complete(
     for name, value in full.items():
         if value is inspect.Parameter.empty:
             raise SpecError(f"{where}.{name}", "missing", "it has no default")
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in full.items()}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in full.items()
+        if name in given or _can_be_written(value)
+    }
+
+
+def _can_be_written(default: Any) -> bool:
+    """Return whether a spec and a run's id can have ``default``."""
+    if isinstance(default, list | tuple):
+        return all(_can_be_written(item) for item in default)
+    if isinstance(default, float):
+        return math.isfinite(default)
+    return default is None or isinstance(default, bool | int | str)
 
 
 def _shown(default: Any) -> str:
@@ -65,4 +81,8 @@ def _check_type(value: Any, default: Any, where: str) -> None:
         and len(value) == len(default)
         and all(item is None or (isinstance(item, int | float) and not isinstance(item, bool)) for item in value)
     ):
-        raise SpecError(where, f"{value!r}", f"a list of {len(default)} numbers (default {list(default)})")
+        hint = f"a list of {len(default)} numbers (default {list(default)})"
+        if not isinstance(value, list | tuple) and where.rpartition(".")[2] not in LIST_VALUED:
+            items = ", ".join("abcdefgh"[: len(default)])
+            hint += f", written as [[{items}]] because a plain list is several values"
+        raise SpecError(where, f"{value!r}", hint)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
+from torch.optim import lr_scheduler
 
 from search_spaces import Configuration
 from search_spaces.errors import SpecError
 from trainables.optim.optimizers import build_optimizer, complete_optimizer
-from trainables.optim.schedulers import Schedule, complete_scheduler
+from trainables.optim.plugins import check_allowed
+from trainables.optim.schedule import Schedule, has_lr
+from trainables.optim.schedulers import complete_scheduler
+from trainables.optim.user_code import one_line_errors
 
 LARGEST_RATE = torch.finfo(torch.float32).max
 MOST_TRIED = 500
@@ -19,13 +24,16 @@ MOST_TRIED = 500
 
 
 def complete_configuration(
-    configuration: Configuration, epochs: int, steps_per_epoch: int, where: str
+    configuration: Configuration, epochs: int, steps_per_epoch: int, where: str, packages: Collection[str] = ()
 ) -> Configuration:
     """Add the defaults, resolve the schedule for ``epochs``, and create both once for a tiny parameter.
+
+    ``packages`` are the installed packages that the spec may name, besides PyTorch.
 
     Raises:
         SpecError, UnknownNameError: an invalid name or value; the message begins with ``where`` and the key.
     """
+    check_allowed(configuration, packages, where)
     full = replace(
         configuration,
         optimizer_params=complete_optimizer(
@@ -55,18 +63,17 @@ def _try_out(schedule: Schedule, full: Configuration, epochs: int, steps: int, w
     """Step the schedule as the sweep does, up to MOST_TRIED times; refuse one that raises or uses a rate below 0."""
     params = full.scheduler_params
     if schedule.interval == "batch":
-        if params.get("total_steps", steps) < steps:
+        if isinstance(schedule.inner, lr_scheduler.OneCycleLR) and params["total_steps"] < steps:
             raise SpecError(f"{where}.total_steps", f"{params['total_steps']}, the sweep takes {steps}", 'use "steps"')
         lowest = f"base_lr {params['base_lr']}" if "base_lr" in params else "0"
-        if params["max_lr"] <= params.get("base_lr", 0):
+        cyclic = isinstance(schedule.inner, lr_scheduler.OneCycleLR | lr_scheduler.CyclicLR)
+        if cyclic and params["max_lr"] <= params.get("base_lr", 0):
             raise SpecError(f"{where}.max_lr", f"{params['max_lr']}", f"a learning rate above {lowest}")
     length = steps if schedule.interval == "batch" else epochs - math.floor(full.warmup)
     schedule.end_warm_up()  # our own code needs no check
-    for _ in range(min(length, MOST_TRIED)):
+    for _ in range(min(length, MOST_TRIED) if has_lr(schedule.optimizer) else 0):
         if not 0 <= schedule.lr <= LARGEST_RATE:  # before each use: the rate after the last step is never used
             raise SpecError(f"{where} {full.scheduler}", f"reaches a learning rate of {schedule.lr:g}", "0 or more")
-        try:
+        with one_line_errors(where, full.scheduler):
             schedule.after_batch()
             schedule.after_epoch(1.0)
-        except (ArithmeticError, ValueError, TypeError, RuntimeError) as error:
-            raise SpecError(f"{where} {full.scheduler}", f"fails: {error}") from error

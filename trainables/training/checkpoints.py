@@ -35,6 +35,10 @@ class CheckpointError(OSError):
     """A checkpoint could not be read or written; no run is the cause."""
 
 
+class UnreadableStateError(RuntimeError):
+    """A state has a value that a checkpoint cannot hold, such as an object; training could not continue from it."""
+
+
 class SupersededError(RuntimeError):
     """Another process has resumed the pack; this one must end."""
 
@@ -45,6 +49,7 @@ class Checkpoints:
     def __init__(self, place: Path | Storage) -> None:
         self._storage = FolderStorage(place) if isinstance(place, Path) else place
         self._token: str | None = None
+        self._read_back = False  # whether a checkpoint of this process was read back
 
     def _files(self) -> list[str]:
         """The names of all files that are named like checkpoints, the latest epoch and step first."""
@@ -70,13 +75,20 @@ class Checkpoints:
         Raises:
             CheckpointError: the place cannot be written; the earlier checkpoints are unchanged.
             SupersededError: another process has resumed the pack since.
+            UnreadableStateError: the first state of this process could not be read again.
         """
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         payload = buffer.getvalue()
+        content = MAGIC + hashlib.sha256(payload).digest() + payload
+        if not self._read_back and parse_checkpoint(content) is None:
+            raise UnreadableStateError(
+                f"{self._storage.uri}: the state of the pack has a value that cannot be read back"
+            )
+        self._read_back = True
         name = file_name(state["epoch"], state["step_in_epoch"])
         with as_checkpoint_error():
-            self._storage.write(name, MAGIC + hashlib.sha256(payload).digest() + payload, self._check_owner)
+            self._storage.write(name, content, self._check_owner)
             self._drop_others(name)
         return name
 

@@ -64,10 +64,12 @@ def train(
     """
     checkpoints, weights, clock = options.checkpoints, options.weights, options.clock
     batches = Batches(data, assignment.seeds, assignment.runs[0].protocol, device)
-    pack = Pack(assignment.runs, batches.steps, device, options.graphs)
+    pack = Pack(assignment.runs, batches.steps, device, options.graphs, data.classes)
     for k, parameters in enumerate(options.start):
         pack.stack.load_member(k, parameters)
     state = checkpoints.take_up() if checkpoints else None
+    if state is not None and not (assignment.resumes and state.get("resumes", True)):
+        state = None  # it does not hold all state: the pack restarts, and its rows are written again
     if state is not None:
         pack.load_state_dict(state)
     pack.attempts.append(options.attempt or this_attempt(assignment, device))
@@ -92,7 +94,7 @@ def train(
                 torch.cuda.synchronize(device)  # once an epoch: what was queued belongs to its training time
             pack.epoch_seconds += clock() - began
             stop = options.asked_to_stop()
-            if checkpoints and (stop or clock() - saved_at > options.checkpoint_seconds):
+            if checkpoints and assignment.resumes and (stop or clock() - saved_at > options.checkpoint_seconds):
                 checkpoints.save(pack.state_dict())
                 saved_at = clock()
             if stop:
@@ -102,7 +104,7 @@ def train(
         if weights:
             weights.save(pack, assignment.epochs)
         if checkpoints:
-            checkpoints.save(pack.state_dict())
+            checkpoints.save(pack.state_dict(resumes=assignment.resumes))
         fault_point("checkpoint written")
         yield _report(pack, assignment, since=pack.epoch - 1, fresh=True)
 
@@ -110,13 +112,14 @@ def train(
 def _close_epoch(pack: Pack, examples: int, val: Split, test: Split | None, clock: Callable[[], float]) -> None:
     """Evaluate, write each live member's row, move the schedules on, and begin the next epoch."""
     began = clock()
+    pack.check_views()
     pack.freeze_non_finite(pack.loss_sum)
     val_loss, val_acc = (values.tolist() for values in pack.evaluate(val))
     test_loss, test_acc = ([None] * len(pack.members),) * 2
     if test is not None:
         test_loss, test_acc = (values.tolist() for values in pack.evaluate(test))
     train_loss, correct = (pack.loss_sum / examples).tolist(), pack.correct_sum.tolist()
-    pack.freeze_non_finite(torch.tensor(val_loss))
+    pack.freeze_non_finite(torch.tensor(val_loss, dtype=torch.float64))  # float32 would make large losses infinite
     eval_seconds = clock() - began
     for k, member in enumerate(pack.members):
         if member.diverged_epoch is None:
@@ -139,7 +142,7 @@ def _close_epoch(pack: Pack, examples: int, val: Split, test: Split | None, cloc
                     attempt_id=pack.attempts[-1].attempt_id,
                 )
             )
-            member.schedule.after_epoch(val_loss[k])
+            member.learner.after_epoch(pack.epoch + 1, val_loss[k])
         member.lrs = []
     pack.epoch, pack.step_in_epoch, pack.epoch_seconds = pack.epoch + 1, 0, 0.0
     pack.loss_sum.zero_()

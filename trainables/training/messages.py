@@ -73,6 +73,7 @@ class Assignment:
     runs: Sequence[Run]
     epochs: int
     test_epochs: frozenset[int]  # epochs after which the test split is evaluated
+    resumes: bool = True  # False: no checkpoint holds all state of its optimizers, so it restarts from its first epoch
 
     @property
     def seeds(self) -> list[int]:

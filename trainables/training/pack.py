@@ -9,14 +9,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim import Optimizer
 
 from search_spaces import Run
 from trainables.data import augmentation
-from trainables.models.lenet import initial_parameters, stacked_logits
+from trainables.models.lenet import CLASSES, initial_parameters, stacked_logits
 from trainables.models.parameter_stack import ParameterStack
-from trainables.optim.optimizers import build_optimizer
-from trainables.optim.schedulers import Schedule
+from trainables.optim.learner import Learner
 from trainables.training.batches import Batch, Split
 from trainables.training.cuda_graphs import Graphs
 from trainables.training.member import Member
@@ -32,8 +30,9 @@ class Pack:
     """K ≥ 1 runs of one protocol, trained as one model. One run is a pack of one."""
 
     def __init__(
-        self, runs: Sequence[Run], steps_per_epoch: int, device: torch.device, graphs: Graphs | None = None
-    ) -> None:
+        self, runs: Sequence[Run], steps_per_epoch: int, device: torch.device, graphs: Graphs | None = None,
+        classes: int = CLASSES,
+    ) -> None:  # fmt: skip
         """Start every run from its seed's weights. ``graphs`` says how its step is captured; None: as fits ``device``.
 
         Raises:
@@ -46,7 +45,7 @@ class Pack:
         self.epoch = 0  # completed epochs
         self.step_in_epoch = 0  # completed steps of the next one
         self.epoch_seconds = 0.0  # spent on these steps
-        self.stack = ParameterStack([initial_parameters(run.seed, self.dtype) for run in runs], device)
+        self.stack = ParameterStack([initial_parameters(run.seed, self.dtype, classes) for run in runs], device)
         self.members = [self._member(k, run, steps_per_epoch) for k, run in enumerate(runs)]
         self.loss_sum = torch.zeros(len(runs), dtype=torch.float64, device=device)
         self.correct_sum = torch.zeros(len(runs), dtype=torch.int64, device=device)
@@ -58,9 +57,12 @@ class Pack:
     def _member(self, k: int, run: Run, steps_per_epoch: int) -> Member:
         choice = run.configuration
         parameters = self.stack.member(k).values()
-        optimizer = build_optimizer(choice.optimizer, choice.optimizer_params, parameters, "optimizer")
-        warmup_steps = round(choice.warmup * steps_per_epoch)
-        return Member(run, optimizer, Schedule(choice.scheduler, choice.scheduler_params, optimizer, warmup_steps))
+        return Member(run, Learner(choice, list(parameters), run.seed, round(choice.warmup * steps_per_epoch)))
+
+    @property
+    def next_step(self) -> tuple[int, int]:
+        """The epoch (from 1) and the step in it (from 0) that come next."""
+        return self.epoch + 1, self.step_in_epoch
 
     @property
     def alive(self) -> list[Member]:
@@ -77,10 +79,18 @@ class Pack:
             before_step(self)
         self._step.update()
         if not self._views_checked:
-            for k, run in enumerate(self.runs):
-                self.stack.check_views(k, run.configuration.optimizer)
+            self.check_views()
             self._views_checked = True
         self.step_in_epoch += 1
+
+    def check_views(self) -> None:
+        """Check that every optimizer still updates its run's part of the stack.
+
+        Raises:
+            RuntimeError: an optimizer replaced the storage of a parameter, whose weights would no longer change.
+        """
+        for k, run in enumerate(self.runs):
+            self.stack.check_views(k, run.configuration.optimizer)
 
     def measure(self, batch: Batch) -> Tensor:
         """As :meth:`backward`; the losses are also added to the epoch's, and kept as means of this step."""
@@ -120,20 +130,23 @@ class Pack:
         """Return mean loss ``[K]`` and accuracy ``[K]`` in percent on ``split``, without dropout or augmentation."""
         return evaluate(self.stack.stacked, split)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that training needs to continue, member by member, as tensors and plain values."""
+    def state_dict(self, *, resumes: bool = True) -> dict[str, Any]:
+        """Return all that training needs to continue, member by member, as tensors and plain values.
+
+        Without ``resumes`` it has no state of optimizers and schedules: training cannot continue from it.
+        """
         loss_sums, correct_sums = self.loss_sum.tolist(), self.correct_sum.tolist()
         return {
             "epoch": self.epoch,
             "step_in_epoch": self.step_in_epoch,
             "epoch_seconds": self.epoch_seconds,
+            "resumes": resumes,
             "attempts": [attempt.to_dict() for attempt in self.attempts],
             "members": [
                 {
                     "run_id": member.run.run_id,
                     "parameters": {name: view.detach() for name, view in self.stack.member(k).items()},
-                    "optimizer": member.optimizer.state_dict(),
-                    "schedule": member.schedule.state_dict(),
+                    **(member.learner.state_dict() if resumes else {}),
                     "rows": [dict(vars(row)) for row in member.rows],
                     "diverged_epoch": member.diverged_epoch,
                     "rates": member.lrs,
@@ -153,8 +166,7 @@ class Pack:
             if saved["run_id"] != member.run.run_id:
                 raise ValueError(f"the state is of run {saved['run_id']}, not of {member.run.run_id}")
             self.stack.load_member(k, saved["parameters"])
-            member.schedule.load_state_dict(saved["schedule"])
-            _load_optimizer(member.optimizer, saved["optimizer"])
+            member.learner.load_state_dict(saved)
             member.rows = [EpochMetrics(**row) for row in saved["rows"]]
             member.diverged_epoch = saved["diverged_epoch"]
             member.lrs = list(saved["rates"])
@@ -181,24 +193,13 @@ def evaluate(parameters: Mapping[str, Tensor], split: Split) -> tuple[Tensor, Te
     return loss / len(split.labels), 100.0 * correct.double() / len(split.labels)
 
 
-def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
-    """Load ``saved`` without a change of type: PyTorch would cast what an optimizer keeps in float32 (NAdam does)."""
-    optimizer.load_state_dict(dict(saved))
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for index, state in saved["state"].items():
-        for key, value in state.items():
-            if isinstance(value, Tensor) and optimizer.state[parameters[index]][key].dtype != value.dtype:
-                present = optimizer.state[parameters[index]][key]
-                optimizer.state[parameters[index]][key] = value.clone().to(present.device)
-
-
 def _cross_entropy_sums(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sum the cross-entropy over the batch: ``[K, B, 100]`` and ``[1 or K, B]`` to ``[K]``."""
+    """Sum the cross-entropy over the batch: ``[K, B, C]`` and ``[1 or K, B]`` to ``[K]``."""
     K, B, classes = logits.shape
     flat = labels.expand(K, B).reshape(-1)
     return F.cross_entropy(logits.reshape(K * B, classes), flat, reduction="none").view(K, B).sum(1)
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Count the correct predictions: ``[K, B, 100]`` and ``[1 or K, B]`` to ``[K]``."""
+    """Count the correct predictions: ``[K, B, C]`` and ``[1 or K, B]`` to ``[K]``."""
     return (logits.detach().argmax(-1) == labels).sum(1)

@@ -24,6 +24,10 @@ class SteppedPack(Protocol):
     step_in_epoch: int
 
     @property
+    def next_step(self) -> tuple[int, int]:
+        """The epoch (from 1) and the step in it (from 0) that come next."""
+
+    @property
     def alive(self) -> list[Member]:
         """The members that have not diverged."""
 
@@ -72,8 +76,8 @@ class EagerStep:
         """Take the optimizer step of every member that has not diverged, and move its schedule on."""
         for member in self._pack.alive:
             member.lrs.append(member.schedule.lr)
-            member.optimizer.step()
-            member.schedule.after_batch()
+            member.learner.update(*self._pack.next_step)
+            member.learner.after_batch(*self._pack.next_step)
 
     def state_loaded(self) -> None:
         """Do nothing: it keeps no state."""
@@ -131,10 +135,10 @@ class GraphedStep:
             self._update()
             self._grouped.share_state()
         for member in self._outside:
-            member.optimizer.step()
+            member.learner.update(*pack.next_step)
         for member in self._alive:
             member.schedule.note_step()
-            member.schedule.after_batch()
+            member.learner.after_batch(*pack.next_step)
 
     def state_loaded(self) -> None:
         """Drop the captured update, which has the addresses of the earlier state."""

@@ -145,5 +145,5 @@ def test_a_diverged_configuration_is_not_a_point_of_stability(tmp_path):
     tables = report_tables(sweep)
     joined = stability_and_accuracy_table(tables["stability"], tables["convergence"])
     assert joined is not None
-    assert [row.values["configuration"] for row in joined.rows] == ["SGD lr=0.01"]
+    assert [row.values["configuration"] for row in joined.rows] == ["SGD lr=0.01 momentum=0.9"]
     assert any(note.startswith("Not shown") and "Adam lr=0.001" in note for note in joined.notes)

@@ -15,6 +15,9 @@ from tests.results.hand_worked import (
 )
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, climb, sweep_of
 
+OWN = Configuration("mine:New", {"lr": 0.01, "momentum": 0.9})
+"""Its label cannot know the defaults of its class."""
+
 
 def findings(sweep: SweepData) -> dict[str, tuple[str, str]]:
     return {
@@ -43,15 +46,15 @@ def test_a_fair_sweep_passes_every_check(tmp_path):
          "equal tuning per optimizer", "SGD 3, Adam 1"),
         ({replace_lr(MOMENTUM, rate): [climb(9)] for rate in (0.1, 0.2)}, {},
          "best learning rate inside its grid", "no interior"),
-        ({MOMENTUM: [climb(9)], ADAM: [climb(9)]}, {}, "labels show all settings", "SGD lr=0.01 (momentum=0.9)"),
+        ({OWN: [climb(9)], ADAM: [climb(9)]}, {}, "labels show all settings", "New lr=0.01 (momentum=0.9)"),
         ({MOMENTUM: [climb(9)], replace_lr(MOMENTUM, 0.1): [climb(8)], replace_lr(MOMENTUM, 1.0): [climb(7)]}, {},
-         "best learning rate inside its grid", "SGD lr=0.01 is best at the lowest of its 3 learning rates"),
+         "best learning rate inside its grid", "SGD lr=0.01 momentum=0.9 is best at the lowest of its 3"),
         ({MOMENTUM: [climb(9), []], ADAM: [[], climb(9)]}, {}, "runs paired by seed",
          "different seeds"),
         ({Configuration("SGD", {"lr": 0.1}, "StepLR"): [climb(9)]}, {}, "learning rate tuned for each scheduler",
          "SGD lr=0.1 · StepLR has one learning rate"),
         ({MOMENTUM: [climb(9), climb(9)[:2]]}, {"failed": {(MOMENTUM, 1)}}, "no run without a result",
-         "SGD lr=0.01: 1 of 2 (1 failed)"),
+         "SGD lr=0.01 momentum=0.9: 1 of 2 (1 failed)"),
     ],
 )  # fmt: skip
 def test_the_lint_finds_what_is_unfair(tmp_path, curves, facts, check, detail):

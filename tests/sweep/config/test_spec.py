@@ -111,6 +111,11 @@ def test_every_optimizer_reads_back_as_the_same_runs(name: str) -> None:
 REQUIRED = {
     "StepLR": "step_size = 2", "MultiStepLR": "milestones = [1, 3]", "ExponentialLR": "gamma = 0.9",
     "LambdaLR": f"lr_lambda = {list(LAMBDAS)}", "CosineAnnealingWarmRestarts": "T_0 = 2",
+    "MultiplicativeLR": 'lr_lambda = "tests.trainables.own_rules:falls"',
+    "SequentialLR": (
+        'schedulers = ["ConstantLR", {name = "MultiStepLR", milestones = ["0.5 epochs", 3]}], milestones = [1]'
+    ),
+    "ChainedScheduler": 'schedulers = [{name = "ExponentialLR", gamma = 0.9}, "LinearLR"]',
 }  # fmt: skip
 
 

@@ -7,8 +7,12 @@ import inspect
 import pytest
 import torch
 
+from search_spaces import Configuration
 from search_spaces.errors import SpecError, UnknownNameError
 from trainables.optim.optimizers import OPTIMIZERS, UNSUITABLE, build_optimizer, complete_optimizer, optimizer_class
+from trainables.optim.validation import complete_configuration
+
+OWN = "tests.trainables.own_rules:"
 
 
 def test_every_class_of_torch_optim_is_registered_or_has_a_reason() -> None:
@@ -46,6 +50,11 @@ def test_completed_parameters_are_the_classs_own_defaults(name: str) -> None:
         ("Adam", {"betas": 0.9}, "optimizer.betas: 0.9; a list of 2 numbers (default [0.9, 0.999])"),
         ("Adam", {"betas": [0.9]}, "optimizer.betas: [0.9]; a list of 2 numbers"),
         ("SGD", {"lr": "0.1 lr"}, "optimizer.lr: '0.1 lr'; a number"),
+        (
+            "Adafactor",
+            {"eps": 1e-30},
+            "(default [None, 0.001]), written as [[a, b]]",
+        ),
         ("Rprop", {"etas": ["0.5 epochs"]}, "optimizer.etas: ['0.5 epochs']; a list of 2 numbers"),
         ("SGD", {"foreach": True}, "optimizer.foreach: unknown parameter"),
     ],
@@ -53,7 +62,8 @@ def test_completed_parameters_are_the_classs_own_defaults(name: str) -> None:
 def test_a_parameter_that_cannot_be_is_named(name: str, params: dict[str, object], told: str) -> None:
     with pytest.raises(SpecError) as error:
         complete_optimizer(name, params, "optimizer")
-    assert str(error.value).startswith(told)
+    assert told in str(error.value)
+    assert str(error.value).startswith("optimizer.")
     assert "\n" not in str(error.value)
 
 
@@ -67,6 +77,29 @@ def test_a_beta_of_zero_is_a_number_like_any_other() -> None:
     full = complete_optimizer("Adam", {"betas": [0, 0.999]}, "optimizer")
     optimizer = build_optimizer("Adam", full, [torch.nn.Parameter(torch.zeros(1))], "optimizer")
     assert optimizer.defaults["betas"] == (0.0, 0.999)
+
+
+def test_defaults_that_a_spec_cannot_have_are_left_to_the_class() -> None:
+    """Infinity, a function and a type; one that is given is checked and kept."""
+    full = complete_optimizer(f"{OWN}NoRate", {}, "optimizer")
+    assert full == {}
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    built = build_optimizer(f"{OWN}NoRate", full, [parameter], "optimizer")
+    assert built.defaults == {"growth": float("inf")}
+    assert complete_optimizer(f"{OWN}NoRate", {"growth": 1.02}, "optimizer") == {"growth": 1.02}
+    with pytest.raises(SpecError, match=r"optimizer\.growth: 'fast'"):
+        complete_optimizer(f"{OWN}NoRate", {"growth": "fast"}, "optimizer")
+
+
+@pytest.mark.parametrize("name", ["NoRate", "NoneRate"])
+@pytest.mark.parametrize(("scheduler", "warmup"), [("CosineAnnealingLR", 0), ("none", 1)])
+def test_a_schedule_of_an_optimizer_without_a_learning_rate_is_one_line(
+    name: str, scheduler: str, warmup: float
+) -> None:
+    with pytest.raises(SpecError, match="the optimizer has no learning rate"):
+        complete_configuration(Configuration(OWN + name, {}, scheduler, {}, warmup), 3, 5, "my.toml")
+    full = complete_configuration(Configuration(OWN + name), 3, 5, "my.toml")
+    assert full.to_dict()["optimizer"]["name"] == OWN + name
 
 
 def test_an_unknown_optimizer_is_answered_with_the_known_ones() -> None:

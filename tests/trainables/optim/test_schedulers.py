@@ -10,7 +10,8 @@ from torch.optim import lr_scheduler
 
 from search_spaces import Configuration
 from search_spaces.errors import SpecError, UnknownNameError
-from trainables.optim.schedulers import SCHEDULERS, Schedule, complete_scheduler
+from trainables.optim.schedule import Schedule
+from trainables.optim.schedulers import SCHEDULERS, complete_scheduler
 from trainables.optim.validation import complete_configuration
 
 EPOCHS, STEPS, LR = 6, 5, 0.4
@@ -24,6 +25,22 @@ PARAMS: dict[str, dict[str, Any]] = {
     "CosineAnnealingWarmRestarts": {"T_0": 2},
     "CyclicLR": {"step_size_up": 7, "mode": "triangular2"},
     "ReduceLROnPlateau": {"patience": 1, "factor": 0.5},
+    "MultiplicativeLR": {"lr_lambda": "tests.trainables.own_rules:falls"},
+    "SequentialLR": {
+        "schedulers": [
+            {"name": "ConstantLR", "factor": 0.5, "total_iters": 1},
+            {"name": "MultiStepLR", "milestones": [1, 3]},
+            {"name": "CosineAnnealingLR"},
+        ],
+        "milestones": [1, 4],
+    },
+    "ChainedScheduler": {
+        "schedulers": [
+            {"name": "LinearLR", "total_iters": 3},
+            {"name": "MultiStepLR", "milestones": [2, 4]},
+            {"name": "LambdaLR", "lr_lambda": "inverse_time"},
+        ],
+    },
 }
 
 
@@ -57,13 +74,25 @@ def rates(name: str, params: dict[str, Any], warmup_steps: int = 0) -> list[floa
     return used
 
 
-def by_hand(name: str, params: dict[str, Any]) -> list[float]:
-    """The same by an ordinary PyTorch loop."""
-    optimizer = sgd()
+def plain_scheduler(optimizer: torch.optim.Optimizer, name: str, params: dict[str, Any]) -> Any:
+    """PyTorch's scheduler as a user would create it."""
     keywords = dict(params)
     if name == "LambdaLR":
         keywords = {"lr_lambda": lambda epoch: 1 / (1 + 0.1 * epoch)}
-    scheduler = getattr(lr_scheduler, name)(optimizer, **keywords)
+    if name == "MultiplicativeLR":
+        keywords = {"lr_lambda": lambda epoch: 0.8}
+    if "schedulers" in params:
+        parts = [dict(part) for part in params["schedulers"]]
+        keywords["schedulers"] = [plain_scheduler(optimizer, part.pop("name"), part) for part in parts]
+    if name == "ChainedScheduler":
+        return lr_scheduler.ChainedScheduler(keywords["schedulers"], optimizer)
+    return getattr(lr_scheduler, name)(optimizer, **keywords)
+
+
+def by_hand(name: str, params: dict[str, Any]) -> list[float]:
+    """The same by an ordinary PyTorch loop."""
+    optimizer = sgd()
+    scheduler = plain_scheduler(optimizer, name, params)
     used = []
     for epoch in range(EPOCHS):
         for _ in range(STEPS):
@@ -84,6 +113,35 @@ def test_every_registered_scheduler_gives_pytorchs_own_rates(name: str) -> None:
     ours = rates(name, params)
     assert ours == pytest.approx(by_hand(name, params), rel=1e-12)
     assert len(set(ours)) > 1
+
+
+def test_a_part_of_a_sequence_has_the_epochs_between_its_milestones() -> None:
+    """A cosine from epoch 4 of 6 reaches its minimum after 2 epochs."""
+    parts = resolved("SequentialLR", **PARAMS["SequentialLR"])["schedulers"]
+    assert [part.get("T_max") for part in parts] == [None, None, EPOCHS - 4]
+    assert resolved("ChainedScheduler", schedulers=[{"name": "CosineAnnealingLR"}])["schedulers"][0]["T_max"] == EPOCHS
+
+
+@pytest.mark.parametrize("name", ["OneCycleLR", "CyclicLR", "StepLR", "LambdaLR", "ReduceLROnPlateau", "SequentialLR"])
+def test_a_class_of_pytorch_named_by_its_module_keeps_its_interval(name: str) -> None:
+    params = PARAMS.get(name, {})
+    module = f"torch.optim.lr_scheduler:{name}"
+    full = resolved(module, **params)
+    assert full == resolved(name, **params)
+    assert rates(module, full) == rates(name, full)
+
+
+@pytest.mark.parametrize(
+    ("given", "interval"), [({}, "epoch"), ({"interval": "epoch"}, "epoch"), ({"interval": "batch"}, "batch")]
+)
+def test_a_class_of_ones_own_steps_at_the_interval_of_the_spec(given: dict[str, Any], interval: str) -> None:
+    """Once per epoch by default; the default is not part of the run's id."""
+    full = resolved("tests.trainables.own_rules:KeepsALambda", **given)
+    assert full == {"gamma": 0.9} | ({"interval": "batch"} if interval == "batch" else {})
+    used = rates("tests.trainables.own_rules:KeepsALambda", full)
+    counts = range(EPOCHS * STEPS)
+    expected = [LR * 0.9 ** (t if interval == "batch" else t // STEPS) for t in counts]
+    assert used == pytest.approx(expected, rel=1e-12)
 
 
 def test_without_a_scheduler_the_rate_is_constant() -> None:
@@ -187,7 +245,7 @@ def test_expressions_follow_the_length_of_the_sweep(
             {"lr_lambda": "inverse"},
             "scheduler: unknown lr_lambda 'inverse' (did you mean inverse_time?)",
         ),
-        ({}, "LambdaLR", {"lr_lambda": "numpy:pi"}, "scheduler.lr_lambda: 'numpy:pi' is not a function"),
+        ({}, "LambdaLR", {"lr_lambda": "torch:pi"}, "scheduler.lr_lambda: 'torch:pi' is not a function"),
         ({}, "LambdaLR", {"lr_lambda": [[1]]}, "unknown lr_lambda [[1]]"),
         (
             {"momentum": 0.0},
@@ -202,6 +260,27 @@ def test_expressions_follow_the_length_of_the_sweep(
             "scheduler.cycle_momentum: true, but optimizer.momentum is 0",
         ),
         ({}, "none", {"gamma": 1}, "scheduler.gamma: unknown parameter"),
+        ({}, "StepLR", {"step_size": 2, "interval": "batch"}, "scheduler.interval: unknown parameter"),
+        ({}, "tests.trainables.own_rules:HidesState", {"interval": 2}, 'scheduler.interval: 2; "batch" or "epoch"'),
+        ({}, "LambdaLR", {"lr_lambda": "tests.trainables.own_rules:raises"}, "SystemExit: epoch 0"),
+        ({}, "MultiplicativeLR", {"lr_lambda": "inverse_time"}, "unknown lr_lambda 'inverse_time'"),
+        ({}, "SequentialLR", {"schedulers": [], "milestones": []}, "scheduler.schedulers: []; a list of tables"),
+        ({}, "ChainedScheduler", {"schedulers": [{"gamma": 1}]}, "scheduler.schedulers[0]: {'gamma': 1} has no name"),
+        ({}, "ChainedScheduler", {"schedulers": ["StepLR"]}, "scheduler.schedulers[0].step_size: missing"),
+        ({}, "ChainedScheduler", {"schedulers": ["OneCycleLR"]}, "scheduler.schedulers[0]: OneCycleLR does not step"),
+        (
+            {},
+            "ChainedScheduler",
+            {"schedulers": ["ReduceLROnPlateau"]},
+            "ReduceLROnPlateau does not step",
+        ),
+        ({}, "ChainedScheduler", {"schedulers": ["none"]}, "'none' cannot be a part of ChainedScheduler"),
+        (
+            {},
+            "SequentialLR",
+            {"schedulers": ["ConstantLR", "LinearLR"], "milestones": [1, 2]},
+            "scheduler.milestones: [1, 2] for 2 schedulers; 1, where",
+        ),
         ({}, "CosineLR", {}, "scheduler: unknown scheduler 'CosineLR'"),
         ({}, "CosineAnnealingLR", {"T_max": "half"}, "scheduler.T_max: 'half'; a number"),
         ({}, "CosineAnnealingLR", {"T_max": 0}, "scheduler.T_max: 0; a whole number, at least 1"),
@@ -212,7 +291,12 @@ def test_expressions_follow_the_length_of_the_sweep(
         ({}, "ExponentialLR", {"gamma": "3 epochs"}, "scheduler.gamma: '3 epochs'; a number"),
         ({}, "ExponentialLR", {"gamma": 1e300}, "scheduler ExponentialLR: reaches a learning rate of 4e+299"),
         ({}, "StepLR", {"step_size": 2, "gamma": -1}, "scheduler StepLR: reaches a learning rate of -0.4; 0 or more"),
-        ({}, "LambdaLR", {"lr_lambda": "inverse_time", "decay": -1}, "scheduler LambdaLR: fails: float division"),
+        (
+            {},
+            "LambdaLR",
+            {"lr_lambda": "inverse_time", "decay": -1},
+            "scheduler: LambdaLR fails: ZeroDivisionError: float division",
+        ),
         ({}, "LambdaLR", {"lr_lambda": "inverse_time", "decay": -2}, "scheduler LambdaLR: reaches a learning rate of"),
         ({}, "CosineAnnealingLR", {"eta_min": -1}, "scheduler CosineAnnealingLR: reaches a learning rate of -0.3;"),
     ],

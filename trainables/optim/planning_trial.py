@@ -1,0 +1,204 @@
+"""A trial of an optimizer and a schedule at planning time: does training continue exactly from a checkpoint?
+
+A class or function of a user may keep state that a checkpoint does not hold, for example in attributes. The trial
+trains a tiny model, saves and loads the state as a checkpoint does, continues, and compares every bit with a training
+without a break.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from search_spaces import Configuration
+from search_spaces.errors import SpecError
+from trainables.optim.learner import Learner, names_own_code
+from trainables.optim.user_code import error_text, one_line_errors
+from trainables.runtime.seeding import generator
+
+SHAPES = ((4, 3, 3, 3), (4,), (5, 4), (5,))
+"""Parameters of the tiny model, of the kinds that LeNet-5 has."""
+STEPS = 2
+"""Steps of an epoch."""
+EPOCHS = 6
+BREAK = STEPS
+"""Steps before the state is saved: one epoch."""
+CPU = torch.device("cpu")
+
+
+def why_not_resumed(configuration: Configuration, dtype: torch.dtype, where: str) -> str:
+    """Return why a training of ``configuration`` cannot continue exactly from a checkpoint; empty where it can.
+
+    Args:
+        configuration: a completed one.
+        dtype: of the parameters.
+        where: what an error begins with.
+
+    Raises:
+        SpecError: its code fails, or cannot train in a pack.
+    """
+    if not any(names_own_code(configuration)):
+        return ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are repeated in the training
+        name = configuration.optimizer if names_own_code(configuration)[0] else configuration.scheduler
+        with one_line_errors(where, name):
+            try:
+                return _compare(lambda: _TinyRun(configuration, dtype, where))
+            except _DivergedError:
+                return ""
+
+
+def _compare(start: Callable[[], _TinyRun]) -> str:
+    whole = start()
+    expected = [whole.step() for _ in range(EPOCHS * STEPS)]
+    first = start()
+    if [first.step() for _ in range(BREAK)] != expected[:BREAK]:
+        return "two trainings with the same seed differ"
+    buffer = io.BytesIO()
+    try:
+        torch.save(first.state_dict(), buffer)
+    except Exception as error:
+        return f"its state cannot be saved ({error_text(error)})"
+    buffer.seek(0)
+    try:
+        state = torch.load(buffer, weights_only=True)
+    except Exception:
+        return f"its state has a value that a checkpoint cannot hold ({_not_plain(first.state_dict())})"
+    again = start()
+    try:
+        again.load_state_dict(state)
+    except Exception as error:
+        return f"its state cannot be loaded ({error_text(error)})"
+    lost = [name for name, bits in first.attributes().items() if again.attributes().get(name) != bits]
+    if lost:
+        return f"the attribute {lost[0]!r} is not in its state_dict()"
+    differ = [again.step() != bits for bits in expected[BREAK:]]
+    return f"{sum(differ)} of {len(differ)} steps after a checkpoint differ" if any(differ) else ""
+
+
+class _DivergedError(ArithmeticError):
+    """The code fails for weights that are not finite. A sweep has ended the run before."""
+
+
+class _TinyRun:
+    """A training of a model with the parameters :data:`SHAPES`, whose gradients depend on its weights and the step."""
+
+    def __init__(self, configuration: Configuration, dtype: torch.dtype, where: str) -> None:
+        rng = generator(CPU, 0, "planning trial")
+        self._parameters = [nn.Parameter(torch.randn(shape, generator=rng).to(dtype).mul_(0.1)) for shape in SHAPES]
+        for parameter in self._parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        self._gradients = [parameter.grad for parameter in self._parameters]
+        self._places = [parameter.data_ptr() for parameter in self._parameters]
+        self._where, self._name = where, configuration.optimizer
+        warmup_steps = round(configuration.warmup * STEPS)
+        self._learner = Learner(
+            configuration, self._parameters, 0, warmup_steps, (f"{where}: optimizer", f"{where}: scheduler")
+        )
+        self._steps = 0
+
+    def step(self) -> Any:
+        """Take a step, and move the schedule on; return the bits of the weights and the learning rate."""
+        epoch, step = divmod(self._steps, STEPS)
+        rng = generator(CPU, 0, "planning trial", epoch + 1, step)
+        with torch.no_grad():
+            for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+                noise = torch.randn(parameter.shape, generator=rng).to(parameter.dtype)
+                if gradient is not None:
+                    gradient.copy_(parameter * 0.1 + noise * 0.01)
+        try:
+            self._learner.update(epoch + 1, step)
+        except Exception as error:
+            if all(bool(torch.isfinite(parameter).all()) for parameter in self._parameters):
+                raise
+            raise _DivergedError from error
+        for parameter, place in zip(self._parameters, self._places, strict=True):
+            if parameter.data_ptr() != place:
+                raise SpecError(
+                    f"{self._where}: optimizer", f"{self._name} gives its parameters new storage in step()",
+                    "update them in place, for example parameter.add_(update, alpha=-lr)",
+                )  # fmt: skip
+        self._learner.after_batch(epoch + 1, step)
+        if step == STEPS - 1:
+            self._learner.after_epoch(epoch + 1, 1.0)
+        self._steps += 1
+        return bits_of([self._parameters, self._learner.schedule.lr])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**self._learner.state_dict(), "parameters": [p.detach().clone() for p in self._parameters]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        with torch.no_grad():
+            for parameter, saved in zip(self._parameters, state["parameters"], strict=True):
+                parameter.copy_(saved)
+        self._learner.load_state_dict(state)
+        self._steps = BREAK
+
+    def attributes(self) -> dict[str, Any]:
+        """The attributes of optimizer and scheduler that are not PyTorch's, as bits."""
+        found: dict[str, Any] = {}
+        for value, known in ((self._learner.optimizer, _OPTIMIZERS), (self._learner.schedule.inner, _SCHEDULERS)):
+            for name, attribute in vars(value).items() if value is not None else ():
+                if name not in known and not name.startswith("_optimizer_"):  # hooks
+                    found.setdefault(name, bits_of(attribute))
+        return found
+
+
+_OPTIMIZERS = frozenset({"defaults", "state", "param_groups", "step", "_step_count", "_opt_called"})
+_SCHEDULERS = frozenset({"optimizer", "_get_lr_called_within_step", "_is_initial"})
+"""Attributes of PyTorch's base classes that are part of the state, or that do not matter."""
+
+
+def bits_of(value: Any, depth: int = 0) -> Any:
+    """Return ``value`` in a form whose equality is equality of bits; an unknown object is only its type."""
+    if isinstance(value, Tensor):
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        return str(value.dtype), tuple(value.shape), flat.view(torch.uint8).numpy().tobytes()
+    if isinstance(value, np.generic):
+        return bits_of(value.item())
+    if isinstance(value, np.ndarray):
+        return str(value.dtype), value.shape, value.tobytes()
+    if isinstance(value, torch.Generator):
+        return bits_of(value.get_state())
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state)
+    if isinstance(value, float):
+        return value.hex()
+    if value is None or isinstance(value, bool | int | str | bytes):
+        return value
+    if depth < 4:
+        if isinstance(value, Mapping):
+            return [(bits_of(key, depth + 1), bits_of(item, depth + 1)) for key, item in value.items()]
+        if isinstance(value, list | tuple | set | frozenset) or type(value).__name__ == "deque":
+            return [bits_of(item, depth + 1) for item in value]
+    return type(value).__qualname__
+
+
+def _not_plain(state: Any) -> str:
+    """Name the type of the first value in ``state`` that is neither a tensor nor plain."""
+    for value in _leaves(state):
+        if not (value is None or isinstance(value, Tensor | bool | int | float | str | torch.dtype)):
+            return type(value).__name__
+    return "an unknown one"
+
+
+def _leaves(value: Any) -> Iterable[Any]:
+    if type(value) is dict:
+        for key, item in value.items():
+            yield from _leaves(key)
+            yield from _leaves(item)
+    elif type(value) in (list, tuple):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
