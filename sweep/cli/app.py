@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from search_spaces.errors import SpecError
-from search_spaces.plain_text import counted, plain_text
+from search_spaces.plain_text import counted, message_line
 from sweep.cli import analysis_commands, control_commands
 from sweep.cli.options import EXIT_FAILED, Auto, Data, Name, NameOrAddress, RunsDir, near, number_or_auto, whole_or_auto
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
@@ -267,7 +267,7 @@ def status(
         return
     for one in found:
         for line in status_lines(one):
-            say(plain_text(line))
+            say(message_line(line))
     if not found:
         say(f"no sweeps in {runs_dir}; to start one: sweep run quickstart")
 
