@@ -257,7 +257,7 @@ def test_flags_stand_above_the_spec(sweep: Sweep) -> None:
     flags = ["--data", DATA, "--epochs", "2", "--seeds", "1", "--pack", "3", "--name", "mine"]
     found = sweep("run", "quickstart", "--dry-run", *flags)
     lines = found.stdout.splitlines()
-    assert lines[0] == f"sweep mine: 8 runs (8 configurations × 1 seeds), 2 epochs each, on {DATA}"
+    assert lines[0] == f"sweep mine: 8 runs (8 configurations × 1 seed), 2 epochs each, on {DATA}"
     assert lines[1] == "0 of them are finished, 8 are left, in 4 packs"
     packs = [line.partition(": ")[2].split("; ") for line in lines[3:]]
     assert [len(names) for names in packs] == [2, 2, 2, 2]
