@@ -25,7 +25,7 @@ from results.metrics.stability import at_chance, chance_limit
 from search_spaces import Configuration
 from search_spaces.errors import LedgerError
 from search_spaces.labels import configuration_labels
-from search_spaces.plain_text import plain_text
+from search_spaces.plain_text import counted, plain_text
 
 MAX_SEED_SETS = 50
 """Maximum number of different sets of seeds whose intersections are looked at."""
@@ -258,7 +258,7 @@ class SweepData:
                 more = f" and {len(without) - MAX_NAMED} more" if len(without) > MAX_NAMED else ""
                 notes.append(f"Not compared, because without a result: {', '.join(without[:MAX_NAMED])}{more}.")
         if self.epochs < 50:
-            length = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+            length = counted(self.epochs, "epoch")
             notes.append(f"{length}; the study's protocol has 50. Schedules are scaled to the number of epochs.")
         return notes
 

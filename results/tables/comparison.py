@@ -31,6 +31,7 @@ from results.metrics.profiles import TARGET_SHARES, performance_profile, profile
 from results.metrics.sequential import looks
 from results.tables.summary import CONFIGURATION, learning_rate_families
 from results.tables.table import Column, Row, Table, Value
+from search_spaces.plain_text import counted
 
 SPLIT_NAMES = {"val": "validation", "test": "test"}
 
@@ -199,7 +200,7 @@ def comparison_table(sweep: SweepData) -> Table | None:
     role = (
         "It is the reference."
         if compared.named_before
-        else f"It has the highest validation accuracy of {len(sweep.eligible)} configurations."
+        else f"It has the highest validation accuracy of {counted(len(sweep.eligible), 'configuration')}."
     )
     return Table(
         "comparison",
@@ -318,7 +319,7 @@ def _theory(group: ConfigurationRuns) -> dict[str, object]:
 
 
 def _counted(family: int) -> str:
-    return "1 comparison needs" if family == 1 else f"{family} comparisons need"
+    return f"{counted(family, 'comparison')} {'needs' if family == 1 else 'need'}"
 
 
 def profile_table(sweep: SweepData) -> Table | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from search_spaces.errors import SpecError
-from search_spaces.plain_text import plain_text
+from search_spaces.plain_text import counted, message_line
 from sweep.cli import analysis_commands, control_commands
 from sweep.cli.options import EXIT_FAILED, Auto, Data, Name, NameOrAddress, RunsDir, near, number_or_auto, whole_or_auto
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
+from sweep.folder.status import duration
 from sweep.process.output import say
 from sweep.process.supervisor import InterruptedSweepError
 
@@ -221,6 +224,10 @@ def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) ->
     say(counts)
     for sentence in outcome.answer():
         say(f"  {sentence}")
+    if outcome.all_done and isinstance(spec.seeds, int) and (needed := outcome.seeds_for_a_test()):
+        seeds, seconds = needed
+        more = shlex.join(with_seeds(sys.argv[1:], spec.name, outcome.folder, seeds))
+        say(f"  For a significance test: {more}" + (f"  (about {duration(seconds)})" if seconds else ""))
     say(f"tables: {near(outcome.folder.tables)}  report: {near(outcome.folder.report)}")
     if not outcome.all_done:
         failed = outcome.count("failed")
@@ -230,6 +237,18 @@ def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) ->
             again = resume_command(spec.name, runs_dir, retry_failed=True)
             say(f"{failed} failed; to retry: {again}", error=True)
         raise typer.Exit(EXIT_FAILED)
+
+
+def with_seeds(words: list[str], name: str, folder: SweepFolder, seeds: int) -> list[str]:
+    """Return the command that runs the sweep with more seeds: the given ``words``, or for a resume, its spec."""
+    if words[:1] != ["run"]:
+        words = ["run", str(near(folder.spec)), "--name", name]
+        words += [] if folder.runs_dir == DEFAULT_RUNS_DIR else ["--runs-dir", str(folder.runs_dir)]
+    kept = []
+    for before, word in zip(["", *words], words, strict=False):
+        if "--seeds" not in (before, word) and not word.startswith("--seeds="):
+            kept.append(word)
+    return ["sweep", *kept, "--seeds", str(seeds)]
 
 
 @app.command()
@@ -260,7 +279,7 @@ def status(
         return
     for one in found:
         for line in status_lines(one):
-            say(plain_text(line))
+            say(message_line(line))
     if not found:
         say(f"no sweeps in {runs_dir}; to start one: sweep run quickstart")
 
@@ -294,8 +313,10 @@ def spaces(
     for name in space_names():
         spec = read_spec(name)
         configurations, seeds = len(spec.expanded()), len(spec.seed_list)
-        counts = f"{configurations * seeds:4d} runs ({configurations} configurations × {seeds} seeds)"
-        say(f"{name:15} {counts:41} {spec.epochs:3d} epochs  {spec.data:10} {spec.description}")
+        counts = (
+            f"{configurations * seeds:4d} runs ({counted(configurations, 'configuration')} × {counted(seeds, 'seed')})"
+        )
+        say(f"{name:15} {counts:41} {counted(spec.epochs, 'epoch'):>10}  {spec.data:10} {spec.description}")
 
 
 @app.command(name="export")

@@ -19,6 +19,7 @@ from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
+from search_spaces.plain_text import counted
 from sweep.config.spec import Spec
 from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.changes import announce_changes, spec_edits
@@ -56,6 +57,7 @@ class Outcome:
 
     folder: SweepFolder
     statuses: Mapping[str, str]
+    rate: float | None = None  # run-epochs per second; None if nothing was trained
 
     def count(self, status: str) -> int:
         """Return how many runs have ``status``."""
@@ -67,6 +69,21 @@ class Outcome:
         from results.reports.summary import answer
 
         return answer(load_sweep(self.folder.ledger, self.folder.name))
+
+    def seeds_for_a_test(self) -> tuple[int, float | None] | None:
+        """Return how many seeds a significance test needs, and how many seconds the new runs take at this rate.
+
+        None if there are enough seeds. The seconds are None if nothing was trained.
+        """
+        from results.ledger.arrays import load_sweep
+        from results.reports.summary import seeds_for_a_test
+
+        sweep = load_sweep(self.folder.ledger, self.folder.name)
+        needed = seeds_for_a_test(sweep)
+        if needed is None:
+            return None
+        new = sum(max(0, needed - len(group.seeds)) for group in sweep.configurations) * sweep.epochs
+        return needed, new / self.rate if self.rate else None
 
     @property
     def all_done(self) -> bool:
@@ -205,7 +222,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                         train_packs(session, packs, executor)
                 finally:
                     ledger.interrupt()
-        return Outcome(folder, ledger.statuses())
+        return Outcome(folder, ledger.statuses(), progress.mean_rate if packs else None)
 
 
 @contextmanager
@@ -317,10 +334,11 @@ def _tell_plan(
         hours = one_run * sum(len(pack.runs) for pack in packs) / 3600
         tell(
             console,
-            f"sweep {spec.name}: {len(runs)} runs ({len(runs) // len(spec.seed_list)} configurations × "
-            f"{len(spec.seed_list)} seeds), {spec.epochs} epochs each, on {spec.data}",
+            f"sweep {spec.name}: {counted(len(runs), 'run')} "
+            f"({counted(len(runs) // len(spec.seed_list), 'configuration')} × {counted(len(spec.seed_list), 'seed')}), "
+            f"{counted(spec.epochs, 'epoch')} each, on {spec.data}",
             f"{len(left.finished)} of them are finished, {left.to_train} are left, "
-            f"in {len(packs)} pack{'s' * (len(packs) != 1)}"
+            f"in {counted(len(packs), 'pack')}"
             + ("" if size else f" of up to {DEFAULT_PACK}; the pack size is chosen when the sweep starts"),
         )
         if ledger is not None:
@@ -338,7 +356,7 @@ def _tell_plan(
 
 def _tell_start(console: Console, spec: Spec, runs: Sequence[Run], left: Left, data: DataSet) -> None:
     made = " (generated images, not CIFAR-100)" if data.synthetic else ""
-    text = f"sweep {spec.name}: {len(runs)} runs, {spec.epochs} epochs, data {data.name}{made}; "
+    text = f"sweep {spec.name}: {counted(len(runs), 'run')}, {counted(spec.epochs, 'epoch')}, data {data.name}{made}; "
     if left.to_train:
         text += f"{len(left.finished)} done before, {left.to_train} to train"
     elif left.failed:
