@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,23 +178,29 @@ def _load(source: str, options: ReadOptions, cache: DataCache) -> _Loaded:
             f"folder with images (Parquet files, an official archive, or class folders)"
         )
     folder = folder.resolve()
-    found = _find(folder, options)
+    found, others = _find(folder, options)
     images = cache.load_or_build(found.key(), found.read) if found.key else found.read()
-    return _Loaded(str(folder), found.title, images, tuple(_notes(found, images)))
+    return _Loaded(str(folder), found.title, images, tuple(_notes(found, others, images)))
 
 
-def _find(folder: Path, options: ReadOptions) -> Source:
-    """Return what is read from ``folder``."""
-    for find in FORMATS:
+def _find(folder: Path, options: ReadOptions) -> tuple[Source, list[Source]]:
+    """Return what is read from ``folder``, and what is also there."""
+    for i, find in enumerate(FORMATS):
         if source := find(folder, options):
-            return source
+            others = []
+            for find_other in FORMATS[i + 1 :]:
+                with suppress(DataError):  # it is not read, so it may be incomplete
+                    if other := find_other(folder, options):
+                        others.append(other)
+            return source, others
     names = ", ".join(names_in(folder)[:5])
     raise DataError(f"{folder}: holds no images in a known layout ({names:.80}); expected {LAYOUTS}")
 
 
-def _notes(source: Source, images: LabelledImages) -> Iterator[str]:
+def _notes(source: Source, others: Sequence[Source], images: LabelledImages) -> Iterator[str]:
     """Yield what was read, for the start of a sweep."""
     yield f"{source.title}: {source.taken}, {len(images.class_names)} classes"
+    yield from (f"not read: {other.title} ({other.taken})" for other in others)
     yield from images.notes
     yield from _unusual(images)
 
