@@ -136,6 +136,36 @@ def run(
     return Sweep(outcome.folder)
 
 
+def confirm(
+    sweep: Sweep, *, top: int | None = None, seeds: int = 10, quiet: bool = False, in_process: bool = False,
+    **overrides: Any,
+) -> Sweep:  # fmt: skip
+    """Compare the best configurations of a sweep under new seeds, as ``sweep confirm`` does; return the new sweep.
+
+    Args:
+        sweep: the sweep whose configurations are chosen, the best of each family by validation.
+        top: number of configurations, at least 2; None: those of the existing confirmation, else 3.
+        seeds: number of new seeds, the same for all configurations.
+        quiet: whether to print nothing.
+        in_process: whether to train in this process, without Ray.
+        overrides: keys of the spec, such as ``resources={"pack": 4}``.
+
+    Raises:
+        search_spaces.errors.UserError: the sweep is not finished, or has fewer than two configurations that learned.
+    """
+    from sweep.driver.confirm import confirmation_spec
+    from sweep.driver.driver import DriveOptions, drive
+    from sweep.driver.outputs import make_outputs, make_report
+
+    spec = confirmation_spec(sweep.folder, top, seeds, overrides)
+    console = Console(quiet=quiet, force_terminal=False if in_process else None)
+    outcome = drive(spec, sweep.folder.runs_dir, console, DriveOptions(in_process=in_process))
+    assert outcome is not None
+    make_outputs(outcome.folder)
+    make_report(sweep.folder)
+    return Sweep(outcome.folder)
+
+
 def load(folder: str | Path, target: float | None = None) -> Sweep:
     """Return the sweep in ``folder`` (``runs/<sweep>``), finished or not.
 

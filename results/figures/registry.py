@@ -210,9 +210,7 @@ def write_figures(figures: Mapping[str, Figure], folder: Path, formats: Sequence
     _check_formats(formats)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [
-            _save(figure, folder / f"{name}.{suffix}", suffix) for name, figure in figures.items() for suffix in formats
-        ]
+        return [path for name, figure in figures.items() for path in _save(figure, folder / name, formats)]
     except OSError as error:
         raise SweepFolderError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
@@ -223,8 +221,14 @@ def _check_formats(formats: Sequence[str]) -> None:
             raise UnknownNameError("format", suffix, FORMATS)
 
 
-def _save(figure: Figure, path: Path, suffix: str) -> Path:
-    metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-    with matplotlib.rc_context(RC_PARAMS), atomic_write(path) as unfinished:
-        figure.savefig(unfinished, format=suffix, dpi=PNG_DPI, metadata=metadata)
-    return path
+def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
+    """Write a figure in each format. The layout is made once: it takes as long as the drawing."""
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
+    with matplotlib.rc_context(RC_PARAMS):
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)
+        for suffix, path in zip(formats, paths, strict=True):
+            metadata = {"Date": None} if suffix == "svg" else {"Software": None}
+            with atomic_write(path) as unfinished:
+                figure.savefig(unfinished, format=suffix, dpi=PNG_DPI, metadata=metadata)
+    return paths

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import tomllib
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -147,6 +148,12 @@ class SweepData:
     configurations: tuple[ConfigurationRuns, ...]
     given_target: float | None = None  # percent
     facts: DataFacts = OF_CIFAR100
+    reference_id: str = ""  # of the configuration that was named before the runs
+
+    @cached_property
+    def reference(self) -> ConfigurationRuns | None:
+        """The configuration that was named before the runs as the one to compare with, if it has a result."""
+        return next((group for group in self.counted if group.configuration_id == self.reference_id), None)
 
     @cached_property
     def target(self) -> float:
@@ -252,7 +259,7 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         LedgerError: the ledger cannot be read.
     """
     with Ledger.open_read_only(ledger_path) as ledger:
-        runs, epochs, attempts = ledger.read(
+        runs, epochs, attempts, spec = ledger.read(
             """
             SELECT run_id, configuration, seed, status, target_epochs, diverged_epoch, data_name, synthetic, protocol,
                    data_fingerprint
@@ -266,6 +273,7 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
             SELECT DISTINCT a.device, a.threads, e.pack_size, a.versions
             FROM epochs e JOIN attempts a USING (attempt_id) JOIN runs r USING (run_id) WHERE r.planned
             """,
+            "SELECT value FROM meta WHERE key = 'spec'",
         )
         facts = kept_facts(ledger)
     rows = [dict(zip(runs.columns, row, strict=True)) for row in runs.rows]
@@ -283,9 +291,18 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         pack_sizes=tuple(sorted({row[2] for row in attempts.rows})),
         versions=tuple(json.loads(text) for text in sorted({row[3] for row in attempts.rows})),
         given_target=target,
+        reference_id=reference_in(str(spec.rows[0][0])) if spec.rows else "",
         facts=facts,
         configurations=_grouped(rows, _cube([row["run_id"] for row in rows], epochs.rows, length), facts),
     )
+
+
+def reference_in(spec: str) -> str:
+    """Return the configuration id that a resolved spec names as the reference; empty for none."""
+    try:
+        return str(tomllib.loads(spec).get("reference", ""))
+    except (ValueError, RecursionError):  # a ledger of another program, or one that was changed by hand
+        return ""
 
 
 def _cube(run_ids: Sequence[str], rows: Sequence[tuple[Any, ...]], epochs: int) -> Floats:

@@ -139,6 +139,39 @@ def resume(
     _drive(spec, runs_dir, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process, resuming=True)
 
 
+@app.command()
+def confirm(
+    name: Name,
+    top: Annotated[
+        int | None, typer.Option(min=2, help="Number of configurations, the best of each family.  [default: 3]")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, max=100_000, help="Number of new seeds.")] = 10,
+    pack: PackSize = None,
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
+    max_concurrent: Concurrent = None,
+    address: Address = None,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and train nothing.")] = False,
+    in_process: InProcess = False,
+) -> None:
+    """Compare the best configurations of a sweep under new seeds, as the sweep NAME-confirm."""
+    from results.ledger.arrays import load_sweep
+    from sweep.driver.confirm import confirmation_spec, power_sentence
+    from sweep.driver.outputs import make_report
+
+    overrides = _overrides(
+        pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent,
+        address=address,
+    )  # fmt: skip
+    folder = SweepFolder.existing(runs_dir, name)
+    spec = confirmation_spec(folder, top, seeds, overrides)
+    typer.echo(power_sentence(load_sweep(folder.ledger, name), len(spec.configurations) - 1))
+    _drive(spec, runs_dir, dry_run=dry_run, in_process=in_process)
+    if not dry_run:
+        typer.echo(f"{near(make_report(folder))} shows this answer first")
+
+
 def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
     from sweep.driver.driver import DriveOptions, drive
     from sweep.driver.outputs import make_outputs

@@ -78,6 +78,7 @@ class Spec(_Table):
     seeds: Annotated[int, Field(ge=1, le=100_000)] | Annotated[list[Seed], Field(min_length=1)] = 3
     max_runs: int = Field(MAX_RUNS, ge=1, le=10_000_000)  # a larger space is refused before it is built
     test_epochs: Literal["last", "all"] | list[Annotated[int, Field(ge=1)]] = "last"
+    reference: str = ""  # label or id of the configuration that all others are compared with; not part of a run's id
     save_weights_every: int = Field(0, ge=0)  # epochs; 0: never. For `sweep trajectory`; not part of a run's id
     protocol: ProtocolTable = ProtocolTable()
     resources: Resources = Resources()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from results.ledger.arrays import reference_in
 from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
 from search_spaces import Run
@@ -32,6 +33,7 @@ from sweep.folder.paths import SweepFolder, resume_command, write_atomically
 from sweep.folder.provenance import write_provenance
 from sweep.folder.status import duration
 from sweep.planning.plan import DEFAULT_PACK, Pack, longest_first, make_packs, make_runs, resolve_configurations
+from sweep.planning.reference import reference_id
 from sweep.progress.live_view import Progress, Recorded
 
 if TYPE_CHECKING:
@@ -134,6 +136,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     data = load_data(spec.data, **spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     configurations = resolve_configurations(spec, steps_per_epoch)
+    spec = spec.model_copy(update={"reference": reference_id(spec.reference, configurations)})
     runs = make_runs(spec, configurations, data.fingerprint)
     if data.notes:
         _tell(console, f"data {data.name}: {'; '.join(data.notes)}")
@@ -143,6 +146,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     with _driven(folder) as control, Ledger.create_or_open(folder.ledger) as ledger:
         planned_before = folder.spec.exists()
         _check_same_protocol(ledger, folder, runs[0])
+        _check_same_reference(ledger, spec)
         left = _left_to_train(ledger, spec, runs, options.retry_failed)
         _tell_edits(console, ledger, folder, options.resuming)
         _tell_start(console, spec, runs, left, data)
@@ -268,6 +272,16 @@ def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
                 key, f"the sweep {folder.name!r} was started with {then}, this command has {now_asked}",
                 f"start another sweep with --name, or use the value in {folder.spec}",
             )  # fmt: skip
+
+
+def _check_same_reference(ledger: Ledger, spec: Spec) -> None:
+    """Refuse another reference once there are results: it would not be named before them."""
+    before = reference_in(ledger.kept_spec() or "")
+    if spec.reference != before and ledger.epochs_recorded():
+        raise SpecError(
+            "reference", f"the sweep {spec.name!r} has results, and was started with {before or 'none'}",
+            f"`sweep confirm {spec.name}` compares under new seeds",
+        )  # fmt: skip
 
 
 def _tell_plan(

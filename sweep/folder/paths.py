@@ -24,6 +24,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
+CONFIRMATION = "-confirm"
+"""The confirmation of the sweep ``a`` is the sweep ``a-confirm`` beside it."""
+
+
 class SweepFolder:
     """``runs/<sweep>/`` and its files. Constructing it creates nothing.
 
@@ -58,6 +62,13 @@ class SweepFolder:
         self.report = self.path / "report.html"
         self.article = self.path / "article.md"
         self.article_page = self.path / "article.html"
+
+    @property
+    def confirmation(self) -> SweepFolder | None:
+        """The folder of the sweep that confirms this one (`sweep confirm`); None for a confirmation."""
+        if self.name.endswith(CONFIRMATION):
+            return None
+        return SweepFolder(self.runs_dir, self.name + CONFIRMATION)
 
     @classmethod
     def existing(cls, runs_dir: Path, name: str) -> SweepFolder:
