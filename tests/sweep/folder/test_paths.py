@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -168,3 +170,16 @@ def test_a_rename_that_fails_leaves_no_litter(tmp_path: Path) -> None:
         write_atomically(path, "new")
     assert list(tmp_path.iterdir()) == [path]
     assert (path / "inside").is_dir()
+
+
+@pytest.mark.parametrize("name", ["sweep.toml", "provenance.json", "control/status.json", "checkpoints/a/b", "lock"])
+def test_a_fifo_in_a_sweeps_folder_is_refused(tmp_path: Path, name: str) -> None:
+    """Reading it would wait for a writer that never comes."""
+    folder = SweepFolder(tmp_path, "mine")
+    folder.create()
+    folder.ledger.touch()
+    (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(folder.path / name)
+    for look in (folder.create, folder.check_links, lambda: SweepFolder.existing(tmp_path, "mine")):
+        with pytest.raises(SweepFolderError, match=rf"{re.escape(name)}: is a FIFO, socket or device"):
+            look()
