@@ -105,7 +105,7 @@ class Analysis:
 
 def run(
     spec: str | Path | Mapping[str, Any], *, runs_dir: str | Path = DEFAULT_RUNS_DIR, quiet: bool = False,
-    retry_failed: bool = False, in_process: bool = False, **overrides: Any,
+    retry_failed: bool = False, in_process: bool = False, trust: bool = False, **overrides: Any,
 ) -> Sweep:  # fmt: skip
     """Run a sweep as ``sweep run`` does, without its finished runs; return the sweep.
 
@@ -115,6 +115,7 @@ def run(
         quiet: whether to say nothing on the way.
         retry_failed: whether runs that failed before are retried.
         in_process: whether to train in this process, one pack after the other, without Ray.
+        trust: whether to accept the address of a cluster that a TOML file names; it gets your token.
         overrides: the spec's keys, on top of it: ``epochs=10``, ``seeds=2``, ``data="synthetic"``, ``name="mine"``; a
             table as a whole, ``resources={"pack": 4}``.
 
@@ -123,8 +124,11 @@ def run(
     """
     from sweep.driver.driver import DriveOptions, drive
     from sweep.driver.outputs import make_outputs
+    from sweep.folder.trust import ADDRESS
 
-    options = DriveOptions(retry_failed=retry_failed, in_process=in_process)
+    typed = trust or isinstance(spec, Mapping) or "cluster" in overrides
+    from_file = frozenset() if typed else frozenset({ADDRESS})
+    options = DriveOptions(retry_failed=retry_failed, in_process=in_process, from_file=from_file)
     outcome = drive(
         _spec(spec, overrides),
         Path(runs_dir),

@@ -115,10 +115,12 @@ def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str
     from results.ledger.ledger import Ledger
     from results.ledger.queries import pack_of
     from sweep.folder.snapshot import checkpoint_place
+    from sweep.folder.trust import STORAGE, check_trusted
     from trainables.analyses.feature_maps import feature_maps, member_parameters
     from trainables.training.checkpoints import Checkpoints
 
     subjects = of_sweep(folder, run, data)
+    check_trusted(folder, subjects.spec, {STORAGE})
     (subject,) = subjects.runs
     if not 1 <= images <= min(MOST_IMAGES, len(subjects.data.test_labels)):
         most = min(MOST_IMAGES, len(subjects.data.test_labels))

@@ -13,6 +13,7 @@ from search_spaces.errors import SpecError
 from sweep.cli import analysis_commands, control_commands
 from sweep.cli.options import EXIT_FAILED, Auto, Data, Name, NameOrAddress, RunsDir, near, number_or_auto, whole_or_auto
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
+from sweep.process.supervisor import InterruptedSweepError
 
 app = typer.Typer(
     name="sweep",
@@ -56,6 +57,7 @@ InProcess = Annotated[
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure, without retries.")]
 
+Trust = Annotated[bool, typer.Option("--trust", help="Accept the address and the storage that the file names.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Also retry failed runs.")]
 
 
@@ -93,6 +95,7 @@ def run(
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
     in_process: InProcess = False,
+    trust: Trust = False,
 ) -> None:
     """Run a sweep; finished runs are skipped."""
     from sweep.config.toml import read_spec
@@ -103,7 +106,8 @@ def run(
         autoscale_timeout=autoscale_timeout, storage=storage,
     )  # fmt: skip
     spec = read_spec(source, overrides)
-    _drive(spec, runs_dir, dry_run=dry_run, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process)
+    options = {"dry_run": dry_run, "fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process}
+    _drive(spec, runs_dir, _from_file(overrides, trust or dry_run), **options)
 
 
 @app.command()
@@ -121,6 +125,7 @@ def resume(
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
     in_process: InProcess = False,
+    trust: Trust = False,
 ) -> None:
     """Resume an interrupted sweep. PLACE/NAME resumes it from its storage, on any machine."""
     from sweep.driver.driver import read_resolved
@@ -136,7 +141,8 @@ def resume(
         folder, place = fetch(name, runs_dir)
         name, overrides = folder.name, {"storage": place, **overrides}
     spec = read_resolved(SweepFolder.existing(runs_dir, name), overrides)
-    _drive(spec, runs_dir, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process, resuming=True)
+    options = {"fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process, "resuming": True}
+    _drive(spec, runs_dir, _from_file(overrides, trust), **options)
 
 
 @app.command()
@@ -151,11 +157,12 @@ def confirm(
     gpus_per_trial: Gpus = None,
     max_concurrent: Concurrent = None,
     address: Address = None,
+    trust: Trust = False,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and train nothing.")] = False,
     in_process: InProcess = False,
 ) -> None:
-    """Compare the best configurations of a sweep under new seeds, as the sweep NAME-confirm."""
+    """Compare the best configurations under new seeds. They are trained as the sweep NAME-confirm."""
     from results.ledger.arrays import load_sweep
     from sweep.driver.confirm import confirmation_spec, power_sentence
     from sweep.driver.outputs import make_report
@@ -165,18 +172,23 @@ def confirm(
         address=address,
     )  # fmt: skip
     folder = SweepFolder.existing(runs_dir, name)
-    spec = confirmation_spec(folder, top, seeds, overrides)
+    spec = confirmation_spec(folder, top, seeds, overrides, trust=trust)
     typer.echo(power_sentence(load_sweep(folder.ledger, name), len(spec.configurations) - 1))
-    _drive(spec, runs_dir, dry_run=dry_run, in_process=in_process)
+    _drive(spec, runs_dir, frozenset(), dry_run=dry_run, in_process=in_process)
     if not dry_run:
         typer.echo(f"{near(make_report(folder))} shows this answer first")
 
 
-def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
+def _from_file(overrides: dict[str, Any], trust: bool) -> frozenset[str]:
+    """Return the keys that send a sweep elsewhere and that the user neither typed nor accepted."""
+    return frozenset() if trust else frozenset({"cluster.address", "storage"} - set(overrides))
+
+
+def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) -> None:
     from sweep.driver.driver import DriveOptions, drive
     from sweep.driver.outputs import make_outputs
 
-    options = DriveOptions(**how)
+    options = DriveOptions(**how, from_file=from_file)
     again = resume_command(spec.name, runs_dir) + " --in-process" * options.in_process
     try:
         outcome = drive(spec, runs_dir, Console(force_terminal=False if options.in_process else None), options)
@@ -185,7 +197,7 @@ def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
         make_outputs(outcome.folder)
     except KeyboardInterrupt:
         if SweepFolder(runs_dir, spec.name).spec.exists():  # otherwise nothing was planned
-            typer.echo(f"interrupted; to continue: {again}", err=True)
+            raise InterruptedSweepError(f"interrupted; to continue: {again}") from None
         raise
     counts = ", ".join(
         f"{outcome.count(word)} {word}"

@@ -13,12 +13,15 @@ from sweep.config.spec import Spec
 from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.driver import read_resolved
 from sweep.folder.paths import SweepFolder
+from sweep.folder.trust import ADDRESS, STORAGE, check_trusted
 
 DEFAULT_SD = 0.8
 """SD of paired differences in pp where a sweep has no pair of runs: what LeNet-5 has on CIFAR-100."""
 
 
-def confirmation_spec(folder: SweepFolder, top: int | None, seeds: int, overrides: Mapping[str, Any]) -> Spec:
+def confirmation_spec(
+    folder: SweepFolder, top: int | None, seeds: int, overrides: Mapping[str, Any], *, trust: bool = False
+) -> Spec:
     """Return the spec of the sweep that compares the best configurations of ``folder`` under new seeds.
 
     The best configuration of each family (everything but the learning rate) is chosen by validation, and the ``top``
@@ -30,6 +33,7 @@ def confirmation_spec(folder: SweepFolder, top: int | None, seeds: int, override
         top: number of configurations, at least 2; None: those of the existing confirmation, else 3.
         seeds: number of new seeds.
         overrides: keys of the spec to replace, such as ``resources.pack``.
+        trust: whether to accept the address and the storage that the sweep's file names.
 
     Raises:
         SweepFolderError: the sweep is not finished, or has fewer than two configurations that learned.
@@ -42,8 +46,10 @@ def confirmation_spec(folder: SweepFolder, top: int | None, seeds: int, override
     source = load_sweep(folder.ledger, folder.name)
     first = 1 + max(seed for group in source.configurations for seed in group.seeds)
     changes = {**overrides, "name": name, "seeds": list(range(first, first + seeds)), "test_epochs": "last"}
+    typed = {ADDRESS, STORAGE} if trust else {ADDRESS if "cluster" in overrides else "", *overrides}
     if existing.spec.exists():
         spec = read_resolved(existing, changes)
+        check_trusted(existing, spec, {ADDRESS, STORAGE} - typed)
         kept = [seed for seed in spec.seed_list if seed >= first]
         if top is not None and top != len(spec.configurations):
             raise SpecError(
@@ -53,6 +59,7 @@ def confirmation_spec(folder: SweepFolder, top: int | None, seeds: int, override
         return spec.model_copy(update={"seeds": kept})
     chosen = best_of_families(source, top or 3)
     base = read_resolved(folder, {})
+    check_trusted(folder, base, {ADDRESS, STORAGE} - typed)
     base = base.model_copy(
         update={"reference": chosen[0].configuration_id, "description": f"{folder.name}, confirmed under new seeds"}
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +29,11 @@ from sweep.execution.training import train_packs
 from sweep.folder.control import Control, ControlFolder, ControlStorage
 from sweep.folder.lease import Lease
 from sweep.folder.lease_places import FolderLease
+from sweep.folder.leftovers import remove_unfinished
 from sweep.folder.paths import SweepFolder, resume_command, write_atomically
 from sweep.folder.provenance import write_provenance
 from sweep.folder.status import duration
+from sweep.folder.trust import check_trusted, remember
 from sweep.planning.plan import DEFAULT_PACK, Pack, longest_first, make_packs, make_runs, resolve_configurations
 from sweep.planning.reference import reference_id
 from sweep.progress.live_view import Progress, Recorded
@@ -87,6 +89,7 @@ class DriveOptions:
     retry_failed: bool = False  # also retry runs that failed before
     resuming: bool = False  # the spec is that of the folder's own sweep.toml
     in_process: bool = False  # train in this process, without Ray
+    from_file: frozenset[str] = frozenset()  # keys of the spec (sweep.folder.trust) whose values nobody typed
 
 
 def make_executor(in_process: bool) -> Executor:
@@ -125,8 +128,9 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
 
     executor = make_executor(options.in_process)
     executor.check(spec, runs_dir)
-    storage = sweep_storage(spec)
     folder = SweepFolder(runs_dir, spec.name)
+    check_trusted(folder, spec, options.from_file, resuming=options.resuming)
+    storage = sweep_storage(spec)
     if in_sweep_folder(Path.cwd()):  # Ray puts the working directory before the libraries of its workers
         raise SweepFolderError(
             f"{Path.cwd()}: is inside a sweep's folder, where a file could be imported in place of a library; "
@@ -143,7 +147,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     if options.dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
         return None
-    with _driven(folder) as control, Ledger.create_or_open(folder.ledger) as ledger:
+    with _driven(folder, lambda text: _tell(console, text)) as control, Ledger.create_or_open(folder.ledger) as ledger:
         planned_before = folder.spec.exists()
         _check_same_protocol(ledger, folder, runs[0])
         _check_same_reference(ledger, spec)
@@ -179,6 +183,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                 ledger.retry([run.run_id for run in runs])
             text = spec_text(spec, configurations)
             write_atomically(folder.spec, text)
+            remember(folder, spec)
             if storage is not None and not planned_before:
                 control.serve(ControlStorage(storage))
             ledger.keep_spec(text)
@@ -195,14 +200,15 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
 
 
 @contextmanager
-def _driven(folder: SweepFolder) -> Iterator[Control]:
+def _driven(folder: SweepFolder, say: Callable[[str], None] = lambda text: None) -> Iterator[Control]:
     """Create the folder, acquire its lease, and serve requests from other terminals.
 
     A new folder is removed again if a user error or Ctrl-C ends the sweep before it is planned.
     """
     new = not folder.path.exists()
     folder.create()
-    with Lease(FolderLease(folder.lock)) as lease:  # no other process uses a folder that is removed
+    with Lease(FolderLease(folder.lock), say=say) as lease:  # no other process uses a folder that is removed
+        remove_unfinished(folder)
         try:
             with Control(lease.holder) as control:
                 control.serve(ControlFolder(folder.control))
