@@ -99,9 +99,11 @@ def spec_of(table: dict[str, Any], *, where: str, name: str, overrides: Mapping[
         if isinstance(place, dict):  # otherwise the validation below reports it
             place[leaf] = value
     try:
-        return Spec.model_validate(table)
+        spec = Spec.model_validate(table)
     except (ValidationError, RecursionError) as error:
         raise SpecError(where, *_first_error(error)) from error
+    spec.check_size()
+    return spec
 
 
 def _first_error(error: ValidationError | RecursionError) -> tuple[str, str]:

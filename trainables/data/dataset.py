@@ -32,7 +32,7 @@ from trainables.data.image_arrays import (
 from trainables.data.parquet_files import find_parquet
 from trainables.data.source import ReadOptions, Source
 from trainables.data.svhn_files import find_svhn
-from trainables.data.synthetic import is_synthetic, make_synthetic, parse_synthetic
+from trainables.data.synthetic import check_size, is_synthetic, make_synthetic
 
 # Part of the protocol, not of a run: every seed is validated on the same images.
 SPLIT_SEED = 20090408
@@ -161,8 +161,7 @@ def _load(source: str, options: ReadOptions, cache: DataCache) -> _Loaded:
     if is_synthetic(source):
         if options.labels:
             raise DataError(f"labels = {options.labels!r}: synthetic data has one kind of labels; remove the key")
-        spec = parse_synthetic(source)
-        check_count(spec.n_train + spec.n_test, options.max_images, f"data source {source!r}")
+        spec = check_size(source, options.max_images)
         return _Loaded("synthetic", "synthetic data", make_synthetic(spec))
     if source == "cifar100":
         labels = CIFAR100.chosen(options.labels, source)
