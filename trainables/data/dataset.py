@@ -170,7 +170,10 @@ def _load(source: str, options: ReadOptions, cache: DataCache) -> _Loaded:
         images = cache.load_or_build(key, lambda: _download(cache, options))
         title = "CIFAR-100 (coarse labels)" if coarse else "CIFAR-100"
         return _Loaded(source, title, images, tuple(_unusual(images)))
-    folder = Path(source).expanduser()
+    try:
+        folder = Path(source).expanduser()
+    except RuntimeError as error:  # no such user
+        raise DataError(f"data source {source!r}: {error}; give the path of a folder") from error
     if not source or not is_folder(folder):
         raise DataError(
             f"data source {source!r}: neither a known name nor an existing folder; use 'cifar100', 'synthetic', or a "
