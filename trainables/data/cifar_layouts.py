@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -120,7 +120,7 @@ def files_in_tar(file: Path, name: str, wanted: Collection[str]) -> Files:
     regular_file(file)
     members: dict[str, bytes] = {}
     try:
-        with gzip.open(file) as content, tarfile.open(fileobj=_Limited(content, file), mode="r|") as tar:
+        with gzip.open(file) as content, tarfile.open(fileobj=cast(Any, _Limited(content, file)), mode="r|") as tar:
             for member in tar:
                 folder, _, leaf = member.name.removeprefix("./").rpartition("/")
                 if folder != name or leaf not in wanted or not member.isreg():
