@@ -57,22 +57,29 @@ def expand(
     Raises:
         SpecError: an unknown key, an empty list, a sampler with invalid bounds, or too many runs.
     """
+    found: dict[str, Configuration] = {}
+    for block in counted_blocks(blocks, where, seeds=seeds, max_runs=max_runs):
+        for configuration in block.configurations():
+            found.setdefault(configuration.key, configuration)
+    return list(found.values())
+
+
+def counted_blocks(
+    blocks: Sequence[Mapping[str, Any]], where: str, *, seeds: int = 1, max_runs: int = MAX_RUNS
+) -> list[_Block]:
+    """Check the keys of all blocks and count their runs; arguments and errors as in :func:`expand`."""
     if not blocks:
         raise SpecError(f"{where}: configurations", "the spec has none", "add a [[configurations]] block")
     checked = [_Block.of(block, f"{where}: configurations[{i}]") for i, block in enumerate(blocks)]
     count = sum(block.count() for block in checked)
     if count * seeds > max_runs:
         each = f"{seeds:,} seed{'s' * (seeds != 1)}"
-        runs = f"{_shown(count)} configurations × {each} = {_shown(count * seeds)} runs"
+        runs = f"{_shown(count)} configuration{'s' * (count != 1)} × {each} = {_shown(count * seeds)} runs"
         raise SpecError(
             f"{where}: configurations", f"{runs}, more than max_runs = {max_runs:,}",
             "give fewer values or seeds, or set max_runs",
         )  # fmt: skip
-    found: dict[str, Configuration] = {}
-    for block in checked:
-        for configuration in block.configurations():
-            found.setdefault(configuration.key, configuration)
-    return list(found.values())
+    return checked
 
 
 @dataclass(frozen=True)

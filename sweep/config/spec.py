@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from search_spaces import Configuration, Protocol, expand
-from search_spaces.axes import MAX_RUNS
+from search_spaces.axes import MAX_RUNS, counted_blocks
 
 Seed = Annotated[int, Field(ge=0, le=2**53)]
 
@@ -159,5 +159,22 @@ class Spec(_Table):
         Raises:
             SpecError: an invalid block, or more than ``max_runs`` runs.
         """
-        seeds = self.seeds if isinstance(self.seeds, int) else len(self.seed_list)
-        return expand(self.configurations, self.name, seeds=seeds, max_runs=self.max_runs)
+        return expand(self.configurations, self.name, seeds=self._number_of_seeds, max_runs=self.max_runs)
+
+    def check_size(self) -> None:
+        """Count the runs and the synthetic images before anything is built or a large library is imported.
+
+        Raises:
+            SpecError: an invalid block, or more than ``max_runs`` runs.
+            DataError: invalid options of synthetic data, or more than ``max_images`` images.
+        """
+        counted_blocks(self.configurations, self.name, seeds=self._number_of_seeds, max_runs=self.max_runs)
+        if self.data.startswith("synthetic"):
+            from trainables.data.synthetic import check_size, is_synthetic
+
+            if is_synthetic(self.data):
+                check_size(self.data, self.max_images)
+
+    @property
+    def _number_of_seeds(self) -> int:
+        return self.seeds if isinstance(self.seeds, int) else len(self.seed_list)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from sweep.config.spec import Cluster, Imports, ProtocolTable, Resources, Spec
 
 RENAMED = {"cluster.wait": "cluster.autoscale_timeout"}
 """A key of older versions → its present name. A resolved spec may have the old one."""
+
+MAX_SPEC_BYTES = 16 * 2**20
 
 HOW_TO_CHANGE = (
     "Resolved: the schedules below are in epochs and batches and do not follow `epochs` above. To change the sweep,",
@@ -35,6 +39,7 @@ def read_spec(source: str, overrides: Mapping[str, Any] | None = None) -> Spec:
     """
     path = Path(source)
     if path.suffix == ".toml" or os.path.isfile(source):  # noqa: PTH113  Path.is_file raises if a name is too long
+        _check_file(path)
         try:
             text, name = path.read_text(encoding="utf-8-sig"), path.stem  # some editors write a byte-order mark
         except (OSError, UnicodeDecodeError) as error:
@@ -46,6 +51,16 @@ def read_spec(source: str, overrides: Mapping[str, Any] | None = None) -> Spec:
     else:
         raise UnknownNameError("space", source, [*space_names(), "FILE.toml"])
     return parse_spec(text, where=source, name=name, overrides=overrides)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a FIFO, which would wait for a writer, and a file that is far too large; others are refused when read."""
+    with suppress(OSError, ValueError):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise SpecError(str(path), "is a FIFO, socket or device", "give a TOML file")
+        if status.st_size > MAX_SPEC_BYTES:
+            raise SpecError(str(path), f"has {status.st_size >> 20:,} MB", f"at most {MAX_SPEC_BYTES >> 20} MB")
 
 
 def parse_spec(text: str, *, where: str, name: str, overrides: Mapping[str, Any] | None = None) -> Spec:
@@ -84,9 +99,11 @@ def spec_of(table: dict[str, Any], *, where: str, name: str, overrides: Mapping[
         if isinstance(place, dict):  # otherwise the validation below reports it
             place[leaf] = value
     try:
-        return Spec.model_validate(table)
+        spec = Spec.model_validate(table)
     except (ValidationError, RecursionError) as error:
         raise SpecError(where, *_first_error(error)) from error
+    spec.check_size()
+    return spec
 
 
 def _first_error(error: ValidationError | RecursionError) -> tuple[str, str]:

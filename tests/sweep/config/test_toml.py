@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,18 @@ def test_what_is_neither_a_file_nor_a_space_is_answered_with_the_spaces(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnknownNameError, match=r"unknown space .*; valid: FILE\.toml, full, .*quickstart"):
         read_spec(source)
+
+
+def test_a_fifo_or_a_huge_file_in_place_of_a_spec_is_refused(tmp_path: Path) -> None:
+    """Reading would wait for a writer, or take all memory."""
+    fifo, huge = tmp_path / "fifo.toml", tmp_path / "huge.toml"
+    os.mkfifo(fifo)
+    huge.touch()
+    os.truncate(huge, 10**11)  # sparse: no blocks on the disk
+    for file, told in ((fifo, "is a FIFO"), (huge, "at most 16 MB")):
+        with pytest.raises(SpecError, match=told) as error:
+            read_spec(str(file))
+        assert str(file) in str(error.value)
 
 
 def test_a_file_is_read_whatever_its_name_ends_in(tmp_path: Path) -> None:
