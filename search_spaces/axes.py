@@ -22,7 +22,7 @@ from typing import Any
 
 from search_spaces.canonical import checked_value
 from search_spaces.configuration import NO_SCHEDULER, Configuration
-from search_spaces.errors import SpecError
+from search_spaces.errors import SpecError, shortened, shown
 
 BLOCK_KEYS = ("optimizer", "scheduler", "warmup", "samples", "sample_seed")
 LIST_VALUED = frozenset({"betas", "milestones", "etas", "step_sizes", "schedulers"})
@@ -62,14 +62,14 @@ def expand(blocks: Sequence[Mapping[str, Any]], where: str) -> list[Configuratio
 def _expand_block(block: Mapping[str, Any], where: str) -> Iterator[Configuration]:
     for key in block:
         if key not in BLOCK_KEYS:
-            raise SpecError(f"{where}.{key}", "unknown key", f"valid: {', '.join(BLOCK_KEYS)}")
+            raise SpecError(f"{where}.{shortened(key)}", "unknown key", f"valid: {', '.join(BLOCK_KEYS)}")
     if "optimizer" not in block:
         raise SpecError(f"{where}.optimizer", "missing", 'for example optimizer = {name = "SGD", lr = 0.1}')
     samples, seed = block.get("samples", 1), block.get("sample_seed", 0)
     if not isinstance(samples, int) or isinstance(samples, bool) or not 1 <= samples <= MOST_CONFIGURATIONS:
-        raise SpecError(f"{where}.samples", f"{samples!r}", "a whole number of draws, at least 1")
+        raise SpecError(f"{where}.samples", shown(samples), "a whole number of draws, at least 1")
     if not isinstance(seed, int) or isinstance(seed, bool):
-        raise SpecError(f"{where}.sample_seed", f"{seed!r}", "a whole number")
+        raise SpecError(f"{where}.sample_seed", shown(seed), "a whole number")
     optimizers = _tables(block["optimizer"], f"{where}.optimizer")
     schedulers = _tables(block.get("scheduler", NO_SCHEDULER), f"{where}.scheduler")
     warmups = _options("warmup", block.get("warmup", 0), f"{where}.warmup")
@@ -79,7 +79,7 @@ def _expand_block(block: Mapping[str, Any], where: str) -> Iterator[Configuratio
     for draw in range(samples):
         for optimizer, scheduler, warmup in itertools.product(optimizers, schedulers, warmups):
             if isinstance(warmup, bool) or not isinstance(warmup, int | float) or not 0 <= warmup < math.inf:
-                raise SpecError(f"{where}.warmup", f"{warmup!r}", "a number of epochs, 0 or more")
+                raise SpecError(f"{where}.warmup", shown(warmup), "a number of epochs, 0 or more")
             # One draw is one point for the whole block: each part has its own generator, so the point depends neither
             # on the lists that it is crossed with nor on the number of samplers in the other part.
             drawn_optimizer = _draw(optimizer, random.Random(f"{seed}/{draw}"), f"{where}.optimizer")
@@ -99,7 +99,7 @@ def _tables(value: Any, where: str) -> list[dict[str, Any]]:
         if not isinstance(table, Mapping) or not isinstance(table.get("name"), str | list):
             raise SpecError(
                 f"{where}[{i}]" if isinstance(value, list) else where,
-                f"{item!r} has no name",
+                f"{shown(item)} has no name",
                 'for example {name = "SGD", lr = 0.1}',
             )
         tables.append(dict(table))
@@ -133,7 +133,7 @@ def _grid(table: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
     for values in itertools.product(*options):
         one = dict(zip(table, values, strict=True))
         if not isinstance(one["name"], str):
-            raise SpecError(f"{where}.name", f"{one['name']!r} is not a name")
+            raise SpecError(f"{where}.name", f"{shown(one['name'])} is not a name")
         yield one
 
 
@@ -143,7 +143,7 @@ def _options(key: str, value: Any, where: str) -> list[Any]:
         if set(value) != {"logspace", "n"}:
             raise SpecError(
                 where,
-                f"{dict(value)!r} is not an axis",
+                f"{shown(dict(value))} is not an axis",
                 f"valid: a list, {{logspace = [low, high], n = 4}}, {', '.join(SAMPLERS)}",
             )
         return _logspace(value["logspace"], value["n"], where)
@@ -161,7 +161,7 @@ def _options(key: str, value: Any, where: str) -> list[Any]:
 def _logspace(bounds: Any, n: Any, where: str) -> list[float]:
     _check_bounds("loguniform", bounds, where)
     if not isinstance(n, int) or isinstance(n, bool) or not 2 <= n <= MOST_CONFIGURATIONS:
-        raise SpecError(f"{where}.n", f"{n!r}", "a whole number of points, at least 2")
+        raise SpecError(f"{where}.n", shown(n), "a whole number of points, at least 2")
     low, high = math.log10(bounds[0]), math.log10(bounds[1])
     return [_digits(10 ** (low + (high - low) * i / (n - 1)), 3) for i in range(n)]
 
@@ -169,7 +169,7 @@ def _logspace(bounds: Any, n: Any, where: str) -> list[float]:
 def _check_bounds(kind: str, bounds: Any, where: str) -> None:
     if kind == "choice":
         if not isinstance(bounds, list) or not bounds:
-            raise SpecError(f"{where}.choice", f"{bounds!r}", "a list of at least one value")
+            raise SpecError(f"{where}.choice", shown(bounds), "a list of at least one value")
         return
     numbers = (
         isinstance(bounds, list)
@@ -178,7 +178,7 @@ def _check_bounds(kind: str, bounds: Any, where: str) -> None:
     )
     if not numbers or bounds[0] >= bounds[1] or (kind == "loguniform" and bounds[0] <= 0):
         above = "0 < " if kind == "loguniform" else ""
-        raise SpecError(where, f"{bounds!r} are not valid bounds", f"two numbers, {above}low < high")
+        raise SpecError(where, f"{shown(bounds)} are not valid bounds", f"two numbers, {above}low < high")
 
 
 def _digits(value: float, digits: int) -> float:

@@ -14,7 +14,7 @@ from tests.sweep.config.test_spec import BLOCK, STEPS_PER_EPOCH, parse
 SLIPS = [
     (
         "epoch = 3",
-        "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, name, protocol",
+        "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, imports, name",
     ),
     ("int = 3", "my.toml: int: unknown key; valid: cluster, configurations, data"),
     (
@@ -138,3 +138,23 @@ def test_the_resolved_spec_of_an_older_version_is_read_and_written_under_the_new
     text = spec_text(spec, spec.expanded())
     assert "autoscale_timeout = 900.0" in text
     assert parse_spec(text, where="sweep.toml", name="old").cluster == spec.cluster
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{'k' * 3000} = 1",
+        f"[protocol]\n{'k' * 3000} = 1",
+        f"epochs = '{'x' * 3000}'",
+        f"[[configurations]]\noptimizer = {{name = '{'x' * 3000}'}}",
+        f"[[configurations]]\noptimizer = {{name = 'SGD', {'k' * 3000} = 1}}",
+        f"[[configurations]]\noptimizer = {{name = 'SGD', lr = '{'x' * 3000}'}}",
+        f"[[configurations]]\noptimizer = {{name = '{'m' * 3000}:Mine'}}",
+        f"[[configurations]]\n{'k' * 3000} = 1",
+    ],
+    ids=range(8),
+)
+def test_a_value_or_key_of_3000_characters_is_shortened(text: str) -> None:
+    with pytest.raises(UserError) as error:
+        resolve_configurations(parse(text if "configurations" in text else text + BLOCK), 10)
+    assert len(str(error.value)) < 300
