@@ -21,7 +21,6 @@ from heapq import heapify, heappop, heappush
 from math import ceil
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
@@ -30,7 +29,7 @@ from benchmarks.cluster_constants import DATA_BYTES, DriverCosts, Machine, measu
 from benchmarks.fixed_trials import FixedSweep, Job, apart
 from results.figures.label_layout import legend_below, write_notes
 from results.figures.registry import write_figures
-from results.figures.style import GREY, LINESTYLES, MARKERS, PALETTE, RC_PARAMS, SINGLE_COLUMN
+from results.figures.style import GREY, LINESTYLES, MARKERS, PALETTE, SINGLE_COLUMN, drawing_style
 from results.tables.formats import as_markdown
 from results.tables.table import Column, Row, Table
 
@@ -210,7 +209,7 @@ def _saturation(slot: Slot, costs: DriverCosts) -> str:
 
 def draw(table: Table) -> Figure:
     """Draw the hours over the nodes for each kind of slot, with and without overhead."""
-    with matplotlib.rc_context(RC_PARAMS):
+    with drawing_style():
         figure = Figure(figsize=(SINGLE_COLUMN, 2.8), layout="constrained")
         write_notes(figure, table.notes)
         axes = figure.add_subplot()

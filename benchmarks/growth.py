@@ -15,14 +15,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib
 import torch
 from matplotlib.figure import Figure
 
 from benchmarks.run_count import PACKS, RUNS, draw_sweeps, measure_sweeps, number, tabulate_sweeps
 from results.figures.label_layout import write_notes
 from results.figures.registry import write_figures
-from results.figures.style import PALETTE, RC_PARAMS, SINGLE_COLUMN
+from results.figures.style import PALETTE, SINGLE_COLUMN, drawing_style
 from results.tables.formats import as_markdown
 from results.tables.table import Column, Row, Table
 from search_spaces import Configuration, Protocol, Run
@@ -97,7 +96,7 @@ def draw_growth(table: Table) -> Figure:
     sizes, medians, least, most = (
         [number(row, key) for row in table.rows] for key in ("pack_size", "run_step", "least", "most")
     )
-    with matplotlib.rc_context(RC_PARAMS):
+    with drawing_style():
         figure = Figure(figsize=(SINGLE_COLUMN, 2.2), layout="constrained")
         write_notes(figure, table.notes)
         axes = figure.add_subplot()

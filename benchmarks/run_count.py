@@ -11,14 +11,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks.overhead import SLOTS, apart, tell
 from results.figures.label_layout import legend_below, write_notes
-from results.figures.style import GREY, LINESTYLES, MARKERS, PALETTE, RC_PARAMS, SINGLE_COLUMN
+from results.figures.style import GREY, LINESTYLES, MARKERS, PALETTE, SINGLE_COLUMN, drawing_style
 from results.tables.table import Column, Row, Table
 from search_spaces.atomic_write import atomic_write
 
@@ -88,7 +87,7 @@ def tabulate_sweeps(sweeps: Sequence[Sweep]) -> Table:
 def draw_sweeps(table: Table) -> Figure:
     """Draw the seconds of a run over the number of runs, on logarithmic axes: in total, and trials alone."""
     packs = sorted({number(row, "pack") for row in table.rows})
-    with matplotlib.rc_context(RC_PARAMS):
+    with drawing_style():
         figure = Figure(figsize=(SINGLE_COLUMN, 2.4), layout="constrained")
         write_notes(figure, table.notes)
         axes = figure.add_subplot()

@@ -1,11 +1,13 @@
 """A sweep that is killed many times, compared with one that is not: ``python -m benchmarks.soak --kills 50``.
 
+Half of the kills are of sweeps that train through Ray, half of sweeps that train ``--in-process``.
+
 First the sweep runs without a kill. Then it runs in other folders as a separate process. SIGKILL ends this process and
 all its descendants (driver, raylet, GCS, workers) at a random moment, uniform over the time of the first sweep, so that
 start-up, training and the writing of the report are all hit. ``sweep resume`` continues and is killed too, until it
-finishes; then another folder begins. Each ledger is compared with that of the first sweep: its rows after each kill,
-and all rows at the end. The exit code is 1 if a row is lost, changed or duplicated, or if a
-recorded row is trained again.
+finishes; then another folder begins. Each ledger is compared with that of the first sweep through Ray: its rows after
+each kill, and all rows at the end. The exit code is 1 if a row is lost, changed or duplicated, or if a recorded row is
+trained again.
 
 Linux only: this process becomes the parent of all orphaned descendants, so that it can end every process.
 """
@@ -58,6 +60,9 @@ warmup = 0.5
 
 TIMES = ("epoch_seconds", "eval_seconds")
 PHASES = ("before the ledger", "start-up", "training", "tables, figures, report")
+
+EXECUTORS = {"Ray": (), "in-process": ("--in-process",)}
+"""What trains → the flags of ``sweep run`` and ``sweep resume``."""
 
 Key = tuple[str, int]  # run id and epoch
 
@@ -184,16 +189,19 @@ def adopt_orphans() -> None:
         raise SystemExit("the soak needs Linux: prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
-def run_undisturbed(killer: Killer, name: str) -> float:
-    """Run the sweep to its end; return the seconds it took."""
+def run_undisturbed(killer: Killer, executor: str) -> tuple[float, Rows]:
+    """Run the sweep to its end; return the seconds it took and its rows."""
+    name = f"undisturbed-{executor}"
     began = time.monotonic()
-    driver = killer.start("run", str(killer.spec), "--name", name)
+    driver = killer.start("run", str(killer.spec), "--name", name, *EXECUTORS[executor])
     code = driver.wait(PATIENCE_SECONDS)
     if code:
         raise SystemExit(f"the undisturbed sweep ended with {code}:\n{killer.said()}")
     took = time.monotonic() - began
     killer.kill(driver)  # what Ray takes a moment to end
-    return took
+    rows = Rows.of(SweepFolder(killer.place / "runs", name).ledger)
+    tell(f"undisturbed, {executor}: {took:.1f} s, {len(rows.numbers)} rows")
+    return took, rows
 
 
 def phase_of(folder: SweepFolder, before: Rows, now: Rows) -> str:
@@ -216,18 +224,27 @@ def rows_of(folder: SweepFolder) -> Rows:
     return Rows.of(folder.ledger) if folder.spec.exists() else NOTHING
 
 
-def soak(killer: Killer, kills: int, rng: random.Random, seconds: float, expected: Rows) -> Count:
-    """Kill sweeps until there were ``kills``, let the last one end, and count."""
+def soak(killer: Killer, executor: str, kills: int, rng: random.Random, seconds: float, expected: Rows) -> Count:
+    """Kill sweeps until there were ``kills``, let the last one end, and count.
+
+    Args:
+        killer: starts and ends the sweeps.
+        executor: what trains them; a key of ``EXECUTORS``.
+        kills: how many.
+        rng: draws the moments.
+        seconds: what a sweep without a kill takes.
+        expected: the rows of a sweep without a kill.
+    """
     count = Count()
     while count.kills < kills:
         count.sweeps += 1
-        folder = SweepFolder(killer.place / "runs", f"cut{count.sweeps}")
+        folder = SweepFolder(killer.place / "runs", f"{executor}-{count.sweeps}")
         before, ended = NOTHING, False
         while not ended:
             resumed = folder.spec.exists()
             count.resumes += resumed
             words = ("resume", folder.name) if resumed else ("run", str(killer.spec), "--name", folder.name)
-            began, driver = time.monotonic(), killer.start(*words)
+            began, driver = time.monotonic(), killer.start(*words, *EXECUTORS[executor])
             delay = rng.uniform(0, seconds) if count.kills < kills else PATIENCE_SECONDS
             try:
                 ended = driver.wait(delay) is not None
@@ -260,22 +277,30 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def table(count: Count, seconds: float, seed: int) -> str:
-    """Return the result as one Markdown table."""
-    cells = {
-        "kills": count.kills, "sweeps": count.sweeps, "resumes": count.resumes, "rows compared": count.rows,
-        "rows lost": count.lost, "rows changed": count.changed, "rows duplicated": count.duplicates,
-        "rows trained again": count.trained_again, "failures": count.failures,
-    }  # fmt: skip
-    phases = ", ".join(f"{phase} {count.phases[phase]}" for phase in PHASES)
+def table(counts: dict[str, Count], seconds: dict[str, float], seed: int) -> str:
+    """Return the result as one Markdown table, a row per executor."""
+    rows = []
+    for executor, count in counts.items():
+        cells = {
+            "trained by": executor, "kills": count.kills, "sweeps": count.sweeps, "resumes": count.resumes,
+            "rows compared": count.rows, "rows lost": count.lost, "rows changed": count.changed,
+            "rows duplicated": count.duplicates, "rows trained again": count.trained_again, "failures": count.failures,
+        }  # fmt: skip
+        rows.append(cells)
+    notes = [
+        f"{executor}: a sweep without a kill took {seconds[executor]:.1f} s. Killed in: "
+        f"{', '.join(f'{phase} {count.phases[phase]}' for phase in PHASES)}; {count.in_mid_epoch} kills left a "
+        "checkpoint within an epoch."
+        for executor, count in counts.items()
+    ]
     return "\n".join(
         [
-            f"| {' | '.join(cells)} |",
-            f"|{' ---: |' * len(cells)}",
-            f"| {' | '.join(map(str, cells.values()))} |",
+            f"| {' | '.join(rows[0])} |",
+            f"| --- |{' ---: |' * (len(rows[0]) - 1)}",
+            *(f"| {' | '.join(map(str, cells.values()))} |" for cells in rows),
             "",
-            f"A sweep without a kill took {seconds:.1f} s; random moments with seed {seed}. Killed in: {phases}; "
-            f"{count.in_mid_epoch} kills left a checkpoint within an epoch.",
+            *notes,
+            f"Random moments with seed {seed}.",
         ]
     )
 
@@ -283,30 +308,39 @@ def table(count: Count, seconds: float, seed: int) -> str:
 def main() -> int:
     """Run the benchmark, print the table, and return 1 if anything was lost or changed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=50, help="half of them through Ray, half in-process")
     parser.add_argument("--data", default=DATA)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     adopt_orphans()
+    rng = random.Random(arguments.seed)
+    counts: dict[str, Count] = {}
+    seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as place:
         spec = Path(place) / "soak.toml"
         spec.write_text(SPEC.format(data=arguments.data, epochs=arguments.epochs))
         killer = Killer(Path(place), spec)
-        seconds = run_undisturbed(killer, "undisturbed")
-        expected = Rows.of(killer.place / "runs" / "undisturbed" / "ledger.sqlite")
-        tell(f"undisturbed: {seconds:.1f} s, {len(expected.numbers)} rows; moments drawn with seed {arguments.seed}")
-        count = soak(killer, arguments.kills, random.Random(arguments.seed), seconds, expected)
-    left = living()
-    if left:
-        count.failures += 1
+        expected = NOTHING
+        shares = {"Ray": arguments.kills - arguments.kills // 2, "in-process": arguments.kills // 2}
+        for executor, kills in shares.items():
+            seconds[executor], rows = run_undisturbed(killer, executor)
+            expected = expected if expected.numbers else rows
+            counts[executor] = soak(killer, executor, kills, rng, seconds[executor], expected)
+            counts[executor].compare(rows, expected, NOTHING, ended=True)
+    if left := living():
+        counts["Ray"].failures += 1
         tell(f"processes left behind: {left}")
     if arguments.json:
-        print(json.dumps({**vars(count), "phases": dict(count.phases), "seconds": seconds, "clean": count.clean}))
+        found = {
+            executor: {**vars(count), "phases": dict(count.phases), "seconds": seconds[executor], "clean": count.clean}
+            for executor, count in counts.items()
+        }
+        print(json.dumps(found))
     else:
-        print(table(count, seconds, arguments.seed))
-    return 0 if count.clean and expected.numbers else 1
+        print(table(counts, seconds, arguments.seed))
+    return 0 if expected.numbers and all(count.clean for count in counts.values()) else 1
 
 
 if __name__ == "__main__":

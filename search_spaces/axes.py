@@ -18,9 +18,10 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from search_spaces.canonical import checked_value
+from search_spaces.canonical import canonical_json, checked_value
 from search_spaces.configuration import NO_SCHEDULER, Configuration
 from search_spaces.errors import SpecError, shortened, shown
 
@@ -33,62 +34,105 @@ SAMPLERS: dict[str, Callable[[random.Random, Sequence[Any]], Any]] = {
     "uniform": lambda rng, bounds: _digits(rng.uniform(bounds[0], bounds[1]), 4),
     "choice": lambda rng, options: options[rng.randrange(len(options))],
 }
-MOST_CONFIGURATIONS = 100_000
+MAX_RUNS = 100_000
+"""Largest number of runs of a space by default; see ``max_runs`` of a spec."""
+
 LARGEST_BOUND = 1e300
 """Largest bound of an axis: with a larger one, a point of a logspace could round to infinity."""
 
 
-def expand(blocks: Sequence[Mapping[str, Any]], where: str) -> list[Configuration]:
+def expand(
+    blocks: Sequence[Mapping[str, Any]], where: str, *, seeds: int = 1, max_runs: int = MAX_RUNS
+) -> list[Configuration]:
     """Return the configurations of all blocks in order, without duplicates.
+
+    The runs are counted before any configuration is built, so that a space that is too large costs no time or memory.
 
     Args:
         blocks: the ``[[configurations]]`` of a spec.
         where: the name of the spec; every error message begins with it.
+        seeds: how many runs each configuration has.
+        max_runs: largest number of runs; equal values in one list count once.
 
     Raises:
-        SpecError: an unknown key, an empty list, or a sampler with invalid bounds.
+        SpecError: an unknown key, an empty list, a sampler with invalid bounds, or too many runs.
     """
     if not blocks:
         raise SpecError(f"{where}: configurations", "the spec has none", "add a [[configurations]] block")
+    checked = [_Block.of(block, f"{where}: configurations[{i}]") for i, block in enumerate(blocks)]
+    count = sum(block.count() for block in checked)
+    if count * seeds > max_runs:
+        each = f"{seeds:,} seed{'s' * (seeds != 1)}"
+        runs = f"{_shown(count)} configurations × {each} = {_shown(count * seeds)} runs"
+        raise SpecError(
+            f"{where}: configurations", f"{runs}, more than max_runs = {max_runs:,}",
+            "give fewer values or seeds, or set max_runs",
+        )  # fmt: skip
     found: dict[str, Configuration] = {}
-    for i, block in enumerate(blocks):
-        for configuration in _expand_block(block, f"{where}: configurations[{i}]"):
+    for block in checked:
+        for configuration in block.configurations():
             found.setdefault(configuration.key, configuration)
-            if len(found) > MOST_CONFIGURATIONS:
-                raise SpecError(f"{where}: configurations[{i}]", f"more than {MOST_CONFIGURATIONS} configurations")
     return list(found.values())
 
 
-def _expand_block(block: Mapping[str, Any], where: str) -> Iterator[Configuration]:
-    for key in block:
-        if key not in BLOCK_KEYS:
-            raise SpecError(f"{where}.{shortened(key)}", "unknown key", f"valid: {', '.join(BLOCK_KEYS)}")
-    if "optimizer" not in block:
-        raise SpecError(f"{where}.optimizer", "missing", 'for example optimizer = {name = "SGD", lr = 0.1}')
-    samples, seed = block.get("samples", 1), block.get("sample_seed", 0)
-    if not isinstance(samples, int) or isinstance(samples, bool) or not 1 <= samples <= MOST_CONFIGURATIONS:
-        raise SpecError(f"{where}.samples", shown(samples), "a whole number of draws, at least 1")
-    if not isinstance(seed, int) or isinstance(seed, bool):
-        raise SpecError(f"{where}.sample_seed", shown(seed), "a whole number")
-    optimizers = _tables(block["optimizer"], f"{where}.optimizer")
-    schedulers = _tables(block.get("scheduler", NO_SCHEDULER), f"{where}.scheduler")
-    warmups = _options("warmup", block.get("warmup", 0), f"{where}.warmup")
-    drawn = any(_is_sampler(value) for table in optimizers + schedulers for value in table.values())
-    if "samples" in block and not drawn:
-        raise SpecError(f"{where}.samples", "the block has no sampler", "add a sampler, or remove `samples`")
-    for draw in range(samples):
-        for optimizer, scheduler, warmup in itertools.product(optimizers, schedulers, warmups):
-            if isinstance(warmup, bool) or not isinstance(warmup, int | float) or not 0 <= warmup < math.inf:
-                raise SpecError(f"{where}.warmup", shown(warmup), "a number of epochs, 0 or more")
-            # One draw is one point for the whole block: each part has its own generator, so the point depends neither
-            # on the lists that it is crossed with nor on the number of samplers in the other part.
-            drawn_optimizer = _draw(optimizer, random.Random(f"{seed}/{draw}"), f"{where}.optimizer")
-            drawn_scheduler = _draw(scheduler, random.Random(f"{seed}/{draw}/scheduler"), f"{where}.scheduler")
-            yield from (
-                Configuration.from_dict({"optimizer": o, "scheduler": s, "warmup": warmup})
-                for o in _grid(drawn_optimizer, f"{where}.optimizer")
-                for s in _grid(drawn_scheduler, f"{where}.scheduler")
+@dataclass(frozen=True)
+class _Block:
+    """One ``[[configurations]]`` with checked keys; its lists are not crossed yet."""
+
+    optimizers: list[dict[str, Any]]
+    schedulers: list[dict[str, Any]]
+    warmup: Any
+    samples: int
+    seed: int
+    where: str
+
+    @classmethod
+    def of(cls, block: Mapping[str, Any], where: str) -> _Block:
+        """Check the keys of ``block``."""
+        for key in block:
+            if key not in BLOCK_KEYS:
+                raise SpecError(f"{where}.{shortened(key)}", "unknown key", f"valid: {', '.join(BLOCK_KEYS)}")
+        if "optimizer" not in block:
+            raise SpecError(f"{where}.optimizer", "missing", 'for example optimizer = {name = "SGD", lr = 0.1}')
+        samples, seed = block.get("samples", 1), block.get("sample_seed", 0)
+        if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
+            raise SpecError(f"{where}.samples", shown(samples), "a whole number of draws, at least 1")
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise SpecError(f"{where}.sample_seed", shown(seed), "a whole number")
+        optimizers = _tables(block["optimizer"], f"{where}.optimizer")
+        schedulers = _tables(block.get("scheduler", NO_SCHEDULER), f"{where}.scheduler")
+        drawn = any(_is_sampler(value) for table in optimizers + schedulers for value in table.values())
+        if "samples" in block and not drawn:
+            raise SpecError(f"{where}.samples", "the block has no sampler", "add a sampler, or remove `samples`")
+        return cls(optimizers, schedulers, block.get("warmup", 0), samples, seed, where)
+
+    def count(self) -> int:
+        """Return how many configurations the block has at most: equal draws and equal tables count twice."""
+        points = self.samples * _size("warmup", self.warmup, f"{self.where}.warmup")
+        for tables, part in ((self.optimizers, "optimizer"), (self.schedulers, "scheduler")):
+            points *= sum(
+                math.prod(_size(key, value, f"{self.where}.{part}.{key}") for key, value in table.items())
+                for table in tables
             )
+        return points
+
+    def configurations(self) -> Iterator[Configuration]:
+        """Yield the configurations in order; the same one may occur more than once."""
+        where = self.where
+        warmups = _options("warmup", self.warmup, f"{where}.warmup")
+        for draw in range(self.samples):
+            for optimizer, scheduler, warmup in itertools.product(self.optimizers, self.schedulers, warmups):
+                if isinstance(warmup, bool) or not isinstance(warmup, int | float) or not 0 <= warmup < math.inf:
+                    raise SpecError(f"{where}.warmup", shown(warmup), "a number of epochs, 0 or more")
+                # One draw is one point for the whole block: each part has its own generator, so the point depends
+                # neither on the lists that it is crossed with nor on the number of samplers in the other part.
+                drawn_optimizer = _draw(optimizer, random.Random(f"{self.seed}/{draw}"), f"{where}.optimizer")
+                drawn_scheduler = _draw(scheduler, random.Random(f"{self.seed}/{draw}/scheduler"), f"{where}.scheduler")
+                yield from (
+                    Configuration.from_dict({"optimizer": o, "scheduler": s, "warmup": warmup})
+                    for o in _grid(drawn_optimizer, f"{where}.optimizer")
+                    for s in _grid(drawn_scheduler, f"{where}.scheduler")
+                )
 
 
 def _tables(value: Any, where: str) -> list[dict[str, Any]]:
@@ -137,16 +181,19 @@ def _grid(table: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
         yield one
 
 
-def _options(key: str, value: Any, where: str) -> list[Any]:
-    """Return the values of ``key``: the items of a list, the points of a logspace, or the single value."""
+def _size(key: str, value: Any, where: str) -> int:
+    """Return the number of values of ``key`` without building a logspace; a sampler has one value per draw."""
+    if _is_sampler(value):
+        return 1
     if isinstance(value, Mapping):
-        if set(value) != {"logspace", "n"}:
-            raise SpecError(
-                where,
-                f"{shown(dict(value))} is not an axis",
-                f"valid: a list, {{logspace = [low, high], n = 4}}, {', '.join(SAMPLERS)}",
-            )
-        return _logspace(value["logspace"], value["n"], where)
+        return _points(value, where)
+    return len(_options(key, value, where))
+
+
+def _options(key: str, value: Any, where: str) -> list[Any]:
+    """Return the distinct values of ``key``: the items of a list, the points of a logspace, or the single value."""
+    if isinstance(value, Mapping):
+        return _logspace(value["logspace"], _points(value, where))
     if not isinstance(value, list | tuple):
         options = [value]
     elif key in LIST_VALUED or (value and all(isinstance(item, list | tuple) for item in value)):
@@ -155,15 +202,37 @@ def _options(key: str, value: Any, where: str) -> list[Any]:
         options = list(value)
     if not options:
         raise SpecError(where, "the list is empty", "give at least one value")
-    return [checked_value(option, where) for option in options]
+    distinct: dict[Any, Any] = {}
+    for option in options:
+        checked = checked_value(option, where)
+        distinct.setdefault(_identity(checked), checked)
+    return list(distinct.values())
 
 
-def _logspace(bounds: Any, n: Any, where: str) -> list[float]:
-    _check_bounds("loguniform", bounds, where)
-    if not isinstance(n, int) or isinstance(n, bool) or not 2 <= n <= MOST_CONFIGURATIONS:
+def _identity(value: Any) -> Any:
+    """Return a hashable that is equal for equal values: 1 and 1.0 are equal, 1 and true are not."""
+    return canonical_json(value) if isinstance(value, list | dict) else (isinstance(value, bool), value)
+
+
+def _points(axis: Mapping[str, Any], where: str) -> int:
+    """Return the number of points of a logspace, the only table that is an axis."""
+    if set(axis) != {"logspace", "n"}:
+        raise SpecError(
+            where,
+            f"{shown(dict(axis))} is not an axis",
+            f"valid: a list, {{logspace = [low, high], n = 4}}, {', '.join(SAMPLERS)}",
+        )
+    _check_bounds("loguniform", axis["logspace"], where)
+    n = axis["n"]
+    if not isinstance(n, int) or isinstance(n, bool) or n < 2:
         raise SpecError(f"{where}.n", shown(n), "a whole number of points, at least 2")
+    return n
+
+
+def _logspace(bounds: Sequence[float], n: int) -> list[float]:
+    """Return ``n`` log-spaced points with three significant digits, without equal ones."""
     low, high = math.log10(bounds[0]), math.log10(bounds[1])
-    return [_digits(10 ** (low + (high - low) * i / (n - 1)), 3) for i in range(n)]
+    return list(dict.fromkeys(_digits(10 ** (low + (high - low) * i / (n - 1)), 3) for i in range(n)))
 
 
 def _check_bounds(kind: str, bounds: Any, where: str) -> None:
@@ -179,6 +248,10 @@ def _check_bounds(kind: str, bounds: Any, where: str) -> None:
     if not numbers or bounds[0] >= bounds[1] or (kind == "loguniform" and bounds[0] <= 0):
         above = "0 < " if kind == "loguniform" else ""
         raise SpecError(where, f"{shown(bounds)} are not valid bounds", f"two numbers, {above}low < high")
+
+
+def _shown(count: int) -> str:
+    return f"{count:,}" if count < 10**15 else "more than 10^15"
 
 
 def _digits(value: float, digits: int) -> float:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from search_spaces.plain_text import message_line
+
 LONGEST_LINE = 299
 """Characters of a line that lists valid names, unless a path in it is longer."""
 LEAST_VALID = 100
@@ -37,8 +39,8 @@ class UserError(Exception):
     """An error that the user can correct; its text is the line that is printed."""
 
     def __init__(self, text: str) -> None:
-        """``text`` may quote a file: line breaks and control characters in it are escaped."""
-        super().__init__("".join(char if char.isprintable() else repr(char)[1:-1] for char in text))
+        """``text`` may quote a file: control characters in it are escaped, and long values are shortened."""
+        super().__init__(message_line(text))
 
 
 class SpecError(UserError):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sweep.api import Analysis, Sweep, activations, gradients, load, lr_range, run, trajectory
+    from sweep.api import Analysis, Sweep, activations, confirm, gradients, load, lr_range, run, trajectory
 
-__all__ = ["Analysis", "Sweep", "activations", "gradients", "load", "lr_range", "run", "trajectory"]
+__all__ = ["Analysis", "Sweep", "activations", "confirm", "gradients", "load", "lr_range", "run", "trajectory"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from results.analyses.captures import Analyses, load_analyses
 from results.ledger.arrays import SweepData, load_sweep
@@ -26,6 +25,7 @@ from sweep.analyses.targets import Subjects, of_space, of_sweep
 from sweep.config.spec import Spec
 from sweep.config.toml import read_spec, spec_of
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder
+from sweep.progress.console import PlainConsole
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Analysis:
 
 def run(
     spec: str | Path | Mapping[str, Any], *, runs_dir: str | Path = DEFAULT_RUNS_DIR, quiet: bool = False,
-    retry_failed: bool = False, in_process: bool = False, **overrides: Any,
+    retry_failed: bool = False, in_process: bool = False, trust: bool = False, **overrides: Any,
 ) -> Sweep:  # fmt: skip
     """Run a sweep as ``sweep run`` does, without its finished runs; return the sweep.
 
@@ -115,6 +115,7 @@ def run(
         quiet: whether to say nothing on the way.
         retry_failed: whether runs that failed before are retried.
         in_process: whether to train in this process, one pack after the other, without Ray.
+        trust: whether to accept the address of a cluster that a TOML file names; it gets your token.
         overrides: the spec's keys, on top of it: ``epochs=10``, ``seeds=2``, ``data="synthetic"``, ``name="mine"``; a
             table as a whole, ``resources={"pack": 4}``.
 
@@ -123,16 +124,49 @@ def run(
     """
     from sweep.driver.driver import DriveOptions, drive
     from sweep.driver.outputs import make_outputs
+    from sweep.folder.trust import ADDRESS
 
-    options = DriveOptions(retry_failed=retry_failed, in_process=in_process)
+    typed = trust or isinstance(spec, Mapping) or "cluster" in overrides
+    from_file = frozenset() if typed else frozenset({ADDRESS})
+    options = DriveOptions(retry_failed=retry_failed, in_process=in_process, from_file=from_file)
     outcome = drive(
         _spec(spec, overrides),
         Path(runs_dir),
-        Console(quiet=quiet, force_terminal=False if in_process else None),
+        PlainConsole(quiet=quiet, force_terminal=False if in_process else None),
         options,
     )
     assert outcome is not None
     make_outputs(outcome.folder)
+    return Sweep(outcome.folder)
+
+
+def confirm(
+    sweep: Sweep, *, top: int | None = None, seeds: int = 10, quiet: bool = False, in_process: bool = False,
+    **overrides: Any,
+) -> Sweep:  # fmt: skip
+    """Compare the best configurations of a sweep under new seeds, as ``sweep confirm`` does; return the new sweep.
+
+    Args:
+        sweep: the sweep whose configurations are chosen, the best of each family by validation.
+        top: number of configurations, at least 2; None: those of the existing confirmation, else 3.
+        seeds: number of new seeds, the same for all configurations.
+        quiet: whether to print nothing.
+        in_process: whether to train in this process, without Ray.
+        overrides: keys of the spec, such as ``resources={"pack": 4}``.
+
+    Raises:
+        search_spaces.errors.UserError: the sweep is not finished, or has fewer than two configurations that learned.
+    """
+    from sweep.driver.confirm import confirmation_spec
+    from sweep.driver.driver import DriveOptions, drive
+    from sweep.driver.outputs import make_outputs, make_report
+
+    spec = confirmation_spec(sweep.folder, top, seeds, overrides)
+    console = PlainConsole(quiet=quiet, force_terminal=False if in_process else None)
+    outcome = drive(spec, sweep.folder.runs_dir, console, DriveOptions(in_process=in_process))
+    assert outcome is not None
+    make_outputs(outcome.folder)
+    make_report(sweep.folder)
     return Sweep(outcome.folder)
 
 

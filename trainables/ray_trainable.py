@@ -13,6 +13,7 @@ from trainables.data.dataset import DataSet
 from trainables.runtime.malloc import keep_freed_memory
 from trainables.runtime.sigterm import Sigterm
 from trainables.runtime.stop_signal import Listener, StopRequest
+from trainables.runtime.umask import restore_umask
 from trainables.training.messages import Report, TrialSpec
 from trainables.training.trial import run_trial
 
@@ -35,6 +36,7 @@ class PackTrainable(tune.Trainable):
         stop_signal = ray.get_actor(TrialSpec.from_json(config[SPEC]).stop_signal)
         self._listener = Listener(lambda known: stop_signal.wait.remote(known).future())
         keep_freed_memory()
+        restore_umask()
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -15,8 +15,8 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis, write_analysis
-from results.figures.label_layout import write_notes
-from results.figures.style import DOUBLE_COLUMN, GREY, INK, LIGHT_GREY, RC_PARAMS, SMALL, TEXT
+from results.figures.label_layout import figure_text, write_notes
+from results.figures.style import DOUBLE_COLUMN, GREY, INK, LIGHT_GREY, SMALL, TEXT, drawing_style
 from results.tables.table import Column, Row, Table
 from search_spaces.errors import LedgerError
 
@@ -131,7 +131,7 @@ def activation_table(maps: ActivationMaps) -> Table:
 
 def activation_figures(maps: ActivationMaps) -> dict[str, Figure]:
     """Draw the maps of both convolutions for up to 16 images, and all layers for the first of them."""
-    with matplotlib.rc_context(RC_PARAMS):
+    with drawing_style():
         return {
             "activations_conv1": _layer_figure(maps, "conv1", lines=1),
             "activations_conv2": _layer_figure(maps, "conv2", lines=2),
@@ -264,8 +264,9 @@ def _draw_text(axes: Axes, lines_of_text: Sequence[str]) -> None:
     """Draw lines of text, the first one bold, and the scale in grey."""
     axes.set_axis_off()
     for i, text in enumerate(lines_of_text):
+        height = ((len(lines_of_text) - 1) / 2 - i) * TEXT * 1.35
         axes.annotate(
-            text, (0, 0.5), xycoords="axes fraction", xytext=(0, ((len(lines_of_text) - 1) / 2 - i) * TEXT * 1.35),
+            figure_text(text), (0, 0.5), xycoords="axes fraction", xytext=(0, height),
             textcoords="offset points", va="center", ha="left", fontsize=TEXT if not i else SMALL,
             fontweight="bold" if not i else "normal", color=GREY if text.startswith("scale") else INK,
         )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from results.analyses.gradient_plot_data import STAGES, band_table, element_table, ewma_key
 from results.analyses.gradients import BETA, BETAS, GradientCapture
 from results.figures.label_layout import legend_below, write_notes
-from results.figures.style import DOUBLE_COLUMN, GREY, LIGHT_GREY, LINESTYLES, PALETTE, RC_PARAMS
+from results.figures.style import DOUBLE_COLUMN, GREY, LIGHT_GREY, LINESTYLES, PALETTE, drawing_style
 from results.tables.table import Table
 
 HEIGHT = 2.7
@@ -89,7 +88,7 @@ def _draw_stage(axes: Axes, table: Table, label: str) -> None:
 
 
 def _figure(table: Table, draw: Callable[[Axes], None]) -> Figure:
-    with matplotlib.rc_context(RC_PARAMS):
+    with drawing_style():
         figure = Figure(figsize=(DOUBLE_COLUMN, HEIGHT), layout="constrained")
         write_notes(figure, [f"{table.caption}.", *table.notes])
         draw(figure.add_subplot())
@@ -97,7 +96,7 @@ def _figure(table: Table, draw: Callable[[Axes], None]) -> Figure:
 
 
 def _side_by_side(bands: dict[str, Table]) -> Figure:
-    with matplotlib.rc_context(RC_PARAMS):
+    with drawing_style():
         figure = Figure(figsize=(DOUBLE_COLUMN, HEIGHT - 0.3), layout="constrained")
         write_notes(figure, bands["raw"].notes)
         raw, smoothed, adapted = figure.subplots(1, 3, sharex=True)

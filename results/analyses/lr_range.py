@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -18,9 +17,10 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis
 from results.figures.label_layout import legend_below, write_notes
-from results.figures.style import DOUBLE_COLUMN, GREY, MAX_DIRECT_LABELS, RC_PARAMS, Styles, styles_of
+from results.figures.style import DOUBLE_COLUMN, GREY, MAX_DIRECT_LABELS, Styles, drawing_style, styles_of
 from results.metrics.lr_range import (
     BETA,
+    CHANCE,
     divergence_point,
     divergence_step,
     first_used_step,
@@ -55,6 +55,12 @@ class RangeTest:
     def smooth(self) -> Array:
         """The smoothed loss ``[S]``."""
         return smooth_loss(self.loss)
+
+    @property
+    def chance(self) -> float:
+        """Cross-entropy of a uniform guess: ln C for C classes; of 100 classes where the file does not have C."""
+        classes = self.about.get("classes")
+        return math.log(classes) if isinstance(classes, int) and classes > 1 else CHANCE
 
 
 def read_range_test(path: Path) -> RangeTest:
@@ -103,7 +109,7 @@ def range_table(tests: Sequence[RangeTest]) -> Table:
 
 
 def _row(test: RangeTest, name: str) -> Row:
-    smooth, end = test.smooth, divergence_step(test.smooth)
+    smooth, end = test.smooth, divergence_step(test.smooth, test.chance)
     counted = smooth[first_used_step(smooth) : end]
     moved = test.moved[:end][np.isfinite(test.moved[:end])]
     lowest = first_used_step(smooth) + int(counted.argmin()) if len(counted) else None
@@ -111,9 +117,9 @@ def _row(test: RangeTest, name: str) -> Row:
     values = {
         "configuration": name,
         "lr": float(configured_lr) if isinstance(configured_lr, int | float) else None,
-        "steepest": suggest_steepest(test.lr, smooth),
-        "tenth": suggest_tenth(test.lr, smooth),
-        "diverged": divergence_point(test.lr, smooth),
+        "steepest": suggest_steepest(test.lr, smooth, test.chance),
+        "tenth": suggest_tenth(test.lr, smooth, test.chance),
+        "diverged": divergence_point(test.lr, smooth, test.chance),
         "lowest_loss": None if lowest is None else float(smooth[lowest]),
         "lowest_lr": None if lowest is None else float(test.lr[lowest]),
         "moved": float(moved[-1]) if len(moved) else None,
@@ -131,12 +137,13 @@ def _notes(tests: Sequence[RangeTest]) -> list[str]:
         )
     shared = {str(test.about["start"]) for test in tests if "start" in test.about}
     notes += [f"Start: {start}." for start in sorted(shared)]
-    flat = [test.label for test in tests if not _has_suggestion(test)]
+    flat = [test for test in tests if not _has_suggestion(test)]
     if flat:
+        chance = ", ".join(f"{one:.3f}" for one in sorted({test.chance for test in flat}))
         notes.append(
             f"No suggestion for {len(flat)} of {len(tests)}: the loss did not decrease by 1 % and by six times the "
-            "noise of single batches, and did not diverge after it was 1 % below chance (4.605). Use more steps, or "
-            "weights that have left the plateau."
+            f"noise of single batches, and did not diverge after it was 1 % below chance ({chance}). Use more steps, "
+            "or weights that have left the plateau."
         )
     if any(test.about.get("synthetic") for test in tests):
         notes.append(SYNTHETIC_NOTE)
@@ -144,7 +151,8 @@ def _notes(tests: Sequence[RangeTest]) -> list[str]:
 
 
 def _has_suggestion(test: RangeTest) -> bool:
-    return suggest_steepest(test.lr, test.smooth) is not None or suggest_tenth(test.lr, test.smooth) is not None
+    suggestions = (suggest(test.lr, test.smooth, test.chance) for suggest in (suggest_steepest, suggest_tenth))
+    return any(found is not None for found in suggestions)
 
 
 def _data(tests: Sequence[RangeTest]) -> str:
@@ -166,7 +174,10 @@ def range_curves(tests: Sequence[RangeTest]) -> Table:
     rows = []
     for test, name in zip(tests, range_test_labels(tests), strict=True):
         smooth = test.smooth
-        marks = {"steepest": suggest_steepest(test.lr, smooth), "tenth": suggest_tenth(test.lr, smooth)}
+        marks = {
+            "steepest": suggest_steepest(test.lr, smooth, test.chance),
+            "tenth": suggest_tenth(test.lr, smooth, test.chance),
+        }
         at = {
             key: None if rate is None else int(np.abs(np.log(test.lr / rate)).argmin()) for key, rate in marks.items()
         }
@@ -182,7 +193,7 @@ def range_figures(tests: Sequence[RangeTest]) -> dict[str, Figure]:
     if not tests:
         return {}
     table = range_curves(tests)
-    with matplotlib.rc_context(RC_PARAMS):
+    with drawing_style():
         figure = Figure(figsize=(DOUBLE_COLUMN, 3.0), layout="constrained")
         write_notes(figure, table.notes)
         draw_range_test(figure.add_subplot(), table, styles_of(range_test_labels(tests)))

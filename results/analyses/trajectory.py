@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib import patheffects
@@ -22,7 +21,7 @@ from matplotlib.lines import Line2D
 
 from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis, write_analysis
 from results.figures.label_layout import label_points, legend_below, write_notes
-from results.figures.style import INK, LIGHT_GREY, RC_PARAMS, Style, styles_of
+from results.figures.style import INK, LIGHT_GREY, Style, drawing_style, styles_of
 from results.tables.table import Column, Row, Table, Value
 from search_spaces.errors import LedgerError
 
@@ -206,7 +205,7 @@ def trajectory_figure(trajectory: Trajectory) -> Figure:
     """Draw the paths over filled contours of the loss."""
     width, height, equal = _axes_size(trajectory)
     styles = styles_of([path.label for path in trajectory.paths])
-    with matplotlib.rc_context({**RC_PARAMS, "axes.grid": False}):
+    with drawing_style(axes__grid=False):
         figure = Figure(figsize=(width + 1.6, height + 0.75), layout="constrained")
         notes = _notes(trajectory)
         write_notes(figure, notes if equal else [*notes, "x and y have different scales."])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -16,8 +17,14 @@ from matplotlib.transforms import Bbox
 from scipy.optimize import isotonic_regression
 
 from results.figures.style import GREY, SMALL, TEXT
+from search_spaces.plain_text import plain_text
 
 LINE_HEIGHT = 1.3  # of the font's size
+
+
+def figure_text(text: str) -> str:
+    """Return ``text`` as matplotlib draws it literally: no formula between dollars, control characters as escapes."""
+    return re.sub(r"(?<!\\)\$", r"\\$", plain_text(text, keep="\n"))
 
 
 def label_line_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, str]) -> None:
@@ -28,7 +35,7 @@ def label_line_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], colours
     """
     labels = [
         axes.annotate(
-            name,
+            figure_text(name),
             xy=end,
             xytext=(1.045, 0.5),
             textcoords="axes fraction",
@@ -88,7 +95,9 @@ def label_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> bool:
     taken = [Bbox.from_bounds(x - radius, y - radius, 2 * radius, 2 * radius) for x, y in pixels.values()]
     labels: list[Annotation] = []
     for name, point in points.items():
-        label = axes.annotate(name, xy=point, textcoords="offset points", xytext=(0, 0), fontsize=SMALL + 0.5)
+        label = axes.annotate(
+            figure_text(name), xy=point, textcoords="offset points", xytext=(0, 0), fontsize=SMALL + 0.5
+        )
         label.set_in_layout(False)
         labels.append(label)
         if not _place_label(label, frame, taken):
@@ -121,7 +130,7 @@ def legend_below(axes: Axes, handles: Sequence[Artist], names: Sequence[str]) ->
     columns = max(1, min(len(names), int(width / widest)))
     top = reserve_below(figure, (math.ceil(len(names) / columns) * TEXT * 1.45 + 6) / 72)
     legend = figure.legend(
-        handles, names, loc="upper center", ncols=columns, columnspacing=1.4,
+        handles, [figure_text(name) for name in names], loc="upper center", ncols=columns, columnspacing=1.4,
         bbox_to_anchor=(width / 2, top), bbox_transform=figure.dpi_scale_trans,
     )  # fmt: skip
     legend.set_in_layout(False)  # its space is reserved
@@ -132,7 +141,7 @@ def write_notes(figure: Figure, notes: Sequence[str]) -> None:
     if not notes:
         return
     characters = int(figure.get_figwidth() * 72 / (SMALL * 0.56))
-    lines = [line for note in notes for line in textwrap.wrap(note, characters)]
+    lines = [line for note in notes for line in textwrap.wrap(figure_text(note), characters)]
     top = reserve_below(figure, (len(lines) * SMALL * 1.35 + 6) / 72)
     figure.text(
         0.05, top - 2 / 72, "\n".join(lines), transform=figure.dpi_scale_trans, fontsize=SMALL, color=GREY, va="top",

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -22,10 +21,9 @@ from results.figures.charts import (
     draw_stability_and_accuracy,
 )
 from results.figures.curves import draw_curves, draw_learning_rates, draw_profile, draw_train_and_test
-from results.figures.label_layout import write_notes
-from results.figures.style import DOUBLE_COLUMN, PNG_DPI, RC_PARAMS, SINGLE_COLUMN, Style, Styles, styles_of
+from results.figures.label_layout import figure_text, write_notes
+from results.figures.style import DOUBLE_COLUMN, PNG_DPI, SINGLE_COLUMN, Style, Styles, drawing_style, styles_of
 from results.ledger.arrays import SweepData
-from results.ledger.plain_text import plain_text
 from results.tables.registry import TABLES
 from results.tables.table import Table
 from search_spaces.atomic_write import atomic_write
@@ -165,26 +163,22 @@ def sweep_styles(sweep: SweepData) -> dict[str, Style]:
 
 def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequence[str] = ()) -> Figure:
     """Draw a table as its figure, with its notes and the sweep's caveats below the axes in small grey type."""
-    with matplotlib.rc_context(RC_PARAMS):
+    with drawing_style():
         height = spec.height + spec.row_height * len(table.rows)
         figure = Figure(figsize=(spec.width, height), layout="constrained")
-        write_notes(figure, [_no_math(note) for note in dict.fromkeys([*table.notes, *caveats])])
+        write_notes(figure, [*dict.fromkeys([*table.notes, *caveats])])
         axes = figure.add_subplot()
-        spec.draw(axes, _without_math(table), {_no_math(name): style for name, style in styles.items()})
+        spec.draw(axes, _without_math(table), {figure_text(name): style for name, style in styles.items()})
     return figure
 
 
 def _without_math(table: Table) -> Table:
     """Return the table with texts that matplotlib draws as they are, without formulas between dollars."""
     rows = [
-        replace(row, values={key: _no_math(v) if isinstance(v, str) else v for key, v in row.values.items()})
+        replace(row, values={key: figure_text(v) if isinstance(v, str) else v for key, v in row.values.items()})
         for row in table.rows
     ]
     return replace(table, rows=rows)
-
-
-def _no_math(text: str) -> str:
-    return plain_text(text).replace("$", r"\$")
 
 
 def save_figures(
@@ -210,9 +204,7 @@ def write_figures(figures: Mapping[str, Figure], folder: Path, formats: Sequence
     _check_formats(formats)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [
-            _save(figure, folder / f"{name}.{suffix}", suffix) for name, figure in figures.items() for suffix in formats
-        ]
+        return [path for name, figure in figures.items() for path in _save(figure, folder / name, formats)]
     except OSError as error:
         raise SweepFolderError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
@@ -223,8 +215,14 @@ def _check_formats(formats: Sequence[str]) -> None:
             raise UnknownNameError("format", suffix, FORMATS)
 
 
-def _save(figure: Figure, path: Path, suffix: str) -> Path:
-    metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-    with matplotlib.rc_context(RC_PARAMS), atomic_write(path) as unfinished:
-        figure.savefig(unfinished, format=suffix, dpi=PNG_DPI, metadata=metadata)
-    return path
+def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
+    """Write a figure in each format. The layout is made once: it takes as long as the drawing."""
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
+    with drawing_style():
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)
+        for suffix, path in zip(formats, paths, strict=True):
+            metadata = {"Date": None} if suffix == "svg" else {"Software": None}
+            with atomic_write(path) as unfinished:
+                figure.savefig(unfinished, format=suffix, dpi=PNG_DPI, metadata=metadata)
+    return paths

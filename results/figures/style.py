@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +73,21 @@ RC_PARAMS: dict[Any, Any] = {
     "svg.fonttype": "path",
     "mathtext.fontset": "dejavusans",
 }
-"""For ``matplotlib.rc_context`` when a figure is made and when it is saved. Any: matplotlib has a type per key."""
+"""What differs from matplotlib's own defaults. Any: matplotlib has a type per key."""
+
+
+@contextmanager
+def drawing_style(**changes: Any) -> Iterator[None]:
+    """Set the style for making and for saving a figure: matplotlib's defaults, :data:`RC_PARAMS` and ``changes``.
+
+    A user's ``matplotlibrc`` has no effect in this context, so that a figure is the same on every machine.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC_PARAMS | {key.replace("__", "."): value for key, value in changes.items()})
+        yield
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import tomllib
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,19 +16,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from results.ledger.data_facts import CIFAR100, OF_CIFAR100, DataFacts, kept_facts
 from results.ledger.ledger import Ledger
-from results.ledger.plain_text import plain_text
 from results.metrics.convergence import default_target
 from results.metrics.intervals import TOLERANCE, Estimate, mean_over_runs
-from results.metrics.stability import AT_CHANCE, at_chance
+from results.metrics.stability import at_chance, chance_limit
 from search_spaces import Configuration
+from search_spaces.errors import LedgerError
 from search_spaces.labels import configuration_labels
-
-CHANCE = 1.0
-"""Accuracy in percent of a random guess over 100 classes; a diverged run counts as this."""
+from search_spaces.plain_text import plain_text
 
 MAX_SEED_SETS = 50
 """Maximum number of different sets of seeds whose intersections are looked at."""
+
+MAX_CELLS = 100_000_000
+"""Maximum number of planned epochs of all runs; the arrays of more need over 8 GB."""
 
 MAX_NAMED = 5
 """Maximum number of configurations that a note names."""
@@ -54,6 +57,7 @@ class ConfigurationRuns:
     statuses: tuple[str, ...]
     diverged_epochs: Floats  # [n], from 1; NaN for a run that did not diverge
     curves: dict[str, Floats]
+    facts: DataFacts = OF_CIFAR100
 
     @property
     def configuration_id(self) -> str:
@@ -88,7 +92,7 @@ class ConfigurationRuns:
     def _with_chance(self, split: str) -> Floats:
         values = self.curves[f"{split}_acc"]
         epochs = np.arange(1, values.shape[1] + 1)
-        return np.where(epochs >= self.diverged_epochs[:, None], CHANCE, values)
+        return np.where(epochs >= self.diverged_epochs[:, None], self.facts.chance, values)
 
     @cached_property
     def diverged(self) -> npt.NDArray[np.bool_]:
@@ -103,7 +107,7 @@ class ConfigurationRuns:
     @cached_property
     def trained(self) -> npt.NDArray[np.bool_]:
         """Boolean ``[k]``: counted runs that did not diverge and did not end at chance on validation."""
-        return ~self.diverged & ~at_chance(self.final)
+        return ~self.diverged & ~at_chance(self.final, self.facts.classes)
 
     def mean(self, split: str = "val") -> Estimate:
         """Return the mean final accuracy in percent, without an interval where a run did not train."""
@@ -147,6 +151,13 @@ class SweepData:
     versions: tuple[dict[str, str], ...]
     configurations: tuple[ConfigurationRuns, ...]
     given_target: float | None = None  # percent
+    facts: DataFacts = OF_CIFAR100
+    reference_id: str = ""  # of the configuration that was named before the runs
+
+    @cached_property
+    def reference(self) -> ConfigurationRuns | None:
+        """The configuration that was named before the runs as the one to compare with, if it has a result."""
+        return next((group for group in self.counted if group.configuration_id == self.reference_id), None)
 
     @cached_property
     def target(self) -> float:
@@ -171,9 +182,9 @@ class SweepData:
 
         The first one of those that are equal within 1e-9 pp. Only configurations with a result under each of
         :attr:`common_seeds` are eligible: one lucky seed is not compared with the mean of nine. None where every run
-        ended at chance, or the highest mean is below 2 %.
+        ended at chance, or the highest mean is below :attr:`chance_limit`.
         """
-        found, highest = None, AT_CHANCE - 2 * TOLERANCE
+        found, highest = None, self.chance_limit - 2 * TOLERANCE
         for group in self.eligible:
             mean = group.mean_under(self.common_seeds)
             if group.trained.any() and mean > highest + TOLERANCE:
@@ -210,6 +221,16 @@ class SweepData:
         return len(self.devices) <= 1 and len(self.pack_sizes) <= 1
 
     @property
+    def chance_limit(self) -> float:
+        """Accuracy in percent below which a run has not learned; 2 for 100 classes."""
+        return chance_limit(self.facts.classes)
+
+    @property
+    def is_cifar100(self) -> bool:
+        """Whether the data are CIFAR-100 with its 100 classes."""
+        return not self.synthetic and self.facts.title == CIFAR100
+
+    @property
     def data_label(self) -> str:
         """Name of the data set, marked if it is synthetic."""
         return f"{self.data_name} (made from a seed)" if self.synthetic else self.data_name
@@ -242,7 +263,7 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         LedgerError: the ledger cannot be read.
     """
     with Ledger.open_read_only(ledger_path) as ledger:
-        runs, epochs, attempts = ledger.read(
+        runs, epochs, attempts, spec = ledger.read(
             """
             SELECT run_id, configuration, seed, status, target_epochs, diverged_epoch, data_name, synthetic, protocol,
                    data_fingerprint
@@ -256,9 +277,16 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
             SELECT DISTINCT a.device, a.threads, e.pack_size, a.versions
             FROM epochs e JOIN attempts a USING (attempt_id) JOIN runs r USING (run_id) WHERE r.planned
             """,
+            "SELECT value FROM meta WHERE key = 'spec'",
         )
+        facts = kept_facts(ledger)
     rows = [dict(zip(runs.columns, row, strict=True)) for row in runs.rows]
     length = max((row["target_epochs"] for row in rows), default=0)
+    if len(rows) * length > MAX_CELLS:
+        raise LedgerError(
+            f"{ledger_path}: plans {len(rows)} runs of {length} epochs; tables and figures can have "
+            f"{MAX_CELLS} epochs of all runs. Split the sweep into several"
+        )
     nothing: dict[str, Any] = {"data_name": "", "protocol": "{}", "data_fingerprint": ""}
     first = rows[0] if rows else nothing
     return SweepData(
@@ -272,8 +300,18 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         pack_sizes=tuple(sorted({row[2] for row in attempts.rows})),
         versions=tuple(json.loads(text) for text in sorted({row[3] for row in attempts.rows})),
         given_target=target,
-        configurations=_grouped(rows, _cube([row["run_id"] for row in rows], epochs.rows, length)),
+        reference_id=reference_in(str(spec.rows[0][0])) if spec.rows else "",
+        facts=facts,
+        configurations=_grouped(rows, _cube([row["run_id"] for row in rows], epochs.rows, length), facts),
     )
+
+
+def reference_in(spec: str) -> str:
+    """Return the configuration id that a resolved spec names as the reference; empty for none."""
+    try:
+        return str(tomllib.loads(spec).get("reference", ""))
+    except (ValueError, RecursionError):  # a ledger of another program, or one that was changed by hand
+        return ""
 
 
 def _cube(run_ids: Sequence[str], rows: Sequence[tuple[Any, ...]], epochs: int) -> Floats:
@@ -295,7 +333,7 @@ def _diverged_epoch(row: dict[str, Any]) -> float:
     return float(row["diverged_epoch"]) if row["status"] == "diverged" else np.nan
 
 
-def _grouped(rows: Sequence[dict[str, Any]], cube: Floats) -> tuple[ConfigurationRuns, ...]:
+def _grouped(rows: Sequence[dict[str, Any]], cube: Floats, facts: DataFacts) -> tuple[ConfigurationRuns, ...]:
     members: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         members.setdefault(row["configuration"], []).append(i)
@@ -310,6 +348,7 @@ def _grouped(rows: Sequence[dict[str, Any]], cube: Floats) -> tuple[Configuratio
             statuses=tuple(rows[i]["status"] for i in places),
             diverged_epochs=np.array([_diverged_epoch(rows[i]) for i in places]),
             curves={name: cube[places, :, j] for j, name in enumerate(CURVES)},
+            facts=facts,
         )
         for text, places in members.items()
     )

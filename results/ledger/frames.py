@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from results.ledger.arrays import CHANCE
+from results.ledger.data_facts import kept_facts
 from results.ledger.ledger import Ledger, QueryResult
 from search_spaces.canonical import canonical_json
 from search_spaces.configuration import Configuration
@@ -67,7 +67,8 @@ def runs_frame(ledger: Ledger) -> pd.DataFrame:
     are those of the last attempt.
     """
     runs, epochs = _typed(ledger.read(RUNS, EPOCHS))
-    epochs = _with_chance(runs, epochs)
+    chance = kept_facts(ledger).chance
+    epochs = _with_chance(runs, epochs, chance)
     ids = runs["run_id"]
     targets = epochs["run_id"].map(pd.Series(runs["target_epochs"].to_numpy(), index=ids))
     finals = _one_a_run(epochs[epochs["epoch"] == targets], ids)
@@ -80,8 +81,8 @@ def runs_frame(ledger: Ledger) -> pd.DataFrame:
     ended = runs["status"].isin(["done", "diverged"])
     lost = (runs["status"] == "diverged") & runs["diverged_epoch"].notna()
     first_lost = runs["diverged_epoch"].where(lost)
-    never_better = lost & ~(best["val_acc"] >= CHANCE)
-    best_val_acc = best["val_acc"].mask(never_better, CHANCE)
+    never_better = lost & ~(best["val_acc"] >= chance)
+    best_val_acc = best["val_acc"].mask(never_better, chance)
     best_val_epoch = best["epoch"].astype("Int64").mask(never_better, first_lost)
     return pd.concat(
         [
@@ -90,11 +91,11 @@ def runs_frame(ledger: Ledger) -> pd.DataFrame:
             runs[["configuration_id", "seed", "status"]],
             by_run.size().reindex(ids, fill_value=0).reset_index(drop=True).astype("int64").rename("epochs"),
             runs["target_epochs"],
-            finals["val_acc"].where(ended).mask(lost, CHANCE).rename("final_val_acc"),
+            finals["val_acc"].where(ended).mask(lost, chance).rename("final_val_acc"),
             finals["val_loss"].where(ended & ~lost).rename("final_val_loss"),
             best_val_acc.rename("best_val_acc"),
             best_val_epoch.rename("best_val_epoch"),
-            test["test_acc"].mask(lost, CHANCE),
+            test["test_acc"].mask(lost, chance),
             test["test_loss"].mask(lost),
             by_run["epoch_seconds"].sum().reindex(ids).reset_index(drop=True).rename("train_seconds"),
             runs[["diverged_epoch", "error", "data", "synthetic"]],
@@ -104,13 +105,13 @@ def runs_frame(ledger: Ledger) -> pd.DataFrame:
     )
 
 
-def _with_chance(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+def _with_chance(runs: pd.DataFrame, epochs: pd.DataFrame, chance: float) -> pd.DataFrame:
     """Return ``epochs`` with the accuracies of diverged runs at chance from the epoch of their divergence on."""
     since = runs["diverged_epoch"].where(runs["status"] == "diverged").astype("float64")
     first = epochs["run_id"].map(pd.Series(since.to_numpy(), index=runs["run_id"])).astype("float64")
     lost = epochs["epoch"] >= first
     epochs = epochs.copy()
-    epochs.loc[lost, "val_acc"] = CHANCE
+    epochs.loc[lost, "val_acc"] = chance
     return epochs
 
 
@@ -139,7 +140,8 @@ def _differences(epochs: pd.DataFrame, attempts: pd.DataFrame) -> pd.Series:
             first.setdefault(run_id, attempt)
     differences: dict[tuple[str, str], str | None] = {}
     for run_id, attempt_id in dict.fromkeys(zip(epochs["run_id"], epochs["attempt_id"], strict=True)):
-        now, then = by_id[attempt_id], first[run_id]
+        now = by_id[attempt_id]
+        then = first.get(run_id, now)
         differ = [name for name in CONDITIONS if getattr(now, name) != getattr(then, name)]
         if now.alone and "members" not in differ:
             differ.append("members")

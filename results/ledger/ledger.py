@@ -17,6 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from results.ledger.checksums import LedgerConnection
 from results.ledger.schema import Attempt, EpochRow
 from results.ledger.sqlite_file import open_for_reading, open_for_writing, transaction
 from search_spaces.canonical import canonical_json
@@ -39,7 +40,7 @@ class Ledger:
     ledger has its target epoch, else the last reported state: ``pending``, ``running``, ``failed`` or ``interrupted``.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: LedgerConnection) -> None:
         """Use :meth:`create_or_open` or :meth:`open_read_only`; both check the file."""
         self.path = path
         self._connection = connection
@@ -275,33 +276,38 @@ class Ledger:
 
     def keep_spec(self, text: str) -> None:
         """Store the spec as written to the sweep's folder, so that an edit of this file is detected."""
-        with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('spec', ?)", (text,))
+        self.keep("spec", text)
 
     def kept_spec(self) -> str | None:
         """Return the stored spec; None if there is none, as in a ledger of an earlier version."""
-        (result,) = self.read("SELECT value FROM meta WHERE key = 'spec'")
-        return str(result.rows[0][0]) if result.rows else None
+        return self.kept("spec")
 
     def keep_packing(self, device: str, text: str) -> None:
         """Store the packing for this kind of device, as JSON, so that a resume uses the same."""
-        with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"packing on {device}", text))
+        self.keep(f"packing on {device}", text)
 
     def kept_packing(self, device: str) -> str | None:
         """Return the stored packing for this kind of device, or None."""
-        found = self.rows("SELECT value FROM meta WHERE key = :key", {"key": f"packing on {device}"})
-        return str(found[0][0]) if found else None
+        return self.kept(f"packing on {device}")
 
     def keep_gpu_share(self, found: Mapping[str, float]) -> None:
         """Store the measured GPU share of a pack, so that a resume uses the same."""
-        with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('gpu_share', ?)", (json.dumps(dict(found)),))
+        self.keep("gpu_share", json.dumps(dict(found)))
 
     def gpu_share(self) -> dict[str, float] | None:
         """Return the stored GPU share, or None."""
-        (result,) = self.read("SELECT value FROM meta WHERE key = 'gpu_share'")
-        return dict(json.loads(result.rows[0][0])) if result.rows else None
+        text = self.kept("gpu_share")
+        return None if text is None else dict(json.loads(text))
+
+    def keep(self, key: str, text: str) -> None:
+        """Store ``text`` under a key of ``meta``."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, text))
+
+    def kept(self, key: str) -> str | None:
+        """Return the text under a key of ``meta``; None if there is none, as in a ledger of an earlier version."""
+        found = self.rows("SELECT value FROM meta WHERE key = :key", {"key": key})
+        return str(found[0][0]) if found else None
 
     def packs(self, size: str) -> dict[str, list[str]]:
         """Return the members, in their order, of every pack that was started, or planned with this ``size``.

@@ -3,9 +3,12 @@
 History of ``SCHEMA_VERSION`` (SQLite's ``user_version``, also in ``meta``):
 
 1   ``meta``, ``runs``, ``packs``, ``epochs``, ``attempts``, and the view ``run_statuses``.
+2   ``checksums``: a checksum for each table, which covers the rows that an older ledger had at its migration.
 
 To change the schema: increase ``SCHEMA_VERSION``, describe the version here, change ``CREATE`` for new ledgers, and add
-to ``MIGRATIONS``, under the previous version, the statements that migrate an old ledger.
+to ``MIGRATIONS``, under the previous version, the statements that migrate an old ledger. A ledger is refused if its
+schema is not the one of its version (``results.ledger.verification.schema_of``), so ``schema_of`` has to return both
+the schema of a new and that of a migrated ledger.
 """
 
 from __future__ import annotations
@@ -13,15 +16,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+CHECKSUMS_SINCE = 2
+"""The first version with checksums. A ledger of this version without them is damaged."""
+
+READABLE = (1, 2)
+"""The versions that can be read without a migration."""
+
+MAX_EPOCHS = 1_000_000
+"""Maximum number of epochs of a run, as in a spec."""
 
 APPLICATION_ID = 0x4C4E5357
 """``LNSW``, in the header of every ledger: identifies it among SQLite files."""
 
+CREATE_CHECKSUMS = """
+    CREATE TABLE checksums (
+        table_name TEXT PRIMARY KEY,
+        entries    INTEGER NOT NULL,  -- number of rows
+        digest     TEXT NOT NULL      -- sum of the hashes of the rows, 16 hex digits
+    ) WITHOUT ROWID
+    """
+
 CREATE: tuple[str, ...] = (
+    CREATE_CHECKSUMS,
     """
     CREATE TABLE meta (
         key   TEXT PRIMARY KEY,  -- created, schema_version, spec (the last written sweep.toml), gpu_share,
+                                 -- data (title, classes and sizes, JSON),
                                  -- packing on cpu, packing on gpu (chosen sizes and threads, JSON)
         value TEXT NOT NULL
     ) WITHOUT ROWID
@@ -106,7 +128,7 @@ CREATE: tuple[str, ...] = (
     """,
 )
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
+MIGRATIONS: dict[int, tuple[str, ...]] = {1: (CREATE_CHECKSUMS,)}
 """Version → the statements that migrate a ledger of this version to the next one."""
 
 

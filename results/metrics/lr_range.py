@@ -1,7 +1,7 @@
 """Learning-rate range tests: steepest decrease of the loss, divergence, and the suggested learning rates.
 
 L. N. Smith, *Cyclical Learning Rates for Training Neural Networks* (2017); the rules are those of
-fastai's ``lr_find``, adapted to a loss that starts at chance, ln 100 = 4.6.
+fastai's ``lr_find``, adapted to a loss that starts at chance: ln C for C classes, 4.6 for 100.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float64]
 
 BETA = 0.9
 CHANCE = math.log(100)
-"""Cross-entropy of a uniform guess over 100 classes; a network with dead units has this loss."""
+"""Cross-entropy of a uniform guess over 100 classes, the default; a network with dead units has this loss."""
 MIN_FALL = 0.01
 """Minimum relative decrease of the smoothed loss for a usable slope."""
 DIVERGENCE_RISE = 0.05
@@ -48,7 +48,7 @@ def first_used_step(smooth: Array) -> int:
     return len(smooth) // 10
 
 
-def divergence_step(smooth: Array) -> int | None:
+def divergence_step(smooth: Array, chance: float = CHANCE) -> int | None:
     """Return the first step at which the smoothed loss ``[S]`` diverges, else None.
 
     It diverges if it is not finite; or 5 % and six noise SDs above its minimum so far; or at chance again after it was
@@ -61,16 +61,16 @@ def divergence_step(smooth: Array) -> int | None:
         if i < first_used_step(smooth):
             continue
         if value > lowest + max(DIVERGENCE_RISE * lowest, NOISE_SDS * noise) or (
-            is_below_chance(lowest) and value >= CHANCE
+            is_below_chance(lowest, chance) and value >= chance
         ):
             return i
         lowest = min(lowest, float(value))
     return None
 
 
-def is_below_chance(loss: float) -> bool:
+def is_below_chance(loss: float, chance: float = CHANCE) -> bool:
     """Return whether a loss is clearly below chance; otherwise a divergence is detected too late."""
-    return loss < (1 - MIN_FALL) * CHANCE
+    return loss < (1 - MIN_FALL) * chance
 
 
 def batch_noise_sd(smooth: Array) -> float:
@@ -85,18 +85,18 @@ def batch_noise_sd(smooth: Array) -> float:
     return float(np.median(known)) / NORMAL_ABS_MEDIAN / math.sqrt(2 * (1 - BETA)) if len(known) else 0.0
 
 
-def divergence_point(lr: Array, smooth: Array) -> float | None:
+def divergence_point(lr: Array, smooth: Array, chance: float = CHANCE) -> float | None:
     """Return the learning rate at :func:`divergence_step`, else None."""
-    step = divergence_step(smooth)
+    step = divergence_step(smooth, chance)
     return None if step is None else float(lr[step])
 
 
-def suggest_steepest(lr: Array, smooth: Array) -> float | None:
+def suggest_steepest(lr: Array, smooth: Array, chance: float = CHANCE) -> float | None:
     """Return the learning rate of the steepest decrease over log lr, before the minimum; fastai's ``steep``.
 
     None if the loss never decreased by 1 % and by six noise SDs: the slope is then noise.
     """
-    begin, end = first_used_step(smooth), divergence_step(smooth)
+    begin, end = first_used_step(smooth), divergence_step(smooth, chance)
     counted = smooth[begin:end]
     if len(counted) < 2:
         return None
@@ -107,12 +107,12 @@ def suggest_steepest(lr: Array, smooth: Array) -> float | None:
     return float(lr[begin + int(slope[: lowest + 1].argmin())])
 
 
-def suggest_tenth(lr: Array, smooth: Array) -> float | None:
+def suggest_tenth(lr: Array, smooth: Array, chance: float = CHANCE) -> float | None:
     """Return a tenth of the learning rate at which the loss diverged.
 
     None if it did not diverge within the range, or was never below chance: divergence is then detected too late.
     """
-    step = divergence_step(smooth)
-    if not step or not is_below_chance(float(smooth[:step].min())):
+    step = divergence_step(smooth, chance)
+    if not step or not is_below_chance(float(smooth[:step].min()), chance):
         return None
     return float(lr[step]) / 10

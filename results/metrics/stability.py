@@ -18,8 +18,8 @@ from results.metrics.intervals import TOLERANCE
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-AT_CHANCE = 2.0
-"""Accuracy in percent, twice chance for 100 classes; a run that ends below it has not learned."""
+CLASSES = 100
+"""Number of classes by default: that of CIFAR-100."""
 
 MIN_TAIL_EPOCHS = 5
 """Minimum number of epochs for a regression line with a residual SD."""
@@ -64,12 +64,22 @@ def max_drawdown(accuracy: Floats) -> Floats:
     return falls
 
 
-def at_chance(final: Floats) -> Bools:
-    """Return which runs ``[n]`` have a final accuracy in percent of A_r(E) < 2: twice chance (the study's threshold).
+def chance_limit(classes: int = CLASSES) -> float:
+    """Return the accuracy in percent below which a run has not learned: twice chance, 2 % for 100 classes.
 
-    The cause is a plateau, a dead network or a divergence: a diverged run counts as 1 %.
+    With fewer than ten classes it is chance plus a ninth of the rest, (100 - 100/C)/9, which for ten classes is equal
+    to twice chance: twice chance would be 100 % for two classes.
     """
-    return final < AT_CHANCE - TOLERANCE
+    chance = 100 / classes
+    return chance + min(chance, (100 - chance) / 9)
+
+
+def at_chance(final: Floats, classes: int = CLASSES) -> Bools:
+    """Return which runs ``[n]`` have a final accuracy in percent of A_r(E) < :func:`chance_limit`.
+
+    The cause is a plateau, a dead network or a divergence: a diverged run counts as chance.
+    """
+    return final < chance_limit(classes) - TOLERANCE
 
 
 def stability_class(seed_sd: float, n: int, at_chance_share: float) -> str | None:

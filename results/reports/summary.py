@@ -20,10 +20,10 @@ from results.metrics.comparison import (
     min_pairs,
 )
 from results.metrics.equivalence import MARGIN
+from results.metrics.intervals import Estimate
 from results.tables.comparison import (
     EQUAL_BY_THEORY,
     SPLIT_NAMES,
-    WINNERS_BIAS,
     Comparisons,
     Contender,
     compare_best,
@@ -32,6 +32,14 @@ from results.tables.comparison import (
     seeds_text,
 )
 from results.tables.numbers import estimate_text, rounded
+
+MAX_DESCRIBED = 5
+"""Most comparisons with the reference that have a sentence each."""
+
+FROM_THE_OTHER = {
+    BETTER: "significantly worse", WORSE: "significantly better", TRAINS_MORE: TRAINS_LESS, TRAINS_LESS: TRAINS_MORE,
+}  # fmt: skip
+"""A verdict on the reference → the same verdict, on the configuration that is compared with it."""
 
 
 def question(sweep: SweepData) -> str:
@@ -52,13 +60,18 @@ def answer(sweep: SweepData) -> list[str]:
         if not sweep.counted:
             return ["No answer: no run has a result yet."]
         return [
-            "No configuration learned more than chance: every mean validation accuracy is below 2 %, or every run "
+            "No configuration learned more than chance: every mean validation accuracy is below "
+            f"{sweep.chance_limit:.3g} %, or every run "
             "ended at chance. There is no best configuration.",
             _scope(sweep),
         ]
     compared = compare_best(sweep)
+    if sweep.reference_id and sweep.reference is None:
+        return [_best(sweep, best), "The reference has no result yet, so nothing is compared with it.", _scope(sweep)]
     if compared is None:
         return [_best(sweep, best), "The sweep has no other configuration with a result.", _scope(sweep)]
+    if compared.named_before:
+        return [_best(sweep, best), *_against_reference(compared), _significance(sweep, compared)]
     runner_up = max(compared.contenders, key=lambda contender: float(contender.group.final.mean()))
     return [_best(sweep, best), _difference(compared, runner_up), _significance(sweep, compared)]
 
@@ -87,10 +100,7 @@ def _difference(compared: Comparisons, runner_up: Contender) -> str:
         return f"Its {split} accuracy equals that of the second best, {label}, in every pair ({pairs})."
     sign = "better than" if difference.value > 0 else "worse than" if difference.value < 0 else "different from"
     if difference.value < 0:
-        values = tuple(-value for value in difference.values)
-        difference = replace(
-            difference, value=-difference.value, low=-difference.high, high=-difference.low, values=values
-        )
+        difference = _negative(difference)
     shown = estimate_text(difference, 2, of="pairs")
     interval = "" if comparison.n > 1 else ", one pair, so no interval"
     return (
@@ -99,22 +109,65 @@ def _difference(compared: Comparisons, runner_up: Contender) -> str:
     )
 
 
+def _against_reference(compared: Comparisons) -> list[str]:
+    """Describe each difference from the reference, the best configurations first; at most :data:`MAX_DESCRIBED`."""
+    ranked = sorted(compared.contenders, key=lambda contender: -float(contender.group.final.mean()))
+    found = []
+    for contender in ranked[:MAX_DESCRIBED]:
+        comparison, label = contender.comparison, contender.group.label
+        if not comparison.n:
+            found.append(f"{label} has no seed in common with the reference.")
+            continue
+        verdict = compared.verdict(contender)
+        if not comparison.all_trained:
+            reference, other = comparison.trained
+            found.append(
+                f"{label} trained in {other} of {comparison.n} runs, the reference in {reference}: "
+                f"{FROM_THE_OTHER.get(verdict, verdict)}."
+            )
+            continue
+        less = comparison.difference.value > 0
+        difference = comparison.difference if less else _negative(comparison.difference)
+        shown = estimate_text(difference, 2, of="pairs")
+        words = f"{shown} pp {'below' if less else 'above'}"
+        if comparison.tied == comparison.n:
+            words = "equal to"
+        equal = f", equal within {MARGIN:g} pp" if comparison.equivalent and verdict == NO_DIFFERENCE else ""
+        found.append(
+            f"{label}: {SPLIT_NAMES[compared.split]} accuracy {words} the reference "
+            f"({_counted(comparison.n, 'pair')}, {FROM_THE_OTHER.get(verdict, verdict)}{equal})."
+        )
+    left = len(ranked) - len(found)
+    return [
+        f"The reference is {compared.best.label}.",
+        *found,
+        *([f"{left} more are in the table `comparison`."] if left else []),
+    ]
+
+
+def _negative(difference: Estimate) -> Estimate:
+    """Return the same difference, the other way around."""
+    values = tuple(-value for value in difference.values)
+    return replace(difference, value=-difference.value, low=-difference.high, high=-difference.low, values=values)
+
+
 def _significance(sweep: SweepData, compared: Comparisons) -> str:
     verdicts = [compared.verdict(contender) for contender in compared.contenders]
     total = _counted(len(verdicts), "other learning rate" if compared.by_rate else "other configuration")
+    subject = "The reference" if compared.named_before else "It"
     sentences = []
     if set(verdicts) <= {TOO_FEW}:
         sentences.append(_too_few(compared))
     else:
         better, worse = (verdicts.count(word) for word in (BETTER, WORSE))
         sentences.append(
-            f"It is significantly better than {better} of {total}"
+            f"{subject} is significantly better than {better} of {total}"
             + (f" and significantly worse than {worse}" if worse else "")
             + f" ({_test_names(compared)}, Holm-corrected, 5 % level)."
         )
         others = {
-            TRAINS_MORE: "It trains significantly more often than {}.",
-            TRAINS_LESS: "It trains significantly less often than {}.",
+            TRAINS_MORE: subject + " trains significantly more often than {}.",
+            TRAINS_LESS: subject + " trains significantly less often than {}.",
             TOO_FEW: "Too few seeds for a test: {}.",
             EQUAL: "Equal in every pair: {}.",
             EQUAL_BY_THEORY: "Equal by theory: {}.",
@@ -132,7 +185,7 @@ def _significance(sweep: SweepData, compared: Comparisons) -> str:
         sentences.append("Where a run ended at chance or diverged, the shares of runs that trained are compared.")
     if compared.split != "test":
         sentences.append("It was selected on the same data, so the comparison is exploratory.")
-    return " ".join([*sentences, WINNERS_BIAS, _scope(sweep)])
+    return " ".join([*sentences, *compared.notes_on_choice(sweep), _scope(sweep)])
 
 
 def _too_few(compared: Comparisons) -> str:

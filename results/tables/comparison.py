@@ -54,9 +54,8 @@ COMPARISON_COLUMNS = (
 
 EQUAL_BY_THEORY = "equal by theory"
 
-WINNERS_BIAS = (
-    "The winner was chosen from these same runs, which favours it. A comparison under new seeds is not biased."
-)
+NAMED_BEFORE = "The reference was named before the runs were trained, so the choice does not favour it."
+RATES_CHOSEN = "The learning rate of each other configuration was chosen from these same runs, which favours that one."
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,21 @@ class Contender:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """The best configuration by validation, compared with each contender on one split, paired by seed."""
+    """One configuration, compared with each contender on one split, paired by seed."""
 
-    best: ConfigurationRuns
+    best: ConfigurationRuns  # the reference that was named before the runs, else the best one by validation
     split: str
     contenders: tuple[Contender, ...]
     by_rate: bool  # whether the sweep has one family, whose learning rates are compared
+    named_before: bool = False  # whether it is the sweep's reference
+
+    def notes_on_choice(self, sweep: SweepData) -> list[str]:
+        """Return how the configuration was chosen, and whom the choice favours."""
+        if not self.named_before:
+            command = f" `sweep confirm {sweep.name}` compares under new seeds." if sweep.name else ""
+            return [f"The winner was chosen from these same runs, which favours it.{command}"]
+        several = any(contender.rates > 1 for contender in self.contenders)
+        return [NAMED_BEFORE, *([RATES_CHOSEN] if several else [])]
 
     @cached_property
     def tested(self) -> tuple[Contender, ...]:
@@ -100,13 +108,14 @@ class Comparisons:
 
 
 def compare_best(sweep: SweepData) -> Comparisons | None:
-    """Compare the best configuration with every other family at its best learning rate.
+    """Compare the reference, or else the best configuration, with every other family at its best learning rate.
 
     A family is a configuration without its learning rate; the best rate is chosen by validation. A sweep of a single
-    family compares its learning rates. None without a best configuration, or without another one with a result.
+    family compares its learning rates. None without a best configuration, without a result of the reference, or without
+    another configuration with a result.
     """
-    best = sweep.best
-    if best is None or len(sweep.counted) < 2:
+    best = sweep.reference if sweep.reference_id else sweep.best
+    if best is None or sweep.best is None or len(sweep.counted) < 2:
         return None
     families = configuration_families(sweep)
     others = [(max(family, key=lambda group: _rank(sweep, group)), len(family)) for family in families
@@ -119,7 +128,7 @@ def compare_best(sweep: SweepData) -> Comparisons | None:
     for group, rates in others:
         comparison, ids = compare_groups(best, group, split)
         contenders.append(Contender(group, rates, comparison, tuple(ids), _theory(best) == _theory(group)))
-    return Comparisons(best, split, tuple(contenders), by_rate)
+    return Comparisons(best, split, tuple(contenders), by_rate, named_before=bool(sweep.reference_id))
 
 
 def configuration_families(sweep: SweepData) -> list[list[ConfigurationRuns]]:
@@ -173,20 +182,24 @@ def comparison_table(sweep: SweepData) -> Table | None:
     what = (
         "the other learning rates" if compared.by_rate else "the other configurations, each at its best learning rate"
     )
+    role = (
+        "It is the reference."
+        if compared.named_before
+        else f"It has the highest validation accuracy of {len(sweep.eligible)} configurations."
+    )
     return Table(
         "comparison",
         f"{best.label} compared with {what}, in {sweep.name}: final {SPLIT_NAMES[split]} accuracy, paired by seed",
         (CONFIGURATION, Column("n_rates", "Learning rates"), PAIRS, *COMPARISON_COLUMNS),
         rows,
         [
-            f"Positive difference: {best.label} is better. It has the highest validation accuracy of "
-            f"{len(sweep.eligible)} configurations. "
+            f"Positive difference: {best.label} is better. {role} "
             + (
                 "The difference is measured on the test set, which is not used for selection."
                 if split == "test"
                 else "The difference is measured on the same validation split, so it is exploratory."
             ),
-            WINNERS_BIAS,
+            *compared.notes_on_choice(sweep),
             *notes_on_tests([contender.comparison for contender in compared.tested]),
             *sweep.caveats(),
         ],

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from results.ledger.arrays import ConfigurationRuns, SweepData
-from results.ledger.plain_text import plain_text
 from results.metrics.profiles import expected_best_of
 from results.tables.summary import COUNTS, FINAL, learning_rate_families, run_counts
 from results.tables.table import Column, Row, Table
 from search_spaces import Configuration
 from search_spaces.labels import configuration_labels
+from search_spaces.plain_text import plain_text
 
 
 def learning_rates_table(sweep: SweepData) -> Table | None:

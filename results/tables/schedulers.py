@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from results.ledger.arrays import ConfigurationRuns, SweepData
-from results.ledger.plain_text import plain_text
 from results.metrics.intervals import TOLERANCE
 from results.tables.summary import COUNTS, FINAL, SEED_SD, TEST, run_counts, spread
 from results.tables.table import Column, Row, Table, Value
+from search_spaces.plain_text import plain_text
 
 
 def schedulers_table(sweep: SweepData) -> Table | None:

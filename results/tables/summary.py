@@ -167,7 +167,7 @@ def _stability(sweep: SweepData, group: ConfigurationRuns) -> dict[str, Value]:
         return {}
     accuracy = group.accuracy()
     seed_sd = spread(group)
-    chance_share = float(stability.at_chance(group.final).mean())
+    chance_share = float(stability.at_chance(group.final, sweep.facts.classes).mean())
     finite = accuracy[~group.diverged]
     return {
         "seed_sd": seed_sd,
@@ -241,11 +241,12 @@ def _binomial_note(sweep: SweepData) -> list[str]:
     accuracy = float(sweep.best.final.mean())
     if not 0 < accuracy < 100:
         return []
-    val_images = round(TRAIN_IMAGES * sweep.protocol.get("val_fraction", 0.1))
-    val, test = (binomial_standard_error(accuracy, images) for images in (val_images, TEST_IMAGES))
+    val_images = sweep.facts.val_images or round(TRAIN_IMAGES * sweep.protocol.get("val_fraction", 0.1))
+    test_images = sweep.facts.test_images or TEST_IMAGES
+    val, test = (binomial_standard_error(accuracy, images) for images in (val_images, test_images))
     return [
         f"The binomial standard error of an accuracy near {accuracy:.0f} % is {val:.2f} pp on {val_images:,} "
-        f"validation images and {test:.2f} pp on {TEST_IMAGES:,} test images. Upper bound of the chance difference "
+        f"validation images and {test:.2f} pp on {test_images:,} test images. Upper bound of the chance difference "
         f"between two single runs on validation: {1.96 * math.sqrt(2) * val:.1f} pp. Both runs see the same images, so "
         "a smaller difference can be real."
     ]

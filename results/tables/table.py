@@ -9,9 +9,9 @@ from typing import Literal
 
 import pandas as pd
 
-from results.ledger.plain_text import plain_text
 from results.metrics.intervals import Estimate
 from results.tables.numbers import estimate_text, places_of, rounded
+from search_spaces.plain_text import plain_text
 
 NOT_AVAILABLE = "n/a"
 

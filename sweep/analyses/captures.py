@@ -46,7 +46,7 @@ def capture_gradients(
     from results.analyses.gradients import gradient_writer
     from results.metrics.gradients import check_beta
     from trainables.analyses import gradient_capture
-    from trainables.models.lenet import SHAPES
+    from trainables.models.lenet import shapes
 
     check_beta(beta)
     capture = gradient_capture.Capture(layer, batches)
@@ -58,7 +58,7 @@ def capture_gradients(
         what = f"gradients of {subjects.label(run)}, {batches} batches"
         about = {
             **subjects.about(run, "gradients", device),
-            "layer": layer, "layer_shape": list(SHAPES[layer]), "beta": beta,
+            "layer": layer, "layer_shape": list(shapes(subjects.data.classes)[layer]), "beta": beta,
             "batch_size": run.protocol.batch_size, "examples": len(subjects.data.train_labels),
         }  # fmt: skip
         with writable(path), gradient_writer(path, about) as writer:
@@ -115,10 +115,12 @@ def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str
     from results.ledger.ledger import Ledger
     from results.ledger.queries import pack_of
     from sweep.folder.snapshot import checkpoint_place
+    from sweep.folder.trust import STORAGE, check_trusted
     from trainables.analyses.feature_maps import feature_maps, member_parameters
     from trainables.training.checkpoints import Checkpoints
 
     subjects = of_sweep(folder, run, data)
+    check_trusted(folder, subjects.spec, {STORAGE})
     (subject,) = subjects.runs
     if not 1 <= images <= min(MOST_IMAGES, len(subjects.data.test_labels)):
         most = min(MOST_IMAGES, len(subjects.data.test_labels))

@@ -59,6 +59,8 @@ class Subjects:
             "order": self.order.index(run.run_id),
             "data": self.data.name,
             "synthetic": self.data.synthetic,
+            "title": self.data.title,
+            "classes": self.data.classes,
             "protocol": run.protocol.to_dict(),
             "device": device_name(device),
             "threads": torch.get_num_threads(),
@@ -75,7 +77,7 @@ def of_space(source: str | Spec, overrides: Mapping[str, Any], runs_dir: Path, s
     from trainables.data.dataset import load_data
 
     spec = source if isinstance(source, Spec) else read_spec(source, overrides)
-    data = load_data(spec.data, val_fraction=spec.protocol.val_fraction)
+    data = load_data(spec.data, **spec.data_options)
     configurations = resolve_configurations(spec, math.ceil(len(data.train_labels) / spec.protocol.batch_size))
     folder = SweepFolder(runs_dir, spec.name)
     folder.check_links()
@@ -105,7 +107,7 @@ def of_sweep(folder: SweepFolder, run: str | None = None, data: str | None = Non
     with Ledger.open_read_only(folder.ledger) as ledger:
         planned = [run_of(ledger, run_id) for run_id in ledger.statuses()]
         chosen = planned if run is None else [run_of(ledger, find_run(ledger, run))]
-    loaded = load_data(spec.data, val_fraction=spec.protocol.val_fraction)
+    loaded = load_data(spec.data, **spec.data_options)
     if chosen and chosen[0].data_fingerprint != loaded.fingerprint:
         raise DataError(
             f"{spec.data}: not the data that the sweep {folder.name!r} was trained on (its fingerprint is "

@@ -22,6 +22,7 @@ from sweep.analyses.captures import Track, device_of, named, silent, writable
 from sweep.analyses.targets import Subjects, of_sweep
 from sweep.folder.paths import SweepFolder, resume_command
 from sweep.folder.snapshot import weights_place
+from sweep.folder.trust import STORAGE, check_trusted
 
 if TYPE_CHECKING:
     import torch
@@ -120,6 +121,7 @@ def _weights(subjects: Subjects, run: Run, device: torch.device, track: Track) -
     from trainables.analyses.loss_landscape import FEWEST_POINTS
     from trainables.training.weight_snapshots import SavedWeights
 
+    check_trusted(subjects.folder, subjects.spec, {STORAGE})
     storage = weights_place(subjects.folder, subjects.spec)
     saved = SavedWeights(storage)
     epochs = saved.epochs(run.run_id)

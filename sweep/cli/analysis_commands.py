@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from search_spaces.errors import SpecError
 from sweep.cli.options import EXIT_FAILED, Data, Name, RunsDir, near
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
+from sweep.process.output import say
 
 if TYPE_CHECKING:
     from sweep.analyses.captures import Track
@@ -131,17 +131,18 @@ def study(
 ) -> None:
     """Run the complete study. This includes training, all analyses, and the article."""
     from sweep.analyses.study import run_study
+    from sweep.progress.console import PlainConsole
 
     overrides = {"data": data, "epochs": epochs, "seeds": seeds, "name": name}
     given = {key: value for key, value in overrides.items() if value is not None}
-    outcome = run_study(given, runs_dir, Console())
+    outcome = run_study(given, runs_dir, PlainConsole())
     folder = outcome.folder
     for sentence in outcome.answer():
-        typer.echo(sentence)
-    typer.echo(f"article: {near(folder.article_page)} and {near(folder.article)}  report: {near(folder.report)}")
+        say(sentence)
+    say(f"article: {near(folder.article_page)} and {near(folder.article)}  report: {near(folder.report)}")
     if not outcome.all_done:
         again = resume_command(folder.name, folder.runs_dir, retry_failed=outcome.count("failed") > 0)
-        typer.echo(f"not all runs have a result; to retry: {again}, then run this command again", err=True)
+        say(f"not all runs have a result; to retry: {again}, then run this command again", error=True)
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -157,16 +158,17 @@ def _print_outputs(folder: SweepFolder, files: list[Path]) -> None:
 
     analyses = make_analysis_outputs(folder)
     for sentence in analyses.subset(files).sentences():
-        typer.echo(sentence)
+        say(sentence)
     for path in files:
-        typer.echo(near(path))
-    typer.echo(f"tables: {near(folder.tables)}  figures: {near(folder.figures)}")
+        say(near(path))
+    say(f"tables: {near(folder.tables)}  figures: {near(folder.figures)}")
 
 
 @contextmanager
 def _tracking() -> Iterator[Track]:
     """Show a progress bar on a terminal, and lines elsewhere."""
+    from sweep.progress.console import PlainConsole
     from sweep.progress.task_progress import Tracker
 
-    with Tracker(Console()) as tracker:
+    with Tracker(PlainConsole()) as tracker:
         yield tracker.track

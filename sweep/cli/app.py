@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from search_spaces.errors import SpecError
+from search_spaces.plain_text import plain_text
 from sweep.cli import analysis_commands, control_commands
 from sweep.cli.options import EXIT_FAILED, Auto, Data, Name, NameOrAddress, RunsDir, near, number_or_auto, whole_or_auto
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
+from sweep.process.output import say
+from sweep.process.supervisor import InterruptedSweepError
 
 app = typer.Typer(
     name="sweep",
@@ -56,6 +58,7 @@ InProcess = Annotated[
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure, without retries.")]
 
+Trust = Annotated[bool, typer.Option("--trust", help="Accept the address and the storage that the file names.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Also retry failed runs.")]
 
 
@@ -93,6 +96,7 @@ def run(
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
     in_process: InProcess = False,
+    trust: Trust = False,
 ) -> None:
     """Run a sweep; finished runs are skipped."""
     from sweep.config.toml import read_spec
@@ -103,7 +107,8 @@ def run(
         autoscale_timeout=autoscale_timeout, storage=storage,
     )  # fmt: skip
     spec = read_spec(source, overrides)
-    _drive(spec, runs_dir, dry_run=dry_run, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process)
+    options = {"dry_run": dry_run, "fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process}
+    _drive(spec, runs_dir, _from_file(overrides, trust or dry_run), **options)
 
 
 @app.command()
@@ -121,6 +126,7 @@ def resume(
     fail_fast: FailFast = False,
     retry_failed: RetryFailed = False,
     in_process: InProcess = False,
+    trust: Trust = False,
 ) -> None:
     """Resume an interrupted sweep. PLACE/NAME resumes it from its storage, on any machine."""
     from sweep.driver.driver import read_resolved
@@ -136,40 +142,81 @@ def resume(
         folder, place = fetch(name, runs_dir)
         name, overrides = folder.name, {"storage": place, **overrides}
     spec = read_resolved(SweepFolder.existing(runs_dir, name), overrides)
-    _drive(spec, runs_dir, fail_fast=fail_fast, retry_failed=retry_failed, in_process=in_process, resuming=True)
+    options = {"fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process, "resuming": True}
+    _drive(spec, runs_dir, _from_file(overrides, trust), **options)
 
 
-def _drive(spec: Any, runs_dir: Path, **how: bool) -> None:
+@app.command()
+def confirm(
+    name: Name,
+    top: Annotated[
+        int | None, typer.Option(min=2, help="Number of configurations, the best of each family.  [default: 3]")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, max=100_000, help="Number of new seeds.")] = 10,
+    pack: PackSize = None,
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
+    max_concurrent: Concurrent = None,
+    address: Address = None,
+    trust: Trust = False,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and train nothing.")] = False,
+    in_process: InProcess = False,
+) -> None:
+    """Compare the best configurations under new seeds. They are trained as the sweep NAME-confirm."""
+    from results.ledger.arrays import load_sweep
+    from sweep.driver.confirm import confirmation_spec, power_sentence
+    from sweep.driver.outputs import make_report
+
+    overrides = _overrides(
+        pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent,
+        address=address,
+    )  # fmt: skip
+    folder = SweepFolder.existing(runs_dir, name)
+    spec = confirmation_spec(folder, top, seeds, overrides, trust=trust)
+    say(power_sentence(load_sweep(folder.ledger, name), len(spec.configurations) - 1))
+    _drive(spec, runs_dir, frozenset(), dry_run=dry_run, in_process=in_process)
+    if not dry_run:
+        say(f"{near(make_report(folder))} shows this answer first")
+
+
+def _from_file(overrides: dict[str, Any], trust: bool) -> frozenset[str]:
+    """Return the keys that send a sweep elsewhere and that the user neither typed nor accepted."""
+    return frozenset() if trust else frozenset({"cluster.address", "storage"} - set(overrides))
+
+
+def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) -> None:
     from sweep.driver.driver import DriveOptions, drive
     from sweep.driver.outputs import make_outputs
+    from sweep.progress.console import PlainConsole
 
-    options = DriveOptions(**how)
+    options = DriveOptions(**how, from_file=from_file)
     again = resume_command(spec.name, runs_dir) + " --in-process" * options.in_process
     try:
-        outcome = drive(spec, runs_dir, Console(force_terminal=False if options.in_process else None), options)
+        outcome = drive(spec, runs_dir, PlainConsole(force_terminal=False if options.in_process else None), options)
         if outcome is None:
             return
         make_outputs(outcome.folder)
     except KeyboardInterrupt:
         if SweepFolder(runs_dir, spec.name).spec.exists():  # otherwise nothing was planned
-            typer.echo(f"interrupted; to continue: {again}", err=True)
+            raise InterruptedSweepError(f"interrupted; to continue: {again}") from None
         raise
     counts = ", ".join(
         f"{outcome.count(word)} {word}"
         for word in ("done", "diverged", "failed", "interrupted", "pending")
         if outcome.count(word)
     )
-    typer.echo(counts)
+    say(counts)
     for sentence in outcome.answer():
-        typer.echo(f"  {sentence}")
-    typer.echo(f"tables: {near(outcome.folder.tables)}  report: {near(outcome.folder.report)}")
+        say(f"  {sentence}")
+    say(f"tables: {near(outcome.folder.tables)}  report: {near(outcome.folder.report)}")
     if not outcome.all_done:
         failed = outcome.count("failed")
         if outcome.count("interrupted") + outcome.count("pending"):
-            typer.echo(f"not all runs have a result; to continue: {again}", err=True)
+            say(f"not all runs have a result; to continue: {again}", error=True)
         if failed:
             again = resume_command(spec.name, runs_dir, retry_failed=True)
-            typer.echo(f"{failed} failed; to retry: {again}", err=True)
+            say(f"{failed} failed; to retry: {again}", error=True)
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -187,21 +234,23 @@ def status(
     from sweep.cli.watch import watch
     from sweep.folder.status import status_lines
     from sweep.folder.status_source import StatusSource, all_statuses
+    from sweep.progress.console import PlainConsole
 
     if watching:
         if name is None:
             raise SpecError("--watch", "needs the name of a sweep", "sweep status NAME --watch")
-        watch(StatusSource.named(name, runs_dir).status, Console(), as_json=as_json)
+        watch(StatusSource.named(name, runs_dir).status, PlainConsole(), as_json=as_json)
         return
     found = [StatusSource.named(name, runs_dir).status()] if name else all_statuses(runs_dir)
     if as_json:
         records = [one.model_dump() for one in found]
-        typer.echo(json.dumps(records[0] if name else records, indent=2))
+        say(json.dumps(records[0] if name else records, indent=2))
         return
     for one in found:
-        typer.echo("\n".join(status_lines(one)))
+        for line in status_lines(one):
+            say(plain_text(line))
     if not found:
-        typer.echo(f"no sweeps in {runs_dir}; to start one: sweep run quickstart")
+        say(f"no sweeps in {runs_dir}; to start one: sweep run quickstart")
 
 
 @app.command()
@@ -213,7 +262,7 @@ def logs(
     """Print the log of the trial that trained a run."""
     from sweep.folder.run_log import run_log
 
-    typer.echo(run_log(SweepFolder.existing(runs_dir, name), run_id), nl=False)
+    say(run_log(SweepFolder.existing(runs_dir, name), run_id), end="")
 
 
 @app.command()
@@ -226,7 +275,7 @@ def spaces(
     from search_spaces import space_names, space_text
 
     if space:
-        typer.echo(space_text(space), nl=False)
+        say(space_text(space), end="")
         return
     from sweep.config.toml import read_spec
 
@@ -234,7 +283,7 @@ def spaces(
         spec = read_spec(name)
         configurations, seeds = len(spec.expanded()), len(spec.seed_list)
         counts = f"{configurations * seeds:4d} runs ({configurations} configurations × {seeds} seeds)"
-        typer.echo(f"{name:15} {counts:41} {spec.epochs:3d} epochs  {spec.data:10} {spec.description}")
+        say(f"{name:15} {counts:41} {spec.epochs:3d} epochs  {spec.data:10} {spec.description}")
 
 
 @app.command(name="export")
@@ -255,7 +304,7 @@ def export_command(
     wanted = [word.strip() for word in formats.split(",")]
     more = load_analyses(folder.analyses).tables()
     for path in export(folder.ledger, out or folder.tables, wanted, target=target, more=more):
-        typer.echo(near(path))
+        say(near(path))
 
 
 @app.command()
@@ -269,7 +318,7 @@ def report(
     from sweep.driver.outputs import make_report
 
     page = make_report(SweepFolder.existing(runs_dir, name), target)
-    typer.echo(near(page))
+    say(near(page))
     if open_it:
         typer.launch(page.as_uri())
 
@@ -290,7 +339,7 @@ def compare(
     if file_format not in TEXT_WRITERS:
         raise UnknownNameError("format", file_format, TEXT_WRITERS)
     sweeps = [load_sweep(SweepFolder.existing(runs_dir, name).ledger, name) for name in (a, b)]
-    typer.echo(as_document(compare_sweeps(*sweeps), file_format), nl=False)
+    say(as_document(compare_sweeps(*sweeps), file_format), end="")
 
 
 @app.command()
@@ -300,7 +349,7 @@ def doctor(data: Data = None, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:
 
     fine = True
     for finding in examine(runs_dir, data):
-        typer.echo(f"{'ok  ' if finding.fine else 'BAD '} {finding.what}: {finding.seen}")
+        say(f"{'ok  ' if finding.fine else 'BAD '} {finding.what}: {finding.seen}")
         fine = fine and finding.fine
     if not fine:
         raise typer.Exit(EXIT_FAILED)

@@ -6,6 +6,7 @@ import typer
 
 from sweep.cli.options import NameOrAddress, RunsDir
 from sweep.folder.paths import DEFAULT_RUNS_DIR
+from sweep.process.output import say
 
 
 def register(app: typer.Typer) -> None:
@@ -28,4 +29,4 @@ def _request(name: str, runs_dir: RunsDir, request: str, when: str) -> None:
     from sweep.folder.status_source import StatusSource
 
     driver = StatusSource.named(name, runs_dir).request(request)
-    typer.echo(f"{request} requested: {name} (pid {driver.pid} on {driver.host}) ends {when}")
+    say(f"{request} requested: {name} (pid {driver.pid} on {driver.host}) ends {when}")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from search_spaces import Configuration, Protocol, expand
+from search_spaces.axes import MAX_RUNS
 
 Seed = Annotated[int, Field(ge=0, le=2**53)]
 
@@ -79,10 +80,14 @@ class Spec(_Table):
     name: str = "sweep"
     description: str = ""
     data: str = "cifar100"
+    labels: str = Field("", max_length=200)  # of data with several: fine, coarse, or a column of Parquet files
+    max_images: int = Field(1_000_000, ge=1, le=100_000_000)  # a larger data set is refused before it is read
     storage: str = ""  # a folder that all nodes share, or s3://bucket/prefix; empty: the sweep's folder
     epochs: int = Field(50, ge=1, le=1_000_000)
     seeds: Annotated[int, Field(ge=1, le=100_000)] | Annotated[list[Seed], Field(min_length=1)] = 3
+    max_runs: int = Field(MAX_RUNS, ge=1, le=10_000_000)  # a larger space is refused before it is built
     test_epochs: Literal["last", "all"] | list[Annotated[int, Field(ge=1)]] = "last"
+    reference: str = ""  # label or id of the configuration that all others are compared with; not part of a run's id
     save_weights_every: int = Field(0, ge=0)  # epochs; 0: never. For `sweep trajectory`; not part of a run's id
     protocol: ProtocolTable = ProtocolTable()
     resources: Resources = Resources()
@@ -112,6 +117,11 @@ class Spec(_Table):
         """The protocol, which is part of every run's id."""
         return Protocol(**self.protocol.model_dump())
 
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """The options of ``load_data``: everything about the data but its source."""
+        return {"val_fraction": self.protocol.val_fraction, "labels": self.labels, "max_images": self.max_images}
+
     def test_epoch_set(self) -> frozenset[int]:
         """The epochs after which the test split is evaluated."""
         if self.test_epochs == "last":
@@ -124,6 +134,7 @@ class Spec(_Table):
         """Return the configurations of all blocks, with expressions and without defaults.
 
         Raises:
-            SpecError: an invalid block.
+            SpecError: an invalid block, or more than ``max_runs`` runs.
         """
-        return expand(self.configurations, self.name)
+        seeds = self.seeds if isinstance(self.seeds, int) else len(self.seeds)
+        return expand(self.configurations, self.name, seeds=seeds, max_runs=self.max_runs)

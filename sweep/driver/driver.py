@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from results.ledger.arrays import reference_in
+from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
@@ -27,9 +29,11 @@ from sweep.execution.training import train_packs
 from sweep.folder.control import Control, ControlFolder, ControlStorage
 from sweep.folder.lease import Lease
 from sweep.folder.lease_places import FolderLease
+from sweep.folder.leftovers import remove_unfinished
 from sweep.folder.paths import SweepFolder, resume_command, write_atomically
 from sweep.folder.provenance import write_provenance
 from sweep.folder.status import duration
+from sweep.folder.trust import check_trusted, remember
 from sweep.planning.plan import (
     DEFAULT_PACK,
     Pack,
@@ -39,6 +43,7 @@ from sweep.planning.plan import (
     resolve_configurations,
     told_restarts,
 )
+from sweep.planning.reference import reference_id
 from sweep.progress.live_view import Progress, Recorded
 
 if TYPE_CHECKING:
@@ -92,6 +97,7 @@ class DriveOptions:
     retry_failed: bool = False  # also retry runs that failed before
     resuming: bool = False  # the spec is that of the folder's own sweep.toml
     in_process: bool = False  # train in this process, without Ray
+    from_file: frozenset[str] = frozenset()  # keys of the spec (sweep.folder.trust) whose values nobody typed
 
 
 def make_executor(in_process: bool) -> Executor:
@@ -130,25 +136,30 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
 
     executor = make_executor(options.in_process)
     executor.check(spec, runs_dir)
-    storage = sweep_storage(spec)
     folder = SweepFolder(runs_dir, spec.name)
+    check_trusted(folder, spec, options.from_file, resuming=options.resuming)
+    storage = sweep_storage(spec)
     if in_sweep_folder(Path.cwd()):  # Ray puts the working directory before the libraries of its workers
         raise SweepFolderError(
             f"{Path.cwd()}: is inside a sweep's folder, where a file could be imported in place of a library; "
             "go to another directory"
         )
     spec.expanded()  # reports an error in the spec before the data is loaded
-    data = load_data(spec.data, val_fraction=spec.protocol.val_fraction)
+    data = load_data(spec.data, **spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     configurations = resolve_configurations(spec, steps_per_epoch)
+    spec = spec.model_copy(update={"reference": reference_id(spec.reference, configurations)})
     runs = make_runs(spec, configurations, data.fingerprint)
+    if data.notes:
+        _tell(console, f"data {data.name}: {'; '.join(data.notes)}")
     _tell(console, *told_restarts(configurations))
     if options.dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
         return None
-    with _driven(folder) as control, Ledger.create_or_open(folder.ledger) as ledger:
+    with _driven(folder, lambda text: _tell(console, text)) as control, Ledger.create_or_open(folder.ledger) as ledger:
         planned_before = folder.spec.exists()
         _check_same_protocol(ledger, folder, runs[0])
+        _check_same_reference(ledger, spec)
         left = _left_to_train(ledger, spec, runs, options.retry_failed)
         _tell_edits(console, ledger, folder, options.resuming)
         _tell_start(console, spec, runs, left, data)
@@ -174,12 +185,14 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                 if packing.chosen:
                     ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))
             ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)
+            keep_facts(ledger, DataFacts(data.title, data.classes, len(data.val_labels), len(data.test_labels)))
             if packs:
                 ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], str(packing.size))
             if options.retry_failed:
                 ledger.retry([run.run_id for run in runs])
             text = spec_text(spec, configurations)
             write_atomically(folder.spec, text)
+            remember(folder, spec)
             if storage is not None and not planned_before:
                 control.serve(ControlStorage(storage))
             ledger.keep_spec(text)
@@ -196,14 +209,15 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
 
 
 @contextmanager
-def _driven(folder: SweepFolder) -> Iterator[Control]:
+def _driven(folder: SweepFolder, say: Callable[[str], None] = lambda text: None) -> Iterator[Control]:
     """Create the folder, acquire its lease, and serve requests from other terminals.
 
     A new folder is removed again if a user error or Ctrl-C ends the sweep before it is planned.
     """
     new = not folder.path.exists()
     folder.create()
-    with Lease(FolderLease(folder.lock)) as lease:  # no other process uses a folder that is removed
+    with Lease(FolderLease(folder.lock), say=say) as lease:  # no other process uses a folder that is removed
+        remove_unfinished(folder)
         try:
             with Control(lease.holder) as control:
                 control.serve(ControlFolder(folder.control))
@@ -273,6 +287,16 @@ def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
                 key, f"the sweep {folder.name!r} was started with {then}, this command has {now_asked}",
                 f"start another sweep with --name, or use the value in {folder.spec}",
             )  # fmt: skip
+
+
+def _check_same_reference(ledger: Ledger, spec: Spec) -> None:
+    """Refuse another reference once there are results: it would not be named before them."""
+    before = reference_in(ledger.kept_spec() or "")
+    if spec.reference != before and ledger.epochs_recorded():
+        raise SpecError(
+            "reference", f"the sweep {spec.name!r} has results, and was started with {before or 'none'}",
+            f"`sweep confirm {spec.name}` compares under new seeds",
+        )  # fmt: skip
 
 
 def _tell_plan(

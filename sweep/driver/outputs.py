@@ -48,7 +48,7 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
     page = report_html(
         sweep, {**tables, **analysis_tables(analyses)}, figures,
         ReportTexts(
-            question(sweep), answer(sweep), _sessions(folder),
+            question(sweep), [*_confirmed_answer(folder), *answer(sweep)], _sessions(folder),
             [*_commands(folder), resume_command(folder.name, folder.runs_dir)],
             folder.spec.read_text(encoding="utf-8", errors="replace") if folder.spec.exists() else "",
         ),
@@ -118,6 +118,19 @@ def make_article(folder: SweepFolder, own: Mapping[Path, str]) -> Path:
     )  # fmt: skip
     _written(folder.article, text)
     return _written(folder.article_page, article_html(text, figures, f"{folder.name}: the article"))
+
+
+def _confirmed_answer(folder: SweepFolder) -> list[str]:
+    """Return the answer of the sweep's confirmation, or nothing where there is none with a result."""
+    found = folder.confirmation
+    if found is None or not found.ledger.exists():
+        return []
+    sweep = load_sweep(found.ledger, found.name)
+    if not sweep.counted:
+        return []
+    seeds = len({seed for group in sweep.counted for seed in group.counted_seeds})
+    label = f"Confirmed under {seeds} new seeds by the sweep {found.name}:"
+    return [label, *answer(sweep), f"The sweep {folder.name} itself:"]
 
 
 def _analysis_figures(folder: SweepFolder) -> Analyses:

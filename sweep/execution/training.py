@@ -14,6 +14,7 @@ from sweep.folder.paths import resume_command
 from sweep.folder.snapshot import checkpoint_place, weights_place
 from sweep.planning.plan import Pack
 from sweep.process.signals import stopping
+from sweep.process.supervisor import leave_hint
 from sweep.progress.status_publisher import StatusPublisher
 from trainables.training.messages import Assignment, TrialSpec
 
@@ -26,9 +27,10 @@ def train_packs(session: SweepSession, packs: Sequence[Pack], executor: Executor
     """
     spec, folder = session.spec, session.folder
     retries = Retries(session.ledger, spec.epochs, session.retries)
-    last_words = f"interrupted; to continue: {resume_command(folder.name, folder.runs_dir)}"
+    hint = f"to continue: {resume_command(folder.name, folder.runs_dir)}"
+    leave_hint(hint)
     publisher = StatusPublisher(session.control, session.progress, spec.resources, executor.nodes)
-    with stopping(lambda: session.control.asked, session.progress.say, last_words) as stop:
+    with stopping(lambda: session.control.asked, session.progress.say, f"interrupted; {hint}") as stop:
         try:
             now: Round | None = retries.first_round(packs, spec.resources.gpus)
             while now is not None:

@@ -169,7 +169,7 @@ class Control:
         phase = {StopRequest.STOP: "stopping", StopRequest.CANCEL: "cancelling"}.get(self._asked, phase)
         return LiveStatus.model_validate(
             {
-                **self.driver.model_dump(exclude={"beat"}),
+                **self.driver.model_dump(exclude={"beat", "start"}),
                 "phase": ENDED if last else phase,
                 **({"ended_by": self._ended_by} if last else {}),
                 "published_at": self._wall_clock(),

@@ -3,30 +3,30 @@
 One process at a time runs a sweep. It holds a lease in the sweep's folder (``lock``) and, if the sweep has a storage,
 the same lease there (``driver.json``). A thread renews each of them every few seconds.
 
-- In a folder the process also holds a ``flock`` on the file. The kernel releases it when the process ends, even after
-  SIGKILL, so the record of a dead process never blocks the next one.
-- A storage has no such lock. A record there is abandoned if its process on this machine has ended, if its last
-  heartbeat is old, or if no heartbeat follows while the next process waits for one. A suspended process whose lease was
-  taken over finds another record before its next write, and stops.
+- In a folder the process also holds a ``flock`` on the file and on the folder. The kernel releases it when the process
+  ends, even after SIGKILL, so the record of a dead process never blocks the next one.
+- A storage, and some file systems, have no such lock. A record there is abandoned if its process on this machine has
+  ended, if its last heartbeat is old, or if no heartbeat follows while the next process waits for one. A suspended
+  process whose lease was taken over finds another record before its next write, and stops.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from types import TracebackType
 from typing import Protocol, Self
 
-import psutil
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from search_spaces.errors import LedgerError, UserError
+from sweep.process.identity import ProcessIdentity, process_start
 
 BEAT_SECONDS = 5.0
 MISSED_BEATS = 2
@@ -39,6 +39,10 @@ ABANDONED_SECONDS = 600.0
 """Age of a heartbeat from which the next process does not wait. Clocks do not differ by so much."""
 
 
+SETTLE_SECONDS = 0.3
+"""The time after which a record in a folder without locks is read again."""
+
+
 class Holder(BaseModel):
     """The process that holds a lease."""
 
@@ -48,13 +52,14 @@ class Holder(BaseModel):
     host: str
     pid: int = Field(ge=0, lt=2**31)
     since: str
+    start: int = 0  # when the process started (sweep.process.identity); 0: an older version wrote the record
     beat: float = Field(0.0, allow_inf_nan=False)  # time of the last renewal on the holder's clock; 0: never renewed
 
     @classmethod
     def this_process(cls) -> Holder:
         """Return a holder with a new id for this process."""
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        return cls(driver=uuid.uuid4().hex, host=socket.gethostname(), pid=os.getpid(), since=since, beat=time.time())
+        since, own = time.strftime("%Y-%m-%d %H:%M:%S"), ProcessIdentity.own()
+        return cls(driver=uuid.uuid4().hex, since=since, beat=time.time(), **asdict(own))
 
     @classmethod
     def parse(cls, content: bytes | None) -> Holder | None:
@@ -74,7 +79,8 @@ class Holder(BaseModel):
 
     def is_dead(self) -> bool:
         """Whether it certainly does not run: it is a process of this machine that has ended, or its beat is old."""
-        ended = self.is_here and not psutil.pid_exists(self.pid)
+        process = ProcessIdentity(self.host, self.pid, self.start)
+        ended = process.has_ended() if self.start else self.is_here and process_start(self.pid) is None
         return ended or abs(time.time() - self.beat) > ABANDONED_SECONDS
 
     def is_stale(self) -> bool:
@@ -94,6 +100,7 @@ class LeasePlace(Protocol):
     """Where the record of a lease is."""
 
     label: str  # names the sweep in messages
+    notice: str  # what the user is told once; set by :meth:`lock`
 
     def lock(self) -> bool:
         """Take the kernel's lock; return False if the place has none."""
@@ -121,17 +128,20 @@ class Lease:
     """
 
     def __init__(
-        self, place: LeasePlace, holder: Holder | None = None, is_behind: Callable[[], bool] = lambda: False
-    ) -> None:
+        self, place: LeasePlace, holder: Holder | None = None, is_behind: Callable[[], bool] = lambda: False,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:  # fmt: skip
         """Prepare a lease for ``holder``, by default a new one for this process.
 
-        ``is_behind`` is asked where the record is missing: another process may have taken over and ended meanwhile.
+        ``say`` is called if the place has no lock, or if this waits for another process. ``is_behind`` is asked where
+        the record is missing: another process may have taken over and ended meanwhile.
         """
         self.holder = holder or Holder.this_process()
         self.lost = False
         """Whether another process has taken over."""
         self._place = place
         self._is_behind = is_behind
+        self._say = say
         self._successor: Holder | None = None
         self._ended = threading.Event()
         self._missed: list[Exception] = []  # why the renewals since the last good one failed
@@ -147,20 +157,26 @@ class Lease:
         with suppress(OSError, UserError):  # the sweep is complete, and the heartbeat has ended
             self.release()
 
-    def acquire(self, say: Callable[[str], None] = lambda text: None) -> None:
-        """Take the lease and start its heartbeat. ``say`` is called if this waits for another process.
+    def acquire(self) -> None:
+        """Take the lease and start its heartbeat.
 
         Raises:
             LedgerError: another process holds it.
             SweepFolderError, StorageError: the place cannot be written.
         """
         try:
-            if not self._place.lock():
-                self._wait_for_silence(say)
+            locked = self._place.lock()
+            if self._place.notice:
+                self._say(self._place.notice)
+            if not locked:
+                self._wait_for_silence()
         except BlockingIOError as error:
             raise self._refusal(self._place.read()) from error
         try:
             self._place.write(self.holder)
+            if self._place.notice:  # without a lock, another process may have written its record at the same moment
+                time.sleep(SETTLE_SECONDS)
+                self.verify()
         except BaseException:
             self._place.unlock()
             raise
@@ -235,12 +251,12 @@ class Lease:
                     return
                 self._missed = [*self._missed, error][-MISSED_BEATS:]
 
-    def _wait_for_silence(self, say: Callable[[str], None]) -> None:
+    def _wait_for_silence(self) -> None:
         """Wait until the holder on record is gone, or has been silent for :data:`SILENT_SECONDS`."""
         before = self._place.read()
         if before is None or before.is_dead():
             return
-        say(f"{self._place.label}: {before} may be running; waiting up to {SILENT_SECONDS:g} s for its heartbeat")
+        self._say(f"{self._place.label}: {before} may be running; waiting up to {SILENT_SECONDS:g} s for its heartbeat")
         until = time.monotonic() + SILENT_SECONDS
         while time.monotonic() < until:
             time.sleep(1.0)
@@ -251,7 +267,7 @@ class Lease:
                 raise self._refusal(now)
 
     def _refusal(self, holder: Holder | None) -> LedgerError:
-        who = holder or "its process is not on record yet"
+        who = holder or "its process is not on record; the file may have been removed"
         return LedgerError(f"{self._place.label}: is already running ({who}); wait until it ends, or stop it")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,46 +23,66 @@ LOCK_ATTEMPTS = 6
 RECORD_BYTES = 512
 
 
+NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""What ``flock`` raises on a file system that has no locks: NFS without a lock daemon, some cluster disks."""
+
+
 class FolderLease:
-    """The lease in a sweep's folder: one file, with a ``flock``."""
+    """The lease in a sweep's folder: one file, with a ``flock`` on it and on the folder.
+
+    The lock on the folder remains if somebody removes the file; the next heartbeat then writes the file again. Where
+    the file system has no locks, the record alone decides: host, pid, start time and heartbeat of its process.
+    """
 
     def __init__(self, path: Path) -> None:
         """``path`` is ``SweepFolder.lock``."""
         self.label = path.parent.name
+        self.notice = ""
         self._path = path
         self._descriptor: int | None = None
+        self._folder: int | None = None
 
     def lock(self) -> bool:
-        """Take the kernel's lock.
+        """Take the kernel's lock; return False on a file system without locks.
 
         Raises:
             BlockingIOError: another process holds it.
             SweepFolderError: the file cannot be written.
         """
+        is_new = not self._path.exists()
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise SweepFolderError(
                 f"{self._path}: cannot be written ({error.strerror}); give another --runs-dir"
             ) from error
-        for attempt in range(LOCK_ATTEMPTS):
+        try:
+            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if attempt == LOCK_ATTEMPTS - 1:
-                    os.close(descriptor)
-                    raise
-                time.sleep(0.05)
-            else:
-                break
-        self._descriptor = descriptor
-        return True
+                locked = _lock(descriptor)
+                _lock(folder)
+            except BaseException:
+                os.close(folder)
+                raise
+        except BaseException:
+            os.close(descriptor)
+            if is_new:
+                self._path.unlink(missing_ok=True)  # its process has removed none
+            raise
+        self._descriptor, self._folder = descriptor, folder
+        if not locked:
+            self.notice = (
+                f"{self._path.parent}: this file system has no file locks; the file {self._path.name} "
+                "(host, pid, start time) keeps a second driver away"
+            )
+        return locked
 
     def unlock(self) -> None:
         """Release the kernel's lock."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        for descriptor in (self._descriptor, self._folder):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._descriptor = self._folder = None
 
     def read(self) -> Holder | None:
         """Return the holder on record; None if there is none."""
@@ -71,15 +93,29 @@ class FolderLease:
 
     def write(self, holder: Holder, before_commit: Callable[[], None] | None = None) -> None:
         """Write the record in place: a file that is renamed over this one would not be locked."""
-        assert self._descriptor is not None
         if before_commit is not None:
             before_commit()
+        self._restore()
+        assert self._descriptor is not None
         record = holder.to_bytes().ljust(RECORD_BYTES)  # one length, so that a reader never finds half a record
         try:
             os.pwrite(self._descriptor, record, 0)
             os.ftruncate(self._descriptor, len(record))
         except OSError as error:
             raise SweepFolderError(f"{self._path}: cannot be written ({error.strerror}); free some space") from error
+
+    def _restore(self) -> None:
+        """Make the file again if it was removed; the lock on the folder is still held."""
+        if self._path.exists() or self._descriptor is None:
+            return
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise SweepFolderError(f"{self._path}: cannot be written ({error.strerror})") from error
+        with suppress(BlockingIOError):  # another process is being refused at this moment
+            _lock(descriptor)
+        os.close(self._descriptor)
+        self._descriptor = descriptor
 
     def clear(self) -> None:
         """Remove the record. The file stays: another process may wait for its lock."""
@@ -96,9 +132,33 @@ class FolderLease:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
+        except OSError:  # a file system without locks
+            return not holder.is_dead() and not holder.is_stale()
         finally:
             os.close(descriptor)
         return not holder.is_here and not holder.is_stale()
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the kernel's lock; return False if the file system has none.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    for attempt in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt == LOCK_ATTEMPTS - 1:
+                raise
+            time.sleep(0.05)
+        except OSError as error:
+            if error.errno in (*NO_FLOCK, errno.EBADF):  # EBADF: NFS locks no folder that is open for reading
+                return False
+            raise
+        else:
+            return True
+    return True
 
 
 class StorageLease:
@@ -107,6 +167,7 @@ class StorageLease:
     def __init__(self, storage: Storage) -> None:
         """``storage`` is the sweep's own."""
         self.label = storage.uri
+        self.notice = ""
         self._storage = storage
 
     def lock(self) -> bool:

@@ -25,6 +25,10 @@ _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
+CONFIRMATION = "-confirm"
+"""The confirmation of the sweep ``a`` is the sweep ``a-confirm`` beside it."""
+
+
 class SweepFolder:
     """``runs/<sweep>/`` and its files. Constructing it creates nothing.
 
@@ -61,6 +65,13 @@ class SweepFolder:
         self.report = self.path / "report.html"
         self.article = self.path / "article.md"
         self.article_page = self.path / "article.html"
+
+    @property
+    def confirmation(self) -> SweepFolder | None:
+        """The folder of the sweep that confirms this one (`sweep confirm`); None for a confirmation."""
+        if self.name.endswith(CONFIRMATION):
+            return None
+        return SweepFolder(self.runs_dir, self.name + CONFIRMATION)
 
     @classmethod
     def existing(cls, runs_dir: Path, name: str) -> SweepFolder:

@@ -76,7 +76,14 @@ def write_provenance(
             "git_commit": git_commit(Path(__file__).parent),
             "code": code_hash(),
             "packing": dict(packing),
-            "data": {"name": data.name, "synthetic": data.synthetic, "fingerprint": data.fingerprint},
+            "data": {
+                "name": data.name,
+                "title": data.title,
+                "classes": data.classes,
+                "notes": list(data.notes),
+                "synthetic": data.synthetic,
+                "fingerprint": data.fingerprint,
+            },
         }
     )
     write_atomically(folder.provenance, json.dumps(sessions, indent=2) + "\n")

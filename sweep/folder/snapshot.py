@@ -13,7 +13,6 @@ import re
 import shlex
 import shutil
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from sweep.folder.lease import Holder, Lease
 from sweep.folder.lease_places import FolderLease, StorageLease
 from sweep.folder.paths import LEDGER_FILE, POINTER_FILE, STATUS_FILE, SweepFolder, write_atomically
 from sweep.folder.status_source import folder_status
+from sweep.process.private_folder import private_folder
 from trainables.storage.addresses import open_storage
 from trainables.storage.folder import FolderStorage
 from trainables.storage.interface import Storage
@@ -77,10 +77,8 @@ def published(
     """
     storage.prove()
     _check_newest(folder, storage)
-    lease = Lease(
-        StorageLease(storage), holder, is_behind=lambda: _is_behind(folder, _read_json(storage, POINTER_FILE))
-    )
-    lease.acquire(say)
+    lease = Lease(StorageLease(storage), holder, lambda: _is_behind(folder, _read_json(storage, POINTER_FILE)), say)
+    lease.acquire()
     try:
         _check_newest(folder, storage)  # again: a process may have published and ended during the wait
         snapshots = Snapshots(folder, storage, lease, say)
@@ -184,8 +182,8 @@ class Snapshots:
     def _put_ledger(self) -> None:
         before, me = _read_json(self._storage, POINTER_FILE), self._lease.holder.driver
         sequence = max(_sequence(before), _sequence(_local(self._folder))) + 1
-        with tempfile.TemporaryDirectory(prefix="lenet-sweep-") as scratch:
-            copy = Path(scratch) / LEDGER_FILE
+        with private_folder() as scratch:
+            copy = scratch / LEDGER_FILE
             copy_ledger(self._folder.ledger, copy)
             content = copy.read_bytes()
         pointer = {

@@ -116,7 +116,7 @@ class StatusSource:
         if holder is None:
             return None
         if live is None or live.driver != holder.driver:  # it has just started
-            return DriverStatus(**holder.model_dump(exclude={"beat"}), phase="starting")
+            return DriverStatus(**holder.model_dump(exclude={"beat", "start"}), phase="starting")
         return None if live.phase == ENDED else live.of_driver()
 
 

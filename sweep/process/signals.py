@@ -1,4 +1,4 @@
-"""Requests to stop a sweep: Ctrl-C, SIGTERM (from Slurm or Kubernetes), or a request from another terminal."""
+"""Requests to stop a sweep: Ctrl-C, SIGTERM (Slurm, Kubernetes), a closed terminal, or a request from elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from sweep.process.supervisor import FORWARDED, is_new_request, leave_message
+from sweep.process.supervisor import FORWARDED, is_new_request, leave_message, requests
 from trainables.runtime.stop_signal import StopRequest
 
 GRACE_SECONDS = 6.0
@@ -74,7 +74,7 @@ class Stopping:
 def stopping(
     requested: Callable[[], StopRequest], say: Callable[[str], None], last_words: str = ""
 ) -> Iterator[Stopping]:
-    """In the block, the first Ctrl-C or SIGTERM becomes a request to the trials; the second one takes effect at once.
+    """In the block, the first Ctrl-C, SIGTERM or SIGHUP becomes a request to the trials; the second one ends them.
 
     ``requested`` returns the request from other terminals. ``last_words`` are printed if the process is ended before it
     can print them itself; the results are complete then, too.
@@ -94,7 +94,7 @@ def stopping(
         stop.ask()
         leave_message(last_words)
 
-    before = {number: signal.signal(number, answer) for number in (signal.SIGINT, signal.SIGTERM, FORWARDED)}
+    before = {number: signal.signal(number, answer) for number in (*requests(), FORWARDED)}
     try:
         yield stop
     finally:
@@ -118,3 +118,16 @@ def end_on_sigterm() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+@contextmanager
+def ignored_hangup() -> Iterator[None]:
+    """Let the processes that the block starts ignore SIGHUP: a closed terminal sends it to them, too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before if before is not None else signal.SIG_DFL)

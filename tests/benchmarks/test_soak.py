@@ -68,13 +68,15 @@ def test_the_rows_of_a_ledger_are_compared_without_times_and_attempts(tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_sweep_that_is_killed_twice_ends_as_an_undisturbed_one() -> None:
-    """The soak's short form: real drivers with a Ray of their own, and SIGKILL."""
-    command = [sys.executable, "-m", "benchmarks.soak", "--kills", "2", "--epochs", "2", "--json", "--seed", "2"]
+def test_sweeps_that_are_killed_twice_end_as_undisturbed_ones() -> None:
+    """The soak's short form: real drivers, each with its own Ray or without Ray, and SIGKILL."""
+    command = [sys.executable, "-m", "benchmarks.soak", "--kills", "4", "--epochs", "2", "--json", "--seed", "2"]
     command += ["--data", "synthetic:n_train=1000,n_test=100,seed=0"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
-    assert found["kills"] == sum(found["phases"].values()) == 2
-    assert found["rows"] == 16 * found["sweeps"]
-    assert found["clean"]
+    assert list(found) == ["Ray", "in-process"]
+    for count in found.values():
+        assert count["kills"] == sum(count["phases"].values()) == 2
+        assert count["rows"] == 16 * count["sweeps"]
+        assert count["clean"]

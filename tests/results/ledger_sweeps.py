@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from results.ledger.arrays import SweepData, load_sweep
+from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
 from search_spaces import Configuration
 from search_spaces.run import Protocol, Run
@@ -33,6 +34,7 @@ def write_ledger(
     synthetic: bool = False,
     data_name: str = "cifar100",
     measured: Mapping[str, Any] | None = None,
+    about: DataFacts | None = None,
     **attempt: Any,
 ) -> dict[tuple[Configuration, int], str]:
     """Write validation curves, a list a seed; return the run ids by configuration and seed.
@@ -56,6 +58,8 @@ def write_ledger(
     begun = [run for (configuration, seed), run in runs.items() if curves[configuration][seed]]
     with Ledger.create_or_open(path) as ledger:
         ledger.plan(list(runs.values()), epochs, data_name=data_name, synthetic=synthetic)
+        if about:
+            keep_facts(ledger, about)
         if begun:
             lost = {runs[key].run_id: epoch for key, epoch in (diverged or {}).items()}
             ledger.record([replace(attempt_of(begun), **attempt)], rows, lost)

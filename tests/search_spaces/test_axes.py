@@ -100,6 +100,39 @@ def test_a_slip_is_told_in_one_line_with_its_place(text: str, told: str) -> None
     assert "\n" not in str(error.value)
 
 
+TEN = list(range(1, 11))
+TOO_LARGE = {
+    "logspace": ({"lr": {"logspace": [1e-3, 1], "n": 10**9}}, 1, "1,000,000,000 configurations"),
+    "crossed": (dict.fromkeys("abcdefgh", TEN), 1, "100,000,000 configurations × 2 seeds = 200,000,000 runs"),
+    "draws": ({"lr": {"uniform": [0, 1]}}, 10**9, "2,000,000,000 runs"),
+    "beyond all digits": ({f"k{i}": {"logspace": [1e-3, 1], "n": 2**62} for i in range(300)}, 1, "more than 10^15"),
+}
+
+
+@pytest.mark.parametrize(("params", "samples", "told"), TOO_LARGE.values(), ids=TOO_LARGE)
+def test_a_space_that_is_too_large_is_counted_and_not_built(params: dict[str, Any], samples: int, told: str) -> None:
+    """Each of these takes minutes and gigabytes to build."""
+    one = {"optimizer": {"name": "SGD", **params}} | ({"samples": samples} if samples > 1 else {})
+    with pytest.raises(SpecError) as error:
+        expand([one], "here", seeds=2)
+    assert told in str(error.value)
+    assert "max_runs = 100,000" in str(error.value)
+    assert len(str(error.value)) < 300
+
+
+def test_equal_values_in_a_list_count_once() -> None:
+    """Ten lists of eight equal values are one configuration, and not 8^10."""
+    one = {"optimizer": {"name": "SGD", **{f"k{i}": [1, 1.0] * 4 for i in range(10)}}}
+    assert len(expand([one], "here")) == 1
+
+
+def test_the_limit_is_on_the_runs_and_can_be_set() -> None:
+    blocks = [{"optimizer": {"name": "SGD", "lr": [0.1, 0.2, 0.3]}, "warmup": [0, 1]}]
+    assert len(expand(blocks, "here", seeds=5, max_runs=30)) == 6
+    with pytest.raises(SpecError, match="6 configurations × 5 seeds = 30 runs, more than max_runs = 29"):
+        expand(blocks, "here", seeds=5, max_runs=29)
+
+
 COUNTS = {
     "optimizers": 4, "learning-rates": 24, "momentum": 14, "schedulers": 26, "study": 24, "full": 260, "quickstart": 8,
 }  # fmt: skip

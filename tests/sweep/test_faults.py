@@ -361,11 +361,10 @@ def test_a_driver_that_dies_after_a_row_loses_nothing(
 def test_killed_at_any_moment_nothing_is_lost(
     undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None
 ) -> None:
-    """Driver and workers together behind an unreported checkpoint; then the driver alone, whose workers follow it."""
+    """A process that drives and trains, after an unreported checkpoint; then a driver of Ray, whose workers end too."""
     folder, moment = SweepFolder(tmp_path, "tiny"), random.Random(0)
-    with driver(spec_file, tmp_path, ray=True, **{VARIABLE: f"checkpoint written:1:{tmp_path / 'died'}"}) as process:
-        wait_until((tmp_path / "died").exists, process)
-        kill_all(process)
+    with driver(spec_file, tmp_path, **{VARIABLE: f"checkpoint written:1:{tmp_path / 'died'}"}) as process:
+        assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL, (tmp_path / "said").read_text()
     before = recorded(folder)
     assert before < 4 * 3
     with driver(spec_file, tmp_path, ray=True) as process:

@@ -24,6 +24,7 @@ from sweep.analyses.targets import of_sweep
 from sweep.analyses.trajectories import trace_trajectories
 from sweep.driver.outputs import make_outputs
 from sweep.folder.paths import SweepFolder
+from tests.builders import forge_checksums
 from tests.sweep.sweeps import DATA, call, run, spec
 from trainables.training.checkpoints import MAGIC
 
@@ -196,6 +197,7 @@ def changed_ledger(folder: SweepFolder, statement: str, value: str) -> None:
     with connection:
         connection.execute(statement, (value,))
     connection.close()
+    forge_checksums(folder.ledger)
 
 
 @pytest.mark.parametrize(

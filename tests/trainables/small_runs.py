@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from search_spaces import Configuration, Protocol, Run
 from trainables.data import augmentation
 from trainables.data.dataset import DataSet, load_data
+from trainables.data.image_arrays import LabelledImages
 from trainables.models.lenet import LeNet5, initial_parameters
 from trainables.optim.optimizers import build_optimizer, complete_optimizer
 from trainables.optim.schedule import Schedule
@@ -26,6 +27,15 @@ FLOAT32 = Protocol(batch_size=32)
 
 def tiny_data() -> DataSet:
     return load_data("synthetic:n_train=400,n_test=100,seed=0", val_fraction=0.25)
+
+
+def data_of(images: LabelledImages) -> DataSet:
+    """``images`` as a data set whose validation part is every second training image."""
+    train, val = images.train_images, images.train_labels
+    return DataSet(
+        "mine", False, train[::2], val[::2], train[1::2], val[1::2], images.test_images, images.test_labels, "f",
+        images.class_names, "mine",
+    )  # fmt: skip
 
 
 def make_run(
@@ -50,8 +60,8 @@ def options(attempt_id: str = "a", **chosen: Any) -> TrainOptions:
 def plain_losses(run: Run, data: DataSet, steps: int) -> list[float]:
     """Train an ordinary ``nn.Module`` with an ordinary optimizer and scheduler; return the loss of every step."""
     batches = Batches(data, [run.seed], run.protocol, CPU)
-    model = LeNet5().to(getattr(torch, run.protocol.dtype))
-    model.load_state_dict(initial_parameters(run.seed, getattr(torch, run.protocol.dtype)))
+    model = LeNet5(data.classes).to(getattr(torch, run.protocol.dtype))
+    model.load_state_dict(initial_parameters(run.seed, getattr(torch, run.protocol.dtype), data.classes))
     choice = run.configuration
     optimizer = build_optimizer(choice.optimizer, choice.optimizer_params, model.parameters(), "optimizer")
     schedule = Schedule(choice.scheduler, choice.scheduler_params, optimizer, round(choice.warmup * batches.steps))

@@ -28,7 +28,7 @@ class FeatureMaps:
     """The feature maps and probabilities of one model for N images, in evaluation mode, in the type of its weights.
 
     ``maps`` holds ``[N, C, H, W]`` for each of :data:`LAYERS`: 6×28×28 after conv1 and relu1, 6×14×14 after pool1,
-    16×10×10 after conv2 and relu2, 16×5×5 after pool2. ``probabilities`` are ``[N, 100]``, the softmax of the logits.
+    16×10×10 after conv2 and relu2, 16×5×5 after pool2. ``probabilities`` are ``[N, C]``, the softmax of the logits.
     """
 
     maps: dict[str, Array]
@@ -53,7 +53,7 @@ def feature_maps(parameters: Mapping[str, Tensor], images: Array) -> FeatureMaps
     weights = {name: parameter.detach() for name, parameter in parameters.items()}
     values = augmentation.normalise(pixels.to(weights["conv1.weight"].device), weights["conv1.weight"].dtype)
     with torch.device("meta"):  # no weights are drawn, and PyTorch's global generator keeps its state
-        model = LeNet5()
+        model = LeNet5(len(weights["fc3.bias"]))
     model.load_state_dict(weights, assign=True)
     maps = dict(model.stages(values))
     maps |= {f"relu{number}": F.relu(maps[f"conv{number}"]) for number in "12"}

@@ -97,7 +97,9 @@ def _read(entry: Path) -> LabelledImages:
     description = json.loads((entry / DESCRIPTION).read_text(encoding="utf-8"))
     # Memory-mapped: the caller copies what it needs, and the digest below reads every page once.
     arrays = {name: np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
-    images = LabelledImages(**arrays, class_names=tuple(description["class_names"]))
+    images = LabelledImages(
+        **arrays, class_names=tuple(description["class_names"]), notes=tuple(description.get("notes", ()))
+    )
     if images.digest != description["digest"]:
         raise ValueError("its arrays do not have the digest in entry.json")
     return images
@@ -107,7 +109,7 @@ def _write(images: LabelledImages, folder: Path) -> None:
     folder.mkdir()
     for name in _ARRAYS:
         np.save(folder / f"{name}.npy", getattr(images, name), allow_pickle=False)
-    description = {"digest": images.digest, "class_names": images.class_names}
+    description = {"digest": images.digest, "class_names": images.class_names, "notes": images.notes}
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,25 @@ import numpy.typing as npt
 
 from search_spaces.errors import DataError
 from trainables.data.cache import DataCache, default_cache_dir
-from trainables.data.cifar_archive import download_archive, find_archive, read_archive
-from trainables.data.cifar_parquet import has_parquet, parquet_key, read_parquet
-from trainables.data.image_arrays import Images, LabelledImages, Labels
+from trainables.data.cifar_archives import find_archive
+from trainables.data.cifar_layouts import CIFAR100, Files
+from trainables.data.cifar_pickles import download_archive, read_pickles
+from trainables.data.class_folders import find_class_folders
+from trainables.data.files import is_folder, names_in
+from trainables.data.idx_files import find_idx
+from trainables.data.image_arrays import (
+    CLASSES,
+    MAX_IMAGES,
+    Images,
+    LabelledImages,
+    Labels,
+    check_count,
+    check_images,
+    count_repeats,
+)
+from trainables.data.parquet_files import find_parquet
+from trainables.data.source import ReadOptions, Source
+from trainables.data.svhn_files import find_svhn
 from trainables.data.synthetic import is_synthetic, make_synthetic, parse_synthetic
 
 # Part of the protocol, not of a run: every seed is validated on the same images.
@@ -23,9 +40,18 @@ SPLIT_SEED = 20090408
 OFFICIAL_KEY = "official-eb9058c3a382ffc7106e4002c42a8d85"
 
 
+FORMATS = (find_parquet, find_archive, find_svhn, find_idx, find_class_folders)
+"""The formats of a folder. The first one that finds something is read."""
+
+LAYOUTS = (
+    "train-*.parquet and test-*.parquet, cifar-100-python/ or cifar-10-batches-py/ (also binary, or as tar.gz), "
+    "class folders in train/ and test/, or the files of SVHN or Fashion-MNIST"
+)
+
+
 @dataclass(frozen=True)
 class DataSet:
-    """Images uint8 ``[N, 32, 32, 3]`` and labels int64 ``[N]`` in 0..99, each array contiguous.
+    """Images uint8 ``[N, 32, 32, 3]`` and labels int64 ``[N]`` in 0..C-1, each array contiguous.
 
     ``fingerprint`` is the SHA-256 (hex) of pixels, labels and split: only runs with the same fingerprint are
     comparable.
@@ -41,15 +67,31 @@ class DataSet:
     test_labels: Labels
     fingerprint: str
     class_names: tuple[str, ...]
+    title: str = "CIFAR-100"  # the name of the data set in a text: "CIFAR-10", or the name of the folder
+    notes: tuple[str, ...] = ()  # which files were read, the number of classes, and what is unusual
+
+    @property
+    def classes(self) -> int:
+        """Number of classes C."""
+        return len(self.class_names)
 
 
-def load_data(source: str, *, val_fraction: float = 0.1, cache_dir: Path | None = None) -> DataSet:
-    """Load a data set and split its training part for validation, stratified by fine class.
+def load_data(
+    source: str,
+    *,
+    val_fraction: float = 0.1,
+    labels: str = "",
+    max_images: int = MAX_IMAGES,
+    cache_dir: Path | None = None,
+) -> DataSet:
+    """Load a data set and split its training part for validation, stratified by class.
 
     Args:
-        source: ``cifar100`` (downloaded once); a folder with Parquet shards or the extracted official archive; or
-            ``synthetic``, with options as in ``synthetic:n_train=4000,n_test=1000,seed=0``.
+        source: ``cifar100`` (downloaded once); a folder in one of the :data:`FORMATS`; or ``synthetic``, with options
+            as in ``synthetic:n_train=4000,n_test=1000,seed=0``.
         val_fraction: share of the training images of each class that is used for validation, in (0, 1).
+        labels: which labels of a source that has several: ``fine``, ``coarse``, or a column of Parquet files.
+        max_images: largest number of training and test images; a larger source is refused before it is read.
         cache_dir: where decoded images are stored; default ``$LENET_SWEEP_CACHE``, else the user's cache folder.
 
     Raises:
@@ -58,7 +100,17 @@ def load_data(source: str, *, val_fraction: float = 0.1, cache_dir: Path | None 
     """
     if not 0 < val_fraction < 1:
         raise DataError(f"val_fraction: {val_fraction} is not between 0 and 1; the default is 0.1")
-    name, images = _load_images(source, DataCache(cache_dir or default_cache_dir()))
+    options = ReadOptions(labels, max_images)
+    try:
+        loaded = _load(source, options, DataCache(cache_dir or default_cache_dir()))
+    except OSError as error:  # a folder or file that changed or was removed while it was read
+        raise DataError(f"{source}: {error.filename or ''} {error.strerror or error}; make it readable") from error
+    except MemoryError as error:
+        raise DataError(f"{source}: does not fit into memory; use fewer images") from error
+    images = loaded.images
+    check_images(images.train_images, f"{source}, training part")
+    check_images(images.test_images, f"{source}, test part")
+    check_count(len(images.train_labels) + len(images.test_labels), max_images, source)
 
     val_rows = validation_rows(images.train_labels, val_fraction)
     train_rows = np.setdiff1d(np.arange(len(images.train_labels)), val_rows, assume_unique=True)
@@ -69,7 +121,7 @@ def load_data(source: str, *, val_fraction: float = 0.1, cache_dir: Path | None 
         )
     split = val_rows.astype("<i8").tobytes()
     return DataSet(
-        name=name,
+        name=loaded.name,
         synthetic=is_synthetic(source),
         train_images=images.train_images[train_rows],
         train_labels=images.train_labels[train_rows],
@@ -79,6 +131,8 @@ def load_data(source: str, *, val_fraction: float = 0.1, cache_dir: Path | None 
         test_labels=np.array(images.test_labels),
         fingerprint=hashlib.sha256(images.numbers_digest.encode() + split).hexdigest(),
         class_names=images.class_names,
+        title=loaded.title,
+        notes=loaded.notes,
     )
 
 
@@ -92,27 +146,68 @@ def validation_rows(labels: Labels, val_fraction: float) -> npt.NDArray[np.int64
     return np.sort(np.concatenate(chosen))
 
 
-def _load_images(source: str, cache: DataCache) -> tuple[str, LabelledImages]:
-    """Return the name of the source and all its images."""
+@dataclass(frozen=True)
+class _Loaded:
+    """A source with all its images."""
+
+    name: str
+    title: str
+    images: LabelledImages
+    notes: tuple[str, ...] = ()
+
+
+def _load(source: str, options: ReadOptions, cache: DataCache) -> _Loaded:
     if is_synthetic(source):
-        return "synthetic", make_synthetic(parse_synthetic(source))
+        if options.labels:
+            raise DataError(f"labels = {options.labels!r}: synthetic data has one kind of labels; remove the key")
+        spec = parse_synthetic(source)
+        check_count(spec.n_train + spec.n_test, options.max_images, f"data source {source!r}")
+        return _Loaded("synthetic", "synthetic data", make_synthetic(spec))
     if source == "cifar100":
-        return source, cache.load_or_build(OFFICIAL_KEY, lambda: _download(cache))
-    folder = Path(source).expanduser().resolve()
-    if not source or not folder.is_dir():
+        labels = CIFAR100.chosen(options.labels, source)
+        coarse = labels.classes != CLASSES
+        key = OFFICIAL_KEY + ("-coarse" if coarse else "")
+        images = cache.load_or_build(key, lambda: _download(cache, options))
+        title = "CIFAR-100 (coarse labels)" if coarse else "CIFAR-100"
+        return _Loaded(source, title, images, tuple(_unusual(images)))
+    folder = Path(source).expanduser()
+    if not source or not is_folder(folder):
         raise DataError(
             f"data source {source!r}: neither a known name nor an existing folder; use 'cifar100', 'synthetic', or a "
-            f"folder with the Parquet files or the extracted official archive of CIFAR-100"
+            f"folder with images (Parquet files, an official archive, or class folders)"
         )
-    if has_parquet(folder):
-        return str(folder), cache.load_or_build(f"parquet-{parquet_key(folder)}", lambda: read_parquet(folder))
-    if archive := find_archive(folder):
-        return str(folder), read_archive(archive)  # nearly as fast as a cache entry, so it is not cached
-    raise DataError(
-        f"{folder}: holds neither train-*.parquet and test-*.parquet nor cifar-100-python/; use another folder"
-    )
+    folder = folder.resolve()
+    found = _find(folder, options)
+    images = cache.load_or_build(found.key(), found.read) if found.key else found.read()
+    return _Loaded(str(folder), found.title, images, tuple(_notes(found, images)))
 
 
-def _download(cache: DataCache) -> LabelledImages:
+def _find(folder: Path, options: ReadOptions) -> Source:
+    """Return what is read from ``folder``."""
+    for find in FORMATS:
+        if source := find(folder, options):
+            return source
+    names = ", ".join(names_in(folder)[:5])
+    raise DataError(f"{folder}: holds no images in a known layout ({names:.80}); expected {LAYOUTS}")
+
+
+def _notes(source: Source, images: LabelledImages) -> Iterator[str]:
+    """Yield what was read, for the start of a sweep."""
+    yield f"{source.title}: {source.taken}, {len(images.class_names)} classes"
+    yield from images.notes
+    yield from _unusual(images)
+
+
+def _unusual(images: LabelledImages) -> Iterator[str]:
+    """Yield what is unusual about the images of a test: classes that are never trained, images that are."""
+    missing = set(range(len(images.class_names))) - set(np.unique(images.train_labels).tolist())
+    if missing:
+        yield f"{len(missing)} of {len(images.class_names)} classes have no training image"
+    if repeats := count_repeats(images.train_images, images.test_images):
+        yield f"{repeats:,} of {len(images.test_images):,} test images are also training images"
+
+
+def _download(cache: DataCache, options: ReadOptions) -> LabelledImages:
     with cache.workspace() as folder:
-        return read_archive(download_archive(Path(folder)))
+        archive = download_archive(Path(folder))
+        return read_pickles(Files(str(archive), archive), CIFAR100, options)

@@ -67,6 +67,9 @@ def parse_synthetic(source: str) -> SyntheticSpec:
             raise DataError(f"data source {source!r}: option {name!r} has no value; write {name}={defaults[name]}")
         if name in values:
             raise DataError(f"data source {source!r}: option {name!r} is given twice; remove one")
+        most = 4000 if name == "seed" else 18  # int() refuses more digits with another exception
+        if len(value) > most:
+            raise DataError(f"data source {source[:60]!r}: {name} has {len(value)} digits; expected at most {most}")
         least = 0 if name == "seed" else 1
         if not (value.isascii() and value.isdigit()) or int(value) < least:
             raise DataError(f"data source {source!r}: {name} = {value!r}; expected a whole number of at least {least}")

@@ -1,7 +1,7 @@
-"""LeNet-5 for 3×32×32 images and 100 classes: one forward pass, for a plain module and for K models at a time.
+"""LeNet-5 for 3×32×32 images and C classes: one forward pass, for a plain module and for K models at a time.
 
 LeCun et al., *Gradient-based learning applied to document recognition* (1998), with ReLU, max-pooling and
-dropout in place of the original's tanh, subsampling and Gaussian connections: 69,656 parameters.
+dropout in place of the original's tanh, subsampling and Gaussian connections: 69,656 parameters for 100 classes.
 """
 
 from __future__ import annotations
@@ -26,18 +26,28 @@ MATRIX_PRODUCTS_FROM = 4
 """Smallest number of models whose convolutions on a GPU are matrix products; for fewer models cuDNN is faster (see
 ``benchmarks/LOG.md``)."""
 
-SHAPES: dict[str, tuple[int, ...]] = {
-    "conv1.weight": (6, 3, 5, 5),
-    "conv1.bias": (6,),
-    "conv2.weight": (16, 6, 5, 5),
-    "conv2.bias": (16,),
-    "fc1.weight": (HIDDEN[0], FEATURES),
-    "fc1.bias": (HIDDEN[0],),
-    "fc2.weight": (HIDDEN[1], HIDDEN[0]),
-    "fc2.bias": (HIDDEN[1],),
-    "fc3.weight": (100, HIDDEN[1]),
-    "fc3.bias": (100,),
-}
+CLASSES = 100
+"""Number of classes by default: that of CIFAR-100."""
+
+
+def shapes(classes: int = CLASSES) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each parameter of a model for C classes."""
+    return {
+        "conv1.weight": (6, 3, 5, 5),
+        "conv1.bias": (6,),
+        "conv2.weight": (16, 6, 5, 5),
+        "conv2.bias": (16,),
+        "fc1.weight": (HIDDEN[0], FEATURES),
+        "fc1.bias": (HIDDEN[0],),
+        "fc2.weight": (HIDDEN[1], HIDDEN[0]),
+        "fc2.bias": (HIDDEN[1],),
+        "fc3.weight": (classes, HIDDEN[1]),
+        "fc3.bias": (classes,),
+    }
+
+
+SHAPES = shapes()
+"""The shapes for 100 classes; the names and their order do not depend on the number of classes."""
 
 Masks = tuple[Tensor, Tensor]
 """Dropout masks, scaled by 1/(1-p): ``[B, 120]`` and ``[B, 84]``; in a pack with a leading ``[K]`` or ``[1]``."""
@@ -80,16 +90,16 @@ def _logits(stages: Iterator[tuple[str, Tensor]]) -> Tensor:
 class LeNet5(nn.Module):
     """One LeNet-5, built from PyTorch's layers."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int = CLASSES) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 6, 5)
         self.conv2 = nn.Conv2d(6, 16, 5)
         self.fc1 = nn.Linear(FEATURES, HIDDEN[0])
         self.fc2 = nn.Linear(HIDDEN[0], HIDDEN[1])
-        self.fc3 = nn.Linear(HIDDEN[1], 100)
+        self.fc3 = nn.Linear(HIDDEN[1], classes)
 
     def forward(self, images: Tensor, masks: Masks | None = None) -> Tensor:
-        """Return logits ``[B, 100]`` of ``images`` ``[B, 3, 32, 32]``; ``masks`` are given in training only."""
+        """Return logits ``[B, C]`` of ``images`` ``[B, 3, 32, 32]``; ``masks`` are given in training only."""
         return _logits(self.stages(images, masks))
 
     def stages(self, images: Tensor, masks: Masks | None = None) -> Iterator[tuple[str, Tensor]]:
@@ -101,15 +111,15 @@ class LeNet5(nn.Module):
         return output
 
 
-def initial_parameters(seed: int, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the initial weights of ``seed``, by PyTorch's own rule for these layers.
+def initial_parameters(seed: int, dtype: torch.dtype, classes: int = CLASSES) -> dict[str, Tensor]:
+    """Return the initial weights of ``seed`` for C classes, by PyTorch's own rule for these layers.
 
     U(-b, b) with b = 1/√fan_in for weights and biases (``kaiming_uniform_`` with a = √5, as in
     ``torch.nn.Conv2d`` and ``Linear``). They are always drawn on the CPU, so that they do not depend on the device.
     """
     rng = generator(torch.device("cpu"), seed, "weights")
     parameters = {}
-    for name, shape in SHAPES.items():
+    for name, shape in shapes(classes).items():
         if name.endswith("weight"):
             bound = 1 / math.sqrt(math.prod(shape[1:]))  # also the bound of the bias, which is the next entry
         parameters[name] = torch.empty(shape, dtype=torch.float64).uniform_(-bound, bound, generator=rng).to(dtype)
@@ -195,7 +205,7 @@ def stacked_logits(
     masks: Masks | None = None,
     convolutions: Convolutions | None = None,
 ) -> Tensor:
-    """Return the logits ``[K, B, 100]`` of K models in one pass.
+    """Return the logits ``[K, B, C]`` of K models in one pass.
 
     Args:
         parameters: as :data:`SHAPES`, each with a leading ``[K]``.

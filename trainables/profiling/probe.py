@@ -33,6 +33,7 @@ class StepTimer:
         deterministic(self._device)
         self._runs = [stand_in(run) for run in runs]
         self._batches = Batches(data, [runs[0].seed], runs[0].protocol, self._device)
+        self._classes = data.classes
         self._packs: dict[int, Pack] = {}
         self._step = 0
 
@@ -46,7 +47,7 @@ class StepTimer:
             torch.set_num_threads(threads)
         if size not in self._packs:
             chosen = list(islice(cycle(self._runs), size))
-            self._packs[size] = Pack(chosen, self._batches.steps, self._device)
+            self._packs[size] = Pack(chosen, self._batches.steps, self._device, classes=self._classes)
         steps = -(-RUN_STEPS // size)
         self._wait()
         began = time.perf_counter()

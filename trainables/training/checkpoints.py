@@ -86,7 +86,7 @@ class Checkpoints:
                 f"{self._storage.uri}: the state of the pack has a value that cannot be read back"
             )
         self._read_back = True
-        name = f"epoch{state['epoch']:06d}-step{state['step_in_epoch']:08d}.ckpt"
+        name = file_name(state["epoch"], state["step_in_epoch"])
         with as_checkpoint_error():
             self._storage.write(name, content, self._check_owner)
             self._drop_others(name)
@@ -116,7 +116,7 @@ class Checkpoints:
             for name in self._files():
                 content = self._storage.read(name)
                 state = None if content is None else parse_checkpoint(content)
-                if state is not None:
+                if state is not None and is_consistent(state, name):
                     return state
         return None
 
@@ -147,3 +147,32 @@ def parse_checkpoint(content: bytes) -> dict[str, Any] | None:
     except Exception:  # torch.load can raise any exception for changed bytes
         return None
     return state if isinstance(state, dict) and {"epoch", "step_in_epoch"} <= state.keys() else None
+
+
+def is_consistent(state: Mapping[str, Any], name: str) -> bool:
+    """Return whether a state's epoch and step are those of its file's name, and of the rows and rates of its runs.
+
+    A run that did not diverge has one row for each finished epoch and one rate for each step of the present epoch. A
+    state with another number would end the training too early.
+    """
+    epoch, step = state["epoch"], state["step_in_epoch"]
+    if not (type(epoch) is int and type(step) is int and name == file_name(epoch, step)):
+        return False
+    try:
+        return all(_has_its_rows(member, epoch, step) for member in state.get("members", ()))
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
+def _has_its_rows(member: Mapping[str, Any], epoch: int, step: int) -> bool:
+    rows, diverged = member["rows"], member["diverged_epoch"]
+    if diverged is None:
+        consistent = len(rows) == epoch and len(member["rates"]) == step
+    else:
+        consistent = len(rows) == diverged - 1 <= epoch
+    return consistent and all(row["epoch"] == number for number, row in enumerate(rows, start=1))
+
+
+def file_name(epoch: int, step: int) -> str:
+    """Return the name of the checkpoint after ``epoch`` epochs and ``step`` steps of the next one."""
+    return f"epoch{epoch:06d}-step{step:08d}.ckpt"

@@ -64,7 +64,7 @@ def train(
     """
     checkpoints, weights, clock = options.checkpoints, options.weights, options.clock
     batches = Batches(data, assignment.seeds, assignment.runs[0].protocol, device)
-    pack = Pack(assignment.runs, batches.steps, device, options.graphs)
+    pack = Pack(assignment.runs, batches.steps, device, options.graphs, data.classes)
     for k, parameters in enumerate(options.start):
         pack.stack.load_member(k, parameters)
     state = checkpoints.take_up() if checkpoints else None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from search_spaces import Run
 from trainables.data import augmentation
-from trainables.models.lenet import initial_parameters, stacked_logits
+from trainables.models.lenet import CLASSES, initial_parameters, stacked_logits
 from trainables.models.parameter_stack import ParameterStack
 from trainables.optim.learner import Learner
 from trainables.training.batches import Batch, Split
@@ -30,8 +30,9 @@ class Pack:
     """K ≥ 1 runs of one protocol, trained as one model. One run is a pack of one."""
 
     def __init__(
-        self, runs: Sequence[Run], steps_per_epoch: int, device: torch.device, graphs: Graphs | None = None
-    ) -> None:
+        self, runs: Sequence[Run], steps_per_epoch: int, device: torch.device, graphs: Graphs | None = None,
+        classes: int = CLASSES,
+    ) -> None:  # fmt: skip
         """Start every run from its seed's weights. ``graphs`` says how its step is captured; None: as fits ``device``.
 
         Raises:
@@ -44,7 +45,7 @@ class Pack:
         self.epoch = 0  # completed epochs
         self.step_in_epoch = 0  # completed steps of the next one
         self.epoch_seconds = 0.0  # spent on these steps
-        self.stack = ParameterStack([initial_parameters(run.seed, self.dtype) for run in runs], device)
+        self.stack = ParameterStack([initial_parameters(run.seed, self.dtype, classes) for run in runs], device)
         self.members = [self._member(k, run, steps_per_epoch) for k, run in enumerate(runs)]
         self.loss_sum = torch.zeros(len(runs), dtype=torch.float64, device=device)
         self.correct_sum = torch.zeros(len(runs), dtype=torch.int64, device=device)
@@ -193,12 +194,12 @@ def evaluate(parameters: Mapping[str, Tensor], split: Split) -> tuple[Tensor, Te
 
 
 def _cross_entropy_sums(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sum the cross-entropy over the batch: ``[K, B, 100]`` and ``[1 or K, B]`` to ``[K]``."""
+    """Sum the cross-entropy over the batch: ``[K, B, C]`` and ``[1 or K, B]`` to ``[K]``."""
     K, B, classes = logits.shape
     flat = labels.expand(K, B).reshape(-1)
     return F.cross_entropy(logits.reshape(K * B, classes), flat, reduction="none").view(K, B).sum(1)
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Count the correct predictions: ``[K, B, 100]`` and ``[1 or K, B]`` to ``[K]``."""
+    """Count the correct predictions: ``[K, B, C]`` and ``[1 or K, B]`` to ``[K]``."""
     return (logits.detach().argmax(-1) == labels).sum(1)

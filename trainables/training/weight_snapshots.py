@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import re
 import zipfile
@@ -15,13 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainables.models.lenet import SHAPES
+from trainables.models.lenet import SHAPES, shapes
 from trainables.storage.folder import FolderStorage
 from trainables.storage.interface import Storage
 from trainables.training.checkpoints import as_checkpoint_error
 from trainables.training.pack import Pack
 
-PARAMETERS = sum(int(np.prod(shape)) for shape in SHAPES.values())
 _NAME = re.compile(r"epoch([0-9]{1,9})\.npy")
 
 
@@ -59,7 +59,7 @@ class SavedWeights:
         return sorted(int(match[1]) for match in found if match)
 
     def read(self, run_id: str, epoch: int) -> npt.NDArray[np.floating]:
-        """Return the run's weights ``[69656]`` after ``epoch``, in the order of ``SHAPES``.
+        """Return the run's weights ``[P]`` after ``epoch``, in the order of ``SHAPES``.
 
         Raises:
             StorageError: the file cannot be read now.
@@ -74,7 +74,7 @@ class SavedWeights:
             found = np.load(io.BytesIO(content), allow_pickle=False)
         except (EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{name} is torn") from error
-        if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or found.shape != (PARAMETERS,):
+        if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or not _classes(found.shape):
             raise ValueError(f"{name} holds no weights of LeNet-5")
         return found
 
@@ -84,11 +84,19 @@ def _file(run_id: str, epoch: int) -> str:
 
 
 def flattened(parameters: Mapping[str, Tensor]) -> npt.NDArray[np.floating]:
-    """Return one model's parameters as one vector ``[69656]``, in the order of ``SHAPES``."""
+    """Return one model's parameters as one vector ``[P]``, in the order of ``SHAPES``; P = 69,656 for 100 classes."""
     return torch.cat([parameters[name].detach().reshape(-1).cpu() for name in SHAPES]).numpy()
 
 
 def unflattened(vector: npt.NDArray[np.floating], dtype: torch.dtype) -> dict[str, Tensor]:
     """Return the parameters whose :func:`flattened` form is ``vector``, as ``dtype``."""
-    parts = torch.as_tensor(vector).to(dtype).split([int(np.prod(shape)) for shape in SHAPES.values()])
-    return {name: part.reshape(shape) for (name, shape), part in zip(SHAPES.items(), parts, strict=True)}
+    of_model = shapes(_classes(vector.shape))
+    parts = torch.as_tensor(vector).to(dtype).split([math.prod(shape) for shape in of_model.values()])
+    return {name: part.reshape(shape) for (name, shape), part in zip(of_model.items(), parts, strict=True)}
+
+
+def _classes(shape: tuple[int, ...]) -> int:
+    """Return the number of classes of the LeNet-5 whose parameters have this flattened shape; 0: of none."""
+    none, one = (sum(map(math.prod, shapes(classes).values())) for classes in (0, 1))
+    classes, rest = divmod(shape[0] - none, one - none) if len(shape) == 1 else (0, 0)
+    return classes if classes > 0 and not rest else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -133,7 +134,9 @@ def article_markdown(
     content = _Content(sweep, tables, figures, sentences)
     share = sweep.protocol.get("val_fraction")
     text = _environment().get_template("article.md.j2").render(
-        title=TITLE, name=sweep.name, data=_data(sweep), synthetic=sweep.synthetic, size=_size(sweep),
+        title=TITLE, name=sweep.name, data=_data(sweep), synthetic=sweep.synthetic,
+        cifar100=sweep.is_cifar100, classes=sweep.facts.classes,
+        ln_classes=f"{math.log(sweep.facts.classes):.3f}", size=_size(sweep),
         facts=sweep_facts(sweep) | training_facts(sweep), val_percent=f"{100 * share:g}" if share else "",
         augment=sweep.protocol.get("augment"), caveats=sweep.caveats(), has=content.has, table=content.table,
         figures=content.figures, sentence=content.sentence, scheduler=lambda name: _parameters(sweep, name),
@@ -268,7 +271,7 @@ def _parameters(sweep: SweepData, scheduler: str) -> str:
 
 
 def _data(sweep: SweepData) -> str:
-    return "CIFAR-100" if sweep.data_name and not sweep.synthetic else sweep.data_label or "no data"
+    return sweep.facts.title if sweep.data_name and not sweep.synthetic else sweep.data_label or "no data"
 
 
 def _size(sweep: SweepData) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from results.analyses.gradients import BETA, GradientCapture
 from results.ledger.arrays import SweepData
+from results.ledger.data_facts import CIFAR100
 from results.metrics.intervals import mean_t_interval
 from results.reports.study.claims import (
     CLAIMED_ADAM,
@@ -83,7 +84,7 @@ def claimed_table(sweep: SweepData) -> Table | None:
                 "claimed_stability": claim.stability, "seed_sd": spread(group),
             }  # fmt: skip
             rows.append(Row(values, group.counted_ids))
-    if not rows or sweep.synthetic:
+    if not rows or not sweep.is_cifar100:
         return None
     return Table(
         "claimed",
@@ -105,10 +106,10 @@ STUDY_TABLES: dict[str, Callable[[SweepData], Table | None]] = {"adam": adam_tab
 def claimed_adam_table(sweep: SweepData, adam: Table | None) -> Table | None:
     """The study's claims about Adam by epoch, beside the rows of the table ``adam``.
 
-    None without a result of the study's Adam, and for synthetic data: the study makes no claim about it.
+    None without a result of the study's Adam, and for other data than CIFAR-100: the study makes no claim about it.
     """
     studied = claimed_configurations(sweep).get("Adam")
-    if adam is None or studied is None or sweep.synthetic:
+    if adam is None or studied is None or not sweep.is_cifar100:
         return None
     measured = {row.values["epoch"]: row for row in adam.rows if row.values["configuration"] == studied.label}
     rows = []
@@ -143,6 +144,7 @@ def with_claims(stages: Table, capture: GradientCapture, beta: float) -> Table:
         or len(capture.gradients) != CLAIMED_BATCHES
         or beta != BETA
         or capture.about["synthetic"]
+        or capture.about.get("title", CIFAR100) != CIFAR100
     ):
         return stages
     rows = [replace(row, values={**row.values, **_claims_of(row.values)}) for row in stages.rows]

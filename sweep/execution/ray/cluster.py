@@ -96,13 +96,11 @@ def check_record_stays(runs_dir: Path, storage: str) -> None:
 
 
 def check_token(address: str) -> None:
-    """Refuse to connect to other machines without a token.
+    """Refuse to connect to a cluster without a token, and with one that other users can read.
 
     Raises:
-        EnvironmentMismatchError: authentication is switched off, or there is no token here.
+        EnvironmentMismatchError: authentication is switched off, there is no token here, or it is not a secret.
     """
-    if address == "local" and os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0") == "0":
-        return  # bound to loopback
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         raise EnvironmentMismatchError(
             f"address {address!r}: RAY_AUTH_MODE={os.environ['RAY_AUTH_MODE']} lets anybody on the network run code; "
@@ -114,6 +112,11 @@ def check_token(address: str) -> None:
         raise EnvironmentMismatchError(
             f"address {address!r}: no token in RAY_AUTH_TOKEN or {path}; make one with "
             "`ray get-auth-token --generate`, and give the same to every node"
+        )
+    if not os.environ.get("RAY_AUTH_TOKEN") and path.stat().st_mode & 0o077:
+        raise EnvironmentMismatchError(
+            f"{path}: other users can read this token (mode {path.stat().st_mode & 0o777:04o}) and run code as you; "
+            f"type: chmod 600 {shlex.quote(str(path))}"
         )
     os.environ["RAY_AUTH_MODE"] = "token"
 

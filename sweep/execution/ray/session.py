@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import EnvironmentMismatchError
 from sweep.execution.ray.cluster import check_reachable, check_token
-from sweep.process.signals import end_on_sigterm, keep_sigterm
+from sweep.execution.ray.watch import watched
+from sweep.process.private_folder import end_ray_processes, private_folder
+from sweep.process.signals import end_on_sigterm, ignored_hangup, keep_sigterm
+from sweep.process.supervisor import end_at_once
+from trainables.runtime.umask import UMASK_VARIABLE
 
 QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they mean to the user
@@ -28,12 +34,18 @@ Ray is imported; must not be set where other nodes are to reach this one. (``_no
 loopback address that it is given by one that can be reached from outside.)"""
 
 
+TOKEN_FILE = "token"
+RAY_FOLDER = "r"
+"""Ray makes its temporary folder accessible to all users, so it lies in a folder that only this user can enter."""
+
+
 @contextmanager
 def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str, float]]:
     """Connect to Ray and yield the resources of the cluster; stop only what was started here.
 
-    ``local`` starts Ray on this machine, with its ports on loopback and without a dashboard. Any other address is that
-    of a cluster, which is sent ``modules``: the folders and files of Python packages.
+    ``local`` starts Ray on this machine, with its ports on loopback, without a dashboard, and with a token and a
+    temporary folder that no other user can read. Any other address is that of a cluster, which is sent ``modules``: the
+    folders and files of Python packages.
 
     Raises:
         EnvironmentMismatchError: no such cluster, another token or version, or no token at all.
@@ -42,7 +54,8 @@ def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str,
         os.environ.setdefault(key, value)
     if address == "local":
         os.environ.setdefault(*LOOPBACK)
-    check_token(address)
+    else:
+        check_token(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     if address == "local":
         options |= {"include_dashboard": False}
@@ -56,15 +69,88 @@ def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str,
         yield ray.cluster_resources()
         return
     restore = keep_sigterm()
-    try:
+    with ExitStack() as stack:
+        if address == "local":
+            options["_temp_dir"] = str(stack.enter_context(_private_session()))
+        stack.callback(restore)
+        stack.callback(ray.shutdown)
         try:
-            ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            with _own_processes() if address == "local" else ExitStack():
+                ray.init(address=address, **options)
+        except Exception as error:  # a start that takes too long raises a plain Exception
             reason = " ".join(str(error).split())[:200]
             raise EnvironmentMismatchError(f"address {address!r}: no Ray cluster answers there ({reason})") from error
         restore()  # Ray has replaced it by its own handler
         end_on_sigterm()
+        if address == "local":
+            stack.enter_context(
+                watched(_vital_processes(), lambda name: end_at_once(f"Ray's process {name} has ended"))
+            )
         yield ray.cluster_resources()
+
+
+@contextmanager
+def _private_session() -> Iterator[Path]:
+    """Yield a folder for Ray; in the block Ray uses a new token in it, which ends with the session."""
+    with private_folder() as folder:
+        token = folder / TOKEN_FILE
+        descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+        place = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_AUTH_TOKEN": None}
+        with _environment(place):
+            _read_token_again()
+            try:
+                yield folder / RAY_FOLDER
+            finally:
+                end_ray_processes(folder)  # a start that was interrupted leaves some
+        _read_token_again()
+
+
+def _read_token_again() -> None:
+    """Make Ray's library in this process read the settings of the token again."""
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled, without stubs
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _vital_processes() -> dict[int, str]:
+    """Return the processes of Ray that the driver needs, by pid."""
+    import ray
+
+    found = ray._private.worker._global_node.all_processes
+    return {one.process.pid: name for name in ("raylet", "gcs_server") for one in found.get(name, [])}
+
+
+@contextmanager
+def _own_processes() -> Iterator[None]:
+    """Let the processes that the block starts create files for this user only, and ignore a closed terminal.
+
+    A trial restores the user's umask.
+    """
+    before = os.umask(0o077)
+    try:
+        with _environment({UMASK_VARIABLE: f"{before:o}"}), ignored_hangup():
+            yield
     finally:
-        ray.shutdown()
-        restore()
+        os.umask(before)
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str | None]) -> Iterator[None]:
+    """Change environment variables in the block; None removes one."""
+    before = {key: os.environ.get(key) for key in changes}
+    _set_environment(changes)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(values: Mapping[str, str | None]) -> None:
+    for key, value in values.items():
+        if value is None:
+            os.environ.pop(key, None)
+        else:
+            os.environ[key] = value

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from contextlib import suppress
-from pathlib import Path
 
 from sweep.execution.executor import Round
 from sweep.execution.recorder import TrialRecorder
 from sweep.execution.session import SweepSession
 from sweep.execution.training import trial_spec
+from sweep.process.private_folder import private_folder
 from sweep.process.signals import Stopped, Stopping
 from trainables.runtime.stop_signal import StopRequest, StopSignal
 
@@ -35,7 +34,7 @@ def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_
         tune.with_parameters(PackTrainable, data=session.data), {"cpu": resources.cpus, "gpu": gpus}
     )
     try:
-        with tempfile.TemporaryDirectory(prefix="lenet-sweep-") as scratch:
+        with private_folder() as scratch:
             tune.Tuner(
                 trainable,
                 param_space={SPEC: tune.grid_search(trials)},
@@ -46,7 +45,7 @@ def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_
                 ),
                 run_config=tune.RunConfig(
                     name="tune",
-                    storage_path=str(Path(scratch)),
+                    storage_path=str(scratch),
                     callbacks=[LedgerCallback(recorder, now.packs)],
                     failure_config=tune.FailureConfig(max_failures=now.retries, fail_fast=session.fail_fast),
                     verbose=0,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from results.analyses.gradient_figures import GRADIENT_CAPTIONS, gradient_figures
 from results.analyses.gradients import GradientCapture
-from results.figures.style import RC_PARAMS
+from results.figures.style import drawing_style
 
 GRADIENTS = np.random.default_rng(1).normal(size=(40, 6))
 
@@ -51,7 +50,7 @@ def test_raw_and_smoothed_stand_on_one_scale_side_by_side(figures: dict[str, Fig
 @pytest.mark.parametrize("name", sorted(GRADIENT_CAPTIONS))
 def test_nothing_is_cut_off(figures: dict[str, Figure], name: str) -> None:
     figure = figures[name]
-    with matplotlib.rc_context(RC_PARAMS):
+    with drawing_style():
         figure.draw_without_rendering()
         for artist in (*figure.axes, *figure.texts, *figure.legends):
             box = artist.get_tightbbox()

@@ -11,7 +11,7 @@ from scipy import stats
 from results.metrics.power import pairs_needed
 from results.reports.registry import report_tables
 from results.reports.summary import answer, question
-from results.tables.comparison import WINNERS_BIAS
+from results.tables.comparison import NAMED_BEFORE, RATES_CHOSEN
 from search_spaces import Configuration
 from tests.results.hand_worked import replace_lr, rows_of
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, climb, sweep_of
@@ -35,7 +35,7 @@ def test_two_seeds_name_the_winner_and_reject_nothing(tmp_path):
     assert EXPLORATORY in significance
     needed = [pairs_needed(pp, math.sqrt(2)) for pp in (0.5, 1, 2)]
     assert f"0.5, 1 and 2 pp: {needed[0]:.0f}, {needed[1]:.0f}, {needed[2]:.0f} seeds" in significance
-    assert WINNERS_BIAS in significance
+    assert f"`sweep confirm {tmp_path.name}` compares under new seeds" in significance
 
 
 def test_six_pairs_on_one_side_reject_one_other(tmp_path):
@@ -231,3 +231,44 @@ def test_the_question_counts_what_was_planned(tmp_path):
     assert several.startswith("Which of 2 configurations ")
     assert "on cifar100 (3 seeds, 10 epochs)" in several
     assert "no data" in question(sweep_of(tmp_path / "c", {}))
+
+
+def test_a_reference_is_what_all_others_are_compared_with(tmp_path):
+    """MOMENTUM is the best one, PLAIN the reference: +10 pp in six of six pairs, and Adam 1 pp below."""
+    curves = {MOMENTUM: finals(30, 31, 32, 33, 34, 35), PLAIN: finals(20, 21, 22, 23, 24, 25),
+              ADAM: finals(19, 20, 21, 22, 23, 24)}  # fmt: skip
+    sweep = replace(sweep_of(tmp_path, curves), reference_id=PLAIN.configuration_id)
+    best, reference, first, second, significance = answer(sweep)
+    assert best.startswith("SGD lr=0.01 momentum=0.9 ")
+    assert reference == "The reference is SGD lr=0.01."
+    assert first.startswith("SGD lr=0.01 momentum=0.9: validation accuracy 10")
+    assert "pp above the reference (6 pairs" in first
+    assert "pp below the reference (6 pairs" in second
+    assert NAMED_BEFORE in significance
+    assert RATES_CHOSEN not in significance
+    assert "sweep confirm" not in significance
+    table = report_tables(sweep)["comparison"]
+    assert [row.values["difference"].value for row in table.rows] == [-10, 1]
+    assert NAMED_BEFORE in table.notes
+
+
+def test_six_pairs_against_a_reference_have_a_verdict_on_the_other(tmp_path):
+    curves = {PLAIN: finals(20, 21, 22, 23, 24, 25), MOMENTUM: finals(30, 31, 32, 33, 34, 35)}
+    sweep = replace(sweep_of(tmp_path, curves), reference_id=PLAIN.configuration_id)
+    _, _, described, significance = answer(sweep)
+    assert described.endswith("(6 pairs, significantly better).")
+    assert significance.startswith("The reference is significantly better than 0 of 1 other configuration and ")
+
+
+def test_the_choice_of_a_rate_among_these_runs_is_noted_beside_a_reference(tmp_path):
+    faster = replace_lr(ADAM, 0.002)
+    curves = {PLAIN: finals(20, 21), ADAM: finals(30, 31), faster: finals(33, 34)}
+    sweep = replace(sweep_of(tmp_path, curves), reference_id=PLAIN.configuration_id)
+    *_, significance = answer(sweep)
+    assert RATES_CHOSEN in significance
+
+
+def test_a_reference_without_a_result_is_compared_with_nothing(tmp_path):
+    sweep = replace(sweep_of(tmp_path, {MOMENTUM: finals(30, 31), ADAM: finals(20, 21)}), reference_id="0123456789")
+    assert "no result yet" in answer(sweep)[1]
+    assert "comparison" not in report_tables(sweep)

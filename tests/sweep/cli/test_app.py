@@ -24,7 +24,7 @@ from tests.sweep.sweeps import call
 ROOT = Path(__file__).parents[3]
 DATA = "synthetic:n_train=1000,n_test=100"
 COMMANDS = (
-    "run", "resume", "status", "logs", "spaces", "export", "report", "compare", "doctor", "stop", "cancel",
+    "run", "resume", "confirm", "status", "logs", "spaces", "export", "report", "compare", "doctor", "stop", "cancel",
     "gradients", "lr-range", "trajectory", "activations", "study",
 )  # fmt: skip
 PATIENCE_SECONDS = 120

@@ -14,7 +14,7 @@ from tests.sweep.config.test_spec import BLOCK, STEPS_PER_EPOCH, parse
 SLIPS = [
     (
         "epoch = 3",
-        "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, imports, name",
+        "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, imports, labels",
     ),
     ("int = 3", "my.toml: int: unknown key; valid: cluster, configurations, data"),
     (

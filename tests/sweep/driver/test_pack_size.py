@@ -180,15 +180,15 @@ def test_threads_that_no_process_of_the_probe_has_room_for_are_not_timed_and_not
     assert packing.chosen
 
 
-@pytest.mark.ray
 def test_larger_groups_than_the_probe_knew_are_probed_for_on_the_threads_that_there_are(
-    ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sweep.execution.in_process, "_cpus", lambda: 2)
     one = TEXT.replace("[0.01, 0.02, 0.03, 0.04, 0.05]", "0.01")
-    outcome, said = run(spec(one, "grows", **{"resources.cpus_per_trial": 1}), tmp_path, ray=True)
+    outcome, said = run(spec(one, "grows", **{"resources.cpus_per_trial": 1}), tmp_path)
     assert "1 pack of 1, one thread each, 1 at a time\n" in said
     monkeypatch.setattr(sweep.driver.pack_size, "PROBE_PAYS_FROM_SECONDS", 0.0)
-    outcome, said = run(spec(TEXT, "grows"), tmp_path, ray=True)
+    outcome, said = run(spec(TEXT, "grows"), tmp_path)
     assert "(probe: a run's step takes " in said
     kept, attempts = ledger_of(outcome)
     assert kept["largest_group"] == 4

@@ -16,6 +16,7 @@ from search_spaces import Run
 from search_spaces.errors import SpecError
 from sweep.driver.driver import Outcome
 from sweep.execution.ray.nodes import alive_nodes
+from sweep.folder.paths import SweepFolder
 from tests.sweep.sweeps import DATA, frames, run, spec
 from trainables.data.dataset import load_data
 from trainables.runtime.devices import training_device
@@ -207,10 +208,11 @@ def test_a_share_is_probed_only_where_torch_finds_a_gpu_and_kept_for_a_resume(ra
     with pytest.raises(SpecError, match=r"gpus_per_trial: 'auto', but PyTorch finds no GPU"):
         run(spec(name="shared", **asked), tmp_path, ray=True)
     assert not (tmp_path / "shared").exists()
-    first, _ = run(spec(name="shared", epochs=1, **{"resources.gpus_per_trial": 0.5}), tmp_path, ray=True)
-    with Ledger.create_or_open(first.folder.ledger) as ledger:
+    folder = SweepFolder(tmp_path, "shared")
+    folder.create()
+    with Ledger.create_or_open(folder.ledger) as ledger:
         ledger.keep_gpu_share({"runs": 100, "share": 0.25})
-    outcome, _ = run(spec(name="shared", **asked), tmp_path, ray=True)
+    outcome, _ = run(spec(name="shared", epochs=1, **asked), tmp_path, ray=True)
     assert outcome.all_done
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         assert {gpus for (gpus,) in ledger.rows("SELECT gpus FROM attempts WHERE ended IS NOT NULL", {})} == {"0"}

@@ -114,17 +114,27 @@ def test_what_is_an_address_is_taken(address: str) -> None:
 def test_no_cluster_is_joined_without_a_token(
     environment: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor is a local one opened to the network."""
     for key in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
         monkeypatch.delenv(key, raising=False)
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     with pytest.raises(EnvironmentMismatchError, match=told):
         check_token("head:6379")
-    check_token("local")
-    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")
-    with pytest.raises(EnvironmentMismatchError, match=told):
-        check_token("local")
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o622])
+def test_a_token_that_others_can_read_is_refused(mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = tmp_path / "token"
+    token.write_text("0" * 64)
+    token.chmod(mode)
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+    with pytest.raises(EnvironmentMismatchError, match=rf"token.*{mode:04o}.*chmod 600") as refused:
+        check_token("head:6379")
+    assert str(token) in str(refused.value)
+    token.chmod(0o600)
+    check_token("head:6379")
 
 
 def test_where_nobody_listens_that_is_told_and_nothing_is_made(tmp_path: Path) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from search_spaces.errors import LedgerError, SweepFolderError
+from sweep.folder import lease as leases
 from sweep.folder.lease import STALE_SECONDS, Holder, Lease, current_holder
 from sweep.folder.lease_places import RECORD_BYTES, FolderLease
+from sweep.process.identity import ProcessIdentity
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 120  # a bound for a child that hangs; no test passes by it
@@ -94,6 +98,69 @@ def test_a_driver_that_ends_lets_go(path: Path, driver: subprocess.Popen[str]) -
     driver.communicate("", timeout=PATIENCE_SECONDS)
     assert driver.returncode == 0
     assert not is_driven(path)
+
+
+def test_a_lock_file_that_was_removed_does_not_admit_a_second_driver(path: Path, driver: subprocess.Popen[str]) -> None:
+    path.unlink()
+    with pytest.raises(LedgerError, match="already running"):
+        driving(path).acquire()
+    assert not path.exists()
+    driver.kill()
+    driver.wait()
+    with driving(path):
+        pass
+
+
+def test_a_lock_file_that_was_removed_is_written_again(path: Path) -> None:
+    with driving(path) as lease:
+        path.unlink()
+        lease.renew()
+        assert is_driven(path)
+        holder = current_holder(FolderLease(path))
+        assert holder is not None
+        assert holder.driver == lease.holder.driver
+
+
+def no_flock(number: int) -> Callable[[int, int], None]:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return flock
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_once_and_the_record_decides(
+    number: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fcntl.flock", no_flock(number))
+    monkeypatch.setattr(leases, "SILENT_SECONDS", 0.0)
+    said: list[str] = []
+    with Lease(FolderLease(path), say=said.append) as lease:
+        assert len(said) == 1
+        assert "no file locks" in said[0]
+        assert is_driven(path)
+        record = json.loads(path.read_text())
+        own = ProcessIdentity.own()
+        assert (record["host"], record["pid"], record["start"]) == (own.host, own.pid, own.start)
+        lease.renew()
+    assert not is_driven(path)
+
+
+def test_without_locks_a_living_driver_keeps_the_second_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fcntl.flock", no_flock(errno.ENOLCK))
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.2)
+    with driving(path), pytest.raises(LedgerError, match=f"already running .pid {os.getpid()}"):
+        driving(path).acquire()
+
+
+def test_without_locks_a_dead_drivers_record_is_no_hindrance(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pid belongs to another process now."""
+    monkeypatch.setattr("fcntl.flock", no_flock(errno.ENOLCK))
+    own = Holder.this_process()
+    path.write_bytes(own.model_copy(update={"start": own.start + 1}).to_bytes())
+    said: list[str] = []
+    with Lease(FolderLease(path), say=said.append):
+        assert len(said) == 1  # it waited for nobody
 
 
 def test_the_lock_of_a_killed_driver_is_no_hindrance(path: Path, driver: subprocess.Popen[str]) -> None:

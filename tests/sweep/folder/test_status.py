@@ -11,6 +11,7 @@ import pytest
 from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import UnknownNameError
+from sweep.cli.app import app
 from sweep.folder.lease import Lease
 from sweep.folder.lease_places import FolderLease
 from sweep.folder.paths import SweepFolder
@@ -216,3 +217,18 @@ def test_a_run_that_is_not_there_is_answered_with_those_that_are(mixed: SweepFol
         run_log(mixed, run)
     assert all(known.run_id in str(error.value) for known in runs)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_damaged_sweep_is_one_line_and_does_not_hide_the_others(
+    tmp_path: Path, runs: list[Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, ledger = begin(tmp_path, "damaged", runs)
+    ledger.close()
+    begin(tmp_path, "good", runs)[1].close()
+    content = folder.ledger.read_bytes().replace(b"cifar100", b"cifar101", 1)
+    folder.ledger.write_bytes(content)
+    app(["status", "--runs-dir", str(tmp_path)], standalone_mode=False)
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("damaged: ")
+    assert "is damaged" in first
+    assert others[0].startswith("good: 4 pending of 4 runs")

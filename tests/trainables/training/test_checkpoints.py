@@ -286,3 +286,55 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_none(
         with pytest.raises(CheckpointError, match="epoch000001"):
             checkpoints.newest()
     assert checkpoints.newest() == {"epoch": 1, "step_in_epoch": 0}
+
+
+def of_a_pack(epoch: int, step: int, rows: int, rates: int, diverged: int | None = None) -> dict[str, Any]:
+    member = {
+        "rows": [{"epoch": number} for number in range(1, rows + 1)],
+        "rates": [0.1] * rates,
+        "diverged_epoch": diverged,
+    }
+    return {"epoch": epoch, "step_in_epoch": step, "members": [member]}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        of_a_pack(10**9, 0, rows=2, rates=0),
+        of_a_pack(10**9, 0, rows=0, rates=0, diverged=10**9 + 1),
+        of_a_pack(3, 0, rows=2, rates=0),
+        of_a_pack(2, 10**7, rows=2, rates=5),
+        of_a_pack(2, 5, rows=3, rates=5),
+        of_a_pack(2, 5, rows=2, rates=5) | {"members": [{}]},
+        of_a_pack(2, 5, rows=2, rates=5) | {"members": 3},
+    ],
+)
+def test_a_state_whose_epoch_does_not_match_its_rows_gives_way_to_the_one_before(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    """Its checksum is valid; an epoch of 10^9 would count as the end of the training."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(of_a_pack(2, 1, rows=2, rates=1))
+    checkpoints.save(changed)
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert (newest["epoch"], newest["step_in_epoch"]) == (2, 1)
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(2.0, 0), (True, 0), (7, 0), (2, 3)])
+def test_a_state_under_another_files_name_is_not_believed(tmp_path: Path, epoch: Any, step: int) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(of_a_pack(1, 0, rows=1, rates=0))
+    state = of_a_pack(2, 0, rows=2, rates=0) | {"epoch": epoch, "step_in_epoch": step}
+    (tmp_path / "epoch000002-step00000000.ckpt").write_bytes(valid(saved_by_torch(state)))
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert newest["epoch"] == 1
+
+
+def test_a_diverged_run_has_the_rows_before_its_divergence(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(of_a_pack(5, 3, rows=2, rates=0, diverged=3))
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert newest["epoch"] == 5

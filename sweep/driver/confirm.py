@@ -1,0 +1,105 @@
+"""`sweep confirm`: the best configurations of a sweep, compared under new seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from results.ledger.arrays import ConfigurationRuns, SweepData, load_sweep
+from results.metrics.power import pairs_needed
+from results.tables.comparison import POWER_FOR, compare_best, configuration_families, seeds_text
+from search_spaces.errors import SpecError, SweepFolderError
+from sweep.config.spec import Spec
+from sweep.config.toml import parse_resolved, spec_text
+from sweep.driver.driver import read_resolved
+from sweep.folder.paths import SweepFolder
+from sweep.folder.trust import ADDRESS, STORAGE, check_trusted
+
+DEFAULT_SD = 0.8
+"""SD of paired differences in pp where a sweep has no pair of runs: what LeNet-5 has on CIFAR-100."""
+
+
+def confirmation_spec(
+    folder: SweepFolder, top: int | None, seeds: int, overrides: Mapping[str, Any], *, trust: bool = False
+) -> Spec:
+    """Return the spec of the sweep that compares the best configurations of ``folder`` under new seeds.
+
+    The best configuration of each family (everything but the learning rate) is chosen by validation, and the ``top``
+    best of these are compared, with the best one as the reference. Its seeds follow the largest seed of the sweep. The
+    test split is evaluated after the last epoch only. Where the confirmation exists, its configurations stay.
+
+    Args:
+        folder: the sweep whose configurations are chosen.
+        top: number of configurations, at least 2; None: those of the existing confirmation, else 3.
+        seeds: number of new seeds.
+        overrides: keys of the spec to replace, such as ``resources.pack``.
+        trust: whether to accept the address and the storage that the sweep's file names.
+
+    Raises:
+        SweepFolderError: the sweep is not finished, or has fewer than two configurations that learned.
+        SpecError: another ``top`` than the existing confirmation has, or a confirmation of a confirmation.
+    """
+    existing = folder.confirmation
+    if existing is None:
+        raise SpecError(folder.name, "is a confirmation itself", "for more seeds: `sweep confirm NAME --seeds N`")
+    name = existing.name
+    source = load_sweep(folder.ledger, folder.name)
+    first = 1 + max(seed for group in source.configurations for seed in group.seeds)
+    changes = {**overrides, "name": name, "seeds": list(range(first, first + seeds)), "test_epochs": "last"}
+    typed = {ADDRESS, STORAGE} if trust else {ADDRESS if "cluster" in overrides else "", *overrides}
+    if existing.spec.exists():
+        spec = read_resolved(existing, changes)
+        check_trusted(existing, spec, {ADDRESS, STORAGE} - typed)
+        kept = [seed for seed in spec.seed_list if seed >= first]
+        if top is not None and top != len(spec.configurations):
+            raise SpecError(
+                "--top", f"{top}, but {name} has {len(spec.configurations)} configurations",
+                "leave it out, or remove that sweep first",
+            )  # fmt: skip
+        return spec.model_copy(update={"seeds": kept})
+    chosen = best_of_families(source, top or 3)
+    base = read_resolved(folder, {})
+    check_trusted(folder, base, {ADDRESS, STORAGE} - typed)
+    base = base.model_copy(
+        update={"reference": chosen[0].configuration_id, "description": f"{folder.name}, confirmed under new seeds"}
+    )
+    text = spec_text(base, [group.configuration for group in chosen])
+    return parse_resolved(text, where=str(folder.spec), name=name, overrides=changes)
+
+
+def best_of_families(sweep: SweepData, top: int) -> list[ConfigurationRuns]:
+    """Return the best configurations, one of each family, the best first; of a single family, its best rates.
+
+    Raises:
+        SweepFolderError: the sweep is not finished, or has fewer than two configurations that learned.
+    """
+    unfinished = [status for group in sweep.configurations for status in group.statuses if status in UNFINISHED]
+    if unfinished:
+        raise SweepFolderError(
+            f"{sweep.name}: {len(unfinished)} runs have no result yet; `sweep resume {sweep.name}` first"
+        )
+    eligible = [group for group in sweep.eligible if group.trained.any()] if sweep.best else []
+    families = [[group for group in family if group in eligible] for family in configuration_families(sweep)]
+    families = [family for family in families if family]
+    if len(families) == 1:
+        families = [[group] for group in families[0]]
+    if len(families) < 2:
+        raise SweepFolderError(f"{sweep.name}: fewer than two configurations learned more than chance; none to compare")
+    best = [max(family, key=lambda group: group.mean_under(sweep.common_seeds)) for family in families]
+    return sorted(best, key=lambda group: -group.mean_under(sweep.common_seeds))[:top]
+
+
+UNFINISHED = ("pending", "running", "interrupted")
+
+
+def power_sentence(sweep: SweepData, comparisons: int) -> str:
+    """Return how many seeds a difference of 0.5, 1 and 2 pp needs, at the SD of the sweep's paired differences."""
+    compared = compare_best(sweep)
+    seen = [c.comparison.sd for c in compared.contenders if c.comparison.sd > 0] if compared else []
+    sd = max(seen, default=DEFAULT_SD)
+    needed = seeds_text([pairs_needed(difference, sd, comparisons) for difference in POWER_FOR])
+    origin = "the largest SD of the paired differences so far" if seen else "an assumed SD of the paired differences"
+    return (
+        f"80 % power to find a difference of 0.5, 1 and 2 pp needs {needed} seeds ({origin}: {sd:.2g} pp, "
+        f"{comparisons} {'comparison' if comparisons == 1 else 'comparisons'})."
+    )

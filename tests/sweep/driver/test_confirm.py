@@ -1,0 +1,121 @@
+"""`sweep confirm`: the best of each family, under new seeds, against a reference that was named before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from results.ledger.arrays import load_sweep
+from results.ledger.ledger import Ledger
+from search_spaces import Configuration
+from search_spaces.errors import SpecError, SweepFolderError, UnknownNameError
+from sweep.config.toml import spec_text
+from sweep.driver.confirm import DEFAULT_SD, best_of_families, confirmation_spec, power_sentence
+from sweep.driver.driver import read_resolved
+from sweep.folder.paths import SweepFolder
+from tests.results.hand_worked import replace_lr
+from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, climb, write_ledger
+from tests.sweep.sweeps import call, frames, run, spec
+
+FASTER = replace_lr(ADAM, 0.002)
+CURVES = {
+    PLAIN: [climb(20), climb(22), climb(21)], MOMENTUM: [climb(30), climb(31), climb(32)],
+    ADAM: [climb(28), climb(29), climb(30)], FASTER: [climb(33), climb(34), climb(32)],
+}  # fmt: skip
+
+
+def designed(runs_dir: Path, curves: dict[Configuration, list[list[float]]] = CURVES) -> SweepFolder:
+    """A finished sweep of three families, with a ledger and a resolved spec; Adam is best at its second rate."""
+    folder = SweepFolder(runs_dir, "first")
+    folder.create()
+    write_ledger(folder.ledger, curves)
+    text = spec_text(spec(name="first", epochs=10, seeds=3, test_epochs="all"), list(curves))
+    folder.spec.write_text(text)
+    return folder
+
+
+def test_the_best_of_each_family_is_compared_under_seeds_that_were_not_used(tmp_path: Path) -> None:
+    found = confirmation_spec(designed(tmp_path), 2, 4, {})
+    assert (found.name, found.seed_list, found.test_epochs, found.epochs) == ("first-confirm", [3, 4, 5, 6], "last", 10)
+    assert found.expanded() == [FASTER, MOMENTUM]
+    assert found.reference == FASTER.configuration_id
+
+
+def test_all_families_are_ranked_by_validation(tmp_path: Path) -> None:
+    data = load_sweep(designed(tmp_path).ledger, "first")
+    assert [group.configuration for group in best_of_families(data, 9)] == [FASTER, MOMENTUM, PLAIN]
+
+
+def test_a_single_family_is_compared_by_its_rates(tmp_path: Path) -> None:
+    data = load_sweep(designed(tmp_path, {ADAM: CURVES[ADAM], FASTER: CURVES[FASTER]}).ledger, "first")
+    assert [group.configuration for group in best_of_families(data, 9)] == [FASTER, ADAM]
+
+
+@pytest.mark.parametrize(
+    ("curves", "words"),
+    [
+        ({PLAIN: [climb(20)], ADAM: [climb(20)[:4]]}, "sweep resume first"),
+        ({PLAIN: [climb(20)]}, "fewer than two"),
+        ({PLAIN: [climb(20)], ADAM: [[1.0] * 10]}, "fewer than two"),
+    ],
+)
+def test_a_sweep_without_two_results_to_compare_is_refused(
+    tmp_path: Path, curves: dict[Configuration, list[list[float]]], words: str
+) -> None:
+    with pytest.raises(SweepFolderError, match=words):
+        confirmation_spec(designed(tmp_path, curves), None, 4, {})
+
+
+def test_the_power_is_that_of_the_differences_seen(tmp_path: Path) -> None:
+    assert "the largest SD of the paired differences so far" in power_sentence(load_sweep(designed(tmp_path).ledger), 1)
+    nothing = power_sentence(load_sweep(designed(tmp_path / "b", {PLAIN: [climb(20)]}).ledger), 1)
+    assert f"{DEFAULT_SD:g} pp" in nothing
+    assert "needs 23, 8, 4 seeds" in nothing  # as pairs_needed at an SD of 0.8
+
+
+def test_confirmed_for_real_the_first_report_shows_it_and_more_seeds_extend_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(spec(epochs=1), tmp_path)
+
+    def confirm(*more: str) -> tuple[int, str, str]:
+        words = ["confirm", "tiny", "--in-process", "--runs-dir", tmp_path, *more]
+        ended = call(words, tmp_path, monkeypatch, capfd)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    assert confirm("--top", "2", "--seeds", "2", "--dry-run")[0] == 0
+    folder = SweepFolder(tmp_path, "tiny-confirm")
+    assert not folder.path.exists()
+    assert confirm("--top", "2", "--seeds", "2")[0] == 0
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        found = ledger.rows("SELECT DISTINCT seed FROM runs ORDER BY seed", {})
+    assert found == [(2,), (3,)]
+    page = SweepFolder(tmp_path, "tiny").report.read_text(encoding="utf-8")
+    assert "Confirmed under 2 new seeds by the sweep tiny-confirm" in page
+    assert page.index("Confirmed under") < page.index("The sweep tiny itself")
+    code, _, error = confirm("--top", "3")
+    assert code == 2
+    assert "--top" in error
+    more = confirmation_spec(SweepFolder(tmp_path, "tiny"), None, 3, {})
+    assert (more.seed_list, len(more.configurations)) == ([2, 3, 4], 2)
+    ended = call(["confirm", "tiny-confirm", "--runs-dir", tmp_path], tmp_path, monkeypatch, capfd)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_reference_is_a_label_or_an_id_and_stays_once_there_are_results(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"reference 'Nobody'.*Adam lr=0.003"):
+        run(spec(epochs=1, reference="Nobody"), tmp_path)
+    assert not list(tmp_path.iterdir())
+    outcome, _ = run(spec(epochs=1, reference="Adam lr=0.003"), tmp_path)
+    data = load_sweep(outcome.folder.ledger)
+    assert data.reference is not None
+    assert data.reference.label == "Adam lr=0.003"
+    again = read_resolved(outcome.folder, {})
+    assert again.reference == data.reference.configuration_id
+    assert run(again, tmp_path)[0].all_done
+    for other in ("", "SGD lr=0.05"):
+        with pytest.raises(SpecError, match="reference"):
+            run(spec(epochs=1, reference=other), tmp_path)
+    assert len(frames(outcome)[0]) == 8

@@ -1,0 +1,60 @@
+"""A sweep on own data, from the folder to the ledger."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from results.ledger.arrays import load_sweep
+from results.ledger.frames import runs_frame
+from results.ledger.ledger import Ledger
+from search_spaces.errors import DataError
+from sweep.config.spec import Spec
+from sweep.folder.status import status_lines
+from sweep.folder.status_source import folder_status
+from tests.sweep.sweeps import run, spec
+from tests.trainables.own_sources import ten_classes, write_class_folders
+from trainables.data.image_arrays import MAX_IMAGES
+
+SPEC = """
+data = "{folder}"
+epochs = 2
+seeds = 1
+[protocol]
+batch_size = 32
+[[configurations]]
+optimizer = [{{name = "SGD", lr = 0.01}}, {{name = "SGD", lr = 1e30}}]
+"""
+
+
+def test_a_sweep_on_own_data_knows_its_classes(tmp_path: Path) -> None:
+    """What was taken is printed and stored; a diverged run counts as chance of four classes; nothing says CIFAR-100."""
+    folder = write_class_folders(tmp_path / "mine", ten_classes(30, classes=4))
+    outcome, printed = run(spec(SPEC.format(folder=folder), "own"), tmp_path / "runs")
+    said = "mine: class folders in train/ and test/, 4 classes"
+    assert f"data {folder}: {said}" in printed
+    (session,) = json.loads(outcome.folder.provenance.read_text())
+    assert (session["data"]["title"], session["data"]["classes"], session["data"]["notes"]) == ("mine", 4, [said])
+    sweep = load_sweep(outcome.folder.ledger)
+    assert (sweep.facts.classes, sweep.facts.val_images, sweep.facts.test_images) == (4, 12, 8)
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
+        assert runs_frame(ledger).query("status == 'diverged'")["final_val_acc"].tolist() == [25]
+    told = [printed, outcome.folder.spec.read_text(), *sweep.caveats(), *outcome.answer()]
+    told += status_lines(folder_status(outcome.folder))
+    assert not [text for text in told if "CIFAR" in text]
+
+
+def test_a_resolved_spec_keeps_how_the_data_are_read() -> None:
+    """Older ones have none of these keys."""
+    found = spec('labels = "coarse"\nmax_images = 7\nmax_runs = 8\n' + SPEC.format(folder="cifar100"))
+    assert found.data_options == {"val_fraction": 0.1, "labels": "coarse", "max_images": 7}
+    assert Spec(configurations=[]).data_options == {"val_fraction": 0.1, "labels": "", "max_images": MAX_IMAGES}
+
+
+def test_a_data_set_that_is_too_large_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=re.escape("1,000,001,000 images, more than max_images = 1,000,000")):
+        run(spec(SPEC.format(folder="synthetic:n_train=1000000000")), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
