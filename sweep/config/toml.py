@@ -15,7 +15,7 @@ import tomlkit
 from pydantic import BaseModel, ValidationError
 
 from search_spaces import Configuration, space_names, space_text
-from search_spaces.errors import SpecError, UnknownNameError
+from search_spaces.errors import SpecError, UnknownNameError, shortened, shown
 from sweep.config.spec import Cluster, Imports, ProtocolTable, Resources, Spec
 
 RENAMED = {"cluster.wait": "cluster.autoscale_timeout"}
@@ -117,7 +117,7 @@ def _first_error(error: ValidationError | RecursionError) -> tuple[str, str]:
         key = ".".join([*section, unknown])
         if key in RENAMED:
             return f"{key}: was renamed", f"use {RENAMED[key]}"
-        return f"{key}: unknown key", f"valid: {', '.join(_valid_keys(section))}"
+        return f"{shortened(key)}: unknown key", f"valid: {', '.join(_valid_keys(section))}"
     if first["type"] == "missing":
         return f"{'.'.join(keys)}: missing", ""
     # A key may accept several types, and each reports an error. The error at the deepest key belongs to the type meant.
@@ -128,15 +128,10 @@ def _first_error(error: ValidationError | RecursionError) -> tuple[str, str]:
     message = ", or ".join(text.removeprefix("Input should be ") for text in messages)
     if chosen["type"] == "value_error":  # raised by a validator of the spec
         message = message.removeprefix("Value error, ")
-        return (f"{key}: {_shown(chosen['input'])}", message) if key else (message, "")
+        return (f"{key}: {shown(chosen['input'])}", message) if key else (message, "")
     return (
-        f"{key}: {_shown(chosen['input'])}" if key else _shown(chosen["input"])
+        f"{key}: {shown(chosen['input'])}" if key else shown(chosen["input"])
     ), f"should be {message}" if key else ""
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _keys(loc: tuple[int | str, ...]) -> list[str]:
