@@ -129,7 +129,7 @@ def _confirmed_answer(folder: SweepFolder) -> list[str]:
     if not sweep.counted:
         return []
     seeds = len({seed for group in sweep.counted for seed in group.counted_seeds})
-    label = f"Confirmed under {seeds} new seeds by the sweep {found.name}:"
+    label = f"Under {seeds} new seeds, in the sweep {found.name}:"
     return [label, *answer(sweep), f"The sweep {folder.name} itself:"]
 
 

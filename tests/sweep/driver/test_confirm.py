@@ -98,8 +98,8 @@ def test_confirmed_for_real_the_first_report_shows_it_and_more_seeds_extend_it(
         found = ledger.rows("SELECT DISTINCT seed FROM runs ORDER BY seed", {})
     assert found == [(2,), (3,)]
     page = SweepFolder(tmp_path, "tiny").report.read_text(encoding="utf-8")
-    assert "Confirmed under 2 new seeds by the sweep tiny-confirm" in page
-    assert page.index("Confirmed under") < page.index("The sweep tiny itself")
+    assert "Under 2 new seeds, in the sweep tiny-confirm" in page
+    assert page.index("Under 2 new seeds") < page.index("The sweep tiny itself")
     code, _, error = confirm("--top", "3")
     assert code == 2
     assert "--top" in error
