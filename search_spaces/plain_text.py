@@ -32,6 +32,11 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun in the singular or in the plural: ``1 seed``, ``2,000 runs``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def message_line(text: str) -> str:
     """Return the text of a message as one line of plain text; long quoted values and long texts lose their middle."""
     line = LONG_VALUE.sub(_short_value, plain_text(text))

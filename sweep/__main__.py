@@ -19,6 +19,8 @@ DISK_HINTS = {
     errno.ENOSPC: "free some space and run the command again; recorded results are kept",
     errno.EDQUOT: "free some of your quota and run the command again; recorded results are kept",
     errno.EROFS: "give another --runs-dir",
+    errno.EACCES: "make it readable and writable for this user and run the command again; recorded results are kept",
+    errno.EPERM: "make it readable and writable for this user and run the command again; recorded results are kept",
 }
 """An error of the disk that any write can raise → a hint for the user. Any other OSError keeps its traceback."""
 

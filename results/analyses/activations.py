@@ -19,6 +19,7 @@ from results.figures.label_layout import figure_text, write_notes
 from results.figures.style import DOUBLE_COLUMN, GREY, INK, LIGHT_GREY, SMALL, TEXT, drawing_style
 from results.tables.table import Column, Row, Table
 from search_spaces.errors import LedgerError
+from search_spaces.plain_text import counted
 
 KIND = "activations"
 LAYERS = ("conv1", "relu1", "pool1", "conv2", "relu2", "pool2")
@@ -294,9 +295,9 @@ def _notes(maps: ActivationMaps, shown: int) -> list[str]:
 
 def _caveats(maps: ActivationMaps) -> list[str]:
     not_finite = sum(int((~np.isfinite(values)).sum()) for values in maps.maps.values())
-    grey = (
-        [f"{not_finite} values are not finite (grey in the figures), because the run diverged."] if not_finite else []
-    )
+    verb = "is" if not_finite == 1 else "are"
+    text = f"{counted(not_finite, 'value')} {verb} not finite (grey in the figures), because the run diverged."
+    grey = [text] if not_finite else []
     return [*grey, *([SYNTHETIC_NOTE] if maps.about["synthetic"] else [])]
 
 
@@ -315,4 +316,4 @@ def _all_images(n: int) -> str:
 
 
 def _images(n: int) -> str:
-    return "1 image" if n == 1 else f"{n} images"
+    return counted(n, "image")

@@ -19,6 +19,7 @@ from results.metrics.gradients import AdamStages, Floats
 from results.tables.table import Column, Row, Table, Value
 from search_spaces import NO_SCHEDULER
 from search_spaces.errors import LedgerError
+from search_spaces.plain_text import counted
 
 KIND = "gradients"
 BETAS = (0.9, 0.99, 0.999)
@@ -141,7 +142,7 @@ class GradientCapture:
             return []
         return [
             f"{last} of the {len(self.gradients)} mini-batches {'is' if last == 1 else 'are'} the last of an epoch and "
-            f"hold{'s' if last == 1 else ''} {rest} images instead of "
+            f"hold{'s' if last == 1 else ''} {counted(rest, 'image')} instead of "
             f"{size}. Their gradients are noisier, which increases the variance."
         ]
 

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from results.figures.label_layout import label_line_ends, legend_below
+from results.figures.plot_data import LOG_RATES
 from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, Style, Styles
 from results.tables.table import Table
 
@@ -26,7 +27,7 @@ def draw_curves(axes: Axes, table: Table, styles: Styles) -> None:
 
 def draw_learning_rates(axes: Axes, table: Table, styles: Styles) -> None:
     """Draw the learning rate against the epoch, on a logarithmic axis if it spans more than one decade."""
-    positive = [value for _, series in _series(table) for value in series["value"] if value > 0]
+    positive = [value for _, series in _series(table) for value in series["value"] if value >= LOG_RATES[0]]
     if positive and max(positive) > 10 * min(positive):
         axes.set_yscale("log", nonpositive="clip")
         axes.set_ylim(min(positive) / 1.6, max(positive) * 1.6)

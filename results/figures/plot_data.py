@@ -103,6 +103,10 @@ def curves_table(sweep: SweepData, quantity: str, limit: int = MAX_CONFIGURATION
     )
 
 
+LOG_RATES = (1e-30, 1e30)
+"""The learning rates that are shown on a logarithmic axis."""
+
+
 def learning_rate_table(sweep: SweepData, limit: int = MAX_CONFIGURATIONS) -> Table | None:
     """Return the learning rate of each configuration in each epoch, as used.
 
@@ -296,7 +300,11 @@ def best_lr_families(table: Table | None, limit: int = MAX_CONFIGURATIONS) -> Ta
         f"{limit} of {len(best)} configurations shown: those with the highest accuracy at their best learning rate."
     ]
     notes = left_out if len(best) > limit else []
-    return Table(table.name, table.caption, table.columns, rows, notes) if rows else None
+    low, high = LOG_RATES
+    shown = [row for row in rows if low <= _number(row.values["lr"]) <= high]
+    if len(shown) < len(rows):
+        notes.append("Learning rates that a logarithmic axis does not have, such as 0, are not shown.")
+    return Table(table.name, table.caption, table.columns, shown, notes) if shown else None
 
 
 def _best_of_each(table: Table | None, keys: Sequence[str], notes: Sequence[str]) -> Table | None:

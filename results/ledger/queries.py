@@ -23,14 +23,15 @@ class TrainedPack:
 
 
 def find_run(ledger: Ledger, run: str) -> str:
-    """Return the id of the run that ``run``, an id or the beginning of an id, identifies.
+    """Return the id of the run that ``run`` identifies: an id or its beginning, also with the ``r`` of a CSV file.
 
     Raises:
         UnknownNameError: no run or several runs match; the message lists the candidates.
     """
     ids = [run_id for (run_id,) in ledger.rows("SELECT run_id FROM runs ORDER BY ordinal, seed, run_id", {})]
-    found = [run_id for run_id in ids if run_id.startswith(run)]
-    if len(found) != 1 or not run:
+    beginning = run.removeprefix("r")
+    found = [run_id for run_id in ids if run_id.startswith(beginning)]
+    if len(found) != 1 or not beginning:
         raise UnknownNameError("run", run, (found or ids)[:MAX_LISTED])
     return str(found[0])
 

@@ -17,6 +17,7 @@ from results.ledger.arrays import SweepData
 from results.metrics.intervals import Estimate
 from results.tables.fairness import WARNING
 from results.tables.table import NOT_AVAILABLE, Column, Row, Table, Value
+from search_spaces.plain_text import counted
 
 FIRST_TABLE = "consolidated"
 FAIRNESS_TABLE = "fairness"  # shown in its own section
@@ -213,14 +214,15 @@ def sweep_facts(sweep: SweepData) -> dict[str, str]:
     runs = sum(len(group.run_ids) for group in sweep.configurations)
     seeds = {seed for group in sweep.configurations for seed in group.seeds}
     configurations = len(sweep.configurations)
-    size = f"{_count(configurations, 'configuration')} × {_count(len(seeds), 'seed')}"
+    size = f"{counted(configurations, 'configuration')} × {counted(len(seeds), 'seed')}"
     if runs != configurations * len(seeds):
-        size = f"{_count(configurations, 'configuration')}, up to {_count(len(seeds), 'seed')}"
+        size = f"{counted(configurations, 'configuration')}, up to {counted(len(seeds), 'seed')}"
     return {
         "Runs": f"{size} = {runs:,}" if runs == configurations * len(seeds) else f"{size}, {runs:,} in total",
         "Epochs": f"{sweep.epochs:,}",
         "Data": (sweep.data_name or NOT_AVAILABLE)
-        + (" (synthetic)" if sweep.synthetic and sweep.data_name != "synthetic" else ""),
+        + (" (synthetic)" if sweep.synthetic and sweep.data_name != "synthetic" else "")
+        + ("" if sweep.synthetic or sweep.is_cifar100 else f" ({sweep.facts.title}, {sweep.facts.classes} classes)"),
         "Target": f"{sweep.target:.2f} % validation accuracy" if math.isfinite(sweep.target) else NOT_AVAILABLE,
     }
 
@@ -236,10 +238,6 @@ def training_facts(sweep: SweepData) -> dict[str, str]:
         "Protocol": plain_text("", protocol),
         "Data fingerprint": plain_text("", sweep.protocol.get("data")),
     }
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def _words(name: str) -> str:

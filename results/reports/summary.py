@@ -27,11 +27,13 @@ from results.tables.comparison import (
     Comparisons,
     Contender,
     compare_best,
+    notes_on_looks,
     pairs_won,
     seeds_needed,
     seeds_text,
 )
 from results.tables.numbers import estimate_text, rounded
+from search_spaces.plain_text import counted
 
 MAX_DESCRIBED = 5
 """Most comparisons with the reference that have a sentence each."""
@@ -47,8 +49,8 @@ def question(sweep: SweepData) -> str:
     seeds = len({seed for group in sweep.configurations for seed in group.seeds})
     count, epochs = len(sweep.configurations), sweep.epochs
     return (
-        f"Which of {_counted(count, 'configuration')} has the highest accuracy with LeNet-5 on "
-        f"{sweep.data_label or 'no data'} ({_counted(seeds, 'seed')}, {_counted(epochs, 'epoch')}), "
+        f"Which of {counted(count, 'configuration')} has the highest accuracy with LeNet-5 on "
+        f"{sweep.data_label or 'no data'} ({counted(seeds, 'seed')}, {counted(epochs, 'epoch')}), "
         "and is the difference statistically significant?"
     )
 
@@ -76,9 +78,17 @@ def answer(sweep: SweepData) -> list[str]:
     return [_best(sweep, best), _difference(compared, runner_up), _significance(sweep, compared)]
 
 
+def seeds_for_a_test(sweep: SweepData) -> int | None:
+    """Return the number of seeds that a significance test needs; None if there are enough, or nothing to compare."""
+    compared = compare_best(sweep) if sweep.best else None
+    if compared is None or {compared.verdict(contender) for contender in compared.contenders} != {TOO_FEW}:
+        return None
+    return min_pairs(len(compared.tested))
+
+
 def _best(sweep: SweepData, best: ConfigurationRuns) -> str:
     final = best.mean()
-    text = f"{best.label} has the highest validation accuracy after {_counted(sweep.epochs, 'epoch')}: "
+    text = f"{best.label} has the highest validation accuracy after {counted(sweep.epochs, 'epoch')}: "
     if final.n_at_chance:
         return f"{text}{estimate_text(final, 2)} (in %, n = {final.n}, so no interval)."
     if final.n == 1:
@@ -91,7 +101,7 @@ def _difference(compared: Comparisons, runner_up: Contender) -> str:
     comparison, label, split = runner_up.comparison, runner_up.group.label, SPLIT_NAMES[compared.split]
     if not comparison.n:
         return f"The second best, {label}, has no seed in common with it, so there is no paired difference."
-    pairs = f"paired by seed, {_counted(comparison.n, 'pair')}"
+    pairs = f"paired by seed, {counted(comparison.n, 'pair')}"
     if not comparison.all_trained:
         ours, theirs = comparison.trained
         return f"It trained in {ours} of {comparison.n} runs; the second best, {label}, in {theirs} ({pairs})."
@@ -135,7 +145,7 @@ def _against_reference(compared: Comparisons) -> list[str]:
         equal = f", equal within {MARGIN:g} pp" if comparison.equivalent and verdict == NO_DIFFERENCE else ""
         found.append(
             f"{label}: {SPLIT_NAMES[compared.split]} accuracy {words} the reference "
-            f"({_counted(comparison.n, 'pair')}, {FROM_THE_OTHER.get(verdict, verdict)}{equal})."
+            f"({counted(comparison.n, 'pair')}, {FROM_THE_OTHER.get(verdict, verdict)}{equal})."
         )
     left = len(ranked) - len(found)
     return [
@@ -153,7 +163,7 @@ def _negative(difference: Estimate) -> Estimate:
 
 def _significance(sweep: SweepData, compared: Comparisons) -> str:
     verdicts = [compared.verdict(contender) for contender in compared.contenders]
-    total = _counted(len(verdicts), "other learning rate" if compared.by_rate else "other configuration")
+    total = counted(len(verdicts), "other learning rate" if compared.by_rate else "other configuration")
     subject = "The reference" if compared.named_before else "It"
     sentences = []
     if set(verdicts) <= {TOO_FEW}:
@@ -163,7 +173,7 @@ def _significance(sweep: SweepData, compared: Comparisons) -> str:
         sentences.append(
             f"{subject} is significantly better than {better} of {total}"
             + (f" and significantly worse than {worse}" if worse else "")
-            + f" ({_test_names(compared)}, Holm-corrected, 5 % level)."
+            + f" ({_test_names(compared)}, Holm-corrected, {100 * compared.level:.2g} % level)."
         )
         others = {
             TRAINS_MORE: subject + " trains significantly more often than {}.",
@@ -185,7 +195,7 @@ def _significance(sweep: SweepData, compared: Comparisons) -> str:
         sentences.append("Where a run ended at chance or diverged, the shares of runs that trained are compared.")
     if compared.split != "test":
         sentences.append("It was selected on the same data, so the comparison is exploratory.")
-    return " ".join([*sentences, *compared.notes_on_choice(sweep), _scope(sweep)])
+    return " ".join([*sentences, *compared.notes_on_choice(sweep), *notes_on_looks(sweep), _scope(sweep)])
 
 
 def _too_few(compared: Comparisons) -> str:
@@ -193,8 +203,8 @@ def _too_few(compared: Comparisons) -> str:
     family = len(compared.tested)
     needs = "needs" if family == 1 else "need"
     text = (
-        f"Too few seeds for a significance test: {_counted(family, 'comparison')} {needs} at least "
-        f"{min_pairs(family)} seeds."
+        f"Too few seeds for a significance test: {counted(family, 'comparison')} {needs} at least "
+        f"{min_pairs(family, compared.level)} seeds."
     )
     known = [c.comparison for c in compared.tested if math.isfinite(c.comparison.sd)]
     if not known:
@@ -221,7 +231,3 @@ def _scope(sweep: SweepData) -> str:
     if sweep.partial:
         limits.append("some runs have no result yet")
     return "The result holds for this task only" + "".join(f"; {limit}" for limit in limits) + "."
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -12,6 +12,7 @@ from results.tables.summary import learning_rate_families
 from results.tables.table import Column, Row, Table
 from search_spaces import NO_SCHEDULER
 from search_spaces.canonical import one_spelling
+from search_spaces.plain_text import counted
 
 OK, WARNING = "ok", "warning"
 
@@ -90,10 +91,10 @@ def _unequal_seeds(sweep: SweepData) -> Iterator[str]:
     if len(counts) > 1:
         yield f"{min(counts)} to {max(counts)} runs with a result per configuration"
     compared = compare_best(sweep)
-    needed = min_pairs(len(compared.tested) if compared else 1)
+    needed = min_pairs(len(compared.tested) if compared else 1, sweep.level)
     if counts and max(counts) < needed:
         asked = f"{len(compared.tested)} comparisons need" if compared and len(compared.tested) > 1 else "a test needs"
-        yield f"at most {max(counts)} seeds: {asked} at least {needed} for p ≤ 0.05"
+        yield f"at most {counted(max(counts), 'seed')}: {asked} at least {needed} for p ≤ 0.05"
 
 
 def _best_on_edge(sweep: SweepData) -> Iterator[str]:

@@ -12,21 +12,17 @@ from typing import Any
 import pandas as pd
 
 from results.metrics.intervals import Estimate
+from results.tables.latex import as_latex
 from results.tables.table import Table, Value
-
-LATEX_ESCAPES = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "∞": r"$\infty$", "·": r"$\cdot$", "×": r"$\times$",
-    "≥": r"$\geq$", "≤": r"$\leq$", "–": "--", "…": r"\ldots{}", "β": r"$\beta$", "ρ": r"$\rho$", "τ": r"$\tau$",
-    "χ": r"$\chi$", "²": r"$^2$", "ö": r"\"o", "é": r"\'e",
-}  # fmt: skip
-"""Characters that are LaTeX syntax, or that its standard fonts lack → LaTeX code."""
+from search_spaces.plain_text import plain_text
 
 FORMULA_SIGNS = ("=", "+", "-", "@")
 
-FIRST_NON_LATIN1 = "\u0100"
-"""pdfLaTeX stops at such a character unless :data:`LATEX_ESCAPES` has it; its code point is printed instead."""
+ID_PREFIXES = {"run_id": "r", "run_ids": "r", "configuration_id": "c"}
+"""Column of a CSV file → the letter before its ids: an id such as ``39786e2451`` would be read as a number.
+
+Only CSV has no types. The ids in the ledger and in the other formats have no letter, and a command accepts both forms.
+"""
 
 
 def as_csv(table: Table) -> str:
@@ -35,13 +31,19 @@ def as_csv(table: Table) -> str:
 
 
 def as_text_cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with an apostrophe before each text that a spreadsheet would calculate as a formula.
+    """Return the frame with texts that no program reads as a formula or a number.
 
-    These begin with ``=``, ``+``, ``-`` or ``@``. Numbers are unchanged.
+    A text that begins with ``=``, ``+``, ``-`` or ``@`` gets an apostrophe before it, and an id gets a letter
+    (:data:`ID_PREFIXES`). Numbers are unchanged.
     """
     safe = frame.copy()
     for name in safe.columns:
-        if safe[name].dtype == "string":
+        if safe[name].dtype != "string":
+            continue
+        if name in ID_PREFIXES:
+            safe[name] = safe[name].str.replace(r"(?<!\S)(?=\S)", ID_PREFIXES[name], regex=True)
+        else:
+            safe[name] = safe[name].map(plain_text, na_action="ignore").astype("string")
             formula = safe[name].str.startswith(FORMULA_SIGNS).fillna(value=False)
             safe[name] = safe[name].where(~formula, "'" + safe[name])
     return safe
@@ -61,19 +63,6 @@ def as_markdown(table: Table) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in (padded[0], rule, *padded[1:])]
     notes = [f"- {escape_markdown(note)}" for note in table.notes]
     return "\n".join([f"**{escape_markdown(table.caption)}**", "", *lines, "", *notes]).rstrip() + "\n"
-
-
-def as_latex(table: Table) -> str:
-    r"""A ``table`` float with booktabs rules: ``\input`` it after ``\usepackage{booktabs}``."""
-    alignment = "".join("r" if numeric else "l" for numeric in _numeric_columns(table))
-    header, *body = map(_latex_row, ([column.title for column in table.printed], *table.text()))
-    notes = [rf"\par\smallskip\raggedright {_latex(note)}" for note in table.notes]
-    lines = [
-        r"\begin{table}", r"\centering\small", rf"\caption{{{_latex(table.caption)}}}",
-        rf"\label{{tab:{table.name.replace('_', '-')}}}", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", header,
-        r"\midrule", *body, r"\bottomrule", r"\end{tabular}", *notes, r"\end{table}",
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
 
 
 def as_json(table: Table) -> str:
@@ -169,16 +158,6 @@ def escape_markdown(text: str) -> str:
     for sign in ("\\", "|", "*", "_", "`", "<"):
         text = text.replace(sign, f"\\{sign}")
     return text.replace("\n", " ")
-
-
-def _latex(text: str) -> str:
-    return "".join(LATEX_ESCAPES.get(sign, sign if sign < FIRST_NON_LATIN1 else f"U+{ord(sign):04X}") for sign in text)
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    r"""One line of a ``tabular``; ``\\`` in the line before would take a leading bracket or star as its argument."""
-    guard = "{}" if cells[0].startswith(("[", "*")) else ""
-    return guard + " & ".join(map(_latex, cells)) + r" \\"
 
 
 def _plain(value: Value) -> Any:

@@ -12,6 +12,7 @@ from results.tables.comparison import COMPARISON_COLUMNS, PAIRS, compare_groups,
 from results.tables.summary import CONFIGURATION
 from results.tables.table import Column, Row, Table
 from search_spaces.errors import SpecError
+from search_spaces.plain_text import counted
 
 WINNERS_OF_BOTH = (
     "Best of each: the configuration with the highest validation accuracy of each sweep. Each was chosen from "
@@ -86,7 +87,7 @@ def _differences(a: SweepData, b: SweepData) -> Table:
     best = [WINNERS_OF_BOTH] if any(which == BEST_OF_EACH for _, which, _, _ in pairs) else []
     return Table(
         "differences",
-        f"{a.name} minus {b.name}: final validation accuracy after {a.epochs} epochs, paired by seed",
+        f"{a.name} minus {b.name}: final validation accuracy after {counted(a.epochs, 'epoch')}, paired by seed",
         (
             CONFIGURATION, Column("sweeps", "Sweeps"), Column("a", a.name, "%"), Column("b", b.name, "%"), PAIRS,
             *COMPARISON_COLUMNS,

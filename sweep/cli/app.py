@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from search_spaces.errors import SpecError
-from search_spaces.plain_text import plain_text
+from search_spaces.plain_text import counted, message_line
 from sweep.cli import analysis_commands, control_commands
 from sweep.cli.options import EXIT_FAILED, Auto, Data, Name, NameOrAddress, RunsDir, near, number_or_auto, whole_or_auto
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
+from sweep.folder.status import duration
 from sweep.process.output import say
 from sweep.process.supervisor import InterruptedSweepError
 
@@ -41,6 +44,14 @@ Gpus = Annotated[
         "--gpus-per-trial", parser=number_or_auto, metavar="N|auto", help="GPUs per trial; fractions are allowed."
     ),
 ]
+Seeds = Annotated[
+    Auto | None,
+    typer.Option(
+        "--seeds", parser=whole_or_auto, metavar="N|auto",
+        help="Number of seeds; auto: until every comparison with the reference is decided.",
+    ),
+]  # fmt: skip
+MaxSeeds = Annotated[int | None, typer.Option(min=2, help="Largest number of seeds for --seeds auto.  [default: 30]")]
 Concurrent = Annotated[int | None, typer.Option(help="Maximum concurrent trials (0 = no limit).")]
 Address = Annotated[str | None, typer.Option(help="local, auto, or HOST:PORT of a Ray cluster.")]
 AutoscaleTimeout = Annotated[
@@ -83,7 +94,8 @@ def run(
     name: Annotated[str | None, typer.Option(help="Name of the sweep and its folder.")] = None,
     data: Data = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs per run.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds (0 … SEEDS-1).")] = None,
+    seeds: Seeds = None,
+    max_seeds: MaxSeeds = None,
     pack: PackSize = None,
     cpus_per_trial: Cpus = None,
     gpus_per_trial: Gpus = None,
@@ -102,7 +114,7 @@ def run(
     from sweep.config.toml import read_spec
 
     overrides = _overrides(
-        name=name, data=data, epochs=epochs, seeds=seeds, pack=pack, cpus_per_trial=cpus_per_trial,
+        name=name, data=data, epochs=epochs, seeds=seeds, max_seeds=max_seeds, pack=pack, cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address,
         autoscale_timeout=autoscale_timeout, storage=storage,
     )  # fmt: skip
@@ -152,7 +164,8 @@ def confirm(
     top: Annotated[
         int | None, typer.Option(min=2, help="Number of configurations, the best of each family.  [default: 3]")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=2, max=100_000, help="Number of new seeds.")] = 10,
+    seeds: Seeds = None,
+    max_seeds: MaxSeeds = None,
     pack: PackSize = None,
     cpus_per_trial: Cpus = None,
     gpus_per_trial: Gpus = None,
@@ -170,10 +183,10 @@ def confirm(
 
     overrides = _overrides(
         pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent,
-        address=address,
+        address=address, max_seeds=max_seeds,
     )  # fmt: skip
     folder = SweepFolder.existing(runs_dir, name)
-    spec = confirmation_spec(folder, top, seeds, overrides, trust=trust)
+    spec = confirmation_spec(folder, top, 10 if seeds is None else seeds, overrides, trust=trust)
     say(power_sentence(load_sweep(folder.ledger, name), len(spec.configurations) - 1))
     _drive(spec, runs_dir, frozenset(), dry_run=dry_run, in_process=in_process)
     if not dry_run:
@@ -186,14 +199,16 @@ def _from_file(overrides: dict[str, Any], trust: bool) -> frozenset[str]:
 
 
 def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) -> None:
-    from sweep.driver.driver import DriveOptions, drive
+    from sweep.driver.driver import DriveOptions
     from sweep.driver.outputs import make_outputs
+    from sweep.driver.until_decided import drive_until_decided
     from sweep.progress.console import PlainConsole
 
     options = DriveOptions(**how, from_file=from_file)
     again = resume_command(spec.name, runs_dir) + " --in-process" * options.in_process
     try:
-        outcome = drive(spec, runs_dir, PlainConsole(force_terminal=False if options.in_process else None), options)
+        console = PlainConsole(force_terminal=False if options.in_process else None)
+        outcome = drive_until_decided(spec, runs_dir, console, options)
         if outcome is None:
             return
         make_outputs(outcome.folder)
@@ -209,6 +224,10 @@ def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) ->
     say(counts)
     for sentence in outcome.answer():
         say(f"  {sentence}")
+    if outcome.all_done and isinstance(spec.seeds, int) and (needed := outcome.seeds_for_a_test()):
+        seeds, seconds = needed
+        more = shlex.join(with_seeds(sys.argv[1:], spec.name, outcome.folder, seeds))
+        say(f"  For a significance test: {more}" + (f"  (about {duration(seconds)})" if seconds else ""))
     say(f"tables: {near(outcome.folder.tables)}  report: {near(outcome.folder.report)}")
     if not outcome.all_done:
         failed = outcome.count("failed")
@@ -218,6 +237,18 @@ def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) ->
             again = resume_command(spec.name, runs_dir, retry_failed=True)
             say(f"{failed} failed; to retry: {again}", error=True)
         raise typer.Exit(EXIT_FAILED)
+
+
+def with_seeds(words: list[str], name: str, folder: SweepFolder, seeds: int) -> list[str]:
+    """Return the command that runs the sweep with more seeds: the given ``words``, or for a resume, its spec."""
+    if words[:1] != ["run"]:
+        words = ["run", str(near(folder.spec)), "--name", name]
+        words += [] if folder.runs_dir == DEFAULT_RUNS_DIR else ["--runs-dir", str(folder.runs_dir)]
+    kept = []
+    for before, word in zip(["", *words], words, strict=False):
+        if "--seeds" not in (before, word) and not word.startswith("--seeds="):
+            kept.append(word)
+    return ["sweep", *kept, "--seeds", str(seeds)]
 
 
 @app.command()
@@ -248,7 +279,7 @@ def status(
         return
     for one in found:
         for line in status_lines(one):
-            say(plain_text(line))
+            say(message_line(line))
     if not found:
         say(f"no sweeps in {runs_dir}; to start one: sweep run quickstart")
 
@@ -282,8 +313,10 @@ def spaces(
     for name in space_names():
         spec = read_spec(name)
         configurations, seeds = len(spec.expanded()), len(spec.seed_list)
-        counts = f"{configurations * seeds:4d} runs ({configurations} configurations × {seeds} seeds)"
-        say(f"{name:15} {counts:41} {spec.epochs:3d} epochs  {spec.data:10} {spec.description}")
+        counts = (
+            f"{configurations * seeds:4d} runs ({counted(configurations, 'configuration')} × {counted(seeds, 'seed')})"
+        )
+        say(f"{name:15} {counts:41} {counted(spec.epochs, 'epoch'):>10}  {spec.data:10} {spec.description}")
 
 
 @app.command(name="export")

@@ -107,10 +107,11 @@ def _data(source: str) -> str:
     from trainables.data.dataset import load_data
 
     data = load_data(source)
-    return (
+    sizes = (
         f"{len(data.train_labels):,} training, {len(data.val_labels):,} validation and {len(data.test_labels):,} test "
         "images"
     )
+    return "; ".join([sizes, *data.notes])
 
 
 def _cached_data() -> str:

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search_spaces.plain_text import plain_text
+from search_spaces.plain_text import message_line
 from sweep.folder.status import SweepStatus, status_lines
 from sweep.process.output import output_lost
 
@@ -69,12 +69,12 @@ def watch(
                 picture = _picture(status)
                 waits = not driven and is_waited_for(status)
                 live.update(Group(picture, Text(WAITING)) if waits else picture, refresh=True)
-        _print(console, "\n".join(map(plain_text, status_lines(status))))
+        _print(console, "\n".join(map(message_line, status_lines(status))))
         return
     shown = ""
     for status in statuses(look, pause):
         driven = driven or status.driver is not None
-        lines = "\n".join(map(plain_text, status_lines(status)))
+        lines = "\n".join(map(message_line, status_lines(status)))
         if lines != shown:
             shown = lines
             _print(console, lines)
@@ -89,7 +89,7 @@ def _print(console: Console, text: str) -> None:
 def _picture(status: SweepStatus) -> RenderableType:
     bar = Table.grid(padding=(0, 1))
     bar.add_row(ProgressBar(total=1.0, completed=status.epochs_share, width=40), f"{100 * status.epochs_share:.0f} %")
-    parts: list[RenderableType] = [bar, Text("\n".join(map(plain_text, status_lines(status))))]
+    parts: list[RenderableType] = [bar, Text("\n".join(map(message_line, status_lines(status))))]
     if status.driver and status.driver.nodes:
         nodes = Table(box=None, pad_edge=False)
         for heading in ("node", "host", "address", "CPUs", "GPUs", "slots"):

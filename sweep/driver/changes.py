@@ -11,6 +11,7 @@ from results.ledger.queries import recorded_run
 from search_spaces import Run
 from search_spaces.canonical import canonical_json
 from search_spaces.labels import configuration_labels
+from search_spaces.plain_text import counted
 
 MOST_NAMED = 4
 """Configurations, seeds or edits that a line names before it only counts them."""
@@ -59,12 +60,12 @@ def announce_changes(ledger: Ledger, runs: Sequence[Run], epochs: int) -> list[s
         return _names(some, labels, {run.seed for run in runs})
 
     lines = [
-        f"extends {_runs(len(group))} from {before} to {epochs} epochs: {named(group)}"
+        f"extends {_runs(len(group))} from {before} to {counted(epochs, 'epoch')}: {named(group)}"
         for before, group in sorted(extended.items())
     ]
     lines += [
-        f"makes {_runs(len(group), 'new ')}, whose schedule follows the {epochs} epochs: {named(group)}; "
-        f"their runs of {before} epochs stay in the ledger"
+        f"makes {_runs(len(group), 'new ')}, whose schedule follows the {counted(epochs, 'epoch')}: {named(group)}; "
+        f"their runs of {counted(before, 'epoch')} stay in the ledger"
         for before, group in sorted(longer.items())
     ]
     if added:
@@ -73,7 +74,7 @@ def announce_changes(ledger: Ledger, runs: Sequence[Run], epochs: int) -> list[s
         lines.append(f"leaves out {_runs(len(dropped))}, kept in the ledger: {named(dropped)}")
     if shorter:
         most = max(recorded[run.run_id] for run in shorter)
-        lines.append(f"{_runs(len(shorter))} had up to {most} epochs before: nothing is to do for {epochs}")
+        lines.append(f"{_runs(len(shorter))} had up to {counted(most, 'epoch')} before: nothing is to do for {epochs}")
     return lines
 
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from results.ledger.arrays import reference_in
+from results.ledger.arrays import design_in
 from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
+from search_spaces.plain_text import counted
 from sweep.config.spec import Spec
 from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.changes import announce_changes, spec_edits
@@ -56,6 +57,7 @@ class Outcome:
 
     folder: SweepFolder
     statuses: Mapping[str, str]
+    rate: float | None = None  # run-epochs per second; None if nothing was trained
 
     def count(self, status: str) -> int:
         """Return how many runs have ``status``."""
@@ -67,6 +69,21 @@ class Outcome:
         from results.reports.summary import answer
 
         return answer(load_sweep(self.folder.ledger, self.folder.name))
+
+    def seeds_for_a_test(self) -> tuple[int, float | None] | None:
+        """Return how many seeds a significance test needs, and how many seconds the new runs take at this rate.
+
+        None if there are enough seeds. The seconds are None if nothing was trained.
+        """
+        from results.ledger.arrays import load_sweep
+        from results.reports.summary import seeds_for_a_test
+
+        sweep = load_sweep(self.folder.ledger, self.folder.name)
+        needed = seeds_for_a_test(sweep)
+        if needed is None:
+            return None
+        new = sum(max(0, needed - len(group.seeds)) for group in sweep.configurations) * sweep.epochs
+        return needed, new / self.rate if self.rate else None
 
     @property
     def all_done(self) -> bool:
@@ -151,12 +168,12 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     spec = spec.model_copy(update={"reference": reference_id(spec.reference, configurations)})
     runs = make_runs(spec, configurations, data.fingerprint)
     if data.notes:
-        _tell(console, f"data {data.name}: {'; '.join(data.notes)}")
-    _tell(console, *told_restarts(configurations))
+        tell(console, f"data {data.name}: {'; '.join(data.notes)}")
+    tell(console, *told_restarts(configurations))
     if options.dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
         return None
-    with _driven(folder, lambda text: _tell(console, text)) as control, Ledger.create_or_open(folder.ledger) as ledger:
+    with _driven(folder, lambda text: tell(console, text)) as control, Ledger.create_or_open(folder.ledger) as ledger:
         planned_before = folder.spec.exists()
         _check_same_protocol(ledger, folder, runs[0])
         _check_same_reference(ledger, spec)
@@ -168,18 +185,18 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             snapshots = None
             if storage is not None:
                 snapshots = stack.enter_context(
-                    published(folder, storage, lambda text: _tell(console, text), control.driver)
+                    published(folder, storage, lambda text: tell(console, text), control.driver)
                 )
                 if planned_before:  # else there is nothing to resume
                     control.serve(ControlStorage(storage))
             packs: list[Pack] = []
             if left.to_train:  # refuses what has no place before anything is written
                 resources = stack.enter_context(
-                    executor.open(spec, configurations, lambda text: _tell(console, text), lambda: control.asked)
+                    executor.open(spec, configurations, lambda text: tell(console, text), lambda: control.asked)
                 )
                 packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data, executor)
                 packs = longest_first(_packs(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
-                _tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
+                tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
                 chosen = _as_chosen(spec, packing, executor.gpus_per_trial(spec, packs, data, ledger))
                 write_provenance(folder, data, dict(resources), packing.to_dict())
                 if packing.chosen:
@@ -205,7 +222,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                         train_packs(session, packs, executor)
                 finally:
                     ledger.interrupt()
-        return Outcome(folder, ledger.statuses())
+        return Outcome(folder, ledger.statuses(), progress.mean_rate if packs else None)
 
 
 @contextmanager
@@ -291,7 +308,7 @@ def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
 
 def _check_same_reference(ledger: Ledger, spec: Spec) -> None:
     """Refuse another reference once there are results: it would not be named before them."""
-    before = reference_in(ledger.kept_spec() or "")
+    before = design_in(ledger.kept_spec() or "")["reference_id"]
     if spec.reference != before and ledger.epochs_recorded():
         raise SpecError(
             "reference", f"the sweep {spec.name!r} has results, and was started with {before or 'none'}",
@@ -315,17 +332,18 @@ def _tell_plan(
         packs = _packs(ledger, left, size or DEFAULT_PACK)
         one_run = spec.epochs * examples * SECONDS_PER_EXAMPLE
         hours = one_run * sum(len(pack.runs) for pack in packs) / 3600
-        _tell(
+        tell(
             console,
-            f"sweep {spec.name}: {len(runs)} runs ({len(runs) // len(spec.seed_list)} configurations × "
-            f"{len(spec.seed_list)} seeds), {spec.epochs} epochs each, on {spec.data}",
+            f"sweep {spec.name}: {counted(len(runs), 'run')} "
+            f"({counted(len(runs) // len(spec.seed_list), 'configuration')} × {counted(len(spec.seed_list), 'seed')}), "
+            f"{counted(spec.epochs, 'epoch')} each, on {spec.data}",
             f"{len(left.finished)} of them are finished, {left.to_train} are left, "
-            f"in {len(packs)} pack{'s' * (len(packs) != 1)}"
+            f"in {counted(len(packs), 'pack')}"
             + ("" if size else f" of up to {DEFAULT_PACK}; the pack size is chosen when the sweep starts"),
         )
         if ledger is not None:
             _tell_changes(console, ledger, spec, runs, left, folder)
-        _tell(
+        tell(
             console,
             f"expected: about {hours:.2f} CPU-hours in total, estimated for one CPU thread"
             f" ({duration(one_run)} per run); divide by the number of concurrent trials",
@@ -333,29 +351,29 @@ def _tell_plan(
     labels = configuration_labels(list(dict.fromkeys(run.configuration for run in runs)))
     for pack in packs:
         names = "; ".join(f"{labels[run.configuration.configuration_id]} seed {run.seed}" for run in pack.runs)
-        _tell(console, f"  pack {pack.pack_id}: {names}")
+        tell(console, f"  pack {pack.pack_id}: {names}")
 
 
 def _tell_start(console: Console, spec: Spec, runs: Sequence[Run], left: Left, data: DataSet) -> None:
     made = " (generated images, not CIFAR-100)" if data.synthetic else ""
-    text = f"sweep {spec.name}: {len(runs)} runs, {spec.epochs} epochs, data {data.name}{made}; "
+    text = f"sweep {spec.name}: {counted(len(runs), 'run')}, {counted(spec.epochs, 'epoch')}, data {data.name}{made}; "
     if left.to_train:
         text += f"{len(left.finished)} done before, {left.to_train} to train"
     elif left.failed:
         text += f"{len(left.finished)} done before, nothing to train"
     else:
         text += "all done before, nothing to train"
-    _tell(console, text)
+    tell(console, text)
 
 
 def _tell_changes(
     console: Console, ledger: Ledger, spec: Spec, runs: Sequence[Run], left: Left, folder: SweepFolder
 ) -> None:
     """Print what this changes in the ledger, and which runs stay failed."""
-    _tell(console, *(f"  {line}" for line in announce_changes(ledger, runs, spec.epochs)))
+    tell(console, *(f"  {line}" for line in announce_changes(ledger, runs, spec.epochs)))
     if left.failed:
         again = resume_command(folder.name, folder.runs_dir, retry_failed=True)
-        _tell(console, f"  {len(left.failed)} failed before; to retry: {again}")
+        tell(console, f"  {len(left.failed)} failed before; to retry: {again}")
 
 
 def _tell_edits(console: Console, ledger: Ledger, folder: SweepFolder, resuming: bool) -> None:
@@ -367,9 +385,10 @@ def _tell_edits(console: Console, ledger: Ledger, folder: SweepFolder, resuming:
     if present != written:
         then = "this command applies the edit" if resuming else "`run` ignores this edit; `resume` applies it"
         edits = "; ".join(spec_edits(written, present))
-        _tell(console, f"{folder.spec} was edited since sweep wrote it: {edits}; {then}")
+        tell(console, f"{folder.spec} was edited since sweep wrote it: {edits}; {then}")
 
 
-def _tell(console: Console, *lines: str) -> None:
+def tell(console: Console, *lines: str) -> None:
+    """Print lines as they are."""
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from search_spaces.plain_text import counted
+
 STATES = ("done", "running", "pending", "interrupted", "diverged", "failed")
 """The states of a run."""
 ENDED = "ended"
@@ -145,7 +147,9 @@ def status_lines(status: SweepStatus | UnreadableSweep) -> list[str]:
     if isinstance(status, UnreadableSweep):
         return [f"{status.name}: {status.problem}"]
     counts = ", ".join(f"{status.count(state)} {state}" for state in STATES if status.count(state)) or "no runs"
-    lines = [f"{status.name}: {counts} of {status.runs} runs, {100 * status.epochs_share:.0f} % of the epochs"]
+    lines = [
+        f"{status.name}: {counts} of {counted(status.runs, 'run')}, {100 * status.epochs_share:.0f} % of the epochs"
+    ]
     lines.append(f"  data: {status.data}" + (" (generated images, not CIFAR-100)" if status.synthetic else ""))
     if status.best_run:
         lines.append(f"  best so far: {status.best_val_acc:.2f} % validation accuracy, run {status.best_run}")
@@ -164,7 +168,7 @@ def driver_line(driver: DriverStatus) -> str:
     parts = [f"{driver.phase}: pid {driver.pid} on {driver.host} since {driver.since}"]
     if driver.nodes is not None:
         nodes = len(driver.nodes)
-        parts += [f"{nodes} node{'s' * (nodes != 1)}", f"{driver.slots_used} of {driver.slots} slots used"]
+        parts += [counted(nodes, "node"), f"{driver.slots_used} of {driver.slots} slots used"]
     if driver.rate is not None:
         parts.append(f"{driver.rate:.2f} run-epochs/s")
     if driver.seconds_left is not None:

@@ -17,8 +17,10 @@ from rich.text import Text
 
 from results.ledger.ledger import EpochRow, Ledger
 from search_spaces import Run
+from search_spaces.plain_text import counted
 from sweep.folder.status import STATES, Rate, RunCounts, duration
 from sweep.planning.plan import Pack
+from sweep.progress.speed import Speed
 
 PLAIN_SECONDS = 5.0
 
@@ -51,10 +53,8 @@ class Progress:
         self._labels = labels
         self._console = console
         self._clock = clock
-        self._began = clock()
-        self._last_plain = self._began
-        self._last_report = self._began
-        self._trained = 0  # run-epochs trained since the start
+        self._last_plain = clock()
+        self._speed = Speed()
         self._best = recorded.best
         self._live: Live | None = None
 
@@ -76,14 +76,17 @@ class Progress:
 
     def started(self, pack: Pack) -> None:
         """Count the runs of ``pack`` as running."""
+        self._speed.started(pack.pack_id)
         self._set(pack, "running")
 
     def reported(
         self, pack: Pack, rows: Sequence[EpochRow], diverged: Mapping[str, int], *, fresh: bool, done: bool
     ) -> None:
         """Count an epoch of ``pack``; ``fresh`` is false if the rows come from a checkpoint."""
-        self._trained += len(rows) if fresh else 0
-        self._last_report = self._clock()
+        if fresh:
+            self._speed.trained(pack.pack_id, rows, self._clock())
+        if done:
+            self._speed.ended(pack.pack_id)
         for row in rows:
             self._epochs_done[row.run_id] = max(row.epoch, self._epochs_done.get(row.run_id, 0))
             if row.val_acc is not None and (self._best is None or row.val_acc > self._best[0]):
@@ -99,10 +102,12 @@ class Progress:
 
     def retried(self, pack: Pack, error: str) -> None:
         """Report that ``pack`` failed and is retried."""
+        self._speed.ended(pack.pack_id)
         self.say(f"pack {pack.pack_id} failed ({error}); retrying from its last checkpoint")
 
     def failed(self, pack: Pack, last_lines: Sequence[str], log: str) -> None:
         """Report that ``pack`` failed and is not retried."""
+        self._speed.ended(pack.pack_id)
         self._set(pack, "failed")
         failed = [run_id for run_id in pack.run_ids if self._statuses[run_id] == "failed"]
         self.say(f"failed: {', '.join(self._labels[run_id] for run_id in failed)}")
@@ -140,14 +145,19 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Run-epochs per second, from the start to the last report."""
-        return self._trained / max(1e-9, self._last_report - self._began)
+        """Run-epochs per second of the packs that are training, in their last epochs."""
+        return self._speed.rate
+
+    @property
+    def mean_rate(self) -> float | None:
+        """Run-epochs per second from the first trained epoch to the last one; None before the first report."""
+        return self._speed.mean_rate
 
     @property
     def seconds_left(self) -> float:
-        """The remaining time at the rate so far."""
+        """The remaining time at the present rate."""
         at_report = (1 - self.share) * self._epochs * len(self._statuses) / self.rate
-        return max(0.0, at_report - (self._clock() - self._last_report))
+        return max(0.0, at_report - (self._clock() - self._speed.last_report))
 
     def counts(self) -> RunCounts:
         """Return the numbers of runs by state, the share of epochs, and the best run."""
@@ -162,14 +172,17 @@ class Progress:
 
     def speed(self) -> Rate:
         """Return the rate and the remaining time; None before the first report."""
-        return Rate(rate=self.rate, seconds_left=self.seconds_left) if self._trained else Rate()
+        return Rate(rate=self.rate, seconds_left=self.seconds_left) if self._speed.known else Rate()
 
     def line(self) -> str:
         """Return the numbers in one line."""
-        parts = [f"{self.count('done')} of {len(self._statuses)} runs done", f"{self.count('running')} running"]
+        parts = [
+            f"{self.count('done')} of {counted(len(self._statuses), 'run')} done",
+            f"{self.count('running')} running",
+        ]
         parts += [f"{self.count(word)} {word}" for word in ("diverged", "failed") if self.count(word)]
         parts.append(f"{100 * self.share:.0f} % of the epochs")
-        if self._trained:
+        if self._speed.known:
             parts += [f"{self.rate:.2f} run-epochs/s", f"about {duration(self.seconds_left)} left"]
         if self._best:
             parts.append(f"best so far {self._best[0]:.2f} % validation accuracy ({self._labels[self._best[1]]})")

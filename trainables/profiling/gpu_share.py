@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 
 from search_spaces.errors import SpecError
+from search_spaces.plain_text import counted
 from trainables.runtime.devices import CONTEXT_BYTES
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def share_of(footprint: Footprint, runs: int) -> float:
     if needed > footprint.whole:
         more = "more" if footprint.reserved >= footprint.whole else _gib(needed)
         raise SpecError(
-            where, f"'auto', but a GPU has {_gib(footprint.whole)} and a pack of {runs} runs needs {more}",
+            where, f"'auto', but a GPU has {_gib(footprint.whole)} and a pack of {counted(runs, 'run')} needs {more}",
             "use a smaller resources.pack",
         )  # fmt: skip
     at_once = min(MOST_SHARES, int(footprint.whole // max(1, needed)))

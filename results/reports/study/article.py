@@ -23,6 +23,7 @@ from results.reports.study.sentences import claims_accuracy, claims_distance, cl
 from results.reports.study.tables import claimed_adam_table
 from results.tables.formats import as_markdown, escape_markdown
 from results.tables.table import Table
+from search_spaces.plain_text import counted
 
 TITLE = "Optimizers and learning-rate schedules for LeNet-5"
 
@@ -277,9 +278,9 @@ def _data(sweep: SweepData) -> str:
 def _size(sweep: SweepData) -> str:
     seeds = {seed for group in sweep.configurations for seed in group.seeds}
     runs = sum(len(group.run_ids) for group in sweep.configurations)
-    epochs = f"{_count(sweep.epochs, 'epoch')}{' each' if runs > 1 else ''}"
-    configurations = _count(len(sweep.configurations), "configuration")
-    return f"{configurations} under {_count(len(seeds), 'seed')}, {_count(runs, 'run')} of {epochs}"
+    epochs = f"{counted(sweep.epochs, 'epoch')}{' each' if runs > 1 else ''}"
+    configurations = counted(len(sweep.configurations), "configuration")
+    return f"{configurations} under {counted(len(seeds), 'seed')}, {counted(runs, 'run')} of {epochs}"
 
 
 def _seed_limitation(sweep: SweepData) -> str:
@@ -289,12 +290,8 @@ def _seed_limitation(sweep: SweepData) -> str:
     few, many = min(counts), max(counts)
     if many == 1:
         return "There is one result per configuration, so the variation over seeds is not measured."
-    n = f"{many} seeds" if few == many else f"{few} to {many} seeds"
+    n = counted(many, "seed") if few == many else f"{few} to {many} seeds"
     return f"There are {n} per configuration. The intervals assume that results are normally distributed over seeds."
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
 def _mathml(formula: str, options: Mapping[str, Any]) -> str:

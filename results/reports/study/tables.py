@@ -20,6 +20,7 @@ from results.reports.study.claims import (
 )
 from results.tables.summary import CONFIGURATION, FINAL, SEED_SD, TEST, spread, target_note, target_values, to_target
 from results.tables.table import Column, Row, Table, Value
+from search_spaces.plain_text import counted
 
 LOSSES_AND_ACCURACIES = {
     "train_loss": "Train loss", "train_acc": "Train acc.", "val_loss": "Val. loss", "val_acc": "Val. acc.",
@@ -51,7 +52,8 @@ def adam_table(sweep: SweepData) -> Table | None:
             rows.append(Row(values, run_ids))
     missing = ", ".join(str(epoch) for epoch in CLAIMED_ADAM if epoch > sweep.epochs)
     last_epoch = [
-        f"This sweep has {sweep.epochs} epochs. Its last epoch is shown in place of the study's epochs {missing}."
+        f"This sweep has {counted(sweep.epochs, 'epoch')}. "
+        f"Its last epoch is shown in place of the study's epochs {missing}."
     ]
     return Table(
         "adam",

@@ -15,10 +15,14 @@ from matplotlib.text import Text
 from scipy.optimize import lsq_linear
 
 from results.figures.label_layout import spread_apart
-from results.figures.registry import FIGURES, make_figures, save_figures, sweep_styles
+from results.figures.plot_data import best_lr_families
+from results.figures.registry import FIGURES, make_figures, save_figures, sweep_styles, write_figures
 from results.figures.style import PALETTE
+from results.tables.learning_rates import learning_rates_table
+from search_spaces import Configuration
 from search_spaces.errors import UnknownNameError
 from tests.results.figure_sweeps import made_up_sweep
+from tests.results.ledger_sweeps import climb, sweep_of
 
 SWEEPS = {
     "plain": made_up_sweep(),
@@ -153,3 +157,19 @@ def test_moved_names_are_the_nearest_places_that_lie_a_gap_apart(seed):
     lower = [-np.inf, *[gap] * 7]
     solved = lsq_linear(np.tril(np.ones((8, 8))), wanted, bounds=(lower, np.inf), tol=1e-15)
     np.testing.assert_allclose(spread_apart(list(wanted), gap), np.cumsum(solved.x), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("rates", "shown"),
+    [([0, 1e-3, 1e-2], 2), ([0, 0.1], 1), ([0], 0), ([5e-324, 0.1, 1e300], 1)],
+)
+def test_a_rate_that_a_logarithmic_axis_does_not_have_is_left_out_with_a_note(tmp_path, rates, shown):
+    """Also where a schedule reaches it in every epoch."""
+    curves = {Configuration("SGD", {"lr": rate, "momentum": 0}): [climb(30), climb(31)] for rate in rates}
+    sweep = sweep_of(tmp_path, curves, measured={"lr": 0.0, "lr_first": 0.0, "lr_last": 0.0})
+    figures = make_figures(sweep)
+    write_figures(figures, tmp_path / "figures", ["png"])
+    table = best_lr_families(learning_rates_table(sweep))
+    assert (len(table.rows) if table else 0) == shown
+    if table:
+        assert any("such as 0" in note for note in table.notes)

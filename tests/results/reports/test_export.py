@@ -15,7 +15,7 @@ from results.ledger.ledger import Ledger
 from results.reports import export as exporting
 from results.reports.export import FRAME_WRITERS, export, write_csv, write_json
 from results.reports.registry import report_tables
-from results.tables.formats import TABLE_WRITERS
+from results.tables.formats import ID_PREFIXES, TABLE_WRITERS
 from search_spaces.errors import LedgerError, SweepFolderError, UnknownNameError
 
 READERS = {
@@ -54,7 +54,9 @@ def test_an_exported_frame_holds_what_the_frame_holds(ledger_path, tmp_path, nam
         for column in frame:
             assert list(again[column].isna()) == list(frame[column].isna())
             values = frame[column].dropna().tolist()
-            assert again[column].dropna().tolist() == ([str(value) for value in values] if name == "csv" else values)
+            letter = ID_PREFIXES.get(column, "")
+            expected = [f"{letter}{value}" for value in values] if name == "csv" else values
+            assert again[column].dropna().tolist() == expected
 
 
 @pytest.mark.parametrize("name", TABLE_WRITERS)

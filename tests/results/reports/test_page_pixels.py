@@ -51,13 +51,21 @@ def test_only_png_data_is_kept() -> None:
         assert (href in inline_svg(text, prefix="p-", label="x")) == (href == png)
 
 
+def with_rules_for_print(text: str) -> str:
+    """Return a page that a screenshot shows with the rules for print in place of those for the screen."""
+    assert "@media print" in text
+    return text.replace("@media screen", "@media none").replace("@media print", "@media screen")
+
+
 @pytest.mark.parametrize("page", [report_page, article_page])
-def test_a_map_has_ink(tmp_path: Path, page) -> None:
+@pytest.mark.parametrize("medium", ["screen", "print"])
+def test_a_map_has_ink(tmp_path: Path, page, medium: str) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("needs chromium (Debian: apt-get install chromium)")
     text = page()
     assert "data:image/png;base64," in text
+    text = with_rules_for_print(text) if medium == "print" else text
     (tmp_path / "page.html").write_text(text, encoding="utf-8")
     subprocess.run(
         [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",

@@ -10,7 +10,7 @@ from scipy import stats
 
 from results.metrics.power import pairs_needed
 from results.reports.registry import report_tables
-from results.reports.summary import answer, question
+from results.reports.summary import answer, question, seeds_for_a_test
 from results.tables.comparison import NAMED_BEFORE, RATES_CHOSEN
 from search_spaces import Configuration
 from tests.results.hand_worked import replace_lr, rows_of
@@ -231,6 +231,15 @@ def test_the_question_counts_what_was_planned(tmp_path):
     assert several.startswith("Which of 2 configurations ")
     assert "on cifar100 (3 seeds, 10 epochs)" in several
     assert "no data" in question(sweep_of(tmp_path / "c", {}))
+
+
+def test_the_seeds_that_a_test_needs_are_those_of_its_comparisons(tmp_path):
+    """Two pairs cannot reach 5 % in one comparison, which needs 6; with 6 there is no hint."""
+    for n, needed in ((2, 6), (6, None)):
+        sweep = sweep_of(tmp_path / str(n), {MOMENTUM: [climb(30 + i) for i in range(n)], ADAM: [climb(20)] * n})
+        assert seeds_for_a_test(sweep) == needed
+    assert seeds_for_a_test(sweep_of(tmp_path / "one", {MOMENTUM: [climb(30)]})) is None
+    assert seeds_for_a_test(sweep_of(tmp_path / "none", {MOMENTUM: [[]]})) is None
 
 
 def test_a_reference_is_what_all_others_are_compared_with(tmp_path):

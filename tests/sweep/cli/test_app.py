@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -17,8 +18,11 @@ from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
 from results.reports.registry import report_tables
 from search_spaces import space_names
+from sweep.cli.app import with_seeds
+from sweep.driver.driver import Outcome
 from sweep.folder.paths import SweepFolder
 from tests.builders import attempt_of, row_of, two_by_two_runs
+from tests.results.ledger_sweeps import ADAM, MOMENTUM, climb, write_ledger
 from tests.sweep.sweeps import call
 
 ROOT = Path(__file__).parents[3]
@@ -76,13 +80,18 @@ SLIPS = [
         ["gradients", "--space", "optimizers", "--data", DATA, "--layer", "conv3.weight"],
         "unknown layer 'conv3.weight' (did you mean conv2.weight?); valid: conv1.bias, conv1.weight",
     ),
-    (["gradients", "--space", "optimizers", "--data", DATA, "--batches", "1"], "batches: 1; at least 2"),
+    (
+        ["gradients", "--space", "optimizers", "--data", DATA, "--batches", "1"],
+        "batches: 1; 2 (the variance needs two)",
+    ),
     (
         ["gradients", "--space", "optimizers", "--run", "ab"],
         "--run: ab needs a sweep; give it with --sweep",
     ),
     (["gradients", "--sweep", "mine", "--run", "ab", "--seed", "1"], "--seed: 1 cannot be combined with --run"),
-    (["lr-range", "optimizers", "--steps", "1"], "--steps: 1; at least 2"),
+    (["lr-range", "optimizers", "--steps", "1"], "--steps: 1; 2 (one for each bound) to 100,000"),
+    (["lr-range", "optimizers", "--steps", "1000000000"], "--steps: 1000000000; 2 (one for each bound) to 100,000"),
+    (["gradients", "--space", "optimizers", "--batches", "1000000000"], "batches: 1000000000; 2"),
     (["lr-range", "optimizers", "--from", "10", "--to", "0.1"], "--from: 10 is not below --to 0.1"),
     (["lr-range", "optimizers", "--from", "0"], "--from: 0; a learning rate is a finite number above 0"),
     (["trajectory", "nothing"], "no sweep 'nothing' in runs"),
@@ -253,7 +262,7 @@ def test_flags_stand_above_the_spec(sweep: Sweep) -> None:
     flags = ["--data", DATA, "--epochs", "2", "--seeds", "1", "--pack", "3", "--name", "mine"]
     found = sweep("run", "quickstart", "--dry-run", *flags)
     lines = found.stdout.splitlines()
-    assert lines[0] == f"sweep mine: 8 runs (8 configurations × 1 seeds), 2 epochs each, on {DATA}"
+    assert lines[0] == f"sweep mine: 8 runs (8 configurations × 1 seed), 2 epochs each, on {DATA}"
     assert lines[1] == "0 of them are finished, 8 are left, in 4 packs"
     packs = [line.partition(": ")[2].split("; ") for line in lines[3:]]
     assert [len(names) for names in packs] == [2, 2, 2, 2]
@@ -282,3 +291,36 @@ def test_a_dry_run_of_the_printed_space_is_the_dry_run_of_the_space(sweep: Sweep
     plans = [sweep("run", source, "--dry-run", "--data", DATA).stdout for source in ("quickstart", "quickstart.toml")]
     assert plans[0] == plans[1]
     assert "pack" in plans[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["run", "quickstart"], "sweep run quickstart --seeds 9"),
+        (["run", "quickstart", "--seeds", "2", "--pack", "3"], "sweep run quickstart --pack 3 --seeds 9"),
+        (["run", "--seeds=2", "a b.toml"], "sweep run 'a b.toml' --seeds 9"),
+        (["resume", "mine"], "sweep run runs/mine/sweep.toml --name mine --seeds 9"),
+    ],
+)
+def test_the_next_command_is_the_given_one_with_more_seeds(
+    words: list[str], command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shlex.join(with_seeds(words, "mine", SweepFolder(Path("runs"), "mine"), 9)) == command
+
+
+def test_a_sweep_with_too_few_seeds_ends_with_the_next_command_and_its_time(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two configurations under 2 seeds; 6 are needed: 2 × 4 runs of 3 epochs at 0.1 run-epochs per second."""
+    curves = {MOMENTUM: [climb(30, 3), climb(31, 3)], ADAM: [climb(20, 3), climb(20, 3)]}
+    folder = SweepFolder(tmp_path / "runs", "mine")
+    folder.create()
+    write_ledger(folder.ledger, curves, epochs=3)
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        outcome = Outcome(folder, ledger.statuses(), rate=0.1)
+    monkeypatch.setattr("sweep.driver.driver.drive", lambda *_: outcome)
+    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder: folder.report)
+    ended = sweep("run", "quickstart", "--name", "mine", "--seeds", "2")
+    assert ended.returncode == 0, ended.stderr
+    assert "sweep run quickstart --name mine --seeds 6  (about 4 min 00 s)" in ended.stdout

@@ -170,7 +170,7 @@ def test_a_finished_sweep_is_not_told_to_go_on(tmp_path: Path, runs: list[Run]) 
     with ledger:
         ledger.record([attempt_of(runs[:1])], [row_of(runs[0], epoch) for epoch in (1, 2, 3)], {})
     lines = status_lines(folder_status(folder))
-    assert lines[0] == "over: 1 done of 1 runs, 100 % of the epochs"
+    assert lines[0] == "over: 1 done of 1 run, 100 % of the epochs"
     assert not any("resume" in line for line in lines)
 
 

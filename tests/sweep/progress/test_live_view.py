@@ -13,6 +13,7 @@ from search_spaces import Run
 from sweep.folder.status import duration
 from sweep.planning.plan import Pack
 from sweep.progress.live_view import PLAIN_SECONDS, Progress, Recorded
+from sweep.progress.speed import WINDOW
 from tests.builders import row_of, two_by_two_runs
 
 
@@ -54,6 +55,7 @@ class Screen:
     def report(self, pack: Pack, epoch: int, **measured: Any) -> None:
         said = {"fresh": True, "done": False, "diverged": {}}
         said |= {key: measured.pop(key) for key in list(measured) if key in said}
+        measured = {"epoch_seconds": 9.5, "eval_seconds": 0.5, **measured}
         rows = [row_of(run, epoch, **measured) for run in pack.runs]
         self.progress.reported(pack, rows, said.pop("diverged"), **said)
 
@@ -117,6 +119,43 @@ def test_the_time_left_is_what_is_left_at_the_rate_so_far() -> None:
     assert screen.progress.rate == pytest.approx(0.2)
     assert screen.progress.seconds_left == pytest.approx(150)
     assert "25 % of the epochs, 0.20 run-epochs/s, about 2 min 30 s left" in screen.progress.line()
+
+
+def test_the_time_left_does_not_count_the_start_up() -> None:
+    """After 600 s without a report, two runs train an epoch in 10 s: 38 of 40 left take 190 s."""
+    screen = Screen()
+    screen.progress.started(screen.first)
+    screen.clock.now += 610
+    screen.report(screen.first, 1)
+    assert screen.progress.seconds_left == pytest.approx(190)
+
+
+def test_the_rate_is_that_of_the_last_epochs() -> None:
+    """Epochs of 100 s, then of 10 s; the next pack begins between them and counts as the first one until it reports."""
+    screen = Screen()
+    for seconds in [100] * 4 + [10] * WINDOW:
+        screen.clock.now += seconds
+        screen.report(screen.first, 1, epoch_seconds=seconds - 0.5)
+    assert screen.progress.rate == pytest.approx(0.2)
+    screen.progress.started(screen.second)
+    screen.clock.now += 10
+    screen.report(screen.first, 1)
+    assert screen.progress.rate == pytest.approx(0.4)
+    screen.report(screen.second, 1, epoch_seconds=19.5)
+    assert screen.progress.rate == pytest.approx(0.3)
+    screen.report(screen.first, 10, done=True)
+    assert screen.progress.mean_rate == pytest.approx(2 * (4 + WINDOW + 3) / 460)
+
+
+def test_packs_that_report_at_the_same_time_do_not_count_twice() -> None:
+    screen = Screen()
+    for pack in (screen.first, screen.second):
+        screen.progress.started(pack)
+    for epoch in (1, 2):
+        screen.clock.now += 10
+        screen.report(screen.first, epoch)
+        screen.report(screen.second, epoch)
+        assert screen.progress.rate == pytest.approx(0.4)
 
 
 def test_the_time_left_falls_between_reports_and_never_below_nothing() -> None:
