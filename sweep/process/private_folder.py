@@ -33,6 +33,8 @@ END_SECONDS = 3.0
 """The time that processes of a dead driver get to end, before SIGKILL."""
 MOST_BYTES = 40
 """Longest path of a folder: Ray's sockets lie 65 bytes deeper, and a path of a unix socket has 107 bytes."""
+TITLE = "ray::"
+"""How the titles of Ray's agents and workers begin."""
 
 _PREFIX = "sweep-"
 _NAME = re.compile(rf"{_PREFIX}[A-Za-z0-9_]{{8}}")
@@ -140,25 +142,34 @@ def end_ray_processes(folder: Path) -> None:
 
 
 def _works_in(folder: Path, process: psutil.Process) -> bool:
-    """Whether a process is one of Ray whose output goes to ``folder``, or whose command line names it.
+    """Whether a process is one of Ray that names ``folder`` in its command line, or has a file in it open.
 
-    Ray's agents replace their command line by a title; their output remains.
+    Ray's agents and workers replace their command line by a title, ``ray::``; their open logs remain.
     """
     import psutil
 
     try:
         if process.pid == os.getpid() or process.uids().real != os.getuid():
             return False
-        if any(_output(process.pid, number).startswith(f"{folder}/") for number in (1, 2)):
+        if any(_target(process.pid, number).startswith(f"{folder}/") for number in ("1", "2")):
             return True
         words = " ".join(process.cmdline())
-        return f"{folder}/" in words and "/ray/" in words.replace(str(folder), "")
     except psutil.Error:
         return False
+    if words.startswith(TITLE):
+        return any(_target(process.pid, number).startswith(f"{folder}/") for number in _descriptors(process.pid))
+    return f"{folder}/" in words and "/ray/" in words.replace(str(folder), "")
 
 
-def _output(pid: int, number: int) -> str:
+def _descriptors(pid: int) -> list[str]:
     try:
-        return str(Path(f"/proc/{pid}/fd/{number}").readlink())
+        return [path.name for path in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return []
+
+
+def _target(pid: int, descriptor: str) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/fd/{descriptor}").readlink())
     except OSError:
         return ""

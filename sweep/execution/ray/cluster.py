@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from socket import create_connection
 from typing import Any
@@ -118,7 +119,29 @@ def check_token(address: str) -> None:
             f"{path}: other users can read this token (mode {path.stat().st_mode & 0o777:04o}) and run code as you; "
             f"type: chmod 600 {shlex.quote(str(path))}"
         )
+    if address == "auto":
+        _check_address_file()
     os.environ["RAY_AUTH_MODE"] = "token"
+
+
+def _check_address_file() -> None:
+    """Refuse the file in which Ray finds the cluster of ``auto`` if another user wrote it: that one gets the token.
+
+    Raises:
+        EnvironmentMismatchError: the line says what to type.
+    """
+    if os.environ.get("RAY_ADDRESS"):
+        return
+    from ray._common.utils import get_ray_address_file
+
+    path = Path(get_ray_address_file(None))
+    with suppress(OSError):
+        about = path.lstat()
+        if about.st_uid not in (0, os.getuid()):
+            raise EnvironmentMismatchError(
+                f"address 'auto': another user (uid {about.st_uid}) wrote {path}, and would get your token; "
+                "if you trust that cluster, give --address HOST:PORT"
+            )
 
 
 def answer_seconds() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import socket
@@ -120,6 +121,27 @@ def test_no_cluster_is_joined_without_a_token(
         monkeypatch.setenv(key, value)
     with pytest.raises(EnvironmentMismatchError, match=told):
         check_token("head:6379")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file of another user")
+def test_the_cluster_that_another_user_wrote_down_gets_no_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auto` reads the address from a file that every user of the machine can write."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "f" * 64)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "ray").mkdir()
+    file = tmp_path / "ray" / "ray_current_cluster"
+    file.write_text("127.0.0.1:6379")
+    check_token("auto")
+    os.chown(file, 65534, 65534)
+    with pytest.raises(EnvironmentMismatchError, match=r"another user.*--address HOST:PORT"):
+        check_token("auto")
+    check_token("127.0.0.1:6379")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    check_token("auto")
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o622])

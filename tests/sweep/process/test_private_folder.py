@@ -66,6 +66,11 @@ def test_what_a_killed_process_left_is_removed_and_what_a_running_one_has_is_not
         [sys.executable, "-c", "import time; time.sleep(600)"],
         stdout=(left / "out").open("w"),
     )
+    log = (left / "log").open("w")
+    titled = subprocess.Popen(  # its output is a pipe to the raylet; it has a log open
+        ["ray::DashboardAgent", "-c", "import time; time.sleep(600)"], executable=sys.executable,
+        pass_fds=[log.fileno()],
+    )  # fmt: skip
     reader = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", str(left / "out")])
     try:
         killed.kill()
@@ -73,10 +78,11 @@ def test_what_a_killed_process_left_is_removed_and_what_a_running_one_has_is_not
         remove_dead_folders()
         assert kept.is_dir()
         assert not left.exists()
+        titled.wait(10)
         agent.wait(10)  # one of Ray's: its output went there
         assert reader.poll() is None  # a user's program that reads there
     finally:
-        for process in (running, agent, reader):
+        for process in (running, agent, titled, reader):
             process.kill()
             process.wait()
 

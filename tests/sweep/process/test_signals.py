@@ -85,6 +85,7 @@ seeds = 1
 test_epochs = "all"
 [protocol]
 batch_size = 1
+val_fraction = 0.2
 [resources]
 pack = 1
 cpus_per_trial = 1
@@ -92,7 +93,7 @@ max_concurrent = 2
 [[configurations]]
 optimizer = [{name = "SGD", lr = 0.0005, momentum = 0.9}, {name = "Adam", lr = 0.0001}]
 """
-"""Epochs of 450 steps, so that hardly any request comes between two of them."""
+"""Epochs of 400 steps, so that hardly any request comes between two of them."""
 
 
 def wait_for(driver: subprocess.Popen[str], there: Callable[[], bool]) -> None:
