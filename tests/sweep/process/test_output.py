@@ -39,6 +39,7 @@ def test_control_characters_are_escapes_on_both_streams(capsys: pytest.CaptureFi
         say(HOSTILE)
         say(HOSTILE, error=True)
         print(HOSTILE, end="\tend\n")
+        sys.stdout.write("\x1b[0m")  # as colorama does at the end of a process
     assert capsys.readouterr() == (f"{SHOWN}\n{SHOWN}\tend\n", f"{SHOWN}\n")
 
 
