@@ -23,7 +23,7 @@ from typing import Any
 
 from search_spaces.canonical import canonical_json, checked_value
 from search_spaces.configuration import NO_SCHEDULER, Configuration
-from search_spaces.errors import SpecError
+from search_spaces.errors import SpecError, shortened, shown
 
 BLOCK_KEYS = ("optimizer", "scheduler", "warmup", "samples", "sample_seed")
 LIST_VALUED = frozenset({"betas", "milestones", "etas", "step_sizes", "schedulers"})
@@ -57,22 +57,29 @@ def expand(
     Raises:
         SpecError: an unknown key, an empty list, a sampler with invalid bounds, or too many runs.
     """
+    found: dict[str, Configuration] = {}
+    for block in counted_blocks(blocks, where, seeds=seeds, max_runs=max_runs):
+        for configuration in block.configurations():
+            found.setdefault(configuration.key, configuration)
+    return list(found.values())
+
+
+def counted_blocks(
+    blocks: Sequence[Mapping[str, Any]], where: str, *, seeds: int = 1, max_runs: int = MAX_RUNS
+) -> list[_Block]:
+    """Check the keys of all blocks and count their runs; arguments and errors as in :func:`expand`."""
     if not blocks:
         raise SpecError(f"{where}: configurations", "the spec has none", "add a [[configurations]] block")
     checked = [_Block.of(block, f"{where}: configurations[{i}]") for i, block in enumerate(blocks)]
     count = sum(block.count() for block in checked)
     if count * seeds > max_runs:
         each = f"{seeds:,} seed{'s' * (seeds != 1)}"
-        runs = f"{_shown(count)} configurations × {each} = {_shown(count * seeds)} runs"
+        runs = f"{_shown(count)} configuration{'s' * (count != 1)} × {each} = {_shown(count * seeds)} runs"
         raise SpecError(
             f"{where}: configurations", f"{runs}, more than max_runs = {max_runs:,}",
             "give fewer values or seeds, or set max_runs",
         )  # fmt: skip
-    found: dict[str, Configuration] = {}
-    for block in checked:
-        for configuration in block.configurations():
-            found.setdefault(configuration.key, configuration)
-    return list(found.values())
+    return checked
 
 
 @dataclass(frozen=True)
@@ -91,14 +98,14 @@ class _Block:
         """Check the keys of ``block``."""
         for key in block:
             if key not in BLOCK_KEYS:
-                raise SpecError(f"{where}.{key}", "unknown key", f"valid: {', '.join(BLOCK_KEYS)}")
+                raise SpecError(f"{where}.{shortened(key)}", "unknown key", f"valid: {', '.join(BLOCK_KEYS)}")
         if "optimizer" not in block:
             raise SpecError(f"{where}.optimizer", "missing", 'for example optimizer = {name = "SGD", lr = 0.1}')
         samples, seed = block.get("samples", 1), block.get("sample_seed", 0)
         if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
-            raise SpecError(f"{where}.samples", f"{samples!r}", "a whole number of draws, at least 1")
+            raise SpecError(f"{where}.samples", shown(samples), "a whole number of draws, at least 1")
         if not isinstance(seed, int) or isinstance(seed, bool):
-            raise SpecError(f"{where}.sample_seed", f"{seed!r}", "a whole number")
+            raise SpecError(f"{where}.sample_seed", shown(seed), "a whole number")
         optimizers = _tables(block["optimizer"], f"{where}.optimizer")
         schedulers = _tables(block.get("scheduler", NO_SCHEDULER), f"{where}.scheduler")
         drawn = any(_is_sampler(value) for table in optimizers + schedulers for value in table.values())
@@ -123,7 +130,7 @@ class _Block:
         for draw in range(self.samples):
             for optimizer, scheduler, warmup in itertools.product(self.optimizers, self.schedulers, warmups):
                 if isinstance(warmup, bool) or not isinstance(warmup, int | float) or not 0 <= warmup < math.inf:
-                    raise SpecError(f"{where}.warmup", f"{warmup!r}", "a number of epochs, 0 or more")
+                    raise SpecError(f"{where}.warmup", shown(warmup), "a number of epochs, 0 or more")
                 # One draw is one point for the whole block: each part has its own generator, so the point depends
                 # neither on the lists that it is crossed with nor on the number of samplers in the other part.
                 drawn_optimizer = _draw(optimizer, random.Random(f"{self.seed}/{draw}"), f"{where}.optimizer")
@@ -143,7 +150,7 @@ def _tables(value: Any, where: str) -> list[dict[str, Any]]:
         if not isinstance(table, Mapping) or not isinstance(table.get("name"), str | list):
             raise SpecError(
                 f"{where}[{i}]" if isinstance(value, list) else where,
-                f"{item!r} has no name",
+                f"{shown(item)} has no name",
                 'for example {name = "SGD", lr = 0.1}',
             )
         tables.append(dict(table))
@@ -177,7 +184,7 @@ def _grid(table: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
     for values in itertools.product(*options):
         one = dict(zip(table, values, strict=True))
         if not isinstance(one["name"], str):
-            raise SpecError(f"{where}.name", f"{one['name']!r} is not a name")
+            raise SpecError(f"{where}.name", f"{shown(one['name'])} is not a name")
         yield one
 
 
@@ -219,13 +226,13 @@ def _points(axis: Mapping[str, Any], where: str) -> int:
     if set(axis) != {"logspace", "n"}:
         raise SpecError(
             where,
-            f"{dict(axis)!r} is not an axis",
+            f"{shown(dict(axis))} is not an axis",
             f"valid: a list, {{logspace = [low, high], n = 4}}, {', '.join(SAMPLERS)}",
         )
     _check_bounds("loguniform", axis["logspace"], where)
     n = axis["n"]
     if not isinstance(n, int) or isinstance(n, bool) or n < 2:
-        raise SpecError(f"{where}.n", f"{n!r}", "a whole number of points, at least 2")
+        raise SpecError(f"{where}.n", shown(n), "a whole number of points, at least 2")
     return n
 
 
@@ -238,7 +245,7 @@ def _logspace(bounds: Sequence[float], n: int) -> list[float]:
 def _check_bounds(kind: str, bounds: Any, where: str) -> None:
     if kind == "choice":
         if not isinstance(bounds, list) or not bounds:
-            raise SpecError(f"{where}.choice", f"{bounds!r}", "a list of at least one value")
+            raise SpecError(f"{where}.choice", shown(bounds), "a list of at least one value")
         return
     numbers = (
         isinstance(bounds, list)
@@ -247,7 +254,7 @@ def _check_bounds(kind: str, bounds: Any, where: str) -> None:
     )
     if not numbers or bounds[0] >= bounds[1] or (kind == "loguniform" and bounds[0] <= 0):
         above = "0 < " if kind == "loguniform" else ""
-        raise SpecError(where, f"{bounds!r} are not valid bounds", f"two numbers, {above}low < high")
+        raise SpecError(where, f"{shown(bounds)} are not valid bounds", f"two numbers, {above}low < high")
 
 
 def _shown(count: int) -> str:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from search_spaces.errors import SpecError
+from search_spaces.errors import SpecError, shown
 
 WHOLE_LIMIT = 2**63
 """Integers of TOML, SQLite and pandas are in -2⁶³ … 2⁶³-1; a float outside this range stays a float."""
@@ -34,7 +34,9 @@ def checked_value(value: Any, where: str) -> Any:
         return [checked_value(item, f"{where}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, Mapping):
         return {str(key): checked_value(item, f"{where}.{key}") for key, item in value.items()}
-    raise SpecError(where, f"{value!r} is a {type(value).__name__}", "numbers, strings, booleans and lists are allowed")
+    raise SpecError(
+        where, f"{shown(value)} is a {type(value).__name__}", "numbers, strings, booleans and lists are allowed"
+    )
 
 
 def canonical_json(value: Any) -> str:

@@ -17,6 +17,23 @@ from collections.abc import Iterable
 
 from search_spaces.plain_text import message_line
 
+LONGEST_LINE = 299
+"""Characters of a line that lists valid names, unless a path in it is longer."""
+LEAST_VALID = 100
+"""Characters of the list of valid names that are always shown."""
+LONGEST_VALUE = 60
+"""Characters of a value that a message shows."""
+
+
+def shown(value: object, most: int = LONGEST_VALUE) -> str:
+    """Return ``repr(value)``, or its beginning where it is longer than ``most`` characters."""
+    return shortened(repr(value), most)
+
+
+def shortened(text: str, most: int = LONGEST_VALUE) -> str:
+    """Return ``text``, or its beginning where it is longer than ``most`` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
 
 class UserError(Exception):
     """An error that the user can correct; its text is the line that is printed."""
@@ -44,7 +61,8 @@ class UnknownNameError(UserError):
         near = same_letters or difflib.get_close_matches(str(name), names, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         place = f"{where}: " if where else ""
-        super().__init__(f"{place}unknown {kind} {name!r}{hint}; valid: {', '.join(names)}")
+        problem = f"{place}unknown {kind} {shown(name)}{hint}; valid: "
+        super().__init__(problem + shortened(", ".join(names), max(LEAST_VALID, LONGEST_LINE - len(problem))))
 
 
 class DataError(UserError):

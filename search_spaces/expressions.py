@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from search_spaces.errors import SpecError
+from search_spaces.errors import SpecError, shown
 
 _EXPRESSION = re.compile(r"^\s*(?P<factor>[0-9.eE+-]+)?\s*\*?\s*(?P<unit>epochs|steps|lr)\s*$")
 LARGEST_FACTOR = 1e9
@@ -44,7 +44,7 @@ def evaluate(value: Any, quantities: Quantities, where: str) -> Any:
         if is_expression(value):
             for item, number in zip(value, numbers, strict=True):
                 if isinstance(number, bool) or not isinstance(number, int | float):
-                    raise SpecError(where, f"{item!r} is not a count", 'for example "0.3 epochs"')
+                    raise SpecError(where, f"{shown(item)} is not a count", 'for example "0.3 epochs"')
             for i in range(1, len(numbers)):
                 numbers[i] = max(numbers[i], numbers[i - 1] + 1)
         return numbers
@@ -54,11 +54,13 @@ def evaluate(value: Any, quantities: Quantities, where: str) -> Any:
     try:
         factor = float(match["factor"] or 1)
     except ValueError:
-        raise SpecError(where, f"{value!r} cannot be read", 'for example "0.3 epochs"') from None
+        raise SpecError(where, f"{shown(value)} cannot be read", 'for example "0.3 epochs"') from None
     if not abs(factor) < LARGEST_FACTOR:
-        raise SpecError(where, f"{value!r} is too large", 'for example "0.3 epochs"')
+        raise SpecError(where, f"{shown(value)} is too large", 'for example "0.3 epochs"')
     if match["unit"] == "lr":
         if quantities.lr is None:
-            raise SpecError(where, f"{value!r} is a multiple of the learning rate, which the optimizer does not set")
+            raise SpecError(
+                where, f"{shown(value)} is a multiple of the learning rate, which the optimizer does not set"
+            )
         return factor * quantities.lr
     return max(1, round(factor * getattr(quantities, match["unit"])))

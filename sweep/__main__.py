@@ -10,11 +10,17 @@ from pathlib import Path
 from types import FrameType
 
 EXIT_BAD_INPUT = 2
+NO_MEMORY = (
+    "the machine has no free memory for this process; recorded results are kept; end other programs, or lower "
+    "--max-concurrent, and run the command again (`sweep resume NAME`)"
+)
 IN_PROCESS = "--in-process"
 DISK_HINTS = {
     errno.ENOSPC: "free some space and run the command again; recorded results are kept",
     errno.EDQUOT: "free some of your quota and run the command again; recorded results are kept",
     errno.EROFS: "give another --runs-dir",
+    errno.EACCES: "make it readable and writable for this user and run the command again; recorded results are kept",
+    errno.EPERM: "make it readable and writable for this user and run the command again; recorded results are kept",
 }
 """An error of the disk that any write can raise → a hint for the user. Any other OSError keeps its traceback."""
 
@@ -45,6 +51,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command line in this process. Exit codes: 0 done, 1 some run failed, 2 user error, 130 interrupted."""
     _check_environment()
+    from sweep.process.memory import is_out_of_memory
     from sweep.process.output import plain_output, say
     from sweep.process.supervisor import EXIT_INTERRUPTED, was_interrupted
 
@@ -53,10 +60,14 @@ def main() -> None:
             code = _exit_code()
         except KeyboardInterrupt:
             code = None
-        except Exception:
-            if not was_interrupted():  # else a library has turned the interrupt into an error
+        except Exception as error:
+            if is_out_of_memory(error):
+                say(f"sweep: {NO_MEMORY}", error=True)
+                code = EXIT_BAD_INPUT
+            elif was_interrupted():  # a library has turned the interrupt into an error
+                code = None
+            else:
                 raise
-            code = None
         if code is None:
             say("sweep: interrupted", error=True)
             code = EXIT_INTERRUPTED

@@ -122,14 +122,15 @@ def run(
     Raises:
         search_spaces.errors.UserError: a spec, data or a folder that cannot be; nothing has been trained then.
     """
-    from sweep.driver.driver import DriveOptions, drive
+    from sweep.driver.driver import DriveOptions
     from sweep.driver.outputs import make_outputs
+    from sweep.driver.until_decided import drive_until_decided
     from sweep.folder.trust import ADDRESS
 
     typed = trust or isinstance(spec, Mapping) or "cluster" in overrides
     from_file = frozenset() if typed else frozenset({ADDRESS})
     options = DriveOptions(retry_failed=retry_failed, in_process=in_process, from_file=from_file)
-    outcome = drive(
+    outcome = drive_until_decided(
         _spec(spec, overrides),
         Path(runs_dir),
         PlainConsole(quiet=quiet, force_terminal=False if in_process else None),
@@ -141,7 +142,7 @@ def run(
 
 
 def confirm(
-    sweep: Sweep, *, top: int | None = None, seeds: int = 10, quiet: bool = False, in_process: bool = False,
+    sweep: Sweep, *, top: int | None = None, seeds: int | str = 10, quiet: bool = False, in_process: bool = False,
     **overrides: Any,
 ) -> Sweep:  # fmt: skip
     """Compare the best configurations of a sweep under new seeds, as ``sweep confirm`` does; return the new sweep.
@@ -149,7 +150,7 @@ def confirm(
     Args:
         sweep: the sweep whose configurations are chosen, the best of each family by validation.
         top: number of configurations, at least 2; None: those of the existing confirmation, else 3.
-        seeds: number of new seeds, the same for all configurations.
+        seeds: number of new seeds, the same for all configurations; ``"auto"``: until every comparison is decided.
         quiet: whether to print nothing.
         in_process: whether to train in this process, without Ray.
         overrides: keys of the spec, such as ``resources={"pack": 4}``.
@@ -158,12 +159,13 @@ def confirm(
         search_spaces.errors.UserError: the sweep is not finished, or has fewer than two configurations that learned.
     """
     from sweep.driver.confirm import confirmation_spec
-    from sweep.driver.driver import DriveOptions, drive
+    from sweep.driver.driver import DriveOptions
     from sweep.driver.outputs import make_outputs, make_report
+    from sweep.driver.until_decided import drive_until_decided
 
     spec = confirmation_spec(sweep.folder, top, seeds, overrides)
     console = PlainConsole(quiet=quiet, force_terminal=False if in_process else None)
-    outcome = drive(spec, sweep.folder.runs_dir, console, DriveOptions(in_process=in_process))
+    outcome = drive_until_decided(spec, sweep.folder.runs_dir, console, DriveOptions(in_process=in_process))
     assert outcome is not None
     make_outputs(outcome.folder)
     make_report(sweep.folder)

@@ -20,6 +20,7 @@ from results.ledger.data_facts import CIFAR100, OF_CIFAR100, DataFacts, kept_fac
 from results.ledger.ledger import Ledger
 from results.metrics.convergence import default_target
 from results.metrics.intervals import TOLERANCE, Estimate, mean_over_runs
+from results.metrics.sequential import look_level
 from results.metrics.stability import at_chance, chance_limit
 from search_spaces import Configuration
 from search_spaces.errors import LedgerError
@@ -153,11 +154,17 @@ class SweepData:
     given_target: float | None = None  # percent
     facts: DataFacts = OF_CIFAR100
     reference_id: str = ""  # of the configuration that was named before the runs
+    max_seeds: int = 0  # of a sweep whose seeds are added until the comparisons are decided; 0: their number is fixed
 
     @cached_property
     def reference(self) -> ConfigurationRuns | None:
         """The configuration that was named before the runs as the one to compare with, if it has a result."""
         return next((group for group in self.counted if group.configuration_id == self.reference_id), None)
+
+    @property
+    def level(self) -> float:
+        """The level of the tests: 5 %, divided by the number of looks where seeds are added until decided."""
+        return look_level(self.max_seeds)
 
     @cached_property
     def target(self) -> float:
@@ -300,18 +307,23 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         pack_sizes=tuple(sorted({row[2] for row in attempts.rows})),
         versions=tuple(json.loads(text) for text in sorted({row[3] for row in attempts.rows})),
         given_target=target,
-        reference_id=reference_in(str(spec.rows[0][0])) if spec.rows else "",
+        **(design_in(str(spec.rows[0][0])) if spec.rows else {}),
         facts=facts,
         configurations=_grouped(rows, _cube([row["run_id"] for row in rows], epochs.rows, length), facts),
     )
 
 
-def reference_in(spec: str) -> str:
-    """Return the configuration id that a resolved spec names as the reference; empty for none."""
+def design_in(spec: str) -> dict[str, Any]:
+    """Return what a resolved spec fixes about the comparisons: ``reference_id`` and ``max_seeds``."""
     try:
-        return str(tomllib.loads(spec).get("reference", ""))
+        found = tomllib.loads(spec)
     except (ValueError, RecursionError):  # a ledger of another program, or one that was changed by hand
-        return ""
+        found = {}
+    most = found.get("max_seeds", 0)
+    return {
+        "reference_id": str(found.get("reference", "")),
+        "max_seeds": most if isinstance(most, int) and most > 1 else 0,
+    }
 
 
 def _cube(run_ids: Sequence[str], rows: Sequence[tuple[Any, ...]], epochs: int) -> Floats:

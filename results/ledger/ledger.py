@@ -17,6 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from results.ledger.attempts import add_attempt
 from results.ledger.checksums import LedgerConnection
 from results.ledger.schema import Attempt, EpochRow
 from results.ledger.sqlite_file import open_for_reading, open_for_writing, transaction
@@ -127,10 +128,8 @@ class Ledger:
         """
         with self._transaction() as connection:
             measured = list(rows)
-            connection.executemany(
-                _insert("attempts", _ATTEMPT_COLUMNS) + " ON CONFLICT (attempt_id) DO NOTHING",
-                (_attempt_values(attempt) for attempt in attempts),
-            )
+            for attempt in attempts:
+                add_attempt(connection, attempt)
             connection.executemany(
                 "UPDATE runs SET state = 'running', error = NULL, pack_id = ? WHERE run_id = ?",
                 ((attempts[-1].pack_id, run_id) for run_id in attempts[-1].members),
@@ -364,7 +363,6 @@ class Ledger:
 
 
 _EPOCH_COLUMNS = [field.name for field in fields(EpochRow)]
-_ATTEMPT_COLUMNS = [*(field.name for field in fields(Attempt)), "pack_size"]
 _values_of = attrgetter(*_EPOCH_COLUMNS)  # faster than dataclasses.astuple, which copies every value
 
 
@@ -380,11 +378,6 @@ def _delete_rows_of_other_packs(connection: sqlite3.Connection, run_id: str, pac
     if connection.execute(f"{other} LIMIT 1", (run_id, pack_id)).fetchone():
         connection.execute("DELETE FROM epochs WHERE run_id = ?", (run_id,))
         connection.execute("UPDATE runs SET diverged_epoch = NULL WHERE run_id = ?", (run_id,))
-
-
-def _attempt_values(attempt: Attempt) -> list[Any]:
-    as_json = {"members": json.dumps(attempt.members), "versions": json.dumps(dict(attempt.versions), sort_keys=True)}
-    return [as_json.get(column, getattr(attempt, column)) for column in _ATTEMPT_COLUMNS]
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:

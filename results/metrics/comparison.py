@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from results.metrics.equivalence import MARGIN, equivalence, mcnemar_p
+from results.metrics.equivalence import LEVEL, MARGIN, equivalence, mcnemar_p
 from results.metrics.intervals import TOLERANCE, Estimate, mean_t_interval
 
 Floats = npt.NDArray[np.float64]
@@ -53,8 +53,9 @@ class Comparison:
 
 
 def compare_pairs(
-    a: Floats, b: Floats, *, trained: tuple[Bools, Bools] | None = None, margin: float = MARGIN, seed: int = 0
-) -> Comparison:
+    a: Floats, b: Floats, *, trained: tuple[Bools, Bools] | None = None, margin: float = MARGIN,
+    level: float = LEVEL, seed: int = 0,
+) -> Comparison:  # fmt: skip
     """Compare ``a [n]`` with ``b [n]``, accuracies in percent; a[i] and b[i] were trained under the same seed.
 
     - difference: mean of d = a − b in pp, with its 95 % interval, Student's t at every n (Student 1908);
@@ -68,6 +69,7 @@ def compare_pairs(
         b: ``[n]``.
         trained: for each side ``[n]``, whether the run did not diverge and did not end at chance; None: all trained.
         margin: in pp.
+        level: of the tests of equivalence.
         seed: of the random sign flips for more than 20 pairs.
 
     Raises:
@@ -92,7 +94,7 @@ def compare_pairs(
         smallest_p=smallest_p(n),
         n=n,
         sd=float(np.std(differences, ddof=1)) if n > 1 and all_trained else math.nan,
-        equivalent=n > 1 and all_trained and equivalence(differences, margin) == "equal",
+        equivalent=n > 1 and all_trained and equivalence(differences, margin, level) == "equal",
         trained=(int(sides[0].sum()), int(sides[1].sum())),
     )
 

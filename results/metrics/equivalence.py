@@ -31,15 +31,17 @@ def equivalence_interval(differences: Floats, level: float = LEVEL) -> tuple[flo
     return mean - half_width, mean + half_width
 
 
-def equivalence(differences: Floats, margin: float = MARGIN) -> Literal["equal", "undecided"]:
-    """Return ``equal`` where the 90 % interval of the mean difference lies within ± ``margin`` pp, else ``undecided``.
+def equivalence(differences: Floats, margin: float = MARGIN, level: float = LEVEL) -> Literal["equal", "undecided"]:
+    """Return ``equal`` where the interval of the mean difference lies within ± ``margin`` pp, else ``undecided``.
+
+    The interval is that of :func:`equivalence_interval`: 90 % for the default level.
 
     Raises:
         ValueError: a margin that is not above 0.
     """
     if not margin > 0:
         raise ValueError(f"margin={margin}: need a margin above 0 pp")
-    low, high = equivalence_interval(differences)
+    low, high = equivalence_interval(differences, level)
     return "equal" if low >= -margin - TOLERANCE and high <= margin + TOLERANCE else "undecided"
 
 

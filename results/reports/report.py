@@ -221,7 +221,8 @@ def sweep_facts(sweep: SweepData) -> dict[str, str]:
         "Runs": f"{size} = {runs:,}" if runs == configurations * len(seeds) else f"{size}, {runs:,} in total",
         "Epochs": f"{sweep.epochs:,}",
         "Data": (sweep.data_name or NOT_AVAILABLE)
-        + (" (synthetic)" if sweep.synthetic and sweep.data_name != "synthetic" else ""),
+        + (" (synthetic)" if sweep.synthetic and sweep.data_name != "synthetic" else "")
+        + ("" if sweep.synthetic or sweep.is_cifar100 else f" ({sweep.facts.title}, {sweep.facts.classes} classes)"),
         "Target": f"{sweep.target:.2f} % validation accuracy" if math.isfinite(sweep.target) else NOT_AVAILABLE,
     }
 

@@ -27,6 +27,7 @@ from results.tables.comparison import (
     Comparisons,
     Contender,
     compare_best,
+    notes_on_looks,
     pairs_won,
     seeds_needed,
     seeds_text,
@@ -172,7 +173,7 @@ def _significance(sweep: SweepData, compared: Comparisons) -> str:
         sentences.append(
             f"{subject} is significantly better than {better} of {total}"
             + (f" and significantly worse than {worse}" if worse else "")
-            + f" ({_test_names(compared)}, Holm-corrected, 5 % level)."
+            + f" ({_test_names(compared)}, Holm-corrected, {100 * compared.level:.2g} % level)."
         )
         others = {
             TRAINS_MORE: subject + " trains significantly more often than {}.",
@@ -194,7 +195,7 @@ def _significance(sweep: SweepData, compared: Comparisons) -> str:
         sentences.append("Where a run ended at chance or diverged, the shares of runs that trained are compared.")
     if compared.split != "test":
         sentences.append("It was selected on the same data, so the comparison is exploratory.")
-    return " ".join([*sentences, *compared.notes_on_choice(sweep), _scope(sweep)])
+    return " ".join([*sentences, *compared.notes_on_choice(sweep), *notes_on_looks(sweep), _scope(sweep)])
 
 
 def _too_few(compared: Comparisons) -> str:
@@ -203,7 +204,7 @@ def _too_few(compared: Comparisons) -> str:
     needs = "needs" if family == 1 else "need"
     text = (
         f"Too few seeds for a significance test: {counted(family, 'comparison')} {needs} at least "
-        f"{min_pairs(family)} seeds."
+        f"{min_pairs(family, compared.level)} seeds."
     )
     known = [c.comparison for c in compared.tested if math.isfinite(c.comparison.sd)]
     if not known:

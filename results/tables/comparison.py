@@ -11,8 +11,11 @@ import numpy as np
 from results.ledger.arrays import ConfigurationRuns, SweepData
 from results.metrics import convergence
 from results.metrics.comparison import (
+    ALPHA,
     BETTER,
     MCNEMAR,
+    NO_DIFFERENCE,
+    SAME_SHARE,
     SIGN_FLIP_DRAWN,
     TOO_FEW,
     WORSE,
@@ -25,6 +28,7 @@ from results.metrics.comparison import (
 from results.metrics.equivalence import MARGIN
 from results.metrics.power import pairs_needed
 from results.metrics.profiles import TARGET_SHARES, performance_profile, profile_targets
+from results.metrics.sequential import looks
 from results.tables.summary import CONFIGURATION, learning_rate_families
 from results.tables.table import Column, Row, Table, Value
 from search_spaces.plain_text import counted
@@ -79,6 +83,7 @@ class Comparisons:
     contenders: tuple[Contender, ...]
     by_rate: bool  # whether the sweep has one family, whose learning rates are compared
     named_before: bool = False  # whether it is the sweep's reference
+    level: float = ALPHA  # of the tests, after the correction for looks
 
     def notes_on_choice(self, sweep: SweepData) -> list[str]:
         """Return how the configuration was chosen, and whom the choice favours."""
@@ -105,7 +110,14 @@ class Comparisons:
         """Return the verdict on the best configuration against a contender."""
         if contender.equal_by_theory:
             return EQUAL_BY_THEORY
-        return verdict(contender.comparison, self.adjusted[contender.group.configuration_id], len(self.tested))
+        adjusted = self.adjusted[contender.group.configuration_id]
+        return verdict(contender.comparison, adjusted, len(self.tested), self.level)
+
+    @property
+    def undecided(self) -> list[Contender]:
+        """The tested contenders that are neither better nor worse nor equal within the margin."""
+        open_verdicts = (TOO_FEW, NO_DIFFERENCE, SAME_SHARE)
+        return [c for c in self.tested if self.verdict(c) in open_verdicts and not c.comparison.equivalent]
 
 
 def compare_best(sweep: SweepData) -> Comparisons | None:
@@ -127,9 +139,9 @@ def compare_best(sweep: SweepData) -> Comparisons | None:
     split = comparison_split(sweep)
     contenders = []
     for group, rates in others:
-        comparison, ids = compare_groups(best, group, split)
+        comparison, ids = compare_groups(best, group, split, sweep.level)
         contenders.append(Contender(group, rates, comparison, tuple(ids), _theory(best) == _theory(group)))
-    return Comparisons(best, split, tuple(contenders), by_rate, named_before=bool(sweep.reference_id))
+    return Comparisons(best, split, tuple(contenders), by_rate, bool(sweep.reference_id), sweep.level)
 
 
 def configuration_families(sweep: SweepData) -> list[list[ConfigurationRuns]]:
@@ -141,7 +153,9 @@ def configuration_families(sweep: SweepData) -> list[list[ConfigurationRuns]]:
     return sorted([*with_rate, *single], key=lambda family: order[family[0].configuration_id])
 
 
-def compare_groups(a: ConfigurationRuns, b: ConfigurationRuns, split: str) -> tuple[Comparison, list[str]]:
+def compare_groups(
+    a: ConfigurationRuns, b: ConfigurationRuns, split: str, level: float = ALPHA
+) -> tuple[Comparison, list[str]]:
     """Compare two configurations under their common seeds; return the comparison and the ids of these runs."""
     seeds = sorted(set(a.counted_seeds) & set(b.counted_seeds))
     finals, trained, ids = [], [], []
@@ -150,7 +164,7 @@ def compare_groups(a: ConfigurationRuns, b: ConfigurationRuns, split: str) -> tu
         finals.append(group.accuracy(split)[places, -1])
         trained.append(group.trained[places])
         ids += [group.counted_ids[place] for place in places]
-    return compare_pairs(finals[0], finals[1], trained=(trained[0], trained[1])), ids
+    return compare_pairs(finals[0], finals[1], trained=(trained[0], trained[1]), level=level), ids
 
 
 def comparison_split(sweep: SweepData) -> str:
@@ -201,13 +215,25 @@ def comparison_table(sweep: SweepData) -> Table | None:
                 else "The difference is measured on the same validation split, so it is exploratory."
             ),
             *compared.notes_on_choice(sweep),
-            *notes_on_tests([contender.comparison for contender in compared.tested]),
+            *notes_on_tests([contender.comparison for contender in compared.tested], sweep.level),
+            *notes_on_looks(sweep),
             *sweep.caveats(),
         ],
     )
 
 
-def notes_on_tests(comparisons: list[Comparison]) -> list[str]:
+def notes_on_looks(sweep: SweepData) -> list[str]:
+    """Return how the level is divided where seeds are added until the comparisons are decided."""
+    if not sweep.max_seeds:
+        return []
+    planned = looks(sweep.max_seeds)
+    return [
+        f"Seeds are added until every comparison is decided. The results are tested at {len(planned)} looks "
+        f"({', '.join(map(str, planned))} seeds), each at the level {100 * sweep.level:.2g} %, so at 5 % in all."
+    ]
+
+
+def notes_on_tests(comparisons: list[Comparison], level: float = ALPHA) -> list[str]:
     """Return the notes on the tests, the correction, equivalence and power."""
     family = len(comparisons)
     if not family:
@@ -217,14 +243,14 @@ def notes_on_tests(comparisons: list[Comparison]) -> list[str]:
         "p: two-sided sign-flip test on pairs of runs with the same seed, "
         + ("Monte Carlo for more than 20 pairs" if drawn else "exact")
         + f", Holm-corrected for this table. It assumes symmetric differences. {_counted(family)} at least "
-        f"{min_pairs(family)} seeds for p ≤ 0.05. The result holds for these images and this task only.",
+        f"{min_pairs(family, level)} seeds for p ≤ {level:.2g}. The result holds for these images and this task only.",
         f"Equal within {MARGIN:g} pp: the 90 % interval of the difference lies within ± {MARGIN:g} pp.",
     ]
     if any(comparison.test == MCNEMAR for comparison in comparisons):
         notes.append(
             "McNemar: a run ended at chance or diverged, so the verdict compares the shares of runs that trained."
         )
-    if any(comparison.n < min_pairs(family) for comparison in comparisons):
+    if any(comparison.n < min_pairs(family, level) for comparison in comparisons):
         notes.append(
             "Seeds needed: for 80 % power to find a true difference of 0.5, 1 and 2 pp, with a paired t test, at the "
             "SD of the differences of this row."

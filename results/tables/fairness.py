@@ -91,7 +91,7 @@ def _unequal_seeds(sweep: SweepData) -> Iterator[str]:
     if len(counts) > 1:
         yield f"{min(counts)} to {max(counts)} runs with a result per configuration"
     compared = compare_best(sweep)
-    needed = min_pairs(len(compared.tested) if compared else 1)
+    needed = min_pairs(len(compared.tested) if compared else 1, sweep.level)
     if counts and max(counts) < needed:
         asked = f"{len(compared.tested)} comparisons need" if compared and len(compared.tested) > 1 else "a test needs"
         yield f"at most {counted(max(counts), 'seed')}: {asked} at least {needed} for p ≤ 0.05"

@@ -33,6 +33,8 @@ SAVES = 25
 MOST_PATHS = 4
 """Configurations that are traced where none are named: more could not be distinguished."""
 
+MAX_GRID = 1000
+
 Weights = npt.NDArray[np.floating]
 
 
@@ -46,7 +48,7 @@ def trace_trajectories(
         folder: the sweep.
         runs: ids of runs, or beginnings of them; the best configurations under ``seed`` where there are none.
         seed: the seed where no runs are named; the first by default.
-        grid: points of the loss surface on each side, at least 3.
+        grid: points of the loss surface on each side, 3 to 1000.
         data: where the data lie now, if not where the sweep's spec says.
         track: called with the progress.
         skip: files of paths that are known to be as they would be made now.
@@ -59,8 +61,8 @@ def trace_trajectories(
         SpecError: runs of different seeds, without a result, or diverged.
         SweepFolderError: a folder that cannot be written.
     """
-    if grid < 3:
-        raise SpecError("--grid", f"{grid}", "at least 3 points on each side")
+    if not 3 <= grid <= MAX_GRID:
+        raise SpecError("--grid", f"{grid}", f"3 to {MAX_GRID} points on each side")
     subjects = _chosen(folder, runs, seed, data)
     groups: list[tuple[Run, ...]] = [(run,) for run in subjects.runs]
     if len(subjects.runs) > 1:

@@ -44,6 +44,14 @@ Gpus = Annotated[
         "--gpus-per-trial", parser=number_or_auto, metavar="N|auto", help="GPUs per trial; fractions are allowed."
     ),
 ]
+Seeds = Annotated[
+    Auto | None,
+    typer.Option(
+        "--seeds", parser=whole_or_auto, metavar="N|auto",
+        help="Number of seeds; auto: until every comparison with the reference is decided.",
+    ),
+]  # fmt: skip
+MaxSeeds = Annotated[int | None, typer.Option(min=2, help="Largest number of seeds for --seeds auto.  [default: 30]")]
 Concurrent = Annotated[int | None, typer.Option(help="Maximum concurrent trials (0 = no limit).")]
 Address = Annotated[str | None, typer.Option(help="local, auto, or HOST:PORT of a Ray cluster.")]
 AutoscaleTimeout = Annotated[
@@ -86,7 +94,8 @@ def run(
     name: Annotated[str | None, typer.Option(help="Name of the sweep and its folder.")] = None,
     data: Data = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs per run.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds (0 … SEEDS-1).")] = None,
+    seeds: Seeds = None,
+    max_seeds: MaxSeeds = None,
     pack: PackSize = None,
     cpus_per_trial: Cpus = None,
     gpus_per_trial: Gpus = None,
@@ -105,7 +114,7 @@ def run(
     from sweep.config.toml import read_spec
 
     overrides = _overrides(
-        name=name, data=data, epochs=epochs, seeds=seeds, pack=pack, cpus_per_trial=cpus_per_trial,
+        name=name, data=data, epochs=epochs, seeds=seeds, max_seeds=max_seeds, pack=pack, cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address,
         autoscale_timeout=autoscale_timeout, storage=storage,
     )  # fmt: skip
@@ -155,7 +164,8 @@ def confirm(
     top: Annotated[
         int | None, typer.Option(min=2, help="Number of configurations, the best of each family.  [default: 3]")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=2, max=100_000, help="Number of new seeds.")] = 10,
+    seeds: Seeds = None,
+    max_seeds: MaxSeeds = None,
     pack: PackSize = None,
     cpus_per_trial: Cpus = None,
     gpus_per_trial: Gpus = None,
@@ -173,10 +183,10 @@ def confirm(
 
     overrides = _overrides(
         pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent,
-        address=address,
+        address=address, max_seeds=max_seeds,
     )  # fmt: skip
     folder = SweepFolder.existing(runs_dir, name)
-    spec = confirmation_spec(folder, top, seeds, overrides, trust=trust)
+    spec = confirmation_spec(folder, top, 10 if seeds is None else seeds, overrides, trust=trust)
     say(power_sentence(load_sweep(folder.ledger, name), len(spec.configurations) - 1))
     _drive(spec, runs_dir, frozenset(), dry_run=dry_run, in_process=in_process)
     if not dry_run:
@@ -189,14 +199,16 @@ def _from_file(overrides: dict[str, Any], trust: bool) -> frozenset[str]:
 
 
 def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) -> None:
-    from sweep.driver.driver import DriveOptions, drive
+    from sweep.driver.driver import DriveOptions
     from sweep.driver.outputs import make_outputs
+    from sweep.driver.until_decided import drive_until_decided
     from sweep.progress.console import PlainConsole
 
     options = DriveOptions(**how, from_file=from_file)
     again = resume_command(spec.name, runs_dir) + " --in-process" * options.in_process
     try:
-        outcome = drive(spec, runs_dir, PlainConsole(force_terminal=False if options.in_process else None), options)
+        console = PlainConsole(force_terminal=False if options.in_process else None)
+        outcome = drive_until_decided(spec, runs_dir, console, options)
         if outcome is None:
             return
         make_outputs(outcome.folder)

@@ -29,7 +29,7 @@ def examine(runs_dir: Path, data: str | None) -> Iterator[Finding]:
         ("torch", _torch),
         ("torchvision", _torchvision),
         ("numpy, pandas, SciPy, Matplotlib", _libraries),
-        ("processors", lambda: f"{os.cpu_count()} CPUs, {_gigabytes(_memory())} of memory"),
+        ("processors", _processors),
         ("GPU", _gpus),
         ("Ray", _ray),
         (f"data {data}" if data else "data", lambda: _data(data) if data else _cached_data()),
@@ -70,6 +70,15 @@ def _libraries() -> str:
     return ", ".join(module.__version__ for module in (numpy, pandas, scipy, matplotlib))
 
 
+def _processors() -> str:
+    from sweep.process.cpus import available_cpus, cpu_limits, machine_cpus
+
+    usable, there = available_cpus(), machine_cpus()
+    limits = [name for name, limit in cpu_limits().items() if limit < there]
+    why = f" (limited by: {', '.join(limits)})" if limits else ""
+    return f"{usable} of {there} CPUs can be used{why}, {_gigabytes(_memory())} of memory"
+
+
 def _memory() -> int:
     import psutil
 
@@ -98,10 +107,11 @@ def _data(source: str) -> str:
     from trainables.data.dataset import load_data
 
     data = load_data(source)
-    return (
+    sizes = (
         f"{len(data.train_labels):,} training, {len(data.val_labels):,} validation and {len(data.test_labels):,} test "
         "images"
     )
+    return "; ".join([sizes, *data.notes])
 
 
 def _cached_data() -> str:

@@ -17,19 +17,39 @@ from sweep.folder.status import SweepStatus, status_lines
 from sweep.process.output import output_lost
 
 REFRESH_SECONDS = 2.0
+START_LOOKS = 15
+"""How often the status is read until an unfinished sweep runs: `resume` may have been started at the same moment."""
+WAITING = f"  not running; waiting up to {START_LOOKS * REFRESH_SECONDS:g} s until it is resumed"
 
 
 def statuses(look: Callable[[], SweepStatus], pause: Callable[[float], None] = time.sleep) -> Iterator[SweepStatus]:
     """Yield what ``look`` returns, every few seconds while the sweep runs, and once after its end.
 
-    They end as soon as standard output has no reader.
+    An unfinished sweep that does not run is waited for, :data:`START_LOOKS` looks at most. They end as soon as standard
+    output has no reader.
     """
-    while (status := look()).driver is not None:
+    for _ in range(START_LOOKS):
+        status = look()
+        if not is_waited_for(status):
+            break
         yield status
         if output_lost():
             return
         pause(REFRESH_SECONDS)
+    else:
+        status = look()
+    while status.driver is not None:
+        yield status
+        if output_lost():
+            return
+        pause(REFRESH_SECONDS)
+        status = look()
     yield status
+
+
+def is_waited_for(status: SweepStatus) -> bool:
+    """Whether nobody runs the sweep, and it has runs that a resume would train."""
+    return status.driver is None and status.runs > status.done + status.diverged + status.failed
 
 
 def watch(
@@ -41,18 +61,25 @@ def watch(
         for status in statuses(look, pause):
             _print(console, json.dumps(status.model_dump()))
         return
+    driven = False
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             for status in statuses(look, pause):
-                live.update(_picture(status), refresh=True)
+                driven = driven or status.driver is not None
+                picture = _picture(status)
+                waits = not driven and is_waited_for(status)
+                live.update(Group(picture, Text(WAITING)) if waits else picture, refresh=True)
         _print(console, "\n".join(map(message_line, status_lines(status))))
         return
     shown = ""
     for status in statuses(look, pause):
+        driven = driven or status.driver is not None
         lines = "\n".join(map(message_line, status_lines(status)))
         if lines != shown:
             shown = lines
             _print(console, lines)
+            if not driven and is_waited_for(status):
+                _print(console, WAITING)
 
 
 def _print(console: Console, text: str) -> None:

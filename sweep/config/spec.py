@@ -7,9 +7,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from search_spaces import Configuration, Protocol, expand
-from search_spaces.axes import MAX_RUNS
+from search_spaces.axes import MAX_RUNS, counted_blocks
 
 Seed = Annotated[int, Field(ge=0, le=2**53)]
+
+
+DEFAULT_MAX_SEEDS = 30
+"""For ``seeds = "auto"`` without ``max_seeds``."""
 
 
 class _Table(BaseModel):
@@ -84,7 +88,8 @@ class Spec(_Table):
     max_images: int = Field(1_000_000, ge=1, le=100_000_000)  # a larger data set is refused before it is read
     storage: str = ""  # a folder that all nodes share, or s3://bucket/prefix; empty: the sweep's folder
     epochs: int = Field(50, ge=1, le=1_000_000)
-    seeds: Annotated[int, Field(ge=1, le=100_000)] | Annotated[list[Seed], Field(min_length=1)] = 3
+    seeds: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] | Annotated[list[Seed], Field(min_length=1)] = 3
+    max_seeds: Literal[0] | Annotated[int, Field(ge=2, le=100_000)] = 0  # above 0: add seeds until decided
     max_runs: int = Field(MAX_RUNS, ge=1, le=10_000_000)  # a larger space is refused before it is built
     test_epochs: Literal["last", "all"] | list[Annotated[int, Field(ge=1)]] = "last"
     reference: str = ""  # label or id of the configuration that all others are compared with; not part of a run's id
@@ -102,6 +107,14 @@ class Spec(_Table):
         return self
 
     @model_validator(mode="after")
+    def _seeds_until_decided(self) -> Self:
+        if (self.seeds == "auto" or self.max_seeds) and not self.reference:
+            raise ValueError("seeds: until decided, every comparison is with a reference; name one as `reference`")
+        if self.max_seeds and self.seeds != "auto" and len(self.seed_list) > self.max_seeds:
+            raise ValueError(f"max_seeds: {self.max_seeds} is fewer than the seeds, which are {len(self.seed_list)}")
+        return self
+
+    @model_validator(mode="after")
     def _test_epochs_exist(self) -> Self:
         if isinstance(self.test_epochs, list) and any(epoch > self.epochs for epoch in self.test_epochs):
             raise ValueError(f"test_epochs: {max(self.test_epochs)} is greater than epochs, which is {self.epochs}")
@@ -109,8 +122,18 @@ class Spec(_Table):
 
     @property
     def seed_list(self) -> list[int]:
-        """The seeds; a number n means 0 … n-1."""
-        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
+        """The seeds; a number n means 0 … n-1, and `auto` the seeds of the first look."""
+        if isinstance(self.seeds, list):
+            return list(self.seeds)
+        return list(range(self.seeds if self.seeds != "auto" else self.looks[0]))
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of seeds after which the comparisons are tested; empty where the number of seeds is fixed."""
+        from results.metrics.sequential import looks
+
+        most = self.max_seeds or (DEFAULT_MAX_SEEDS if self.seeds == "auto" else 0)
+        return looks(most) if most else ()
 
     @property
     def shared_protocol(self) -> Protocol:
@@ -136,5 +159,22 @@ class Spec(_Table):
         Raises:
             SpecError: an invalid block, or more than ``max_runs`` runs.
         """
-        seeds = self.seeds if isinstance(self.seeds, int) else len(self.seeds)
-        return expand(self.configurations, self.name, seeds=seeds, max_runs=self.max_runs)
+        return expand(self.configurations, self.name, seeds=self._number_of_seeds, max_runs=self.max_runs)
+
+    def check_size(self) -> None:
+        """Count the runs and the synthetic images before anything is built or a large library is imported.
+
+        Raises:
+            SpecError: an invalid block, or more than ``max_runs`` runs.
+            DataError: invalid options of synthetic data, or more than ``max_images`` images.
+        """
+        counted_blocks(self.configurations, self.name, seeds=self._number_of_seeds, max_runs=self.max_runs)
+        if self.data.startswith("synthetic"):
+            from trainables.data.synthetic import check_size, is_synthetic
+
+            if is_synthetic(self.data):
+                check_size(self.data, self.max_images)
+
+    @property
+    def _number_of_seeds(self) -> int:
+        return self.seeds if isinstance(self.seeds, int) else len(self.seed_list)

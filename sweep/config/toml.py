@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ import tomlkit
 from pydantic import BaseModel, ValidationError
 
 from search_spaces import Configuration, space_names, space_text
-from search_spaces.errors import SpecError, UnknownNameError
+from search_spaces.errors import SpecError, UnknownNameError, shortened, shown
 from sweep.config.spec import Cluster, Imports, ProtocolTable, Resources, Spec
 
 RENAMED = {"cluster.wait": "cluster.autoscale_timeout"}
 """A key of older versions → its present name. A resolved spec may have the old one."""
+
+MAX_SPEC_BYTES = 16 * 2**20
 
 HOW_TO_CHANGE = (
     "Resolved: the schedules below are in epochs and batches and do not follow `epochs` above. To change the sweep,",
@@ -35,6 +39,7 @@ def read_spec(source: str, overrides: Mapping[str, Any] | None = None) -> Spec:
     """
     path = Path(source)
     if path.suffix == ".toml" or os.path.isfile(source):  # noqa: PTH113  Path.is_file raises if a name is too long
+        _check_file(path)
         try:
             text, name = path.read_text(encoding="utf-8-sig"), path.stem  # some editors write a byte-order mark
         except (OSError, UnicodeDecodeError) as error:
@@ -46,6 +51,16 @@ def read_spec(source: str, overrides: Mapping[str, Any] | None = None) -> Spec:
     else:
         raise UnknownNameError("space", source, [*space_names(), "FILE.toml"])
     return parse_spec(text, where=source, name=name, overrides=overrides)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a FIFO, which would wait for a writer, and a file that is far too large; others are refused when read."""
+    with suppress(OSError, ValueError):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise SpecError(str(path), "is a FIFO, socket or device", "give a TOML file")
+        if status.st_size > MAX_SPEC_BYTES:
+            raise SpecError(str(path), f"has {status.st_size >> 20:,} MB", f"at most {MAX_SPEC_BYTES >> 20} MB")
 
 
 def parse_spec(text: str, *, where: str, name: str, overrides: Mapping[str, Any] | None = None) -> Spec:
@@ -84,9 +99,11 @@ def spec_of(table: dict[str, Any], *, where: str, name: str, overrides: Mapping[
         if isinstance(place, dict):  # otherwise the validation below reports it
             place[leaf] = value
     try:
-        return Spec.model_validate(table)
+        spec = Spec.model_validate(table)
     except (ValidationError, RecursionError) as error:
         raise SpecError(where, *_first_error(error)) from error
+    spec.check_size()
+    return spec
 
 
 def _first_error(error: ValidationError | RecursionError) -> tuple[str, str]:
@@ -100,7 +117,7 @@ def _first_error(error: ValidationError | RecursionError) -> tuple[str, str]:
         key = ".".join([*section, unknown])
         if key in RENAMED:
             return f"{key}: was renamed", f"use {RENAMED[key]}"
-        return f"{key}: unknown key", f"valid: {', '.join(_valid_keys(section))}"
+        return f"{shortened(key)}: unknown key", f"valid: {', '.join(_valid_keys(section))}"
     if first["type"] == "missing":
         return f"{'.'.join(keys)}: missing", ""
     # A key may accept several types, and each reports an error. The error at the deepest key belongs to the type meant.
@@ -111,15 +128,10 @@ def _first_error(error: ValidationError | RecursionError) -> tuple[str, str]:
     message = ", or ".join(text.removeprefix("Input should be ") for text in messages)
     if chosen["type"] == "value_error":  # raised by a validator of the spec
         message = message.removeprefix("Value error, ")
-        return (f"{key}: {_shown(chosen['input'])}", message) if key else (message, "")
+        return (f"{key}: {shown(chosen['input'])}", message) if key else (message, "")
     return (
-        f"{key}: {_shown(chosen['input'])}" if key else _shown(chosen["input"])
+        f"{key}: {shown(chosen['input'])}" if key else shown(chosen["input"])
     ), f"should be {message}" if key else ""
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _keys(loc: tuple[int | str, ...]) -> list[str]:

@@ -7,9 +7,10 @@ from typing import Any
 
 from results.ledger.arrays import ConfigurationRuns, SweepData, load_sweep
 from results.metrics.power import pairs_needed
+from results.metrics.sequential import looks
 from results.tables.comparison import POWER_FOR, compare_best, configuration_families, seeds_text
 from search_spaces.errors import SpecError, SweepFolderError
-from sweep.config.spec import Spec
+from sweep.config.spec import DEFAULT_MAX_SEEDS, Spec
 from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.driver import read_resolved
 from sweep.folder.paths import SweepFolder
@@ -20,7 +21,7 @@ DEFAULT_SD = 0.8
 
 
 def confirmation_spec(
-    folder: SweepFolder, top: int | None, seeds: int, overrides: Mapping[str, Any], *, trust: bool = False
+    folder: SweepFolder, top: int | None, seeds: int | str, overrides: Mapping[str, Any], *, trust: bool = False
 ) -> Spec:
     """Return the spec of the sweep that compares the best configurations of ``folder`` under new seeds.
 
@@ -31,7 +32,7 @@ def confirmation_spec(
     Args:
         folder: the sweep whose configurations are chosen.
         top: number of configurations, at least 2; None: those of the existing confirmation, else 3.
-        seeds: number of new seeds.
+        seeds: number of new seeds, at least 2; ``auto``: until every comparison is decided, up to ``max_seeds``.
         overrides: keys of the spec to replace, such as ``resources.pack``.
         trust: whether to accept the address and the storage that the sweep's file names.
 
@@ -44,19 +45,21 @@ def confirmation_spec(
         raise SpecError(folder.name, "is a confirmation itself", "for more seeds: `sweep confirm NAME --seeds N`")
     name = existing.name
     source = load_sweep(folder.ledger, folder.name)
-    first = 1 + max(seed for group in source.configurations for seed in group.seeds)
-    changes = {**overrides, "name": name, "seeds": list(range(first, first + seeds)), "test_epochs": "last"}
+    if existing.spec.exists():
+        first = min(read_resolved(existing, {}).seed_list)
+    else:
+        first = 1 + max(seed for group in source.configurations for seed in group.seeds)
+    changes = {**overrides, "name": name, "test_epochs": "last", **_seeds(first, seeds, overrides.get("max_seeds", 0))}
     typed = {ADDRESS, STORAGE} if trust else {ADDRESS if "cluster" in overrides else "", *overrides}
     if existing.spec.exists():
         spec = read_resolved(existing, changes)
         check_trusted(existing, spec, {ADDRESS, STORAGE} - typed)
-        kept = [seed for seed in spec.seed_list if seed >= first]
         if top is not None and top != len(spec.configurations):
             raise SpecError(
                 "--top", f"{top}, but {name} has {len(spec.configurations)} configurations",
                 "leave it out, or remove that sweep first",
             )  # fmt: skip
-        return spec.model_copy(update={"seeds": kept})
+        return spec
     chosen = best_of_families(source, top or 3)
     base = read_resolved(folder, {})
     check_trusted(folder, base, {ADDRESS, STORAGE} - typed)
@@ -65,6 +68,18 @@ def confirmation_spec(
     )
     text = spec_text(base, [group.configuration for group in chosen])
     return parse_resolved(text, where=str(folder.spec), name=name, overrides=changes)
+
+
+def _seeds(first: int, seeds: int | str, max_seeds: int) -> dict[str, Any]:
+    """Return the keys ``seeds`` and ``max_seeds`` of the spec: new seeds from ``first`` on."""
+    if isinstance(seeds, str):
+        most = max_seeds or DEFAULT_MAX_SEEDS
+        return {"seeds": list(range(first, first + looks(most)[0])), "max_seeds": most}
+    if max_seeds:
+        raise SpecError("--max-seeds", f"{max_seeds}, but the number of seeds is fixed", "--seeds auto")
+    if seeds < 2:
+        raise SpecError("--seeds", f"{seeds}, but a comparison needs at least 2", "--seeds 10")
+    return {"seeds": list(range(first, first + seeds)), "max_seeds": 0}
 
 
 def best_of_families(sweep: SweepData, top: int) -> list[ConfigurationRuns]:

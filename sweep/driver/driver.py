@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from results.ledger.arrays import reference_in
+from results.ledger.arrays import design_in
 from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
 from search_spaces import Run
@@ -168,12 +168,12 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     spec = spec.model_copy(update={"reference": reference_id(spec.reference, configurations)})
     runs = make_runs(spec, configurations, data.fingerprint)
     if data.notes:
-        _tell(console, f"data {data.name}: {'; '.join(data.notes)}")
-    _tell(console, *told_restarts(configurations))
+        tell(console, f"data {data.name}: {'; '.join(data.notes)}")
+    tell(console, *told_restarts(configurations))
     if options.dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
         return None
-    with _driven(folder, lambda text: _tell(console, text)) as control, Ledger.create_or_open(folder.ledger) as ledger:
+    with _driven(folder, lambda text: tell(console, text)) as control, Ledger.create_or_open(folder.ledger) as ledger:
         planned_before = folder.spec.exists()
         _check_same_protocol(ledger, folder, runs[0])
         _check_same_reference(ledger, spec)
@@ -185,18 +185,18 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             snapshots = None
             if storage is not None:
                 snapshots = stack.enter_context(
-                    published(folder, storage, lambda text: _tell(console, text), control.driver)
+                    published(folder, storage, lambda text: tell(console, text), control.driver)
                 )
                 if planned_before:  # else there is nothing to resume
                     control.serve(ControlStorage(storage))
             packs: list[Pack] = []
             if left.to_train:  # refuses what has no place before anything is written
                 resources = stack.enter_context(
-                    executor.open(spec, configurations, lambda text: _tell(console, text), lambda: control.asked)
+                    executor.open(spec, configurations, lambda text: tell(console, text), lambda: control.asked)
                 )
                 packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data, executor)
                 packs = longest_first(_packs(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
-                _tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
+                tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
                 chosen = _as_chosen(spec, packing, executor.gpus_per_trial(spec, packs, data, ledger))
                 write_provenance(folder, data, dict(resources), packing.to_dict())
                 if packing.chosen:
@@ -308,7 +308,7 @@ def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
 
 def _check_same_reference(ledger: Ledger, spec: Spec) -> None:
     """Refuse another reference once there are results: it would not be named before them."""
-    before = reference_in(ledger.kept_spec() or "")
+    before = design_in(ledger.kept_spec() or "")["reference_id"]
     if spec.reference != before and ledger.epochs_recorded():
         raise SpecError(
             "reference", f"the sweep {spec.name!r} has results, and was started with {before or 'none'}",
@@ -332,7 +332,7 @@ def _tell_plan(
         packs = _packs(ledger, left, size or DEFAULT_PACK)
         one_run = spec.epochs * examples * SECONDS_PER_EXAMPLE
         hours = one_run * sum(len(pack.runs) for pack in packs) / 3600
-        _tell(
+        tell(
             console,
             f"sweep {spec.name}: {counted(len(runs), 'run')} "
             f"({counted(len(runs) // len(spec.seed_list), 'configuration')} × {counted(len(spec.seed_list), 'seed')}), "
@@ -343,7 +343,7 @@ def _tell_plan(
         )
         if ledger is not None:
             _tell_changes(console, ledger, spec, runs, left, folder)
-        _tell(
+        tell(
             console,
             f"expected: about {hours:.2f} CPU-hours in total, estimated for one CPU thread"
             f" ({duration(one_run)} per run); divide by the number of concurrent trials",
@@ -351,7 +351,7 @@ def _tell_plan(
     labels = configuration_labels(list(dict.fromkeys(run.configuration for run in runs)))
     for pack in packs:
         names = "; ".join(f"{labels[run.configuration.configuration_id]} seed {run.seed}" for run in pack.runs)
-        _tell(console, f"  pack {pack.pack_id}: {names}")
+        tell(console, f"  pack {pack.pack_id}: {names}")
 
 
 def _tell_start(console: Console, spec: Spec, runs: Sequence[Run], left: Left, data: DataSet) -> None:
@@ -363,17 +363,17 @@ def _tell_start(console: Console, spec: Spec, runs: Sequence[Run], left: Left, d
         text += f"{len(left.finished)} done before, nothing to train"
     else:
         text += "all done before, nothing to train"
-    _tell(console, text)
+    tell(console, text)
 
 
 def _tell_changes(
     console: Console, ledger: Ledger, spec: Spec, runs: Sequence[Run], left: Left, folder: SweepFolder
 ) -> None:
     """Print what this changes in the ledger, and which runs stay failed."""
-    _tell(console, *(f"  {line}" for line in announce_changes(ledger, runs, spec.epochs)))
+    tell(console, *(f"  {line}" for line in announce_changes(ledger, runs, spec.epochs)))
     if left.failed:
         again = resume_command(folder.name, folder.runs_dir, retry_failed=True)
-        _tell(console, f"  {len(left.failed)} failed before; to retry: {again}")
+        tell(console, f"  {len(left.failed)} failed before; to retry: {again}")
 
 
 def _tell_edits(console: Console, ledger: Ledger, folder: SweepFolder, resuming: bool) -> None:
@@ -385,9 +385,10 @@ def _tell_edits(console: Console, ledger: Ledger, folder: SweepFolder, resuming:
     if present != written:
         then = "this command applies the edit" if resuming else "`run` ignores this edit; `resume` applies it"
         edits = "; ".join(spec_edits(written, present))
-        _tell(console, f"{folder.spec} was edited since sweep wrote it: {edits}; {then}")
+        tell(console, f"{folder.spec} was edited since sweep wrote it: {edits}; {then}")
 
 
-def _tell(console: Console, *lines: str) -> None:
+def tell(console: Console, *lines: str) -> None:
+    """Print lines as they are."""
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -30,6 +30,8 @@ class Round:
     retries: int
     gpus_per_trial: float
     last: bool = False  # whether a pack that fails is not retried in another round
+    most_at_a_time: int = 0  # trials; 0: no limit but that of the spec
+    wait_seconds: float = 0.0  # before it starts, so that another program can free memory
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sweep.process.memory import is_out_of_memory
+
 CUDA_OUT_OF_MEMORY = 2
 """``cudaErrorMemoryAllocation``: the code of a ``torch.AcceleratorError`` from outside of PyTorch's allocator."""
 
@@ -15,10 +17,13 @@ class Failure:
     traceback: str
     error: BaseException | None = None  # None: the process exited without an exception
     lost_node: bool = False  # whether its machine is gone, so that no run can be the cause
+    killed_for_memory: str = ""  # who ended the process because the machine had no free memory; empty: nobody
 
     @property
     def last_line(self) -> str:
         """The error in one line."""
+        if self.killed_for_memory:
+            return f"out of memory: {self.killed_for_memory} ended its process"
         return next((line.strip() for line in reversed(self.traceback.splitlines()) if line.strip()), "")
 
     @property
@@ -31,8 +36,17 @@ class Failure:
         return isinstance(self.error, torch.OutOfMemoryError)
 
     @property
+    def out_of_memory(self) -> bool:
+        """Whether the machine's memory was too small, perhaps because of another program."""
+        return bool(self.killed_for_memory) or (not self.out_of_gpu_memory and is_out_of_memory(self.error))
+
+    @property
     def may_be_one_run(self) -> bool:
         """Whether one run of the pack may be the cause, so that the others can succeed without it."""
         from trainables.training.checkpoints import CheckpointError, SupersededError
 
-        return not self.lost_node and not isinstance(self.error, CheckpointError | SupersededError)
+        return (
+            not self.lost_node
+            and not self.out_of_memory
+            and not isinstance(self.error, CheckpointError | SupersededError)
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 import traceback
@@ -24,6 +23,7 @@ from sweep.execution.session import SweepSession
 from sweep.execution.training import trial_spec
 from sweep.planning.plan import Pack
 from sweep.planning.planner import StepTimes
+from sweep.process.cpus import available_cpus
 from sweep.process.signals import Stopped, end_on_sigterm, keep_sigterm
 from trainables.runtime.malloc import keep_freed_memory
 from trainables.runtime.stop_signal import StopRequest
@@ -80,22 +80,22 @@ class InProcessExecutor:
         """
         import torch
 
-        if spec.resources.cpus > _cpus():
+        if spec.resources.cpus > available_cpus():
             raise SpecError(
-                "resources.cpus_per_trial", f"asked {spec.resources.cpus:g} CPU a trial, this machine has {_cpus()}"
+                "resources.cpus_per_trial", f"asked {spec.resources.cpus:g} CPU a trial, {available_cpus()} can be used"
             )
         threads, restore = torch.get_num_threads(), keep_sigterm()
         end_on_sigterm()
         keep_freed_memory()
         try:
-            yield {"CPU": float(_cpus())}
+            yield {"CPU": float(available_cpus())}
         finally:
             torch.set_num_threads(threads)
             restore()
 
     def slots(self) -> ClusterSlots:
         """Return this machine, with one trial at a time."""
-        return ClusterSlots({"this machine": {"CPU": float(_cpus())}}, most_at_a_time=1)
+        return ClusterSlots({"this machine": {"CPU": float(available_cpus())}}, most_at_a_time=1)
 
     def probe(self, slots: ClusterSlots, resources: Resources, data: DataSet, steps: StepsToTime) -> StepTimes:
         """Time steps in this process.
@@ -122,7 +122,7 @@ class InProcessExecutor:
                 "NodeID": "in-process",
                 "NodeManagerHostname": socket.gethostname(),
                 "NodeManagerAddress": "127.0.0.1",
-                "Resources": {"CPU": float(_cpus())},
+                "Resources": {"CPU": float(available_cpus())},
                 "Alive": True,
             }
         ]
@@ -151,6 +151,7 @@ class InProcessExecutor:
                 raise KeyboardInterrupt from error
             except Exception as error:
                 failure = Failure(traceback.format_exc(), error)
+                traceback.clear_frames(error.__traceback__)  # they hold the pack's memory during the next attempt
                 (recorder.retried if left and not recorder.stop.asked else recorder.failed)(pack, failure)
                 if recorder.stop.asked:
                     return False
@@ -181,8 +182,3 @@ class InProcessExecutor:
             report = Report(stopped=True) if recorder.stop.asked else next(reports)
             recorder.reported(pack, report)
             ended = report.done or report.stopped
-
-
-def _cpus() -> int:
-    """The CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

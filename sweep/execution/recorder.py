@@ -17,10 +17,10 @@ from trainables.training.messages import Report
 LAST_LINES = 5
 """Lines of a traceback that the screen shows."""
 
-NextTry = Callable[[Pack, Failure, bool], str | None]
+NextTry = Callable[[Pack, Failure, bool, int], str | None]
 """Decides what happens to a pack whose retries are used up, and returns a line about it; None: it failed for good.
 
-The last argument tells whether the pack trained an epoch since its failure before."""
+The last two arguments: whether the pack trained an epoch since its failure before, and how many trials ran."""
 
 
 class TrialRecorder:
@@ -89,21 +89,23 @@ class TrialRecorder:
 
     def failed(self, pack: Pack, failure: Failure) -> None:
         """The last attempt of this round failed."""
-        session = self._session
+        session, running = self._session, len(self._training | {pack.pack_id})
         self._training.discard(pack.pack_id)
         if self.stop.asked:  # its node or process ended before it could answer
             self._log(pack, f"ended during a stop request\n{failure.traceback}")
             return
         session.ledger.attempt_failed(pack.pack_id, failure.traceback)
         self._log(pack, f"failed\n{failure.traceback}")
-        then = self._next_try(pack, failure, pack.pack_id in self._progressed)
+        then = self._next_try(pack, failure, pack.pack_id in self._progressed, running)
         if then is not None:
             self._log(pack, then)
             session.progress.say(f"pack {pack.pack_id} failed ({failure.last_line}); {then}")
             return
-        session.ledger.fail(pack.run_ids, failure.traceback)
+        session.ledger.fail(pack.run_ids, f"{failure.traceback.rstrip()}\n{failure.last_line}")
         self._log(pack, "failed for good")
         lines = [line for line in failure.traceback.strip().splitlines() if line.strip()][-LAST_LINES:]
+        if failure.killed_for_memory:  # the rest are Ray's lists of processes
+            lines = [failure.last_line]
         session.progress.failed(pack, lines, str(session.folder.pack_log(pack.pack_id)))
 
     def tick(self) -> None:

@@ -13,13 +13,20 @@ from sweep.planning.plan import Pack
 MOST_LOST_NODES = 10
 """How often a pack may lose its node, twice in a row without an epoch between, before that counts as its failure."""
 
+MOST_WAITS = 10
+"""How often a pack may run out of memory, without an epoch between, before it fails."""
+FIRST_WAIT_SECONDS = 5.0
+MOST_WAIT_SECONDS = 60.0
+
 
 class Retries:
     """Collects the packs that failed and are retried, and returns them as further rounds.
 
     The first round gives every pack one retry, from its checkpoint. A pack that fails twice in a row, without an epoch
     between, is split: its runs are trained one by one, so that a run that crashes its process does not affect others. A
-    pack that ran out of GPU memory gets a larger share of the GPU. A single run has ``retries`` retries in all.
+    pack that ran out of GPU memory gets a larger share of the GPU. A pack that ran out of the machine's memory stays
+    whole, because another program may have taken it: it waits, and is retried with fewer trials at a time. A single run
+    has ``retries`` retries in all.
     """
 
     def __init__(self, ledger: Ledger, epochs: int, retries: int) -> None:
@@ -28,6 +35,7 @@ class Retries:
         self._retries = retries
         self._rounds: list[Round] = []
         self._lost_nodes: Counter[str] = Counter()  # id of a pack → how often
+        self._waits: Counter[str] = Counter()  # id of a pack → how often it ran out of memory without progress
 
     def first_round(self, packs: Sequence[Pack], gpus: float) -> Round:
         """Return the round that the sweep begins with."""
@@ -40,10 +48,17 @@ class Retries:
         first = self._rounds[0]
         alike = [one for one in self._rounds if _conditions(one) == _conditions(first)]
         self._rounds = [one for one in self._rounds if _conditions(one) != _conditions(first)]
-        return Round(tuple(pack for one in alike for pack in one.packs), *_conditions(first))
+        return Round(
+            tuple(pack for one in alike for pack in one.packs),
+            *_conditions(first),
+            most_at_a_time=min((one.most_at_a_time for one in alike if one.most_at_a_time), default=0),
+            wait_seconds=max(one.wait_seconds for one in alike),
+        )
 
-    def decide(self, now: Round, pack: Pack, failure: Failure, progressed: bool) -> str | None:
+    def decide(self, now: Round, pack: Pack, failure: Failure, progressed: bool, running: int = 1) -> str | None:
         """Decide about a pack whose retries in the round ``now`` are used up; return the line for the user.
+
+        ``running`` is the number of trials that ran, this one included.
 
         None: it failed for good. A split is written to the ledger at once, so that a later driver keeps it.
         """
@@ -54,6 +69,10 @@ class Retries:
             self._lost_nodes[pack.pack_id] += 1
             self._rounds.append(Round((pack,), 1, gpus, now.last))
             return "its node was lost: it is retried from its last checkpoint"
+        if progressed:
+            self._waits[pack.pack_id] = 0
+        if failure.out_of_memory and self._waits[pack.pack_id] < MOST_WAITS:
+            return self._wait_for_memory(now, pack, running)
         if now.last:
             return None
         if progressed:
@@ -71,6 +90,18 @@ class Retries:
             self._rounds.append(Round((pack,), self._retries - 2, gpus, last=True))
             return "it is retried at the end"
         return None
+
+    def _wait_for_memory(self, now: Round, pack: Pack, running: int) -> str:
+        """Retry ``pack`` later, with half as many trials at a time; return the line for the user."""
+        seconds = min(FIRST_WAIT_SECONDS * 2 ** self._waits[pack.pack_id], MOST_WAIT_SECONDS)
+        self._waits[pack.pack_id] += 1
+        most = max(1, min(running, now.most_at_a_time or running) // 2)
+        self._rounds.append(Round((pack,), 1, now.gpus_per_trial, now.last, most, seconds))
+        trials = "one trial" if most == 1 else f"{most} trials"
+        return (
+            f"the pack stays whole and is retried from its last checkpoint, after {seconds:g} s at the earliest, "
+            f"{trials} at a time; to use less memory: --max-concurrent {most}, or for a new sweep a smaller --pack"
+        )
 
     def _split(self, pack: Pack) -> Sequence[Pack]:
         """Return the runs of ``pack`` that have no result yet, each as a pack of one, also for every later driver."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -13,10 +14,12 @@ from sweep.execution.session import SweepSession
 from sweep.folder.paths import resume_command
 from sweep.folder.snapshot import checkpoint_place, weights_place
 from sweep.planning.plan import Pack
-from sweep.process.signals import stopping
+from sweep.process.signals import Stopping, stopping
 from sweep.process.supervisor import leave_hint
 from sweep.progress.status_publisher import StatusPublisher
 from trainables.training.messages import Assignment, TrialSpec
+
+POLL_SECONDS = 0.2
 
 
 def train_packs(session: SweepSession, packs: Sequence[Pack], executor: Executor) -> None:
@@ -34,12 +37,21 @@ def train_packs(session: SweepSession, packs: Sequence[Pack], executor: Executor
         try:
             now: Round | None = retries.first_round(packs, spec.resources.gpus)
             while now is not None:
-                stop.check(training=0)
+                _wait(now.wait_seconds, stop)
                 executor.run(session, now, TrialRecorder(session, stop, publisher, partial(retries.decide, now)))
                 now = retries.next_round()
             stop.check(training=0)
         finally:
             publisher.close()
+
+
+def _wait(seconds: float, stop: Stopping) -> None:
+    """Wait, but not after a stop request."""
+    until = time.monotonic() + seconds
+    stop.check(training=0)
+    while time.monotonic() < until:
+        time.sleep(POLL_SECONDS)
+        stop.check(training=0)
 
 
 def trial_spec(session: SweepSession, pack: Pack, *, gpus: float = 0.0, stop_signal: str = "") -> TrialSpec:

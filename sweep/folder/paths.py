@@ -106,13 +106,17 @@ class SweepFolder:
         self.check_links()
 
     def check_links(self) -> None:
-        """Refuse a link anywhere in the folder that leads out of it.
+        """Refuse a link anywhere in the folder that leads out of it, and whatever is neither a file nor a folder.
+
+        Opening a FIFO would wait for a writer that may never come.
 
         Raises:
-            SweepFolderError: the message names the link and its target.
+            SweepFolderError: the message names the link and its target, or the special file.
         """
         top = self.path.resolve()
-        for link in _links(self.path):
+        for link in _links_and_special_files(self.path):
+            if not link.is_symlink():
+                raise SweepFolderError(f"{link}: is a FIFO, socket or device; remove it, or replace it by a file")
             target = Path(os.path.realpath(link))  # Path.resolve raises on a cycle of links
             if not target.is_relative_to(top):
                 raise SweepFolderError(
@@ -156,15 +160,17 @@ class SweepFolder:
         return identifier
 
 
-def _links(folder: Path) -> Iterator[Path]:
-    """Yield every link in ``folder`` and below, without following one."""
+def _links_and_special_files(folder: Path) -> Iterator[Path]:
+    """Yield every link, FIFO, socket and device in ``folder`` and below, without following a link."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_symlink():
                     yield Path(entry.path)
                 elif entry.is_dir(follow_symlinks=False):
-                    yield from _links(Path(entry.path))
+                    yield from _links_and_special_files(Path(entry.path))
+                elif not entry.is_file(follow_symlinks=False) and os.path.lexists(entry.path):  # not just removed
+                    yield Path(entry.path)
     except OSError:  # a folder that cannot be listed, or was removed: nothing is read or written there either
         return
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.code_version import code_hash
 from search_spaces.errors import SweepFolderError
 from sweep.folder.paths import SweepFolder, write_atomically
+from sweep.process.cpus import available_cpus, machine_cpus
 
 if TYPE_CHECKING:
     from trainables.data.dataset import DataSet
@@ -70,7 +70,8 @@ def write_provenance(
             "host": socket.gethostname(),
             "platform": platform.platform(),
             "python": platform.python_version(),
-            "cpus": os.cpu_count(),
+            "cpus": machine_cpus(),
+            "available_cpus": available_cpus(),
             "cluster": {key: value for key, value in sorted(resources.items()) if not key.startswith("node:")},
             "versions": package_versions(),
             "git_commit": git_commit(Path(__file__).parent),

@@ -22,7 +22,7 @@ def test_the_doctor_finds_cifar100_once_a_sweep_has_loaded_it(tmp_path: Path, mo
     """The data are loaded as a sweep loads them, with a small set in place of the download."""
     cache = tmp_path / "cache"
     monkeypatch.setenv("LENET_SWEEP_CACHE", str(cache))
-    monkeypatch.setattr("trainables.data.dataset._download", lambda cache: small_images())
+    monkeypatch.setattr("trainables.data.dataset._download", lambda *_: small_images())
     assert f"cifar100 is not in the cache; the first sweep downloads it ({cache})" in data_line(tmp_path, monkeypatch)
     load_data("cifar100")
     assert f"cifar100 is in the cache ({cache})" in data_line(tmp_path, monkeypatch)

@@ -22,6 +22,7 @@ from trainables.training.pack import Pack
 from trainables.training.weight_snapshots import flattened
 
 MOST_NOISE_BATCHES = 100
+MAX_BATCHES = 100_000
 """Default maximum of mini-batches for the noise; more of them improve its precision little."""
 
 Vector = npt.NDArray[np.floating[Any]]
@@ -56,10 +57,10 @@ class Capture:
         """
         if self.layer not in SHAPES:
             raise UnknownNameError("layer", self.layer, list(SHAPES))
-        if self.batches < 2:
-            raise SpecError("batches", f"{self.batches}", "at least 2; the variance over the steps needs two")
-        if self.noise_count < 2:
-            raise SpecError("noise_batches", f"{self.noise_batches}", "at least 2; the variance needs two batches")
+        if not 2 <= self.batches <= MAX_BATCHES:
+            raise SpecError("batches", f"{self.batches}", f"2 (the variance needs two) to {MAX_BATCHES:,}")
+        if not 2 <= self.noise_count <= MAX_BATCHES:
+            raise SpecError("noise_batches", f"{self.noise_batches}", f"2 (the variance needs two) to {MAX_BATCHES:,}")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from trainables.training.pack import Pack
 
 Array = npt.NDArray[np.float64]
 
+MAX_STEPS = 100_000
+
 
 @dataclass(frozen=True)
 class RateRange:
@@ -46,8 +48,8 @@ class RateRange:
                 raise SpecError(flag, f"{value:g}", "a learning rate is a finite number above 0")
         if self.lr_from >= self.lr_to:
             raise SpecError("--from", f"{self.lr_from:g} is not below --to {self.lr_to:g}", "--from must be below --to")
-        if self.steps < 2:
-            raise SpecError("--steps", f"{self.steps}", "at least 2: one for each bound")
+        if not 2 <= self.steps <= MAX_STEPS:
+            raise SpecError("--steps", f"{self.steps}", f"2 (one for each bound) to {MAX_STEPS:,}")
 
 
 @dataclass(frozen=True)

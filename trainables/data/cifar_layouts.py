@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -15,7 +17,8 @@ from search_spaces.errors import DataError
 from trainables.data.files import first_line, is_folder, names_in, regular_file
 from trainables.data.image_arrays import SIDE, Images
 
-MAX_MEMBER_BYTES = 2**30
+MAX_BYTES = 2**30
+"""Largest size of a file, and of an extracted archive; those of CIFAR-100 have 187 MB."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Files:
     def read(self, name: str) -> bytes:
         """Return the content of the file ``name``."""
         with self.open(name) as stream:
-            return stream.read(MAX_MEMBER_BYTES)
+            return stream.read(MAX_BYTES)
 
 
 def files_in(folder: Path, name: str, wanted: Collection[str]) -> Files | None:
@@ -112,25 +115,40 @@ def files_in_tar(file: Path, name: str, wanted: Collection[str]) -> Files:
     """Read the members ``name/…`` that are ``wanted`` into memory; nothing is extracted, other members are ignored.
 
     Raises:
-        DataError: the file is not a readable ``tar.gz``, or a member is too large.
+        DataError: the file is not a readable ``tar.gz``, or its content is too large.
     """
     regular_file(file)
     members: dict[str, bytes] = {}
     try:
-        with tarfile.open(file, "r|gz") as tar:
+        with gzip.open(file) as content, tarfile.open(fileobj=cast(Any, _Limited(content, file)), mode="r|") as tar:
             for member in tar:
                 folder, _, leaf = member.name.removeprefix("./").rpartition("/")
                 if folder != name or leaf not in wanted or not member.isreg():
                     continue
-                if member.size > MAX_MEMBER_BYTES:
-                    raise DataError(f"{file}: {member.name} has {member.size >> 20:,} MB; download it again")
                 stream = tar.extractfile(member)
                 members[leaf] = stream.read() if stream else b""
                 if members.keys() == set(wanted):
                     break
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{file}: not a readable tar.gz ({first_line(error)}); download it again") from error
     return Files(str(file), file / name, members)
+
+
+class _Limited:
+    """A stream that ends with an error after :data:`MAX_BYTES`: a small archive can hold very much."""
+
+    def __init__(self, stream: BinaryIO | gzip.GzipFile, file: Path) -> None:
+        self._stream, self._file, self._left = stream, file, MAX_BYTES
+
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes."""
+        content = self._stream.read(size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise DataError(
+                f"{self._file}: has more than {MAX_BYTES >> 20:,} MB when it is extracted; download it again"
+            )
+        return content
 
 
 def pixels_of_planes(planes: np.ndarray) -> Images:

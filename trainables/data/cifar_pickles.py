@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.errors import DataError
-from trainables.data.cifar_layouts import CIFAR10, CIFAR100, Cifar, Files, pixels_of_planes
+from trainables.data.cifar_layouts import CIFAR10, CIFAR100, Cifar, CifarLabels, Files, pixels_of_planes
 from trainables.data.files import first_line
 from trainables.data.image_arrays import (
     SIDE,
@@ -20,6 +20,7 @@ from trainables.data.image_arrays import (
     LabelledImages,
     Labels,
     check_class_names,
+    check_count,
     check_images,
     check_labels,
 )
@@ -97,19 +98,20 @@ def read_pickles(files: Files, cifar: Cifar, options: ReadOptions) -> LabelledIm
     content = _unpickle(files, meta, (labels.names_key,))
     names = [_text(name) for name in content[labels.names_key]] if _is_list(content[labels.names_key]) else None
     class_names = check_class_names(names, f"{files.path(meta)}, {labels.names_key!r}", labels.classes)
-    parts = [_read_part(files, name, labels.key, labels.classes) for name in train]
+    parts = [_read_part(files, name, labels, options) for name in train]
     train_images, train_labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return LabelledImages(train_images, train_labels, *_read_part(files, test, labels.key, labels.classes), class_names)
+    return LabelledImages(train_images, train_labels, *_read_part(files, test, labels, options), class_names)
 
 
-def _read_part(files: Files, name: str, key: str, classes: int) -> tuple[Images, Labels]:
-    batch, where = _unpickle(files, name, ("data", key)), files.path(name)
+def _read_part(files: Files, name: str, labels: CifarLabels, options: ReadOptions) -> tuple[Images, Labels]:
+    batch, where = _unpickle(files, name, ("data", labels.key)), files.path(name)
     planes = batch["data"]
     if not isinstance(planes, np.ndarray) or planes.ndim != 2 or planes.shape[1] != 3 * SIDE * SIDE:
         found = list(planes.shape) if isinstance(planes, np.ndarray) else type(planes).__name__
         raise DataError(f"{where}: 'data' is {found}; expected [N, {3 * SIDE * SIDE}] (32×32 RGB); extract it again")
+    check_count(len(planes), options.max_images, str(where))  # a pickle can name a size without having the pixels
     images = check_images(pixels_of_planes(planes), f"{where}, 'data'")
-    return images, check_labels(batch[key], len(images), f"{where}, {key!r}", classes)
+    return images, check_labels(batch[labels.key], len(images), f"{where}, {labels.key!r}", labels.classes)
 
 
 class _ArraysOnly(pickle.Unpickler):

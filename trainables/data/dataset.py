@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from trainables.data.image_arrays import (
 from trainables.data.parquet_files import find_parquet
 from trainables.data.source import ReadOptions, Source
 from trainables.data.svhn_files import find_svhn
-from trainables.data.synthetic import is_synthetic, make_synthetic, parse_synthetic
+from trainables.data.synthetic import check_size, is_synthetic, make_synthetic
 
 # Part of the protocol, not of a run: every seed is validated on the same images.
 SPLIT_SEED = 20090408
@@ -160,8 +161,7 @@ def _load(source: str, options: ReadOptions, cache: DataCache) -> _Loaded:
     if is_synthetic(source):
         if options.labels:
             raise DataError(f"labels = {options.labels!r}: synthetic data has one kind of labels; remove the key")
-        spec = parse_synthetic(source)
-        check_count(spec.n_train + spec.n_test, options.max_images, f"data source {source!r}")
+        spec = check_size(source, options.max_images)
         return _Loaded("synthetic", "synthetic data", make_synthetic(spec))
     if source == "cifar100":
         labels = CIFAR100.chosen(options.labels, source)
@@ -170,30 +170,39 @@ def _load(source: str, options: ReadOptions, cache: DataCache) -> _Loaded:
         images = cache.load_or_build(key, lambda: _download(cache, options))
         title = "CIFAR-100 (coarse labels)" if coarse else "CIFAR-100"
         return _Loaded(source, title, images, tuple(_unusual(images)))
-    folder = Path(source).expanduser()
+    try:
+        folder = Path(source).expanduser()
+    except RuntimeError as error:  # no such user
+        raise DataError(f"data source {source!r}: {error}; give the path of a folder") from error
     if not source or not is_folder(folder):
         raise DataError(
             f"data source {source!r}: neither a known name nor an existing folder; use 'cifar100', 'synthetic', or a "
             f"folder with images (Parquet files, an official archive, or class folders)"
         )
     folder = folder.resolve()
-    found = _find(folder, options)
+    found, others = _find(folder, options)
     images = cache.load_or_build(found.key(), found.read) if found.key else found.read()
-    return _Loaded(str(folder), found.title, images, tuple(_notes(found, images)))
+    return _Loaded(str(folder), found.title, images, tuple(_notes(found, others, images)))
 
 
-def _find(folder: Path, options: ReadOptions) -> Source:
-    """Return what is read from ``folder``."""
-    for find in FORMATS:
+def _find(folder: Path, options: ReadOptions) -> tuple[Source, list[Source]]:
+    """Return what is read from ``folder``, and what is also there."""
+    for i, find in enumerate(FORMATS):
         if source := find(folder, options):
-            return source
+            others = []
+            for find_other in FORMATS[i + 1 :]:
+                with suppress(DataError):  # it is not read, so it may be incomplete
+                    if other := find_other(folder, options):
+                        others.append(other)
+            return source, others
     names = ", ".join(names_in(folder)[:5])
     raise DataError(f"{folder}: holds no images in a known layout ({names:.80}); expected {LAYOUTS}")
 
 
-def _notes(source: Source, images: LabelledImages) -> Iterator[str]:
+def _notes(source: Source, others: Sequence[Source], images: LabelledImages) -> Iterator[str]:
     """Yield what was read, for the start of a sweep."""
     yield f"{source.title}: {source.taken}, {len(images.class_names)} classes"
+    yield from (f"not read: {other.title} ({other.taken})" for other in others)
     yield from images.notes
     yield from _unusual(images)
 

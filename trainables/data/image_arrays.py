@@ -17,6 +17,7 @@ CLASSES = 100
 SIDE = 32
 
 MAX_CLASSES = 1000
+MAX_NAME = 200
 MAX_IMAGES = 1_000_000
 """Largest number of images of a source by default (3 GB); see ``max_images`` of a spec."""
 
@@ -108,6 +109,8 @@ def check_class_names(names: object, where: str, classes: int | None = CLASSES) 
     found = tuple(names) if isinstance(names, list | tuple) else ()
     if not found or not all(isinstance(name, str) for name in found) or (classes and len(found) != classes):
         raise DataError(f"{where}: expected a list of {f'{classes} ' if classes else ''}class names, index = label")
+    if too_long := next((name for name in found if len(name) > MAX_NAME), None):
+        raise DataError(f"{where}: the class name {too_long[:40]!r}… has {len(too_long):,} letters; at most {MAX_NAME}")
     if not 2 <= len(found) <= MAX_CLASSES:
         raise DataError(f"{where}: {len(found)} class names; expected 2 to {MAX_CLASSES}")
     return found

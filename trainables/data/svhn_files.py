@@ -5,6 +5,7 @@ Netzer et al., *Reading Digits in Natural Images with Unsupervised Feature Learn
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,14 @@ def _read_part(file: Path, max_images: int) -> tuple[Images, Labels]:
 
     regular_file(file)
     try:
-        shapes = {name: shape for name, shape, _ in io.whosmat(file)}
-        if shapes.get("X", ())[:3] != (SIDE, SIDE, 3) or len(shapes["X"]) != 4 or "y" not in shapes:
-            raise DataError(f"{file}: holds {shapes!s:.80}; expected X of [32, 32, 3, N] and y")
-        check_count(int(shapes["X"][3]), max_images, str(file))
+        found = {name: (shape, kind) for name, shape, kind in io.whosmat(file)}
+        shape, kind = found.get("X", ((), ""))
+        labels_shape, labels_kind = found.get("y", ((), ""))
+        if len(shape) != 4 or shape[:3] != (SIDE, SIDE, 3) or math.prod(labels_shape) != shape[3] or kind != "uint8":
+            raise DataError(f"{file}: holds {found!s:.80}; expected X of uint8 [32, 32, 3, N] and y of N numbers")
+        if "int" not in labels_kind and labels_kind != "double":
+            raise DataError(f"{file}: 'y' is {labels_kind}; expected integers")
+        check_count(int(shape[3]), max_images, str(file))
         content = io.loadmat(file, variable_names=["X", "y"])
     except DataError:
         raise
@@ -53,6 +58,6 @@ def _read_part(file: Path, max_images: int) -> tuple[Images, Labels]:
         raise DataError(f"{file}: not a readable MATLAB file ({first_line(error)}); download it again") from error
     images = check_images(np.ascontiguousarray(np.transpose(content["X"], (3, 0, 1, 2))), f"{file}, 'X'")
     labels = np.asarray(content["y"]).reshape(-1)
-    if labels.dtype.kind in "iu":
+    if (labels == labels.round()).all() and (abs(labels.astype(np.float64)) < 2**31).all():
         labels = np.where(labels == 10, 0, labels).astype(np.int64)  # a zero is stored as 10
     return images, check_labels(labels, len(images), f"{file}, 'y'", len(DIGITS))

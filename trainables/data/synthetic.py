@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import DataError
-from trainables.data.image_arrays import CLASSES, SIDE, Images, LabelledImages, Labels
+from trainables.data.image_arrays import CLASSES, SIDE, Images, LabelledImages, Labels, check_count
 
 NAME = "synthetic"
 SUPERCLASSES = 20
@@ -75,6 +75,13 @@ def parse_synthetic(source: str) -> SyntheticSpec:
             raise DataError(f"data source {source!r}: {name} = {value!r}; expected a whole number of at least {least}")
         values[name] = int(value)
     return SyntheticSpec(**values)
+
+
+def check_size(source: str, max_images: int) -> SyntheticSpec:
+    """Read ``source`` as :func:`parse_synthetic` does, and refuse more than ``max_images`` images."""
+    spec = parse_synthetic(source)
+    check_count(spec.n_train + spec.n_test, max_images, f"data source {source!r}")
+    return spec
 
 
 def make_synthetic(spec: SyntheticSpec) -> LabelledImages:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from search_spaces.errors import SpecError, UnknownNameError
+from search_spaces.errors import SpecError, UnknownNameError, shortened, shown
 from trainables.optim.plugins import import_named
 from trainables.optim.signature import complete, defaults_of
 from trainables.optim.user_code import message_of, one_line_errors
@@ -25,6 +25,9 @@ UNSUITABLE = {
 
 IMPLEMENTATION = frozenset({"params", "foreach", "fused", "capturable", "differentiable", "maximize"})
 """Parameters that select an implementation, not an algorithm; a spec cannot set them."""
+
+MOST_GIVEN = 120
+"""Characters of a class with its arguments in a message."""
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     name: value
@@ -45,7 +48,7 @@ def optimizer_class(name: str, where: str) -> type[Optimizer]:
     if ":" in name:
         found = import_named(name, where)
         if not (inspect.isclass(found) and issubclass(found, Optimizer)):
-            raise SpecError(where, f"{name!r} is not a subclass of torch.optim.Optimizer")
+            raise SpecError(where, f"{shown(name)} is not a subclass of torch.optim.Optimizer")
         return found
     if name not in OPTIMIZERS:
         raise UnknownNameError("optimizer", name, OPTIMIZERS, where)
@@ -81,5 +84,5 @@ def build_optimizer(name: str, params: Mapping[str, Any], tensors: Iterable[Tens
         with one_line_errors(where, name) if ":" in name else nullcontext():
             return found(tensors, **arguments)  # type: ignore[arg-type]  # the parameters differ by class
     except (ValueError, TypeError, RuntimeError) as error:
-        shown = ", ".join(f"{key}={value}" for key, value in params.items())
-        raise SpecError(f"{where} {name}({shown})", message_of(error)) from error
+        given = ", ".join(f"{key}={value}" for key, value in params.items())
+        raise SpecError(f"{where} {shortened(f'{name}({given})', MOST_GIVEN)}", message_of(error)) from error

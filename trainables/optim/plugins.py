@@ -17,7 +17,7 @@ from typing import Any
 
 from search_spaces import Configuration
 from search_spaces.configuration import PARTS
-from search_spaces.errors import SpecError, UnknownNameError
+from search_spaces.errors import SpecError, UnknownNameError, shown
 
 LEDGER = "ledger.sqlite"
 INSTALLED = frozenset({"site-packages", "dist-packages"})
@@ -39,11 +39,11 @@ def import_named(name: str, where: str) -> Any:
     try:
         found = importlib.import_module(module)
     except (Exception, SystemExit) as error:  # imported code may raise anything
-        raise SpecError(where, f"cannot import {name!r} ({_one_line(error)})", HINT) from error
+        raise SpecError(where, f"cannot import {shown(name)} ({_one_line(error)})", HINT) from error
     try:
         return getattr(found, attribute)
     except AttributeError as error:
-        public = [known for known in vars(found) if not known.startswith("_")]
+        public = [known for known, value in vars(found).items() if getattr(value, "__module__", None) == module]
         raise UnknownNameError(f"attribute of {module}", attribute, public, where) from error
 
 
@@ -79,7 +79,7 @@ def check_allowed(configuration: Configuration, packages: Collection[str], where
             continue  # the import reports it
         if spec is not None and not all(_in_working_directory(Path(place)) for place in _places(spec)):
             raise SpecError(
-                f"{where}: {key}", f"{name!r} is not in the working directory, and {package} is not listed",
+                f"{where}: {key}", f"{shown(name)} is not in the working directory, and {package} is not listed",
                 f'if you trust it, add to the spec: [imports] packages = ["{package}"]',
             )  # fmt: skip
 
@@ -104,19 +104,20 @@ def leave_sweep_folders() -> None:
 
 def _check_place(module: str, name: str, where: str) -> None:
     if module.partition(".")[0] in sys.stdlib_module_names:
-        raise SpecError(where, f"{name!r} is a module of Python's standard library", HINT)
+        raise SpecError(where, f"{shown(name)} is a module of Python's standard library", HINT)
     parts = module.split(".")
     for depth in range(1, len(parts) + 1):  # Python executes a package before it searches for a module in it
         try:
             spec = importlib.util.find_spec(".".join(parts[:depth]))
         except (Exception, SystemExit) as error:  # this executes the parent package, which may raise anything
-            raise SpecError(where, f"cannot import {name!r} ({_one_line(error)})", HINT) from error
+            raise SpecError(where, f"cannot import {shown(name)} ({_one_line(error)})", HINT) from error
         if spec is None:
-            raise SpecError(where, f"cannot import {name!r} (no module named {'.'.join(parts[:depth])!r})", HINT)
+            missing = shown(".".join(parts[:depth]))
+            raise SpecError(where, f"cannot import {shown(name)} (no module named {missing})", HINT)
         for place in _places(spec):
             if in_sweep_folder(Path(place)):
                 raise SpecError(
-                    where, f"{name!r} would be imported from {place}, which is in the folder of a sweep", HINT
+                    where, f"{shown(name)} would be imported from {place}, which is in the folder of a sweep", HINT
                 )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch.optim import Optimizer, lr_scheduler
 
 from search_spaces.configuration import NO_SCHEDULER, PARTS
-from search_spaces.errors import SpecError, UnknownNameError
+from search_spaces.errors import SpecError, UnknownNameError, shortened, shown
 from search_spaces.expressions import is_expression
 from trainables.optim.plugins import import_named
 from trainables.optim.signature import complete, defaults_of
@@ -63,6 +63,8 @@ SCHEDULERS: dict[str, SchedulerEntry] = {
     "SequentialLR": SchedulerEntry(lr_scheduler.SequentialLR),
     "ChainedScheduler": SchedulerEntry(lr_scheduler.ChainedScheduler),
 }
+MOST_GIVEN = 120
+"""Characters of a class with its arguments in a message."""
 COMPOSED = ("SequentialLR", "ChainedScheduler")
 """Schedulers made of others, which are tables in their parameter ``schedulers``."""
 INTERVAL = "interval"
@@ -95,7 +97,7 @@ def scheduler_entry(name: str, where: str) -> SchedulerEntry:
     if ":" in name:
         found = import_named(name, where)
         if not (inspect.isclass(found) and issubclass(found, lr_scheduler.LRScheduler)):
-            raise SpecError(where, f"{name!r} is not a subclass of torch.optim.lr_scheduler.LRScheduler")
+            raise SpecError(where, f"{shown(name)} is not a subclass of torch.optim.lr_scheduler.LRScheduler")
         return next((entry for entry in SCHEDULERS.values() if entry.factory is found), SchedulerEntry(found))
     if name not in SCHEDULERS:
         raise UnknownNameError("scheduler", name, [NO_SCHEDULER, *SCHEDULERS], where)
@@ -145,7 +147,7 @@ def _complete_own(entry: SchedulerEntry, params: Mapping[str, Any], where: str) 
     rest = {key: value for key, value in params.items() if key != INTERVAL}
     interval = params.get(INTERVAL, "epoch")
     if interval not in ("batch", "epoch"):
-        raise SpecError(f"{where}.{INTERVAL}", f"{interval!r}", '"batch" or "epoch"')
+        raise SpecError(f"{where}.{INTERVAL}", shown(interval), '"batch" or "epoch"')
     full = complete(rest, defaults_of(entry.factory, HIDDEN), where, expressions=True)
     _check_expressions(full, where)
     return full if interval == "epoch" else {**full, INTERVAL: interval}
@@ -169,16 +171,16 @@ def _complete_parts(name: str, full: Mapping[str, Any], where: str) -> list[dict
     where = f"{where}.{PARTS}"
     tables = full[PARTS]
     if not isinstance(tables, list) or not tables:
-        raise SpecError(where, f"{tables!r}", 'a list of tables, for example [{name = "ConstantLR"}, …]')
+        raise SpecError(where, shown(tables), 'a list of tables, for example [{name = "ConstantLR"}, …]')
     parts = []
     for i, table in enumerate(tables):
         rest = {"name": table} if isinstance(table, str) else table
         if not isinstance(rest, Mapping) or not isinstance(rest.get("name"), str):
-            raise SpecError(f"{where}[{i}]", f"{table!r} has no name", 'for example {name = "ConstantLR"}')
+            raise SpecError(f"{where}[{i}]", f"{shown(table)} has no name", 'for example {name = "ConstantLR"}')
         params = {key: value for key, value in rest.items() if key != "name"}
         part, place = str(rest["name"]), f"{where}[{i}]"
         if part == NO_SCHEDULER or part in COMPOSED:
-            raise SpecError(place, f"{part!r} cannot be a part of {name}", "a scheduler that steps once per epoch")
+            raise SpecError(place, f"{shown(part)} cannot be a part of {name}", "a scheduler that steps once per epoch")
         completed = complete_scheduler(part, params, place)
         if interval_of(part, completed, place) != "epoch":
             raise SpecError(place, f"{part} does not step once per epoch", f"{name} has parts that do")
@@ -186,7 +188,7 @@ def _complete_parts(name: str, full: Mapping[str, Any], where: str) -> list[dict
     milestones = full.get("milestones")
     if name == "SequentialLR" and isinstance(milestones, list) and len(milestones) != len(parts) - 1:
         raise SpecError(
-            f"{where.removesuffix(PARTS)}milestones", f"{milestones!r} for {len(parts)} schedulers",
+            f"{where.removesuffix(PARTS)}milestones", f"{shown(milestones)} for {len(parts)} schedulers",
             f"{len(parts) - 1}, where each of the others begins",
         )  # fmt: skip
     return parts
@@ -195,7 +197,7 @@ def _complete_parts(name: str, full: Mapping[str, Any], where: str) -> list[dict
 def _check_expressions(full: Mapping[str, Any], where: str) -> None:
     for key, value in full.items():
         if is_expression(value) and key not in EXPRESSIBLE:
-            raise SpecError(f"{where}.{key}", f"{value!r}", "a number; only counts and rates may be expressions")
+            raise SpecError(f"{where}.{key}", shown(value), "a number; only counts and rates may be expressions")
 
 
 def _check_values(name: str, full: Mapping[str, Any], where: str) -> None:
@@ -203,11 +205,11 @@ def _check_values(name: str, full: Mapping[str, Any], where: str) -> None:
     for key, least in COUNTS.items():
         value = full.get(key)
         if value is not None and not is_expression(value) and (type(value) is not int or value < least):
-            raise SpecError(f"{where}.{key}", f"{value!r}", f"a whole number, at least {least}")
+            raise SpecError(f"{where}.{key}", shown(value), f"a whole number, at least {least}")
     if name == "ReduceLROnPlateau" and full["mode"] != "min":
         raise SpecError(
             f"{where}.mode",
-            f"{full['mode']!r}, but the schedule watches the validation loss, which should fall",
+            f"{shown(full['mode'])}, but the schedule watches the validation loss, which should fall",
             '"min"',
         )
     milestones = full.get("milestones")
@@ -216,7 +218,7 @@ def _check_values(name: str, full: Mapping[str, Any], where: str) -> None:
             isinstance(m, int) and m > (milestones[i - 1] if i else 0) for i, m in enumerate(milestones)
         )
         if not increasing or not (milestones or name == "SequentialLR"):
-            raise SpecError(f"{where}.milestones", f"{milestones!r}", "increasing whole epochs, for example [25, 40]")
+            raise SpecError(f"{where}.milestones", shown(milestones), "increasing whole epochs, for example [25, 40]")
 
 
 def _whole(value: Any) -> Any:
@@ -247,8 +249,8 @@ def build_scheduler(name: str, params: Mapping[str, Any], optimizer: Optimizer, 
         with one_line_errors(where, name) if ":" in str(params.get("lr_lambda", name)) else nullcontext():
             return entry.factory(optimizer, **arguments)
     except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as error:
-        shown = ", ".join(f"{key}={value}" for key, value in params.items())
-        raise SpecError(f"{where} {name}({shown})", message_of(error)) from error
+        given = ", ".join(f"{key}={value}" for key, value in params.items())
+        raise SpecError(f"{where} {shortened(f'{name}({given})', MOST_GIVEN)}", message_of(error)) from error
 
 
 def _build_part(part: Mapping[str, Any], optimizer: Optimizer, where: str) -> Any:
@@ -262,7 +264,7 @@ def _lambda(params: Mapping[str, Any], where: str) -> Callable[[int], float]:
         return LAMBDAS[function](**arguments)
     found = import_named(function, f"{where}.lr_lambda")
     if not inspect.isfunction(found) or not _takes_one(found):
-        raise SpecError(f"{where}.lr_lambda", f"{function!r} is not a function of the epoch alone")
+        raise SpecError(f"{where}.lr_lambda", f"{shown(function)} is not a function of the epoch alone")
     return found
 
 

@@ -8,8 +8,11 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from search_spaces.axes import LIST_VALUED
-from search_spaces.errors import SpecError
+from search_spaces.errors import SpecError, shortened, shown
 from search_spaces.expressions import is_expression
+
+MOST_VALID = 170
+"""Characters of the list of valid parameters in a message."""
 
 
 def defaults_of(factory: Callable[..., Any], hidden: Set[str]) -> dict[str, Any]:
@@ -36,7 +39,7 @@ def complete(
     for name, value in given.items():
         if name not in defaults:
             valid = ", ".join(f"{key} = {_shown(default)}" for key, default in sorted(defaults.items()))
-            raise SpecError(f"{where}.{name}", "unknown parameter", f"valid: {valid}")
+            raise SpecError(f"{where}.{shortened(name)}", "unknown parameter", f"valid: {shortened(valid, MOST_VALID)}")
         if not (expressions and is_expression(value)):
             _check_type(value, defaults[name], f"{where}.{name}")
     full = {**defaults, **given}
@@ -69,13 +72,13 @@ def _check_type(value: Any, default: Any, where: str) -> None:
         return
     if isinstance(default, bool):
         if not isinstance(value, bool):
-            raise SpecError(where, f"{value!r}", "true or false")
+            raise SpecError(where, shown(value), "true or false")
     elif isinstance(default, int | float) or is_expression(default):
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SpecError(where, f"{value!r}", f"a number (default {default})")
+            raise SpecError(where, shown(value), f"a number (default {default})")
     elif isinstance(default, str):
         if not isinstance(value, str):
-            raise SpecError(where, f"{value!r}", f"a string (default {default!r})")
+            raise SpecError(where, shown(value), f"a string (default {default!r})")
     elif isinstance(default, tuple | list) and not (
         isinstance(value, list | tuple)
         and len(value) == len(default)
@@ -85,4 +88,4 @@ def _check_type(value: Any, default: Any, where: str) -> None:
         if not isinstance(value, list | tuple) and where.rpartition(".")[2] not in LIST_VALUED:
             items = ", ".join("abcdefgh"[: len(default)])
             hint += f", written as [[{items}]] because a plain list is several values"
-        raise SpecError(where, f"{value!r}", hint)
+        raise SpecError(where, shown(value), hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,9 +40,12 @@ class FolderStorage(Storage):
             self._try(left.name, lambda left=left: left.unlink(missing_ok=True))  # type: ignore[misc]
 
     def _read(self, name: str) -> bytes | None:
+        path = self.path / name
         try:
-            return (self.path / name).read_bytes()
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            if not stat.S_ISREG(path.stat().st_mode):  # a folder; or a FIFO, which would wait for a writer
+                return None
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def _write(self, name: str, content: bytes, before_commit: Callable[[], None] | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ray.tune.experiment import Trial
 from sweep.execution.failure import Failure
 from sweep.execution.recorder import TrialRecorder
 from sweep.planning.plan import Pack
+from sweep.process.memory import kernel_kills
 from trainables.ray_trainable import REPORT, SPEC
 from trainables.training.messages import TrialSpec
 
@@ -25,6 +27,9 @@ _LOST_NODE = re.compile(
     r"|\bNodeDiedError\b|The task's local raylet died\."
 )
 """Messages of Ray 2.60 about a trial whose node is gone. Ray has no exception type for it."""
+_MEMORY_MONITOR = re.compile(r"\bOutOfMemoryError\b|killed due to the node running low on memory")
+"""Messages of Ray 2.60 about a worker that its memory monitor ended. The exception of an actor does not arrive."""
+_WORKER_DIED = "its worker process has died"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -35,10 +40,19 @@ class LedgerCallback(Callback):
         self._recorder = recorder
         self._packs = {pack.pack_id: pack for pack in packs}
         self._pack_of_trial: dict[str, Pack] = {}
+        self._kernel_kills = kernel_kills()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Tune pickles its callbacks for a restore, which is not used here."""
         return {}
+
+    def _failure(self, trial: Trial) -> Failure:
+        """Return the trial's last failure; a process that died while the kernel ended some had no memory."""
+        failure, before = failure_of(trial), self._kernel_kills
+        self._kernel_kills = kernel_kills()
+        if _WORKER_DIED in failure.traceback and self._kernel_kills > before:
+            return replace(failure, killed_for_memory="the kernel")
+        return failure
 
     def _pack(self, trial: Trial) -> Pack:
         if trial.trial_id not in self._pack_of_trial:
@@ -62,11 +76,11 @@ class LedgerCallback(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed and Tune retries it."""
-        self._recorder.retried(self._pack(trial), failure_of(trial))
+        self._recorder.retried(self._pack(trial), self._failure(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed and Tune does not retry it."""
-        self._recorder.failed(self._pack(trial), failure_of(trial))
+        self._recorder.failed(self._pack(trial), self._failure(trial))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Tune completed an iteration of its event loop."""
@@ -99,7 +113,8 @@ def _exception(trial: Trial) -> BaseException | None:
 def as_failure(traceback: str, error: BaseException | None) -> Failure:
     """Return the failure that Ray describes; an exception out of a trial is unpacked from Ray's own."""
     cause = error.cause if isinstance(error, RayTaskError) else error
-    return Failure(traceback, cause, lost_node=bool(_LOST_NODE.search(traceback)))
+    monitor = "Ray's memory monitor" if _MEMORY_MONITOR.search(traceback) else ""
+    return Failure(traceback, cause, lost_node=bool(_LOST_NODE.search(traceback)), killed_for_memory=monitor)
 
 
 def _traceback(trial: Trial) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from search_spaces.errors import EnvironmentMismatchError
 from sweep.execution.ray.cluster import check_reachable, check_token
 from sweep.execution.ray.watch import watched
+from sweep.process.cpus import available_cpus
 from sweep.process.private_folder import end_ray_processes, private_folder
 from sweep.process.signals import end_on_sigterm, ignored_hangup, keep_sigterm
 from sweep.process.supervisor import end_at_once
@@ -58,7 +59,7 @@ def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str,
         check_token(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     if address == "local":
-        options |= {"include_dashboard": False}
+        options |= {"include_dashboard": False, "num_cpus": available_cpus()}
     else:
         check_reachable(address)
         options |= {"runtime_env": {"py_modules": list(modules), "env_vars": QUIET}}

@@ -39,7 +39,9 @@ def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_
                 trainable,
                 param_space={SPEC: tune.grid_search(trials)},
                 tune_config=tune.TuneConfig(
-                    max_concurrent_trials=resources.max_concurrent or None,
+                    max_concurrent_trials=min(
+                        filter(None, (resources.max_concurrent, now.most_at_a_time)), default=None
+                    ),
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: trial.trial_id,
                 ),

@@ -15,6 +15,7 @@ from results.ledger.ledger import Ledger
 from results.metrics.lr_range import divergence_point, smooth_loss
 from results.metrics.stability import at_chance, chance_limit
 from results.reports.registry import report_tables
+from results.reports.report import sweep_facts
 from results.reports.study.article import article_markdown
 from results.reports.summary import answer
 from tests.results.articles import study_sweep
@@ -63,6 +64,16 @@ def test_the_note_on_chance_differences_has_the_sizes_of_the_splits(tmp_path: Pa
     sweep = sweep_of(tmp_path, {ADAM: [climb(50), climb(50)], PLAIN: [climb(30), climb(30)]}, about=TEN)
     notes = " ".join(note for table in report_tables(sweep).values() for note in table.notes)
     assert "2.50 pp on 400 validation images and 1.77 pp on 800 test images" in notes
+
+
+def test_the_report_names_other_data_and_their_classes(tmp_path: Path) -> None:
+    """CIFAR-100 and synthetic data stay as they are."""
+    curves = {ADAM: [climb(60)]}
+    said = [
+        sweep_facts(sweep_of(tmp_path / str(i), curves, data_name="/data/mine", **facts))["Data"]
+        for i, facts in enumerate(({"about": TEN}, {}, {"synthetic": True}))
+    ]
+    assert said == ["/data/mine (CIFAR-10, 10 classes)", "/data/mine", "/data/mine (synthetic)"]
 
 
 def test_an_article_on_other_data_does_not_call_them_cifar_100(tmp_path: Path) -> None:

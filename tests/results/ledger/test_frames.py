@@ -181,6 +181,20 @@ def test_the_frame_is_what_plain_loops_over_the_rows_give(runs, attempt_of, row_
         assert found == expected
 
 
+def test_the_first_attempt_is_the_one_that_was_made_first_whatever_the_clocks_say(ledger, runs, attempt_of, row_of):
+    """The second attempt ran on a machine whose clock is behind, or after the clock was set back."""
+    pair = runs[:2]
+    first = attempt_of(pair, "first", started=100.0)
+    second = attempt_of(pair, "second", started=50.0, threads=4)
+    third = attempt_of(pair, "athird", started=50.0)
+    for epoch, attempts in enumerate(([first], [first, second], [second, third]), start=1):
+        rows = [row_of(run, epoch, attempt_id=attempts[-1].attempt_id) for run in pair]
+        ledger.record(attempts, rows, {})
+        ledger.record(attempts, rows, {})
+    frame = epochs_frame(ledger)
+    assert list(frame["differs_in"].fillna("")) == ["", "threads", ""] * 2
+
+
 def test_a_row_says_what_was_not_as_when_its_run_began(ledger, runs, attempt_of, row_of):
     """The same conditions say nothing, whoever trained; other threads, versions or company are named."""
     pair = runs[:2]

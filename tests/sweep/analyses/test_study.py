@@ -206,7 +206,7 @@ def test_slips_about_runs_are_one_line(study: Outcome) -> None:
         sweep.activations(whole(study), "zzz")
     with pytest.raises(SpecError, match=r"--images: 101; 1 to 100 of the test images"):
         sweep.activations(whole(study), adam(study), images=101)
-    with pytest.raises(SpecError, match=r"--grid: 2; at least 3"):
+    with pytest.raises(SpecError, match=r"--grid: 2; 3 to 1000"):
         trace_trajectories(folder, [adam(study)], grid=2)
     with pytest.raises(SpecError, match=r"--seed: no run of seed 7 is done; the sweep's seeds are 0"):
         trace_trajectories(folder, seed=7)

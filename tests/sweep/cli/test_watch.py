@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweep.cli.watch import REFRESH_SECONDS, watch
+from sweep.cli.watch import REFRESH_SECONDS, START_LOOKS, watch
 from sweep.folder.status import DriverStatus, SweepStatus
 from sweep.folder.status_source import folder_status
 from tests.builders import two_by_two_runs
@@ -72,6 +72,32 @@ def test_on_a_terminal_the_nodes_are_listed_and_the_last_look_stays(seen: list[S
     assert "n1    [red]n1  127.0.0.1     8     2      8" in text
     assert LINE.strip() in text
     assert "s: 4 done of 4 runs" in text.splitlines()[-2]
+
+
+def test_an_unfinished_sweep_is_waited_for_until_it_is_resumed(seen: list[SweepStatus]) -> None:
+    """`status --watch` and `resume` were started at the same moment."""
+    not_yet = seen[0].model_copy(update={"driver": None})
+    looks, screen = iter([not_yet, not_yet, *seen]), io.StringIO()
+    watch(lambda: next(looks), Console(file=screen, width=150), pause=lambda seconds: None)
+    text = screen.getvalue()
+    assert text.count("waiting up to") == 1
+    assert LINE in text
+    assert text.splitlines()[-1].startswith(("s: 4 done", "  "))
+    assert "s: 4 done of 4 runs" in text
+
+
+def test_a_sweep_that_was_interrupted_is_not_waited_for_again(seen: list[SweepStatus]) -> None:
+    looks, screen = iter([seen[0], seen[0].model_copy(update={"driver": None})]), io.StringIO()
+    watch(lambda: next(looks), Console(file=screen, width=150), pause=lambda seconds: None)
+    assert "waiting" not in screen.getvalue()
+
+
+def test_an_unfinished_sweep_that_nobody_resumes_is_not_waited_for_for_ever(seen: list[SweepStatus]) -> None:
+    not_yet, pauses = seen[0].model_copy(update={"driver": None}), list[float]()
+    screen = io.StringIO()
+    watch(lambda: not_yet, Console(file=screen, width=150), pause=pauses.append, as_json=True)
+    assert len(pauses) == START_LOOKS
+    assert len(screen.getvalue().splitlines()) == START_LOOKS + 1
 
 
 def test_a_sweep_that_nobody_drives_is_shown_once(seen: list[SweepStatus]) -> None:

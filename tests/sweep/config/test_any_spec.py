@@ -8,6 +8,7 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tomlkit
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 
 from search_spaces import Configuration
 from search_spaces.errors import UserError
+from search_spaces.labels import configuration_labels
 from sweep.config.spec import ProtocolTable, Resources, Spec
 from sweep.config.toml import parse_spec, spec_text
 from sweep.folder.paths import SweepFolder
@@ -138,6 +140,43 @@ OPTIONAL = [
     for key, default in defaults_of(entry.factory, HIDDEN | entry.hidden).items()
     if default is not Parameter.empty or key in entry.defaults
 ] + [(name, "none", f"optimizer.{key}") for name in OPTIMIZERS for key in complete_optimizer(name, {}, "here")]
+OWN = "tests.trainables.own_rules:"
+OWN_OPTIMIZERS = st.sampled_from(
+    [OWN + name for name in (
+        "Plain", "Lookahead", "Noisy", "NumPyState", "ArrayState", "Leaves", "NeedsClosure", "NoRate", "NoneRate",
+        "Nothing", "falls", "MovesLate",
+    )] + ["pip:main", "torch.optim:SGD", "torch.optim:LBFGS", "torch:nn", "numpy:pi"]
+)  # fmt: skip
+OWN_SCHEDULERS = st.one_of(
+    st.sampled_from([OWN + "KeepsALambda", OWN + "HidesState", "torch.optim.lr_scheduler:OneCycleLR", "pip:main"]).map(
+        lambda name: {"name": name}
+    ),
+    st.builds(
+        lambda name, function: {"name": name, "lr_lambda": function},
+        st.sampled_from(["LambdaLR", "MultiplicativeLR"]),
+        st.sampled_from([OWN + name for name in ("falls", "numpy_factor", "raises", "Plain", "nothing")]) | NESTED,
+    ),
+    st.builds(
+        lambda name, parts, milestones: {"name": name, "schedulers": parts} | milestones,
+        st.sampled_from(["SequentialLR", "ChainedScheduler"]),
+        st.lists(
+            st.sampled_from(["ConstantLR", "LinearLR", "StepLR", "none", "CyclicLR", OWN + "HidesState"]) | NESTED,
+            max_size=3,
+        )
+        | NESTED,
+        st.just({}) | st.builds(lambda value: {"milestones": value}, st.lists(st.integers(0, 4), max_size=2) | NESTED),
+    ),
+)
+OWN_CODE = st.builds(
+    lambda optimizer, scheduler, optional: {
+        "epochs": 3, "configurations": [{"optimizer": optimizer, "scheduler": scheduler | optional}],
+    },
+    st.builds(lambda name, rest: rest | {"name": name}, OWN_OPTIMIZERS | st.just("SGD"),
+              st.dictionaries(st.sampled_from(["lr", "k", "growth"]), st.just(0.1) | NESTED, max_size=2)),
+    OWN_SCHEDULERS | st.just({"name": "none"}),
+    st.just({}) | st.builds(lambda value: {"interval": value}, st.sampled_from(["batch", "epoch"]) | NESTED),
+)  # fmt: skip
+"""Specs with classes and functions of a user, and with schedulers that are made of others."""
 NEARLY_VALID = st.builds(lambda place, value: with_one_value(*place, value), st.sampled_from(OPTIONAL), NESTED)
 
 
@@ -150,6 +189,25 @@ NEARLY_VALID = st.builds(lambda place, value: with_one_value(*place, value), st.
 @example(table={"configurations": [{"optimizer": "SGD", "warmup": 10**400}]})
 def test_whatever_the_toml_holds_it_works_or_is_one_line(table: dict[str, Any]) -> None:
     """Wrong types, NaN, huge numbers, other alphabets, line breaks, nesting: a whole plan, never another exception."""
+    assert_plan_or_one_line(table)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, suppress_health_check=list(HealthCheck))
+@given(table=SPECS | NEARLY_VALID | VALID_BUT_FOR_A_TABLE | OWN_CODE)
+def test_ten_thousand_specs_each_work_or_are_one_line(table: dict[str, Any]) -> None:
+    """The same for many more, also with code of a user. It takes some minutes."""
+    assert_plan_or_one_line(table)
+
+
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(table=OWN_CODE)
+def test_code_of_a_user_works_or_is_one_line(table: dict[str, Any]) -> None:
+    assert_plan_or_one_line(table)
+
+
+def assert_plan_or_one_line(table: dict[str, Any]) -> None:
+    """Check that the spec gives a whole plan with unique labels, or one line of limited length."""
     text = tomlkit.dumps(table)
     told: str = ""
     found: list[Configuration] = []
@@ -168,4 +226,6 @@ def test_whatever_the_toml_holds_it_works_or_is_one_line(table: dict[str, Any]) 
         told = str(error)
     assert bool(found) != bool(told)
     assert told.isprintable()  # so it is one line, and nothing that a terminal would obey
+    assert len(told) < 300, told
+    assert len(set(configuration_labels(found).values())) == len(found)
     assert len({c.key for c in found}) == len(found)

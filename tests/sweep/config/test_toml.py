@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.sweep.config.test_spec import BLOCK, STEPS_PER_EPOCH, parse
 SLIPS = [
     (
         "epoch = 3",
-        "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, labels, max_images, ",
+        "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, imports, labels, ",
     ),
     ("int = 3", "my.toml: int: unknown key; valid: cluster, configurations, data"),
     (
@@ -32,10 +33,10 @@ SLIPS = [
     ("epochs = true", "my.toml: epochs: True; should be a valid integer"),
     (f"epochs = {'1' * 400}", "my.toml: epochs: 1111"),
     ("name = 3", "my.toml: name: 3; should be a valid string"),
-    ("seeds = -1", "my.toml: seeds: -1; should be greater than or equal to 1, or a valid list"),
+    ("seeds = -1", "my.toml: seeds: -1; should be 'auto', or greater than or equal to 1, or a valid list"),
     ("seeds = [0, -1]", "my.toml: seeds.1: -1; should be greater than or equal to 0"),
     ("seeds = [1, 2, 1]", "my.toml: seeds: has a seed twice"),
-    ("seeds = []", "my.toml: seeds: []; should be a valid integer, or List should have at least 1 item"),
+    ("seeds = []", "my.toml: seeds: []; should be 'auto', or a valid integer, or List should have at least 1 item"),
     ('seeds = [1, "a"]', "my.toml: seeds.1: 'a'; should be a valid integer"),
     ('test_epochs = "first"', "my.toml: test_epochs: 'first'; should be 'last' or 'all', or a valid list"),
     ("test_epochs = [0]", "my.toml: test_epochs.0: 0; should be greater than or equal to 1"),
@@ -110,6 +111,18 @@ def test_what_is_neither_a_file_nor_a_space_is_answered_with_the_spaces(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnknownNameError, match=r"unknown space .*; valid: FILE\.toml, full, .*quickstart"):
         read_spec(source)
+
+
+def test_a_fifo_or_a_huge_file_in_place_of_a_spec_is_refused(tmp_path: Path) -> None:
+    """Reading would wait for a writer, or take all memory."""
+    fifo, huge = tmp_path / "fifo.toml", tmp_path / "huge.toml"
+    os.mkfifo(fifo)
+    huge.touch()
+    os.truncate(huge, 10**11)  # sparse: no blocks on the disk
+    for file, told in ((fifo, "is a FIFO"), (huge, "at most 16 MB")):
+        with pytest.raises(SpecError, match=told) as error:
+            read_spec(str(file))
+        assert str(file) in str(error.value)
 
 
 def test_a_file_is_read_whatever_its_name_ends_in(tmp_path: Path) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+import results.metrics.sequential
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
+from results.reports.summary import answer
 from search_spaces import Configuration
 from search_spaces.errors import SpecError, SweepFolderError, UnknownNameError
 from sweep.config.toml import spec_text
 from sweep.driver.confirm import DEFAULT_SD, best_of_families, confirmation_spec, power_sentence
-from sweep.driver.driver import read_resolved
+from sweep.driver.driver import DriveOptions, read_resolved
+from sweep.driver.until_decided import drive_until_decided
 from sweep.folder.paths import SweepFolder
 from tests.results.hand_worked import replace_lr
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, climb, write_ledger
 from tests.sweep.sweeps import call, frames, run, spec
 
+IN_PROCESS = DriveOptions(in_process=True)
 FASTER = replace_lr(ADAM, 0.002)
 CURVES = {
     PLAIN: [climb(20), climb(22), climb(21)], MOMENTUM: [climb(30), climb(31), climb(32)],
@@ -115,7 +121,47 @@ def test_a_reference_is_a_label_or_an_id_and_stays_once_there_are_results(tmp_pa
     again = read_resolved(outcome.folder, {})
     assert again.reference == data.reference.configuration_id
     assert run(again, tmp_path)[0].all_done
-    for other in ("", "SGD lr=0.05"):
+    for other in ("", "SGD lr=0.05 momentum=0.9"):
         with pytest.raises(SpecError, match="reference"):
             run(spec(epochs=1, reference=other), tmp_path)
     assert len(frames(outcome)[0]) == 8
+
+
+def test_seeds_are_added_look_by_look_until_every_comparison_is_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks at 2, 3 and 4 seeds: too few for a verdict, so the largest number is trained; a resume adds nothing."""
+    monkeypatch.setattr(results.metrics.sequential, "FIRST_LOOK", 2)
+    screen = io.StringIO()
+    asked = spec(epochs=1, reference="Adam lr=0.003", seeds="auto", max_seeds=4)
+    assert asked.looks == (2, 3, 4)
+    outcome = drive_until_decided(asked, tmp_path, Console(file=screen, width=200), IN_PROCESS)
+    assert outcome is not None
+    assert outcome.all_done
+    told = [line for line in screen.getvalue().splitlines() if line.startswith("look ")]
+    assert [line.split(";")[0] for line in told] == [
+        f"look {i} of 3, {n} seeds: 0 of 3 comparisons decided" for i, n in ((1, 2), (2, 3), (3, 4))
+    ]
+    assert told[0].endswith("1 more seed, 4 more runs")
+    assert "after the largest number of seeds" in told[-1]
+    data = load_sweep(outcome.folder.ledger)
+    assert data.level == pytest.approx(0.05 / 3)
+    assert "at 3 looks (2, 3, 4 seeds)" in answer(data)[-1]
+    again = drive_until_decided(read_resolved(outcome.folder, {}), tmp_path, Console(file=io.StringIO()), IN_PROCESS)
+    assert again is not None
+    assert len(again.statuses) == 16
+
+
+@pytest.mark.parametrize("changes", [{"seeds": "auto"}, {"max_seeds": 5}])
+def test_seeds_until_decided_need_a_reference(changes: dict[str, object]) -> None:
+    with pytest.raises(SpecError, match="reference"):
+        spec(**changes)
+
+
+def test_a_confirmation_adds_seeds_until_decided(tmp_path: Path) -> None:
+    folder = designed(tmp_path)
+    found = confirmation_spec(folder, 2, "auto", {})
+    assert (found.seed_list, found.max_seeds, found.looks) == (list(range(3, 13)), 30, (10, 15, 22, 30))
+    for seeds, changes, words in ((4, {"max_seeds": 20}, "--max-seeds"), (1, {}, "--seeds")):
+        with pytest.raises(SpecError, match=words):
+            confirmation_spec(folder, 2, seeds, changes)

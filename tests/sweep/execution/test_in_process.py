@@ -160,6 +160,59 @@ def test_a_run_that_always_fails_is_split_off_and_retried(tmp_path: Path, monkey
     assert starts == {"failed": 2 + 2, "done": 2 + 1}  # in the pack, and alone
 
 
+NO_MEMORY = """
+import torch
+
+class Short(torch.optim.SGD):
+    failures = 0
+
+    def step(self, closure=None):
+        if Short.failures:
+            Short.failures -= 1
+            raise {error}
+        return super().step(closure)
+"""
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["MemoryError()", 'RuntimeError("DefaultCPUAllocator: can\'t allocate memory: you tried to allocate 8 bytes")'],
+)
+def test_a_pack_without_memory_stays_whole_and_gives_the_same_rows(
+    error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program had taken the memory. A part of the pack would have rows with other numbers."""
+    monkeypatch.setattr("sweep.execution.retries.FIRST_WAIT_SECONDS", 0.01)
+    name = f"short_{len(error)}"
+    (tmp_path / f"{name}.py").write_text(NO_MEMORY.format(error=error))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = one(f'{{name = "{name}:Short", lr = 0.1}}, {{name = "SGD", lr = 0.05}}', "pack = 2\nretries = 2")
+    undisturbed, _ = run(spec(text, "undisturbed"), tmp_path)
+    sys.modules[name].Short.failures = 5
+    outcome, told = run(spec(text, "short"), tmp_path)
+    pd.testing.assert_frame_equal(rows_of(outcome.folder.path), rows_of(undisturbed.folder.path), check_exact=True)
+    assert outcome.count("done") == 2
+    waits = [line for line in told.splitlines() if "stays whole" in line]
+    assert len(waits) == 2  # of 5 failures, every second one is retried by the executor
+    assert "memory" in waits[0]
+    assert "--max-concurrent" in waits[0]
+
+
+def test_a_driver_without_memory_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def none(*given: Any, **named: Any) -> None:
+        raise MemoryError
+
+    (tmp_path / "s.toml").write_text(one('{name = "SGD", lr = 0.05}'))
+    monkeypatch.setattr(Ledger, "record", none)
+    monkeypatch.setattr(Ledger, "plan", none)
+    told = call(["run", "s.toml", "--in-process"], tmp_path, monkeypatch, capfd)
+    assert (told.returncode, len(told.stderr.splitlines())) == (2, 1)
+    assert "memory" in told.stderr
+    assert "sweep resume" in told.stderr
+
+
 LONG = one('{name = "Adam", lr = 0.003}').replace("epochs = 2", "epochs = 20")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from results.ledger.ledger import Ledger
 from sweep.execution.executor import Round
 from sweep.execution.failure import CUDA_OUT_OF_MEMORY, Failure
 from sweep.execution.ray.ledger_callback import as_failure
-from sweep.execution.retries import MOST_LOST_NODES, Retries
+from sweep.execution.retries import MOST_LOST_NODES, MOST_WAIT_SECONDS, MOST_WAITS, Retries
 from sweep.folder.paths import SweepFolder
 from sweep.planning.plan import Pack
 from tests.builders import two_by_two_runs
@@ -75,7 +77,7 @@ def test_the_words_are_those_of_this_ray() -> None:
 
 
 def test_a_lost_node_is_told_from_a_process_that_died() -> None:
-    from ray.exceptions import LocalRayletDiedError, NodeDiedError, OutOfMemoryError
+    from ray.exceptions import LocalRayletDiedError, NodeDiedError
 
     moved = NodeDiedError(f"{TASK_OF_NODE}10.0.0.3, node ID: 8d1f.")
     for lost in (
@@ -85,12 +87,10 @@ def test_a_lost_node_is_told_from_a_process_that_died() -> None:
     ):  # fmt: skip
         assert lost.lost_node
         assert not lost.may_be_one_run
-    for process in (
-        died(f"{WORKER_DIED}SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error."),
-        as_failure("Task was killed due to the node running low on memory.", OutOfMemoryError("low on memory")),
-    ):
-        assert not process.lost_node
-        assert process.may_be_one_run
+    process = died(f"{WORKER_DIED}SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error.")
+    assert not process.lost_node
+    assert not process.out_of_memory
+    assert process.may_be_one_run
 
 
 @pytest.mark.parametrize(
@@ -130,6 +130,90 @@ def test_a_failure_is_classified_by_the_type_of_its_exception() -> None:
     for of_the_place in (CheckpointError("disk full"), SupersededError("another process")):
         assert not raised(of_the_place).may_be_one_run
     assert raised(ValueError("CheckpointError, says a text")).may_be_one_run
+
+
+MONITOR = (
+    "1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 10.0.0.3, ID: 8d1f) was"
+)
+ALLOCATOR = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
+
+
+def test_a_lack_of_memory_is_recognized_whoever_reports_it() -> None:
+    from ray.exceptions import OutOfMemoryError
+
+    for failure in (
+        as_failure(f"{MONITOR} 4.05GB used", None),  # an actor's
+        as_failure(f"ray.exceptions.OutOfMemoryError: {MONITOR}", OutOfMemoryError(MONITOR)),
+        raised(MemoryError()),
+        raised(np._core._exceptions._ArrayMemoryError((1,), np.dtype("int8"))),
+        raised(OSError(errno.ENOMEM, "Cannot allocate memory")),
+        raised(RuntimeError(ALLOCATOR)),
+        raised(RuntimeError("std::bad_alloc")),
+    ):
+        assert failure.out_of_memory
+        assert not failure.out_of_gpu_memory
+        assert not failure.lost_node
+        assert not failure.may_be_one_run
+    assert "Ray's memory monitor" in as_failure(MONITOR, None).last_line
+    for failure in (
+        raised(torch.OutOfMemoryError("GPU")),
+        raised(RuntimeError("memory")),
+        raised(ValueError("bad_alloc")),
+    ):
+        assert not failure.out_of_memory
+
+
+def test_the_words_of_the_memory_monitor_are_those_of_this_ray() -> None:
+    import ray
+
+    raylet = Path(ray.__file__).parent / "core" / "src" / "ray" / "raylet" / "raylet"
+    assert b"killed due to the node running low on memory" in raylet.read_bytes()
+
+
+def test_a_worker_that_the_kernel_ended_for_memory_is_recognized(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sweep.execution.ray import ledger_callback
+
+    kills = [0]
+    monkeypatch.setattr(ledger_callback, "kernel_kills", lambda: kills[0])
+    monkeypatch.setattr(ledger_callback, "failure_of", lambda trial: died(f"{WORKER_DIED}SYSTEM_ERROR Worker exit"))
+    callback = ledger_callback.LedgerCallback(None, [])  # type: ignore[arg-type]
+    assert not callback._failure(None).out_of_memory  # type: ignore[arg-type]
+    kills[0] = 1
+    assert callback._failure(None).out_of_memory  # type: ignore[arg-type]
+    assert not callback._failure(None).out_of_memory  # type: ignore[arg-type]
+
+
+def test_a_pack_without_memory_stays_whole_waits_and_has_fewer_beside_it(retries: Retries) -> None:
+    full = Failure("", MemoryError())
+    now, seconds = Round((PACK,), 1, 0.0), []
+    for most in (4, 2, 1, *[1] * (MOST_WAITS - 3)):
+        line = str(retries.decide(now, PACK, full, progressed=False, running=8))
+        following = retries.next_round()
+        assert following is not None
+        assert (following.packs, following.most_at_a_time, following.last) == ((PACK,), most, False)
+        assert f"--max-concurrent {most}" in line
+        assert f"{following.wait_seconds:g} s" in line
+        seconds.append(following.wait_seconds)
+        now = following
+    assert seconds == sorted(seconds)
+    assert 0 < seconds[0] < seconds[-1] == MOST_WAIT_SECONDS
+    assert retries.decide(now, PACK, full, progressed=True, running=1)  # an epoch was trained: it goes on
+    for _ in range(MOST_WAITS):
+        retries.decide(now, PACK, full, progressed=False)
+    while (following := retries.next_round()) is not None:
+        assert following.packs == (PACK,) * len(following.packs)
+    assert "one by one" not in str(retries.decide(now, PACK, full, progressed=False))
+
+
+def test_packs_without_memory_share_one_round(retries: Retries) -> None:
+    """The smallest limit holds for all of them."""
+    full, now = Failure("", MemoryError()), Round((PACK,), 1, 0.0)
+    for running in (8, 6, 2):
+        retries.decide(now, PACK, full, progressed=False, running=running)
+    together = retries.next_round()
+    assert together is not None
+    assert (len(together.packs), together.most_at_a_time) == (3, 1)
+    assert retries.next_round() is None
 
 
 def test_a_pack_that_loses_its_nodes_is_not_split_and_not_retried_for_ever(retries: Retries) -> None:

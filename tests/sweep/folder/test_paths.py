@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -177,3 +179,16 @@ def test_a_name_that_is_too_long_says_its_length_and_the_option(length: int, tmp
     assert all(word in told for word in (str(length), "100", "--name"))
     assert len(told) < 300
     assert SweepFolder(tmp_path, "n" * 100).name == "n" * 100
+
+
+@pytest.mark.parametrize("name", ["sweep.toml", "provenance.json", "control/status.json", "checkpoints/a/b", "lock"])
+def test_a_fifo_in_a_sweeps_folder_is_refused(tmp_path: Path, name: str) -> None:
+    """Reading it would wait for a writer that never comes."""
+    folder = SweepFolder(tmp_path, "mine")
+    folder.create()
+    folder.ledger.touch()
+    (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(folder.path / name)
+    for look in (folder.create, folder.check_links, lambda: SweepFolder.existing(tmp_path, "mine")):
+        with pytest.raises(SweepFolderError, match=rf"{re.escape(name)}: is a FIFO, socket or device"):
+            look()

@@ -146,7 +146,7 @@ def test_an_unknown_layer_is_answered_with_the_layers(data: DataSet) -> None:
 
 @pytest.mark.parametrize("asked", [{"batches": 1}, {"batches": 5, "noise_batches": 1}])
 def test_one_batch_has_no_variance(data: DataSet, asked: dict[str, int]) -> None:
-    with pytest.raises(SpecError, match="at least 2"):
+    with pytest.raises(SpecError, match="the variance needs two"):
         capture(make_run(lr=0.1), data, **asked)
 
 

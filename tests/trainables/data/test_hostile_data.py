@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import struct
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.io import savemat
 
-from tests.trainables.own_sources import cifar10_pickles, ten_classes, write_class_folders, write_columns, write_files
+from tests.trainables.own_sources import (
+    cifar10_pickles,
+    ten_classes,
+    write_class_folders,
+    write_columns,
+    write_files,
+    write_tar,
+)
 from tests.trainables.small_sources import assert_refused, png, write_parquet
 from trainables.data.image_arrays import LabelledImages
 
@@ -147,6 +157,48 @@ def test_a_tar_that_is_damaged_or_a_fifo_is_refused(tmp_path: Path) -> None:
     file.unlink()
     os.mkfifo(file)
     assert_refused(str(tmp_path), str(file), "is a FIFO")
+
+
+def test_an_archive_that_holds_very_much_is_not_extracted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zeros are compressed a thousandfold, in a member that nobody asks for."""
+    monkeypatch.setattr("trainables.data.cifar_layouts.MAX_BYTES", 10**6)
+    write_tar(tmp_path / "cifar-10-python.tar.gz", "cifar-10-batches-py", {"zeros": bytes(2 * 10**6)})
+    assert_refused(str(tmp_path), "cifar-10-python.tar.gz", "when it is extracted")
+
+
+class Unfilled:
+    """An array whose pickle has a shape and no pixels: 3 GB for ten bytes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.ndarray, ((2_000_000, 3072), np.dtype(np.uint8))
+
+
+def test_a_pickle_that_names_a_size_is_counted(tmp_path: Path) -> None:
+    content = cifar10_pickles(ten_classes())
+    content["test_batch"] = pickle.dumps({"data": Unfilled(), "labels": [0]})
+    folder = write_files(tmp_path / "cifar-10-batches-py", content)
+    assert_refused(str(folder), "test_batch", "2,000,000 images, more than max_images")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"X": np.zeros((32, 32, 3, 2), np.float64), "y": [[1], [2]]}, "expected X of uint8"),
+        ({"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.zeros((10, 1))}, "y of N numbers"),
+        ({"X": np.zeros((32, 32, 3, 2), np.uint8), "y": ["a", "b"]}, "expected integers"),
+        ({"X": np.zeros((32, 32, 3, 2), np.uint8), "y": [[1], [11]]}, "label 11 in row 1 is out of range"),
+        ({"X": np.zeros((32, 32, 3, 2), np.uint8), "y": [[1.5], [1.0]]}, "labels are float64"),
+        ({"Z": [1]}, "expected X"),
+    ],
+)
+def test_odd_files_of_svhn_are_refused(tmp_path: Path, arrays: dict[str, Any], told: str) -> None:
+    for name in ("train_32x32.mat", "test_32x32.mat"):
+        savemat(tmp_path / name, arrays)
+    assert_refused(str(tmp_path), "train_32x32.mat", told)
+
+
+def test_a_folder_of_an_unknown_user_is_one_line() -> None:
+    assert_refused("~no-such-user-here/data", "no-such-user-here")
 
 
 @pytest.mark.parametrize(

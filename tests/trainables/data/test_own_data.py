@@ -196,6 +196,15 @@ def test_a_folder_with_two_data_sets_is_refused(tmp_path: Path, images: Labelled
     assert_refused(str(tmp_path / "hub"), "cropped_digits, full_numbers", "name one")
 
 
+def test_data_in_another_layout_are_named_and_not_read(tmp_path: Path, images: LabelledImages) -> None:
+    """Parquet files are read before an archive, as always."""
+    folder = write_hub(tmp_path / "mine", images, LAYOUTS["one file"])
+    write_files(folder / "cifar-10-batches-py", cifar10_pickles(ten_classes(5)))
+    data = load_data(str(folder))
+    assert_holds(data, images, "mine")
+    assert "not read: CIFAR-10 (Python version in cifar-10-batches-py/)" in data.notes
+
+
 def test_planes_are_red_green_blue(images: LabelledImages) -> None:
     """The first 1,024 bytes of a row are the red channel."""
     np.testing.assert_array_equal(planes(images.test_images)[0, :1024], images.test_images[0, :, :, 0].reshape(-1))

@@ -152,6 +152,14 @@ def test_keys_that_are_not_known_or_have_no_right_are_told_at_once(
         assert len(str(error.value).splitlines()) == 1
 
 
+def test_what_is_no_file_is_missing(tmp_path: Path) -> None:
+    """A folder, and a FIFO, which is not opened."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    storage = open_storage(str(tmp_path))
+    assert [storage.read(name) for name in ("fifo", "folder", "nothing")] == [None] * 3
+
+
 def test_a_folder_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match=r"file/shared/a: (Not a directory|File exists)"):

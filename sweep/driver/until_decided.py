@@ -1,0 +1,58 @@
+"""Seeds until decided: a sweep gets more seeds until every comparison with its reference is decided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from results.ledger.arrays import load_sweep
+from results.tables.comparison import Comparisons, compare_best
+from sweep.config.spec import Spec
+from sweep.driver.driver import DEFAULT_OPTIONS, DriveOptions, Outcome, drive, tell
+
+
+def drive_until_decided(
+    spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = DEFAULT_OPTIONS
+) -> Outcome | None:
+    """Train a sweep as :func:`sweep.driver.driver.drive` does; with ``max_seeds``, look by look until it is decided.
+
+    A comparison is decided if the configuration is better or worse than the reference at the level of the look, or
+    equal within the margin. The sweep ends early only if all comparisons are decided. Arguments, return value and
+    errors as in ``drive``.
+    """
+    planned = spec.looks
+    if not planned:
+        return drive(spec, runs_dir, console, options)
+    seeds = spec.seed_list
+    outcome = None
+    for look in (look for look in planned if look >= len(seeds)):
+        more = range(max(seeds) + 1, max(seeds) + 1 + look - len(seeds))
+        at_look = spec.model_copy(update={"seeds": [*seeds, *more], "max_seeds": planned[-1]})
+        outcome = drive(at_look, runs_dir, console, options)
+        if outcome is None or not outcome.all_done:
+            return outcome
+        compared = compare_best(load_sweep(outcome.folder.ledger, outcome.folder.name))
+        following = next((other for other in planned if other > look), None)
+        tell(console, _told(compared, look, planned, following))
+        if compared is None or not compared.undecided:
+            break
+    return outcome
+
+
+def _told(compared: Comparisons | None, look: int, planned: tuple[int, ...], following: int | None) -> str:
+    """Describe a look: what is decided, and what it costs to go on."""
+    place = f"look {planned.index(look) + 1} of {len(planned)}, {look} seeds"
+    if compared is None:
+        return f"{place}: nothing to compare"
+    undecided = compared.undecided
+    decided = len(compared.tested) - len(undecided)
+    text = f"{place}: {decided} of {len(compared.tested)} comparisons decided"
+    if not undecided:
+        return text
+    labels = "; ".join(contender.group.label for contender in undecided)
+    if following is None:
+        return f"{text}; undecided after the largest number of seeds: {labels}"
+    more = following - look
+    seeds = "1 more seed" if more == 1 else f"{more} more seeds"
+    return f"{text}; undecided: {labels}; {seeds}, {more * (len(compared.contenders) + 1)} more runs"
