@@ -10,12 +10,14 @@ from search_spaces.plain_text import counted
 
 STATES = ("done", "running", "pending", "interrupted", "diverged", "failed")
 """The states of a run."""
+MAX_SECONDS = 1e9
+"""The longest time that is shown; a file can have any number."""
 ENDED = "ended"
 """The last phase of a process that runs a sweep."""
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 class NodeStatus(_Record):
@@ -134,6 +136,8 @@ class UnreadableSweep(_Record):
 
 def duration(seconds: float) -> str:
     """Return ``seconds`` as text: ``45 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds > MAX_SECONDS:
+        return "more than 30 years"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -18,6 +18,8 @@ from search_spaces.plain_text import plain_text
 
 STREAMS = ("stdin", "stdout", "stderr")
 KEPT = "\n\t"
+RESET = "\x1b[0m"
+"""What colorama, a library of Ray, writes at the end of a process; plain text has nothing to reset."""
 NO_READER = (errno.EPIPE, errno.EIO)
 """Errors of a stream whose reader, or whose terminal, is gone."""
 
@@ -33,7 +35,7 @@ class PlainStream:
 
     def write(self, text: str) -> int:
         """Write ``text``, with its control characters as escapes."""
-        if not self.lost:
+        if not self.lost and (text != RESET or self._styled):
             with self._without_reader():
                 self._stream.write(text if self._styled else plain_text(text, KEPT))
         return len(text)

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from results.ledger.ledger import Ledger
 from search_spaces import Run
@@ -16,7 +17,7 @@ from sweep.folder.lease import Lease
 from sweep.folder.lease_places import FolderLease
 from sweep.folder.paths import SweepFolder
 from sweep.folder.run_log import run_log
-from sweep.folder.status import STATES, FailedRun, SweepStatus, status_lines
+from sweep.folder.status import STATES, FailedRun, LiveStatus, SweepStatus, driver_line, status_lines
 from sweep.folder.status_source import all_statuses, folder_status
 from tests.builders import attempt_of, row_of, two_by_two_runs
 
@@ -232,3 +233,17 @@ def test_a_damaged_sweep_is_one_line_and_does_not_hide_the_others(
     assert first.startswith("damaged: ")
     assert "is damaged" in first
     assert others[0].startswith("good: 4 pending of 4 runs")
+
+
+LIVE = '{"driver": "d", "host": "h", "pid": 1, "since": "s", "phase": "p", "published_at": 1, "seconds_left": NUMBER}'
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity", '"inf"'])
+def test_a_published_number_that_is_not_finite_is_refused(number: str) -> None:
+    with pytest.raises(ValidationError):
+        LiveStatus.model_validate_json(LIVE.replace("NUMBER", number))
+
+
+def test_a_published_time_of_any_length_is_shown() -> None:
+    status = LiveStatus.model_validate_json(LIVE.replace("NUMBER", "1e300"))
+    assert driver_line(status.of_driver()).endswith("about more than 30 years left")

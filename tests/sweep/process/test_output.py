@@ -39,6 +39,7 @@ def test_control_characters_are_escapes_on_both_streams(capsys: pytest.CaptureFi
         say(HOSTILE)
         say(HOSTILE, error=True)
         print(HOSTILE, end="\tend\n")
+        sys.stdout.write("\x1b[0m")  # as colorama does at the end of a process
     assert capsys.readouterr() == (f"{SHOWN}\n{SHOWN}\tend\n", f"{SHOWN}\n")
 
 
@@ -95,6 +96,7 @@ def test_a_closed_output_is_no_error(redirection: str, tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_training_continues_in_ascii_and_without_a_reader(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TINY)
     reading, writing = os.pipe()
