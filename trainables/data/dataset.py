@@ -202,6 +202,8 @@ def _find(folder: Path, options: ReadOptions) -> tuple[Source, list[Source]]:
 def _notes(source: Source, others: Sequence[Source], images: LabelledImages) -> Iterator[str]:
     """Yield what was read, for the start of a sweep."""
     yield f"{source.title}: {source.taken}, {len(images.class_names)} classes"
+    if source.unread:
+        yield f"not read: {source.unread}"
     yield from (f"not read: {other.title} ({other.taken})" for other in others)
     yield from images.notes
     yield from _unusual(images)
