@@ -166,7 +166,8 @@ def _load(source: str, options: ReadOptions, cache: DataCache) -> _Loaded:
             download.key + ("-coarse" if coarse else ""), lambda: _download(cache, download, options)
         )
         title = f"{download.title}{' (coarse labels)' if coarse else ''}"
-        notes = [*images.notes, *_unusual(images)]
+        classes = [f"{title}: {len(images.class_names)} classes"] if title != "CIFAR-100" else []
+        notes = [*classes, *images.notes, *_unusual(images)]
         return _Loaded(source, title, images, tuple(notes))
     try:
         folder = Path(source).expanduser()

@@ -91,6 +91,7 @@ def test_a_data_set_is_downloaded_once_and_read(name: str, tmp_path: Path, image
     np.testing.assert_array_equal(first.test_images, images.test_images)
     np.testing.assert_array_equal(first.test_labels, images.test_labels)
     assert (first.name, first.title, first.classes) == (name, DOWNLOADS[name].title, 10)
+    assert first.notes[0] == f"{first.title}: 10 classes"
     assert len(list((tmp_path / "cache").iterdir())) == 1
     second = load_data(name, cache_dir=tmp_path / "cache")
     assert (second.fingerprint, second.notes) == (first.fingerprint, first.notes)
