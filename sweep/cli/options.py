@@ -17,7 +17,7 @@ NameOrAddress = Annotated[
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder that contains the sweeps.")]
 Data = Annotated[
     str | None,
-    typer.Option(help="cifar100, synthetic, or a folder with images (see docs/own_data.md)."),
+    typer.Option(help="cifar100, cifar10, svhn, fashion-mnist, synthetic, or a folder of images (docs/own_data.md)."),
 ]
 
 Auto = Any

@@ -6,7 +6,6 @@ Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009; https
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from trainables.data.image_arrays import (
     check_labels,
 )
 from trainables.data.source import ReadOptions
-from trainables.data.vision import import_torchvision
 
 PICKLED = {
     CIFAR100: (("train",), "test", "meta"),
@@ -66,25 +64,6 @@ _ALLOWED: dict[tuple[str, str], Any] = {
         ("numeric", "_frombuffer", np.empty(0).__reduce_ex__(5)[0]),
     )
 }
-
-
-def download_archive(into: Path) -> Path:
-    """Download the archive (161 MB) into the folder ``into``, check its MD5 sums and extract it; return its folder.
-
-    Raises:
-        DataError: the address cannot be reached, the folder cannot be written, or an MD5 sum is wrong.
-        EnvironmentMismatchError: torchvision does not match torch.
-    """
-    cifar100 = import_torchvision("datasets").CIFAR100
-    try:
-        cifar100(str(into), train=False, download=True)
-    except (OSError, RuntimeError) as error:  # no route, no space; a wrong MD5 sum
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"cifar100: cannot download {cifar100.url} ({reason}); connect to the internet, or set the data source "
-            f"to a folder with {CIFAR100.pickles}/ or with the train and test Parquet files"
-        ) from error
-    return into / CIFAR100.pickles
 
 
 def read_pickles(files: Files, cifar: Cifar, options: ReadOptions) -> LabelledImages:

@@ -14,13 +14,11 @@ import numpy.typing as npt
 from search_spaces.errors import DataError
 from trainables.data.cache import DataCache, default_cache_dir
 from trainables.data.cifar_archives import find_archive
-from trainables.data.cifar_layouts import CIFAR100, Files
-from trainables.data.cifar_pickles import download_archive, read_pickles
 from trainables.data.class_folders import find_class_folders
+from trainables.data.downloads import DOWNLOADS, Download
 from trainables.data.files import is_folder, names_in
 from trainables.data.idx_files import find_idx
 from trainables.data.image_arrays import (
-    CLASSES,
     MAX_IMAGES,
     Images,
     LabelledImages,
@@ -32,13 +30,12 @@ from trainables.data.image_arrays import (
 from trainables.data.parquet_files import find_parquet
 from trainables.data.source import ReadOptions, Source
 from trainables.data.svhn_files import find_svhn
-from trainables.data.synthetic import check_size, is_synthetic, make_synthetic
+from trainables.data.synthetic import NAME, check_size, is_synthetic, make_synthetic
 
 # Part of the protocol, not of a run: every seed is validated on the same images.
 SPLIT_SEED = 20090408
 
-# torchvision checks the download against this MD5 sum, so it identifies the content before the download.
-OFFICIAL_KEY = "official-eb9058c3a382ffc7106e4002c42a8d85"
+OFFICIAL_KEY = DOWNLOADS["cifar100"].key
 
 
 FORMATS = (find_parquet, find_archive, find_svhn, find_idx, find_class_folders)
@@ -88,8 +85,8 @@ def load_data(
     """Load a data set and split its training part for validation, stratified by class.
 
     Args:
-        source: ``cifar100`` (downloaded once); a folder in one of the :data:`FORMATS`; or ``synthetic``, with options
-            as in ``synthetic:n_train=4000,n_test=1000,seed=0``.
+        source: one of :data:`DOWNLOADS`, such as ``cifar100`` (downloaded once); a folder in one of the
+            :data:`FORMATS`; or ``synthetic``, with options as in ``synthetic:n_train=4000,n_test=1000,seed=0``.
         val_fraction: share of the training images of each class that is used for validation, in (0, 1).
         labels: which labels of a source that has several: ``fine``, ``coarse``, or a column of Parquet files.
         max_images: largest number of training and test images; a larger source is refused before it is read.
@@ -163,21 +160,24 @@ def _load(source: str, options: ReadOptions, cache: DataCache) -> _Loaded:
             raise DataError(f"labels = {options.labels!r}: synthetic data has one kind of labels; remove the key")
         spec = check_size(source, options.max_images)
         return _Loaded("synthetic", "synthetic data", make_synthetic(spec))
-    if source == "cifar100":
-        labels = CIFAR100.chosen(options.labels, source)
-        coarse = labels.classes != CLASSES
-        key = OFFICIAL_KEY + ("-coarse" if coarse else "")
-        images = cache.load_or_build(key, lambda: _download(cache, options))
-        title = "CIFAR-100 (coarse labels)" if coarse else "CIFAR-100"
-        return _Loaded(source, title, images, tuple(_unusual(images)))
+    if download := DOWNLOADS.get(source):
+        coarse = download.coarse(options.labels)
+        images = cache.load_or_build(
+            download.key + ("-coarse" if coarse else ""), lambda: _download(cache, download, options)
+        )
+        title = f"{download.title}{' (coarse labels)' if coarse else ''}"
+        classes = [f"{title}: {len(images.class_names)} classes"] if title != "CIFAR-100" else []
+        notes = [*classes, *images.notes, *_unusual(images)]
+        return _Loaded(source, title, images, tuple(notes))
     try:
         folder = Path(source).expanduser()
     except RuntimeError as error:  # no such user
         raise DataError(f"data source {source!r}: {error}; give the path of a folder") from error
     if not source or not is_folder(folder):
+        known = ", ".join(map(repr, (*DOWNLOADS, NAME)))
         raise DataError(
-            f"data source {source!r}: neither a known name nor an existing folder; use 'cifar100', 'synthetic', or a "
-            f"folder with images (Parquet files, an official archive, or class folders)"
+            f"data source {source!r}: neither a known name nor an existing folder; use one of {known}, or a folder "
+            "with images (Parquet files, an official archive, or class folders)"
         )
     folder = folder.resolve()
     found, others = _find(folder, options)
@@ -202,6 +202,8 @@ def _find(folder: Path, options: ReadOptions) -> tuple[Source, list[Source]]:
 def _notes(source: Source, others: Sequence[Source], images: LabelledImages) -> Iterator[str]:
     """Yield what was read, for the start of a sweep."""
     yield f"{source.title}: {source.taken}, {len(images.class_names)} classes"
+    if source.unread:
+        yield f"not read: {source.unread}"
     yield from (f"not read: {other.title} ({other.taken})" for other in others)
     yield from images.notes
     yield from _unusual(images)
@@ -216,7 +218,9 @@ def _unusual(images: LabelledImages) -> Iterator[str]:
         yield f"{repeats:,} of {len(images.test_images):,} test images are also training images"
 
 
-def _download(cache: DataCache, options: ReadOptions) -> LabelledImages:
+def _download(cache: DataCache, download: Download, options: ReadOptions) -> LabelledImages:
     with cache.workspace() as folder:
-        archive = download_archive(Path(folder))
-        return read_pickles(Files(str(archive), archive), CIFAR100, options)
+        found = download.find(download.fetch(Path(folder)), options)
+        if found is None:
+            raise DataError(f"{download.title}: torchvision downloaded other files than {download.files}")
+        return found.read()

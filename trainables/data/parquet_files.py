@@ -75,10 +75,13 @@ def find_parquet(folder: Path, options: ReadOptions) -> Source | None:
     rows = sum(_rows(file, columns) for shards in parts.values() for file in shards)
     check_count(rows, options.max_images, str(place))
     inside = "" if place == folder else f" in {place.name}/"
+    read = {file.name for shards in parts.values() for file in shards}
+    rest = [name for name in names_in(place) if name.endswith(".parquet") and name not in read]
     files = " and ".join(f"{len(shards)} {part}" for part, shards in parts.items())
     return Source(
         title=TITLES.get(columns.label, folder.name),
         taken=f"Parquet files{inside} ({files}), columns {columns.image!r} and {columns.label!r}",
+        unread=", ".join(rest[:5]) + (", …" if len(rest) > 5 else ""),
         read=lambda: _read(place, parts, columns),
         key=lambda: f"parquet-{_key(place, parts, columns)}",
     )

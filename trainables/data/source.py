@@ -27,4 +27,5 @@ class Source:
     title: str  # the name of the data set: "CIFAR-10", or the folder's name
     taken: str  # which files and labels are read, for the line that is printed
     read: Callable[[], LabelledImages]
+    unread: str = ""  # files of the same format that are not read
     key: Callable[[], str] | None = None  # identifies the content in the cache; None: reading is as fast as the cache

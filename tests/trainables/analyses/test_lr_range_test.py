@@ -149,7 +149,7 @@ def test_dropout_free_protocols_are_tested_too(data: DataSet) -> None:
         ({"lr_from": -1.0}, r"^--from: -1; a learning rate is"),
         ({"lr_from": math.nan}, r"^--from: nan; a learning rate is"),
         ({"lr_to": math.inf}, r"^--to: inf; a learning rate is"),
-        ({"steps": 1}, r"^--steps: 1; at least 2"),
+        ({"steps": 1}, r"^--steps: 1; 2 .one for each bound"),
     ],
 )
 def test_ends_and_steps_that_cannot_be_are_named(ends: dict[str, Any], line: str, data: DataSet) -> None:

@@ -69,6 +69,16 @@ def test_parquet_is_read_as_it_lies_on_hubs(tmp_path: Path, images: LabelledImag
         assert "columns 'image' and 'label'" in data.notes[0]
 
 
+def test_other_parts_of_a_hubs_folder_are_named_and_not_read(tmp_path: Path, images: LabelledImages) -> None:
+    """A validation part is not a test part."""
+    folder = write_hub(tmp_path / "mine", images, LAYOUTS["a hash"])
+    write_columns(folder / "extra-00000-of-00001.parquet", {"image": [b"no image"], "label": [0]})
+    data = load_data(str(folder))
+    assert data.notes[1:] == ("not read: extra-00000-of-00001.parquet",)
+    (folder / LAYOUTS["a hash"]["test"]).rename(folder / "validation-00000-of-00001.parquet")
+    assert_refused(str(folder), "no test-*-of-*.parquet", "validation-00000-of-00001.parquet")
+
+
 def test_classes_without_names_are_numbered(tmp_path: Path, images: LabelledImages) -> None:
     folder = write_hub(tmp_path / "mine", images, LAYOUTS["one file"], names=False)
     assert load_data(str(folder)).class_names == tuple(f"class {label}" for label in range(10))

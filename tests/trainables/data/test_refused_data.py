@@ -25,7 +25,7 @@ GOOD = png(np.zeros((32, 32, 3), np.uint8))
 ONE_IMAGE = np.zeros((1, 3072), np.uint8)
 
 
-@pytest.mark.parametrize("source", ["cifar10", "/no/such/folder", ""])
+@pytest.mark.parametrize("source", ["cifar11", "/no/such/folder", ""])
 def test_an_unknown_source_is_answered_with_the_known_ones(source: str) -> None:
     """A name with a typo, a folder that is not there, nothing at all."""
     assert_refused(source, repr(source), "'cifar100'", "'synthetic'", "Parquet")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.trainables.own_sources import ten_classes
+from tests.trainables.rehearsal import Rehearsal
 from tests.trainables.small_runs import CPU, FLOAT64, data_of, make_run, options, plain_losses
 from trainables.models.lenet import LeNet5, initial_parameters, shapes
 from trainables.training.loop import train
@@ -16,12 +17,13 @@ from trainables.training.messages import Assignment
 from trainables.training.weight_snapshots import SavedWeights, flattened, unflattened
 
 
-def test_a_pack_of_ten_classes_trains_like_a_plain_loop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("graphs", [None, Rehearsal()], ids=["eager", "captured"])
+def test_a_pack_of_ten_classes_trains_like_a_plain_loop(tmp_path: Path, graphs: Rehearsal | None) -> None:
     """Two runs of a seed against ``nn.Module`` and ``torch.optim``, in float64; the weights are kept and read back."""
     data = data_of(ten_classes(20))
     runs = [make_run("SGD", lr=0.05, momentum=0.9, protocol=FLOAT64), make_run("Adam", lr=0.003, protocol=FLOAT64)]
     weights = SavedWeights(tmp_path)
-    reports = list(train(Assignment("pack", runs, 2, frozenset()), data, CPU, options(weights=weights)))
+    reports = list(train(Assignment("pack", runs, 2, frozenset()), data, CPU, options(weights=weights, graphs=graphs)))
     rows = [row for report in reports for row in report.rows]
     sizes = [32, 32, 32, 4]  # 100 images
     for run in runs:
