@@ -46,6 +46,42 @@ class Lookahead(Plain):
                     parameter.copy_(slow)
 
 
+class Averaging(Plain):
+    """Trains one point and evaluates an average of its steps, as schedule-free optimizers do."""
+
+    def __init__(self, params: Iterable[torch.Tensor], lr: float = 0.1) -> None:
+        super().__init__(params, lr)
+        self.param_groups[0] |= {"trains": False, "taken": 0}
+
+    def train(self) -> None:
+        self._exchange(trains=True)
+
+    def eval(self) -> None:
+        self._exchange(trains=False)
+
+    @torch.no_grad()
+    def _exchange(self, *, trains: bool) -> None:
+        group = self.param_groups[0]
+        if group["trains"] != trains:
+            group["trains"] = trains
+            for parameter in group["params"]:
+                other = self.state[parameter].setdefault("other", parameter.clone())
+                kept = parameter.clone()
+                parameter.copy_(other)
+                other.copy_(kept)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        group = self.param_groups[0]
+        if not group["trains"]:
+            raise RuntimeError("step() in the evaluation mode")
+        super().step()
+        group["taken"] += 1
+        for parameter in group["params"]:
+            average = self.state[parameter]["other"]
+            average.add_(parameter - average, alpha=1 / group["taken"])
+
+
 class DropsGradients(Plain):
     """Sets the gradient to None after use."""
 
