@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,21 @@ class NumPyState(Plain):
         state = self.state[parameter]
         state["lr"] = np.float64(0.9) * state.get("lr", lr)
         super().update(parameter, float(state["lr"]))
+
+
+class Norm(IntEnum):
+    AUTO = 1
+
+
+class EnumGroup(Plain):
+    """Keeps a member of an enum in its parameter groups."""
+
+    def __init__(self, params: Iterable[torch.Tensor], lr: float = 0.1) -> None:
+        super().__init__(params, lr)
+        self.param_groups[0]["norm"] = Norm.AUTO
+
+    def update(self, parameter: torch.Tensor, lr: float) -> None:
+        super().update(parameter, lr if self.param_groups[0]["norm"] == Norm.AUTO else 0.0)
 
 
 class ArrayState(Plain):

@@ -190,7 +190,7 @@ def bits_of(value: Any, depth: int = 0) -> Any:
 def _not_plain(state: Any) -> str:
     """Name the type of the first value in ``state`` that is neither a tensor nor plain."""
     for value in _leaves(state):
-        if not (value is None or isinstance(value, Tensor | bool | int | float | str | torch.dtype)):
+        if not (isinstance(value, Tensor | torch.dtype) or type(value) in (type(None), bool, int, float, str)):
             return type(value).__name__
     return "an unknown one"
 
