@@ -139,8 +139,10 @@ def test_seeds_are_added_look_by_look_until_every_comparison_is_decided(
     assert outcome is not None
     assert outcome.all_done
     told = [line for line in screen.getvalue().splitlines() if line.startswith("look ")]
-    assert [line.split(";")[0] for line in told] == [
-        f"look {i} of 3, {n} seeds: 0 of 3 comparisons decided" for i, n in ((1, 2), (2, 3), (3, 4))
+    assert [line.split(":")[0] for line in told] == [
+        "look 1 of 3, 2 seeds",
+        "look 2 of 3, 3 seeds",
+        "look 3 of 3, 4 seeds",
     ]
     assert told[0].endswith("1 more seed, 4 more runs")
     assert "after the largest number of seeds" in told[-1]
