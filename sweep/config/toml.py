@@ -157,7 +157,7 @@ def spec_text(spec: Spec, configurations: list[Configuration]) -> str:
     document.add(tomlkit.comment("Resolved by `sweep run`; `sweep resume` reads this file."))
     for key, value in spec.model_dump(exclude={"configurations", "seeds"}).items():
         document[key] = value
-    if Path(spec.data).is_dir():
+    if os.path.isdir(spec.data):  # noqa: PTH112  Path.is_dir raises if a name is too long
         document["data"] = str(Path(spec.data).resolve())  # `sweep resume` may start in another directory
     if spec.storage and "://" not in spec.storage:
         document["storage"] = str(Path(spec.storage).absolute())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,42 @@ class Lookahead(Plain):
                 for slow, parameter in zip(self.slow, self.param_groups[0]["params"], strict=True):
                     slow.add_(parameter - slow, alpha=0.5)
                     parameter.copy_(slow)
+
+
+class Averaging(Plain):
+    """Trains one point and evaluates an average of its steps, as schedule-free optimizers do."""
+
+    def __init__(self, params: Iterable[torch.Tensor], lr: float = 0.1) -> None:
+        super().__init__(params, lr)
+        self.param_groups[0] |= {"trains": False, "taken": 0}
+
+    def train(self) -> None:
+        self._exchange(trains=True)
+
+    def eval(self) -> None:
+        self._exchange(trains=False)
+
+    @torch.no_grad()
+    def _exchange(self, *, trains: bool) -> None:
+        group = self.param_groups[0]
+        if group["trains"] != trains:
+            group["trains"] = trains
+            for parameter in group["params"]:
+                other = self.state[parameter].setdefault("other", parameter.clone())
+                kept = parameter.clone()
+                parameter.copy_(other)
+                other.copy_(kept)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        group = self.param_groups[0]
+        if not group["trains"]:
+            raise RuntimeError("step() in the evaluation mode")
+        super().step()
+        group["taken"] += 1
+        for parameter in group["params"]:
+            average = self.state[parameter]["other"]
+            average.add_(parameter - average, alpha=1 / group["taken"])
 
 
 class DropsGradients(Plain):
@@ -116,6 +153,21 @@ class NumPyState(Plain):
         state = self.state[parameter]
         state["lr"] = np.float64(0.9) * state.get("lr", lr)
         super().update(parameter, float(state["lr"]))
+
+
+class Norm(IntEnum):
+    AUTO = 1
+
+
+class EnumGroup(Plain):
+    """Keeps a member of an enum in its parameter groups."""
+
+    def __init__(self, params: Iterable[torch.Tensor], lr: float = 0.1) -> None:
+        super().__init__(params, lr)
+        self.param_groups[0]["norm"] = Norm.AUTO
+
+    def update(self, parameter: torch.Tensor, lr: float) -> None:
+        super().update(parameter, lr if self.param_groups[0]["norm"] == Norm.AUTO else 0.0)
 
 
 class ArrayState(Plain):

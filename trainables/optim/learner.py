@@ -46,6 +46,26 @@ class Learner:
                 configuration.scheduler, configuration.scheduler_params, self.optimizer, warmup_steps, where[1]
             )
 
+        self._modes = self.own_optimizer and all(
+            callable(getattr(self.optimizer, mode, None)) for mode in ("train", "eval")
+        )
+        self.training_mode()
+
+    def training_mode(self) -> None:
+        """Give the parameters the values that are trained, where the optimizer has two modes.
+
+        Some optimizers (schedule-free ones) evaluate other weights than they train: an average over the steps.
+        """
+        if self._modes:
+            with self._seeded("training mode", own=True):
+                self.optimizer.train()  # type: ignore[attr-defined]
+
+    def evaluation_mode(self) -> None:
+        """Give the parameters the values that are evaluated and stored, where the optimizer has two modes."""
+        if self._modes:
+            with self._seeded("evaluation mode", own=True):
+                self.optimizer.eval()  # type: ignore[attr-defined]
+
     def update(self, epoch: int, step: int) -> None:
         """Take the optimizer step ``step`` (from 0) of ``epoch`` (from 1)."""
         if not self.own_optimizer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from torch.optim import Optimizer
 
 
 def as_plain(value: Any) -> Any:
-    """Return ``value`` with NumPy numbers as Python's, mappings as dicts, and without functions in mappings.
+    """Return ``value`` with NumPy numbers and enums as Python's, mappings as dicts, and without functions in mappings.
 
-    A checkpoint is read without pickle: it cannot hold NumPy numbers or functions. A fresh object has its functions.
+    A checkpoint is read without pickle: it cannot hold these, and a fresh object has its functions.
     """
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, Enum) and isinstance(value, int | str):
+        return value.value  # it is equal to the member
     if isinstance(value, Mapping):
         return {as_plain(key): as_plain(item) for key, item in value.items() if not _is_function(item)}
     if type(value) in (list, tuple):

@@ -115,6 +115,8 @@ class _TinyRun:
                 if gradient is not None:
                     gradient.copy_(parameter * 0.1 + noise * 0.01)
         try:
+            if epoch and step == 0:
+                self._learner.training_mode()
             self._learner.update(epoch + 1, step)
         except Exception as error:
             if all(bool(torch.isfinite(parameter).all()) for parameter in self._parameters):
@@ -128,6 +130,7 @@ class _TinyRun:
                 )  # fmt: skip
         self._learner.after_batch(epoch + 1, step)
         if step == STEPS - 1:
+            self._learner.evaluation_mode()
             self._learner.after_epoch(epoch + 1, 1.0)
         self._steps += 1
         return bits_of([self._parameters, self._learner.schedule.lr])
@@ -187,7 +190,7 @@ def bits_of(value: Any, depth: int = 0) -> Any:
 def _not_plain(state: Any) -> str:
     """Name the type of the first value in ``state`` that is neither a tensor nor plain."""
     for value in _leaves(state):
-        if not (value is None or isinstance(value, Tensor | bool | int | float | str | torch.dtype)):
+        if not (isinstance(value, Tensor | torch.dtype) or type(value) in (type(None), bool, int, float, str)):
             return type(value).__name__
     return "an unknown one"
 

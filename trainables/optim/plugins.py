@@ -43,7 +43,12 @@ def import_named(name: str, where: str) -> Any:
     try:
         return getattr(found, attribute)
     except AttributeError as error:
-        public = [known for known, value in vars(found).items() if getattr(value, "__module__", None) == module]
+        package = module.partition(".")[0]  # its own names, not those that it imports from other libraries
+        public = [
+            known
+            for known, value in vars(found).items()
+            if not known.startswith("_") and str(getattr(value, "__module__", "")).partition(".")[0] == package
+        ]
         raise UnknownNameError(f"attribute of {module}", attribute, public, where) from error
 
 

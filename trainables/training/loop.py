@@ -83,6 +83,8 @@ def train(
         weights.save(pack, assignment.epochs)
 
     while pack.epoch < assignment.epochs and pack.alive:
+        if pack.epoch and pack.step_in_epoch == 0:
+            pack.training_mode()
         epoch, saved_at = pack.epoch + 1, clock()
         while pack.step_in_epoch < batches.steps and pack.alive:
             began = clock()
@@ -112,6 +114,7 @@ def train(
 def _close_epoch(pack: Pack, examples: int, val: Split, test: Split | None, clock: Callable[[], float]) -> None:
     """Evaluate, write each live member's row, move the schedules on, and begin the next epoch."""
     began = clock()
+    pack.evaluation_mode()
     pack.check_views()
     pack.freeze_non_finite(pack.loss_sum)
     val_loss, val_acc = (values.tolist() for values in pack.evaluate(val))

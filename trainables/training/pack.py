@@ -83,6 +83,16 @@ class Pack:
             self._views_checked = True
         self.step_in_epoch += 1
 
+    def training_mode(self) -> None:
+        """Give all runs the weights that are trained; only some optimizers of a user evaluate others."""
+        for member in self.members:
+            member.learner.training_mode()
+
+    def evaluation_mode(self) -> None:
+        """Give all runs the weights that are evaluated and stored."""
+        for member in self.members:
+            member.learner.evaluation_mode()
+
     def check_views(self) -> None:
         """Check that every optimizer still updates its run's part of the stack.
 

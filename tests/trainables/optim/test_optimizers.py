@@ -122,5 +122,13 @@ def test_a_third_partys_name_must_lead_to_an_optimizer(name: str, told: str) -> 
         optimizer_class(name, "optimizer")
 
 
+def test_an_unknown_attribute_is_answered_with_names_of_the_package_and_not_of_other_libraries() -> None:
+    with pytest.raises(UnknownNameError, match=r"\(did you mean Lookahead\?\); valid: ArrayState") as error:
+        optimizer_class(f"{OWN}LookAhead", "optimizer")
+    assert not any(word in str(error.value) for word in ("np,", "torch,", "Iterable"))
+    with pytest.raises(UnknownNameError, match=r"did you mean SGD\?"):  # torch.optim has its classes from other modules
+        optimizer_class("torch.optim:SGDD", "optimizer")
+
+
 def test_a_third_partys_optimizer_is_taken_by_its_path() -> None:
     assert optimizer_class("torch.optim:AdamW", "optimizer") is torch.optim.AdamW

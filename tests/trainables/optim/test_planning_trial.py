@@ -36,6 +36,8 @@ def reason(optimizer: str = "SGD", scheduler: str = "none", dtype: torch.dtype =
         "NoRate",
         "NoneRate",
         "MovesLate",
+        "Averaging",
+        "EnumGroup",
     ],
 )
 def test_code_that_keeps_its_state_where_a_checkpoint_finds_it_resumes(name: str, dtype: torch.dtype) -> None:

@@ -14,11 +14,11 @@ from tests.trainables.own_rules import ObjectState, Plain
 from tests.trainables.small_runs import CPU, FLOAT32, FLOAT64, make_run, options
 from tests.trainables.training.test_resume import Death, MortalClock, assert_deaths_leave_no_trace, rows_of
 from trainables.data.dataset import DataSet, load_data
-from trainables.training.batches import Batches
+from trainables.training.batches import Batches, Split
 from trainables.training.checkpoints import Checkpoints, UnreadableStateError
 from trainables.training.loop import train
 from trainables.training.messages import Assignment
-from trainables.training.pack import Pack
+from trainables.training.pack import Pack, evaluate
 
 OWN = "tests.trainables.own_rules:"
 EVERY_STEP = 31.0  # seconds a look at the clock: a checkpoint after every step
@@ -95,6 +95,34 @@ def test_random_draws_of_an_optimizer_depend_on_the_seed_and_not_on_other_draws(
     first = weights_after(f"{OWN}Noisy", few)
     torch.manual_seed(2)
     assert weights_after(f"{OWN}Noisy", few) == first
+
+
+def test_weights_of_the_evaluation_mode_are_evaluated_and_stored(few: DataSet, tmp_path: Path) -> None:
+    """The mean of the weights after each step, from a plain loop; training continues from the other weights."""
+    run = make_run(f"{OWN}Averaging", lr=0.05, protocol=FLOAT64, epochs=2, steps_per_epoch=4)
+    plain = make_run("SGD", lr=0.05, protocol=FLOAT64)
+    batches = Batches(few, [0], FLOAT64, CPU)
+    pack = Pack([plain], batches.steps, CPU)
+    seen = []
+    for step in range(8):
+        pack.epoch, pack.step_in_epoch = divmod(step, 4)
+        pack.train_step(batches.batch(step // 4 + 1, step % 4))
+        seen.append({name: view.detach().clone() for name, view in pack.stack.member(0).items()})
+    means = {name: torch.stack([step[name] for step in seen]).mean(0) for name in seen[0]}
+    reports = list(train(Assignment("p", [run], 2, frozenset()), few, CPU, options(checkpoints=Checkpoints(tmp_path))))
+    state = Checkpoints(tmp_path).newest()
+    assert state is not None
+    for name, mean in means.items():
+        torch.testing.assert_close(state["members"][0]["parameters"][name], mean, rtol=1e-12, atol=1e-14)
+    stacked = {name: mean[None] for name, mean in means.items()}
+    split = Split.of(few.val_images, few.val_labels, CPU)
+    assert reports[-1].rows[0].val_loss == pytest.approx(evaluate(stacked, split)[0].item(), rel=1e-9)
+
+
+def test_an_optimizer_with_two_modes_resumes_exactly(few: DataSet) -> None:
+    """Within the first epoch, at its end, and within the second."""
+    run = make_run(f"{OWN}Averaging", lr=0.05, steps_per_epoch=4)
+    assert_deaths_leave_no_trace([run], few, [10, 8, 12])
 
 
 def test_a_pack_that_cannot_resume_restarts_and_repeats_its_rows(few: DataSet, tmp_path: Path) -> None:
