@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from results.metrics.intervals import TOLERANCE
 
@@ -27,7 +27,7 @@ def equivalence_interval(differences: Floats, level: float = LEVEL) -> tuple[flo
     if n < 2:
         return float("nan"), float("nan")
     mean = float(np.mean(differences))
-    half_width = float(stats.t.ppf(1 - level, n - 1)) * float(np.std(differences, ddof=1)) / float(np.sqrt(n))
+    half_width = float(scipy.stats.t.ppf(1 - level, n - 1)) * float(np.std(differences, ddof=1)) / float(np.sqrt(n))
     return mean - half_width, mean + half_width
 
 
@@ -59,4 +59,4 @@ def mcnemar_p(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
     only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
     if only_a + only_b == 0:
         return 1.0
-    return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+    return float(scipy.stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)

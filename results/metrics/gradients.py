@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.signal import lfilter
+import scipy
 
 from results.metrics.intervals import Estimate
 from search_spaces.errors import SpecError
@@ -162,8 +162,8 @@ def white_noise_share(steps: int, beta: float, corrected: bool = True, sizes: Fl
         raise SpecError("steps", f"{steps}", "at least 2")
     sizes = np.ones(steps) if sizes is None else sizes
     scale = _corrections(steps, beta)[::-1] if corrected else np.ones(steps)  # the last step first
-    sums = lfilter([1 - beta], [1, -beta], scale)
-    squares = lfilter([(1 - beta) ** 2], [1, -(beta**2)], scale**2)
+    sums = scipy.signal.lfilter([1 - beta], [1, -beta], scale)
+    squares = scipy.signal.lfilter([(1 - beta) ** 2], [1, -(beta**2)], scale**2)
     diagonal = (squares - sums**2 / steps)[::-1]
     return float(diagonal @ sizes / ((1 - 1 / steps) * sizes.sum()))
 

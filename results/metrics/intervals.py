@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -46,8 +46,8 @@ def mean_t_interval(values: Floats) -> Estimate:
     mean = float(np.mean(values)) if n else math.nan
     if n < 2:
         return Estimate(mean, math.nan, math.nan, n, tuple(map(float, values)))
-    # stats.t.interval returns NaN for a scale of 0.
-    half_width = float(stats.t.ppf(_UPPER_TAIL, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    # scipy.stats.t.interval returns NaN for a scale of 0.
+    half_width = float(scipy.stats.t.ppf(_UPPER_TAIL, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
     shown = tuple(map(float, values)) if n <= FEW_VALUES else ()
     return Estimate(mean, mean - half_width, mean + half_width, n, shown)
 
@@ -74,7 +74,7 @@ def sd_chi2_interval(values: Floats) -> Estimate:
     if n < 2:
         return Estimate(math.nan, math.nan, math.nan, n)
     sd = float(np.std(values, ddof=1))
-    low, high = (sd * math.sqrt((n - 1) / stats.chi2.ppf(q, n - 1)) for q in (_UPPER_TAIL, 1 - _UPPER_TAIL))
+    low, high = (sd * math.sqrt((n - 1) / scipy.stats.chi2.ppf(q, n - 1)) for q in (_UPPER_TAIL, 1 - _UPPER_TAIL))
     return Estimate(sd, low, high, n)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import stats
+import scipy
 
 POWER = 0.8
 ALPHA = 0.05
@@ -24,9 +24,9 @@ def paired_t_power(difference: float, sd: float, n: int, alpha: float = ALPHA) -
     if n < 2:
         return 0.0
     noncentrality = abs(difference) / sd * math.sqrt(n)
-    critical = stats.t.ppf(1 - alpha / 2, n - 1)
-    upper = stats.nct.sf(critical, n - 1, noncentrality)
-    lower = stats.nct.cdf(-critical, n - 1, noncentrality)
+    critical = scipy.stats.t.ppf(1 - alpha / 2, n - 1)
+    upper = scipy.stats.nct.sf(critical, n - 1, noncentrality)
+    lower = scipy.stats.nct.cdf(-critical, n - 1, noncentrality)
     return float(upper) + (float(lower) if math.isfinite(lower) else 0.0)
 
 

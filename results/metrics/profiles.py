@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 Floats = npt.NDArray[np.float64]
 
@@ -69,4 +69,4 @@ def interquartile_mean(values: Floats) -> float:
     """
     if len(values) < MIN_RUNS_FOR_IQM:
         return math.nan
-    return float(stats.trim_mean(values, 0.25))
+    return float(scipy.stats.trim_mean(values, 0.25))

@@ -200,7 +200,6 @@ def _from_file(overrides: dict[str, Any], trust: bool) -> frozenset[str]:
 
 def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) -> None:
     from sweep.driver.driver import DriveOptions
-    from sweep.driver.outputs import make_outputs
     from sweep.driver.until_decided import drive_until_decided
     from sweep.progress.console import PlainConsole
 
@@ -211,6 +210,8 @@ def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) ->
         outcome = drive_until_decided(spec, runs_dir, console, options)
         if outcome is None:
             return
+        from sweep.driver.outputs import make_outputs  # matplotlib: training does not wait for its import
+
         make_outputs(outcome.folder)
     except KeyboardInterrupt:
         if SweepFolder(runs_dir, spec.name).spec.exists():  # otherwise nothing was planned

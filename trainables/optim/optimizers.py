@@ -15,6 +15,9 @@ from search_spaces.errors import SpecError, UnknownNameError, shortened, shown
 from trainables.optim.plugins import import_named
 from trainables.optim.signature import complete, defaults_of
 from trainables.optim.user_code import message_of, one_line_errors
+from trainables.optim.without_compiler import leave_compiler_out
+
+leave_compiler_out()
 
 UNSUITABLE = {
     "LBFGS": "it evaluates the loss again through a closure, and the runs of a pack share one forward pass",
