@@ -84,7 +84,7 @@ def test_more_epochs_extend_the_constant_rates_and_make_new_cosines(folder: Swee
     """Two rates under two seeds: four runs of each kind."""
     assert announced(folder, spec(), spec(epochs=20)) == [
         "extends 4 runs from 10 to 20 epochs: SGD lr=0.05, SGD lr=0.1",
-        "makes 4 new runs, whose schedule follows the 20 epochs: "
+        "adds 4 new runs, whose schedule depends on the 20 epochs: "
         "SGD lr=0.05 · CosineAnnealingLR, SGD lr=0.1 · CosineAnnealingLR; their runs of 10 epochs stay in the ledger",
     ]
 
@@ -119,7 +119,7 @@ def test_runs_of_another_version_of_the_training_are_left_out_and_in_nobodys_way
 def test_fewer_epochs_have_nothing_to_do(folder: SweepFolder) -> None:
     text = '[[configurations]]\noptimizer = {name = "SGD", lr = [0.05, 0.1]}'
     assert announced(folder, spec(text), spec(text, epochs=4)) == [
-        "4 runs had up to 10 epochs before: nothing is to do for 4"
+        "4 runs already had up to 10 epochs: nothing to train for 4"
     ]
 
 
@@ -149,7 +149,7 @@ def test_a_dry_run_tells_it_too_and_writes_nothing(folder: SweepFolder) -> None:
     lines = dry(spec(epochs=20), folder.runs_dir)
     assert lines[1].startswith("0 of them are finished, 8 are left, in 4 packs of up to 4; ")
     assert lines[2] == "  extends 4 runs from 10 to 20 epochs: SGD lr=0.05, SGD lr=0.1"
-    assert lines[3].startswith("  makes 4 new runs, whose schedule follows the 20 epochs: ")
+    assert lines[3].startswith("  adds 4 new runs, whose schedule depends on the 20 epochs: ")
     assert contents(folder) == before
 
 
