@@ -97,7 +97,7 @@ def test_ten_thousand_runs_take_their_waves_the_start_and_the_end() -> None:
     assert predict(slot, 200, FREE, MACHINE, transfer=3.0).total == 20 + 156 * 3 + 500 + 0.5  # 157 nodes are enough
 
 
-def test_the_table_tells_what_the_storage_must_take_and_who_saturates() -> None:
+def test_the_table_has_the_load_of_the_storage_and_the_saturation() -> None:
     """A report every 10 s from 160 slots, each with a checkpoint of 3.2 MiB, is 51.2 MiB a second at full load."""
     slot = Slot("CPU", 16, 4, 10.0)
     costs = DriverCosts(trial=1, report=0.1, pending=0)

@@ -28,7 +28,7 @@ def data() -> DataSet:
     return load_data(SOURCE, val_fraction=0.5)
 
 
-def test_without_a_gpu_it_says_so_and_measures_nothing() -> None:
+def test_without_a_gpu_it_reports_this_and_measures_nothing() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu", "--data", SOURCE], cwd=ROOT, capture_output=True, text=True,
         env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, check=False,
@@ -51,7 +51,7 @@ def test_steps_and_resumes_are_compared_bit_by_bit(data: DataSet, tmp_path: Path
     assert resume_is_exact(runs, data, CPU, tmp_path)
 
 
-def test_other_weights_are_not_taken_for_the_same(data: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_different_weights_are_detected(data: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of the two does its work twice while it warms up."""
     runs = study_runs(SOURCE, data, 3, 1)[:2]
 

@@ -154,7 +154,7 @@ TERM = "kill -TERM $PPID"
         ("exit 0", "exit 2", f"{TERM}; {TERM}; exit 130", True),
     ],
 )
-def test_a_job_that_is_ended_before_its_driver_is_at_work_is_requeued_too(
+def test_a_job_that_ends_before_its_driver_runs_is_requeued(
     tmp_path: Path, job: dict[str, str], ray: str, sweep_status: str, sweep_run: str, begun: bool
 ) -> None:
     """With a `ray` and a `sweep` that only bring the signal at that moment."""
@@ -178,7 +178,7 @@ def test_a_job_whose_driver_fails_is_not_requeued(tmp_path: Path, job: dict[str,
     assert not (tmp_path / "requeued").exists()
 
 
-def test_without_its_words_it_says_how_it_is_called(job: dict[str, str]) -> None:
+def test_without_arguments_it_prints_its_usage(job: dict[str, str]) -> None:
     said = subprocess.run(["bash", DEPLOY / "slurm.sbatch"], env=job, capture_output=True, text=True, check=False)
     assert said.returncode != 0
     assert "usage: sbatch deploy/slurm.sbatch SPEC.toml STORAGE" in said.stderr

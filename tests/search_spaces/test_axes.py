@@ -71,7 +71,7 @@ def test_draws_are_crossed_with_lists() -> None:
     assert len(by_momentum[0]) == 5
 
 
-def test_equal_configurations_stand_once() -> None:
+def test_equal_configurations_are_listed_once() -> None:
     assert len(expand(block('optimizer = [{name = "SGD", lr = 1}, {name = "SGD", lr = 1.0}]'), "here")) == 1
 
 
@@ -93,7 +93,7 @@ def test_equal_configurations_stand_once() -> None:
         ('optimizer = {name = "SGD", lr = 1979-05-27}', "is a date"),
     ],
 )
-def test_a_slip_is_told_in_one_line_with_its_place(text: str, told: str) -> None:
+def test_a_mistake_is_one_line_with_its_place(text: str, told: str) -> None:
     with pytest.raises(SpecError) as error:
         expand(block(text), "here")
     assert told in str(error.value)

@@ -93,7 +93,7 @@ def test_a_value_that_is_no_number_is_refused() -> None:
         Configuration("SGD", {"lr": float("inf")}).to_dict()
 
 
-def test_labels_tell_apart_and_say_no_more() -> None:
+def test_labels_are_different_and_have_nothing_else() -> None:
     configurations = [
         Configuration("SGD", {"lr": 0.01, "momentum": 0, "nesterov": False, "eps": 1e-8}),
         Configuration("SGD", {"lr": 0.01, "momentum": 0.9, "nesterov": False, "eps": 1e-8}),

@@ -289,7 +289,7 @@ def test_outputs_that_find_no_space_leave_the_old_ones_whole(
         resume_equals(folder, undisturbed, verb)
 
 
-def test_a_read_only_folder_is_told_in_one_line_and_still_read(
+def test_a_read_only_folder_is_reported_in_one_line_and_still_read(
     may_mount: None, undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -306,7 +306,7 @@ def test_a_read_only_folder_is_told_in_one_line_and_still_read(
         assert verb("status", "tiny", "--runs-dir", disk) == (0, [])
 
 
-def test_a_ledger_that_another_program_locks_is_waited_for_and_then_told(
+def test_a_ledger_that_another_program_locks_is_waited_for_and_then_reported(
     undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

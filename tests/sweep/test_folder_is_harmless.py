@@ -264,7 +264,7 @@ def test_a_link_that_stays_within_and_a_folder_that_is_one_are_fine(
     } == {0}
 
 
-def test_what_a_terminal_would_obey_is_shown_escaped(copied: SweepFolder, sweep: Sweep) -> None:
+def test_terminal_escapes_are_shown_as_text(copied: SweepFolder, sweep: Sweep) -> None:
     (log,) = copied.logs.iterdir()
     log.write_bytes(b"plain\n\ttabbed\n\x1b]0;title\x07\x9b2J\xff\n")
     code, text = sweep("logs", "s", the_run(copied))

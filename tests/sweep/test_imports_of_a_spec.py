@@ -60,7 +60,7 @@ def test_a_module_in_a_sweeps_folder_is_refused_with_its_file_and_is_not_run(
 
 
 @pytest.mark.parametrize("entry", [".", "../s", "", "../../runs/s/deeper"])
-def test_nor_by_a_relative_path_that_leads_there(
+def test_a_module_in_a_sweeps_folder_is_refused_on_a_relative_path(
     entry: str, tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The working directory is the sweep's folder; an empty entry of the path stands for it."""
@@ -74,7 +74,7 @@ def test_nor_by_a_relative_path_that_leads_there(
 
 
 @pytest.mark.parametrize("kind", ["namespace", "package", "deeper package", "link to it"])
-def test_nor_as_a_package_seen_from_above(
+def test_a_module_in_a_sweeps_folder_is_refused_as_part_of_a_package(
     kind: str, tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The `__init__` of a package would run before the module in it is looked for."""
@@ -184,7 +184,7 @@ def test_what_is_no_plain_function_of_the_epoch_is_no_lr_lambda(name: str) -> No
         ("import no_such", "no_such"),
     ],
 )
-def test_a_module_that_breaks_off_is_one_line(
+def test_a_module_that_raises_is_one_line(
     body: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "breaks_off.py").write_text(body)
@@ -250,7 +250,7 @@ def sweep(*arguments: str, cwd: Path, cache: Path) -> subprocess.CompletedProces
     [["status", "s"], ["status"], ["logs", "s", "{run}"], ["export", "s"], ["report", "s"], ["compare", "s", "other"]],
     ids=lambda arguments: arguments[0],
 )
-def test_verbs_that_only_look_import_nothing_that_a_spec_names(
+def test_verbs_that_only_read_import_nothing_that_a_spec_names(
     arguments: list[str], tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip

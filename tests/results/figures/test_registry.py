@@ -119,7 +119,7 @@ def test_notes_name_omitted_configurations_and_synthetic_data():
     assert "Synthetic data" in note
 
 
-def test_a_miss_stands_beyond_the_last_epoch():
+def test_a_miss_is_drawn_beyond_the_last_epoch():
     (axes,) = figures_of("plain")["epochs_to_target"].axes
     assert any(text.get_text().startswith("> 5") for text in axes.texts)
 

@@ -15,7 +15,7 @@ from tests.builders import attempt_of, row_of
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, climb, sweep_of, write_ledger
 
 
-def test_every_number_stands_where_its_run_epoch_and_name_say(path):
+def test_every_number_is_at_the_place_of_its_run_epoch_and_name(path):
     """A number made of all three, written in another order."""
     runs = [Run(configuration, seed, Protocol(), "d" * 16) for configuration in (MOMENTUM, ADAM) for seed in (1, 0)]
     number = {
@@ -158,7 +158,7 @@ def test_configurations_without_any_result_are_named(tmp_path):
     )
 
 
-def test_an_empty_sweep_says_so(tmp_path):
+def test_an_empty_sweep_is_reported_as_empty(tmp_path):
     """And has neither a target nor a best."""
     sweep = sweep_of(tmp_path, {})
     assert sweep.caveats() == ["Empty: no run is planned."]
@@ -166,7 +166,7 @@ def test_an_empty_sweep_says_so(tmp_path):
     assert math.isnan(sweep.target)
 
 
-def test_made_data_says_so_in_its_label(tmp_path):
+def test_synthetic_data_are_noted_in_the_label(tmp_path):
     sweep = sweep_of(tmp_path, {ADAM: [climb(20)]}, synthetic=True, data_name="synthetic-1")
     assert sweep.data_label == "synthetic-1 (made from a seed)"
 

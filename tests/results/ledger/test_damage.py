@@ -133,7 +133,7 @@ def refusal(path: Path) -> str:
         "UPDATE checksums SET digest = 'zz'",
     ],
 )
-def test_a_row_that_the_ledger_did_not_write_is_not_believed(small: Path, statement: str) -> None:
+def test_a_row_that_the_ledger_did_not_write_is_refused(small: Path, statement: str) -> None:
     change(small, statement)
     assert "is damaged" in refusal(small)
 

@@ -67,7 +67,7 @@ def test_statuses_come_in_the_order_of_planning(ledger, runs):
     assert list(ledger.statuses()) == [run.run_id for run in runs]
 
 
-def test_a_seed_that_is_added_later_stands_with_its_configuration(ledger, runs):
+def test_a_later_seed_is_listed_with_its_configuration(ledger, runs):
     """A configuration keeps its place; a new one comes last."""
     added = replace(runs[0], seed=7)
     new = replace(runs[0], configuration=Configuration("RMSprop", {"lr": 0.01}))
@@ -83,7 +83,7 @@ def test_a_run_is_done_when_its_target_epoch_is_there(ledger, runs, attempt_of, 
         assert ledger.statuses()[runs[0].run_id] == status
 
 
-def test_a_diverged_run_is_a_result_even_where_its_pack_goes_on(ledger, runs, attempt_of, row_of):
+def test_a_diverged_run_is_a_result_even_if_its_pack_continues(ledger, runs, attempt_of, row_of):
     """Rows after the divergence do not turn it into a run that is done."""
     ledger.record([attempt_of(runs[:1])], [row_of(runs[0], e) for e in (1, 2, 3)], {runs[0].run_id: 2})
     assert ledger.statuses()[runs[0].run_id] == "diverged"
@@ -130,7 +130,7 @@ def test_finished_counts_done_and_diverged_up_to_the_epoch_asked_for(ledger, run
 # --- packs
 
 
-def test_a_begun_pack_comes_back_whatever_the_size_and_a_planned_one_for_its_own(ledger, runs):
+def test_a_started_pack_is_kept_for_any_size_and_a_planned_one_only_for_its_own(ledger, runs):
     """What was begun has rows and checkpoints that other company would not go on with."""
     a, b, c, d = (run.run_id for run in runs)
     ledger.plan_packs([("begun", [b, a]), ("waiting", [d, c])], "2")
@@ -141,7 +141,7 @@ def test_a_begun_pack_comes_back_whatever_the_size_and_a_planned_one_for_its_own
     assert ledger.packs("4") == ledger.packs("auto") == {"begun": [b, a]}
 
 
-def test_packs_come_begun_ones_first_and_of_each_kind_the_latest(ledger, runs):
+def test_started_packs_come_first_and_of_each_kind_the_latest(ledger, runs):
     """So of two that share a member the one that holds its rows is taken up."""
     ids = [run.run_id for run in runs]
     for number, pack_id in enumerate(("p1", "p2", "p3", "p4")):
@@ -179,7 +179,7 @@ def test_an_attempt_that_failed_stays_failed_when_the_next_one_completes(ledger,
     ]
 
 
-def test_a_failure_spares_what_its_pack_had_finished(ledger, runs, attempt_of, row_of):
+def test_a_failure_keeps_what_its_pack_had_finished(ledger, runs, attempt_of, row_of):
     """Done and diverged stay; the others fail with the last line; the attempt keeps the whole error."""
     ledger.start("pack-1", [run.run_id for run in runs])
     ledger.record([attempt_of(runs)], [row_of(runs[0], 3), row_of(runs[2], 1)], {runs[1].run_id: 1})
@@ -192,7 +192,7 @@ def test_a_failure_spares_what_its_pack_had_finished(ledger, runs, attempt_of, r
     assert attempts.rows == [("failed", "Traceback\n  line\nOutOfMemory: 3 GiB\n")]
 
 
-def test_a_report_overcomes_an_earlier_failure(ledger, runs, attempt_of, row_of):
+def test_a_report_clears_an_earlier_failure(ledger, runs, attempt_of, row_of):
     """The retry of a failed run is running, without an error, at its second attempt."""
     run_id = runs[0].run_id
     ledger.start("pack-1", [run_id])
@@ -289,7 +289,7 @@ def test_a_report_that_breaks_in_the_middle_leaves_nothing(ledger, runs, attempt
     assert len(rows_in(ledger)) == 1
 
 
-def test_a_row_of_a_run_that_nobody_planned_is_refused(ledger, runs, attempt_of, row_of):
+def test_a_row_of_an_unplanned_run_is_refused(ledger, runs, attempt_of, row_of):
     """It is a bug of the caller, not a mistake of the user."""
     with pytest.raises(sqlite3.IntegrityError):
         ledger.record([attempt_of(runs)], [replace(row_of(runs[0], 1), run_id="nobody")], {})

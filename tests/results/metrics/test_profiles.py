@@ -28,7 +28,7 @@ def test_a_performance_profile_worked_by_hand():
     assert profile.tolist() == [[0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.75, 0.75]]
 
 
-def test_what_nobody_solves_counts_as_unsolved_within_any_ratio():
+def test_what_is_never_solved_counts_as_unsolved_within_any_ratio():
     assert performance_profile(np.full((2, 3), INF), np.array([1.0, INF])).tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 

@@ -142,7 +142,7 @@ def test_a_row_shows_its_run_ids(plain):
     assert plain.tags()["details"] == 3 + 1 + 1  # three rows of one table, one of the other, the spec
 
 
-def test_an_empty_report_says_so():
+def test_an_empty_report_is_reported_as_empty():
     """No table, no figure, no answer, no provenance: still a page."""
     page = Page(report_html(a_sweep(), {}, {}, ReportTexts("?")))
     assert {"No table yet.", "No figure yet.", "No answer: no run has a result yet."} <= set(page.texts)

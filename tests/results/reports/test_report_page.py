@@ -94,7 +94,7 @@ def colours(browser: Any, scheme: str) -> tuple[str, str]:
     return tuple(browser.execute_script(style))
 
 
-def test_it_loads_without_a_word_on_the_console_and_asks_for_nothing_but_itself(page, address):
+def test_it_loads_without_console_output_and_requests_only_itself(page, address):
     """Whatever its names say."""
     events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]

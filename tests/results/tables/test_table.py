@@ -155,7 +155,7 @@ def test_a_plain_number_has_its_columns_decimals():
     assert cell_text(0.012345, Column("lr", "Rate", decimals=4)) == "0.0123"
 
 
-def test_a_unit_stands_in_the_title():
+def test_a_unit_is_in_the_title():
     assert (COLUMN.title, Column("n", "Pairs").title) == ("X (%)", "Pairs")
 
 

@@ -71,9 +71,7 @@ def test_the_study_writes_every_figure_every_table_and_the_article(study: Outcom
     assert "2 epochs; the study's protocol has 50" in text
 
 
-def test_the_study_goes_on_where_it_was_and_writes_about_its_own(
-    study: Outcome, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_study_continues_and_uses_its_own_analyses_only(study: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if its last command had ended early, and others had looked into the folder meanwhile.
 
     A range test is missing, and Adam's gradients are of fewer batches: these two are captured again, and nothing else.
@@ -122,7 +120,7 @@ def replaced_files(monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
     return written
 
 
-def test_the_study_looks_into_runs_of_one_seed_that_are_done(tmp_path: Path) -> None:
+def test_the_study_analyses_finished_runs_of_one_seed(tmp_path: Path) -> None:
     """Under seed 0 one of the four diverged, under seed 1 one failed and under seed 2 none: those of seed 2."""
     from dataclasses import replace
 
@@ -200,7 +198,7 @@ def test_the_api_gives_frames_and_figures(study: Outcome) -> None:
         sweep.load(study.folder.runs_dir / "nobody")
 
 
-def test_slips_about_runs_are_one_line(study: Outcome) -> None:
+def test_mistakes_about_runs_are_one_line(study: Outcome) -> None:
     folder = study.folder
     with pytest.raises(UnknownNameError, match=r"unknown run 'zzz'"):
         sweep.activations(whole(study), "zzz")
@@ -214,7 +212,7 @@ def test_slips_about_runs_are_one_line(study: Outcome) -> None:
         sweep.gradients(whole(study), run=adam(study), data="synthetic:n_train=1000,n_test=100,seed=1")
 
 
-def test_a_run_without_a_checkpoint_is_told_how_to_make_one(study: Outcome, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_checkpoint_says_how_to_make_one(study: Outcome, tmp_path: Path) -> None:
     folder = study.folder
     aside = tmp_path / "checkpoints"
     folder.checkpoints.rename(aside)

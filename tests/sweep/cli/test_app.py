@@ -118,7 +118,7 @@ SLIPS = [
 
 
 @pytest.mark.parametrize(("arguments", "told"), SLIPS, ids=[" ".join(arguments) for arguments, _ in SLIPS])
-def test_a_slip_is_exit_two_with_one_line_and_nothing_written(
+def test_a_mistake_is_exit_two_with_one_line_and_nothing_written(
     arguments: list[str], told: str, sweep: Sweep, tmp_path: Path
 ) -> None:
     block = f'data = "{DATA}"\n[[configurations]]\noptimizer = '
@@ -213,7 +213,7 @@ def test_a_space_is_printed_as_its_file_to_be_edited(name: str, sweep: Sweep) ->
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
-def test_help_tells_of_every_command(arguments: list[str], sweep: Sweep) -> None:
+def test_help_lists_every_command(arguments: list[str], sweep: Sweep) -> None:
     """Also where nothing is asked for."""
     found = sweep(*arguments)
     assert (found.returncode, found.stderr) == (0, "")
@@ -241,7 +241,7 @@ def test_what_trains_nothing_imports_neither_torch_nor_ray(arguments: list[str],
     assert heavy.isdisjoint(imported)
 
 
-def test_a_dry_run_tells_runs_packs_and_hours_and_creates_nothing(sweep: Sweep, tmp_path: Path) -> None:
+def test_a_dry_run_prints_runs_packs_and_hours_and_creates_nothing(sweep: Sweep, tmp_path: Path) -> None:
     """8 configurations × 2 seeds: two packs of four a seed."""
     found = sweep("run", "quickstart", "--dry-run", "--data", DATA)
     assert (found.returncode, found.stderr) == (0, "")
@@ -258,7 +258,7 @@ def test_a_dry_run_tells_runs_packs_and_hours_and_creates_nothing(sweep: Sweep, 
     assert not list(tmp_path.iterdir())
 
 
-def test_flags_stand_above_the_spec(sweep: Sweep) -> None:
+def test_flags_override_the_spec(sweep: Sweep) -> None:
     flags = ["--data", DATA, "--epochs", "2", "--seeds", "1", "--pack", "3", "--name", "mine"]
     found = sweep("run", "quickstart", "--dry-run", *flags)
     lines = found.stdout.splitlines()

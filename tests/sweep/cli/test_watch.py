@@ -63,7 +63,7 @@ def test_where_there_is_no_terminal_what_changes_is_printed(seen: list[SweepStat
     assert lines.count(LINE) == 2
 
 
-def test_for_programs_every_look_is_a_line(seen: list[SweepStatus]) -> None:
+def test_for_programs_every_status_is_a_line(seen: list[SweepStatus]) -> None:
     assert [json.loads(line) for line in shown(seen, as_json=True).splitlines()] == [one.model_dump() for one in seen]
 
 
@@ -92,7 +92,7 @@ def test_a_sweep_that_was_interrupted_is_not_waited_for_again(seen: list[SweepSt
     assert "waiting" not in screen.getvalue()
 
 
-def test_an_unfinished_sweep_that_nobody_resumes_is_not_waited_for_for_ever(seen: list[SweepStatus]) -> None:
+def test_the_wait_for_a_resume_has_an_end(seen: list[SweepStatus]) -> None:
     not_yet, pauses = seen[0].model_copy(update={"driver": None}), list[float]()
     screen = io.StringIO()
     watch(lambda: not_yet, Console(file=screen, width=150), pause=pauses.append, as_json=True)
@@ -100,7 +100,7 @@ def test_an_unfinished_sweep_that_nobody_resumes_is_not_waited_for_for_ever(seen
     assert len(screen.getvalue().splitlines()) == START_LOOKS + 1
 
 
-def test_a_sweep_that_nobody_drives_is_shown_once(seen: list[SweepStatus]) -> None:
+def test_a_sweep_that_does_not_run_is_shown_once(seen: list[SweepStatus]) -> None:
     screen = io.StringIO()
     watch(lambda: seen[-1], Console(file=screen), pause=lambda seconds: pytest.fail("it waits for nobody"))
     assert screen.getvalue().startswith("s: 4 done of 4 runs")

@@ -46,13 +46,13 @@ def test_the_file_names_the_sweep_unless_its_text_does(tmp_path: Path) -> None:
     assert read_spec(str(tmp_path / "named.toml"), {"name": "third"}).name == "third"
 
 
-def test_overrides_stand_above_the_text_and_beside_what_it_says() -> None:
+def test_overrides_replace_values_of_the_text_and_keep_the_others() -> None:
     text = "epochs = 9\n[resources]\npack = 2\nretries = 7" + BLOCK
     spec = parse(text, **{"resources.pack": 4, "epochs": 3, "protocol.dropout": 0})
     assert (spec.resources.pack, spec.resources.retries, spec.epochs, spec.protocol.dropout) == (4, 7, 3, 0)
 
 
-def test_an_override_that_cannot_be_is_told_like_a_slip_in_the_text() -> None:
+def test_an_invalid_override_is_reported_like_a_mistake_in_the_text() -> None:
     with pytest.raises(
         SpecError, match=r"^my\.toml: resources\.pack: 0; should be 'auto', or greater than or equal to 1$"
     ):

@@ -61,7 +61,7 @@ SLIPS = [
 
 
 @pytest.mark.parametrize(("text", "told"), SLIPS, ids=[text[:40] for text, _ in SLIPS])
-def test_a_slip_is_one_line_with_file_key_and_value(text: str, told: str) -> None:
+def test_a_mistake_is_one_line_with_file_key_and_value(text: str, told: str) -> None:
     with pytest.raises(SpecError) as error:
         parse(text + BLOCK)
     assert told in str(error.value)
@@ -86,7 +86,7 @@ def test_a_slip_is_one_line_with_file_key_and_value(text: str, told: str) -> Non
         (BLOCK + 'scheduler = {name = "MultiStepLR", milestones = ["x", "0.5 epochs"]}', "'x' is not a count"),
     ],
 )
-def test_a_slip_in_the_configurations_is_one_line_before_anything_starts(text: str, told: str) -> None:
+def test_a_mistake_in_the_configurations_is_one_line_before_anything_starts(text: str, told: str) -> None:
     with pytest.raises(UserError) as error:
         resolve_configurations(parse(text), STEPS_PER_EPOCH)
     assert told in str(error.value)

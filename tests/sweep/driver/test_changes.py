@@ -105,7 +105,7 @@ def test_another_configuration_is_added_and_one_that_went_is_left_out(folder: Sw
     ]
 
 
-def test_runs_of_another_version_of_the_training_are_left_out_and_in_nobodys_way(
+def test_runs_of_another_version_of_the_training_are_left_out(
     folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = '[[configurations]]\noptimizer = {name = "SGD", lr = 0.1}'
@@ -141,7 +141,7 @@ def dry(one: Spec, runs_dir: Path, **how: bool) -> list[str]:
     return screen.getvalue().splitlines()
 
 
-def test_a_dry_run_tells_it_too_and_writes_nothing(folder: SweepFolder) -> None:
+def test_a_dry_run_prints_the_changes_and_writes_nothing(folder: SweepFolder) -> None:
     fingerprint = load_data(DATA, val_fraction=0.1).fingerprint
     with Ledger.create_or_open(folder.ledger) as ledger:
         train(ledger, runs_of(spec(), fingerprint), 10)
@@ -153,7 +153,7 @@ def test_a_dry_run_tells_it_too_and_writes_nothing(folder: SweepFolder) -> None:
     assert contents(folder) == before
 
 
-def test_a_failed_run_is_left_out_of_its_pack_and_with_the_flag_the_pack_is_taken_up(folder: SweepFolder) -> None:
+def test_a_failed_run_is_left_out_of_its_pack_and_with_the_flag_the_pack_is_continued(folder: SweepFolder) -> None:
     """Of a begun pack of four constant rates one failed, one is done, two were interrupted."""
     text = '[[configurations]]\noptimizer = {name = "SGD", lr = [0.1, 0.2, 0.3, 0.4]}'
     one = spec(text, seeds=1)
@@ -171,7 +171,7 @@ def test_a_failed_run_is_left_out_of_its_pack_and_with_the_flag_the_pack_is_take
     assert lines[-1].startswith(f"  pack {Pack(tuple(runs)).pack_id}: SGD lr=0.1 seed 0; SGD lr=0.2 seed 0;")
 
 
-def test_a_run_to_be_tried_again_stays_so_when_it_is_interrupted_before_it_begins(folder: SweepFolder) -> None:
+def test_a_run_to_be_retried_stays_so_if_it_is_interrupted_before_it_starts(folder: SweepFolder) -> None:
     runs = runs_of(spec())
     with Ledger.create_or_open(folder.ledger) as ledger:
         train(ledger, runs, 10, failed=runs[:2])
@@ -203,7 +203,7 @@ def test_a_spec_as_it_was_written_is_no_edit(folder: SweepFolder) -> None:
     assert resumed(folder)[0].startswith("sweep tiny: 8 runs")
 
 
-def test_an_edited_spec_is_told_with_what_changed_and_gone_by(folder: SweepFolder) -> None:
+def test_the_edits_of_a_spec_are_printed_and_applied(folder: SweepFolder) -> None:
     """The schedules of a resolved spec stand still, so that all eight runs go on."""
     text = written(folder)
     folder.spec.write_text(text.replace("epochs = 10\n", "epochs = 20\n"))
@@ -247,7 +247,7 @@ BASE = (
         ("epochs = 10", "\n".join(f"k{i} = 1" for i in range(9)), None),
     ],
 )
-def test_what_an_edit_changed_is_said_by_key(old: str, new: str, told: list[str] | None) -> None:
+def test_the_changes_of_an_edit_are_listed_by_key(old: str, new: str, told: list[str] | None) -> None:
     found = spec_edits(BASE, BASE.replace(old, new))
     if told is None:
         assert len(found) == 5

@@ -109,7 +109,7 @@ def test_more_epochs_extend_what_does_not_depend_on_them(trained: tuple[Outcome,
         assert ledger.read("SELECT COUNT(*) FROM runs")[0].rows == [(12,)]
 
 
-def test_a_trial_that_raises_is_retried_and_then_failed_while_the_others_go_on(tmp_path: Path) -> None:
+def test_a_trial_that_raises_is_retried_and_then_failed_while_the_others_continue(tmp_path: Path) -> None:
     text = f"""
 data = "{DATA}"
 epochs = 1
@@ -133,7 +133,7 @@ optimizer = [{{name = "tests.sweep.broken_optimizer:Broken", lr = 0.1}}, {{name 
     assert 'raise ArithmeticError("no such step")' in log.read_text()
 
 
-def test_a_failure_stays_until_it_is_asked_to_be_tried_again(tmp_path: Path) -> None:
+def test_a_failure_stays_until_a_retry_is_requested(tmp_path: Path) -> None:
     text = f"""
 data = "{DATA}"
 epochs = 1

@@ -149,7 +149,7 @@ EACH = ("--seeds", "2", "--epochs", LONG, "--gpus-per-trial", "1")
 """One trial on each of two nodes, for long enough that both are in the middle of it when something happens."""
 
 
-def test_the_head_dies_and_another_machine_goes_on_from_the_storage(
+def test_the_head_dies_and_another_machine_continues_from_the_storage(
     cluster: LoopbackCluster, server: S3Server, place: Path, alone: pd.DataFrame
 ) -> None:
     """The folder of the first one is gone, too; what its last snapshot had not comes out of the checkpoints."""
@@ -197,7 +197,7 @@ def test_without_storage_a_pack_whose_node_died_starts_over_to_the_same_bits(
     check_equal(rows_of(folder), alone, 2, int(LONG))
 
 
-def test_what_cannot_be_is_told_in_a_line_and_nothing_is_half_made(
+def test_an_impossible_sweep_is_one_line_and_leaves_nothing(
     cluster: LoopbackCluster, server: S3Server, place: Path
 ) -> None:
     """A wrong token, a node with another torch, and more GPU than there is."""

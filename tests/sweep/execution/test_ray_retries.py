@@ -74,7 +74,7 @@ def test_a_worker_that_dies_is_retried_from_its_checkpoint_to_the_same_bits(
 
 
 @pytest.mark.ray
-def test_a_poisonous_run_takes_no_other_with_it(ray: Any, tmp_path: Path) -> None:
+def test_a_run_that_kills_its_process_fails_alone(ray: Any, tmp_path: Path) -> None:
     """Its pack dies twice and is taken apart: the others give what a sweep without packs gives, and it alone fails."""
     poison = '{name = "tests.sweep.poison:Poison"}'
     outcome, said = run(spec(text("pack = 3\nretries = 1", f"{poison}, {SOUND}"), "poisoned"), tmp_path, ray=True)
@@ -120,7 +120,7 @@ def test_without_gpus_an_error_about_their_memory_is_one_like_others(tmp_path: P
     assert "of a GPU" not in said
 
 
-def test_a_place_that_cannot_be_written_is_no_fault_of_a_run(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_does_not_split_the_pack(tmp_path: Path) -> None:
     """A file where the packs' checkpoints should lie: the pack fails as a whole, and is the same when it is mended."""
     sound = spec(text("pack = 2\nretries = 1", SOUND), "blocked")
     (tmp_path / "blocked").mkdir()

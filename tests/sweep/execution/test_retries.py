@@ -76,7 +76,7 @@ def test_the_words_are_those_of_this_ray() -> None:
     assert b"Actor died by preemption." in library
 
 
-def test_a_lost_node_is_told_from_a_process_that_died() -> None:
+def test_a_lost_node_is_distinguished_from_a_process_that_died() -> None:
     from ray.exceptions import LocalRayletDiedError, NodeDiedError
 
     moved = NodeDiedError(f"{TASK_OF_NODE}10.0.0.3, node ID: 8d1f.")

@@ -57,7 +57,7 @@ def mixed(tmp_path: Path, runs: list[Run]) -> SweepFolder:
     return folder
 
 
-def test_every_run_is_counted_once_by_how_it_stands(mixed: SweepFolder) -> None:
+def test_every_run_is_counted_once_by_its_status(mixed: SweepFolder) -> None:
     status = folder_status(mixed)
     assert {state: status.count(state) for state in STATES} == {
         "done": 1, "running": 0, "pending": 1, "interrupted": 0, "diverged": 1, "failed": 1,
@@ -111,7 +111,7 @@ def test_a_sweep_that_is_only_planned_has_no_best_run(tmp_path: Path, runs: list
     ]
 
 
-def test_a_ledger_without_runs_can_be_told_of(tmp_path: Path) -> None:
+def test_a_ledger_without_runs_has_a_status(tmp_path: Path) -> None:
     folder, ledger = begin(tmp_path, "empty", [])
     ledger.close()
     status = folder_status(folder)
@@ -119,7 +119,7 @@ def test_a_ledger_without_runs_can_be_told_of(tmp_path: Path) -> None:
     assert status_lines(status)[0] == "empty: no runs of 0 runs, 0 % of the epochs"
 
 
-def test_running_and_interrupted_are_told_apart(tmp_path: Path, runs: list[Run]) -> None:
+def test_running_and_interrupted_are_distinguished(tmp_path: Path, runs: list[Run]) -> None:
     folder, ledger = begin(tmp_path, "going", runs)
     with ledger, Lease(FolderLease(folder.lock)):
         ledger.start(PACK_1, [run.run_id for run in runs[:3]])
@@ -129,7 +129,7 @@ def test_running_and_interrupted_are_told_apart(tmp_path: Path, runs: list[Run])
     assert (status.running, status.interrupted, status.pending) == (0, 3, 1)
 
 
-def test_what_nobody_drives_any_more_is_interrupted_and_can_be_gone_on_with(tmp_path: Path, runs: list[Run]) -> None:
+def test_runs_of_a_dead_driver_are_interrupted_and_can_be_resumed(tmp_path: Path, runs: list[Run]) -> None:
     """Its driver died without a word: the ledger still says running, the lock is free."""
     folder, ledger = begin(tmp_path, "left", runs)
     with ledger:
@@ -141,7 +141,7 @@ def test_what_nobody_drives_any_more_is_interrupted_and_can_be_gone_on_with(tmp_
     assert status_lines(status)[-1] == f"  to continue: {status.resume}"
 
 
-def test_the_command_that_goes_on_is_what_a_shell_takes(
+def test_the_resume_command_is_valid_in_a_shell(
     tmp_path: Path, runs: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The usual folder is left out; another one is quoted, so that its blank does not part it."""
@@ -155,7 +155,7 @@ def test_the_command_that_goes_on_is_what_a_shell_takes(
     assert shlex.split(commands[1]) == ["sweep", "resume", "s", "--runs-dir", "my runs"]
 
 
-def test_the_lines_for_a_reader_hold_counts_best_failures_and_what_goes_on(mixed: SweepFolder, runs: list[Run]) -> None:
+def test_the_lines_have_counts_best_run_failures_and_the_resume_command(mixed: SweepFolder, runs: list[Run]) -> None:
     assert status_lines(folder_status(mixed)) == [
         "mixed: 1 done, 1 pending, 1 diverged, 1 failed of 4 runs, 58 % of the epochs",
         "  data: cifar100",
@@ -166,7 +166,7 @@ def test_the_lines_for_a_reader_hold_counts_best_failures_and_what_goes_on(mixed
     ]
 
 
-def test_a_finished_sweep_is_not_told_to_go_on(tmp_path: Path, runs: list[Run]) -> None:
+def test_a_finished_sweep_has_no_resume_command(tmp_path: Path, runs: list[Run]) -> None:
     folder, ledger = begin(tmp_path, "over", runs[:1])
     with ledger:
         ledger.record([attempt_of(runs[:1])], [row_of(runs[0], epoch) for epoch in (1, 2, 3)], {})
@@ -175,7 +175,7 @@ def test_a_finished_sweep_is_not_told_to_go_on(tmp_path: Path, runs: list[Run]) 
     assert not any("resume" in line for line in lines)
 
 
-def test_all_sweeps_are_told_by_name(tmp_path: Path, runs: list[Run]) -> None:
+def test_all_sweeps_are_listed_by_name(tmp_path: Path, runs: list[Run]) -> None:
     for name in ("zeta", "alpha"):
         begin(tmp_path, name, runs)[1].close()
     assert [status.name for status in all_statuses(tmp_path)] == ["alpha", "zeta"]

@@ -21,7 +21,7 @@ def test_a_step_is_as_measured_on_the_line_between_or_to_scale() -> None:
     assert [given_size.of(size, 2) for size in (2, 4, 8)] == [10, 20, 40]
 
 
-def test_times_come_back_from_json_as_they_were() -> None:
+def test_times_are_read_back_from_json_unchanged() -> None:
     assert StepTimes.from_list(ONE_THREAD.to_list()) == ONE_THREAD
 
 
@@ -65,12 +65,12 @@ def test_the_last_pack_does_not_straggle() -> None:
     assert even_sizes(9, choose([9], [], times, {1: 2}, range(1, 9))[0]) == [4, 5]
 
 
-def test_packs_that_are_taken_up_keep_their_slots() -> None:
+def test_packs_that_are_continued_keep_their_slots() -> None:
     """A pack of four holds one slot for 28; the four new runs are done on the other as one pack by then."""
     assert choose([4], [4], ONE_THREAD, {1: 2}, range(1, 5)) == (4, 1)
 
 
-def test_what_noise_may_hide_goes_to_fewer_threads_and_larger_packs() -> None:
+def test_ties_within_noise_go_to_fewer_threads_and_larger_packs() -> None:
     nearly = StepTimes({(1, 1): 10.0, (2, 1): 20.0 * 0.98, (1, 2): 5.0, (2, 2): 10.0 * 0.96})
     assert choose([4], [], nearly, {1: 2, 2: 1}, [1, 2]) == (2, 1)
 

@@ -37,7 +37,7 @@ def test_cancelled_the_sweep_ends_once_nothing_trains_or_the_grace_is_over() -> 
         stop.check(2)
 
 
-def test_an_epoch_under_way_takes_as_long_as_it_takes_until_somebody_cancels() -> None:
+def test_a_running_epoch_has_no_time_limit_until_a_cancel() -> None:
     now, heard, forwarded = [0.0], [StopRequest.NONE], list[StopRequest]()
     stop = Stopping(lambda: heard[0], clock=lambda: now[0])
     stop.forward = forwarded.append

@@ -67,14 +67,16 @@ def test_the_exit_code_of_the_work_is_that_of_the_command(tmp_path: Path, code: 
         assert end_of(process) == (code, "", "")
 
 
-def test_work_that_somebody_kills_is_no_success(tmp_path: Path) -> None:
+def test_killed_work_is_no_success(tmp_path: Path) -> None:
     with program("os.kill(os.getpid(), signal.SIGKILL)", tmp_path) as process:
         assert end_of(process)[0] == 128 + signal.SIGKILL
 
 
 @pytest.mark.parametrize("everybody", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_signal_asks_once_whoever_gets_it(tmp_path: Path, number: signal.Signals, everybody: bool) -> None:
+def test_a_signal_is_one_request_whichever_process_gets_it(
+    tmp_path: Path, number: signal.Signals, everybody: bool
+) -> None:
     """A second one would end the work at once, before its checkpoints are written."""
     then = 'time.sleep(0.5); print("checkpoints", flush=True); sys.exit(130)'
     with program(ASKED_AND_THEN.format(then=then), tmp_path) as process:
@@ -93,7 +95,7 @@ def test_a_library_that_ends_the_work_from_within_does_not_change_the_exit_code(
 
 
 @pytest.mark.parametrize("end", ["os._exit(1)", "os.abort()", "os.kill(os.getpid(), signal.SIGKILL)"])
-def test_work_that_is_ended_from_outside_says_how_to_go_on(tmp_path: Path, end: str) -> None:
+def test_work_that_is_ended_from_outside_prints_how_to_continue(tmp_path: Path, end: str) -> None:
     """Ray's library, or the kernel, ends a process without its consent."""
     before = "from sweep.process.supervisor import leave_hint; leave_hint('to continue: sweep resume x'); "
     with program(before + end, tmp_path) as process:
@@ -110,7 +112,7 @@ def test_work_that_ends_normally_leaves_no_message(tmp_path: Path) -> None:
         assert end_of(process) == (1, "", "")
 
 
-def test_a_process_of_ray_that_ends_is_told_at_once(tmp_path: Path) -> None:
+def test_a_process_of_ray_that_ends_is_reported_at_once(tmp_path: Path) -> None:
     """In the driver, whatever its main thread waits for."""
     work = """
     import subprocess, ctypes

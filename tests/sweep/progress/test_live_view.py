@@ -25,7 +25,7 @@ from tests.builders import row_of, two_by_two_runs
         (7500, "2 h 05 min"), (90000, "25 h 00 min"),
     ],
 )  # fmt: skip
-def test_a_duration_is_told_in_two_units(seconds: float, told: str) -> None:
+def test_a_duration_has_two_units(seconds: float, told: str) -> None:
     assert duration(seconds) == told
 
 
@@ -60,12 +60,12 @@ class Screen:
         self.progress.reported(pack, rows, said.pop("diverged"), **said)
 
 
-def test_before_the_first_report_nothing_is_promised() -> None:
+def test_before_the_first_report_there_is_no_estimate() -> None:
     screen = Screen()
     assert screen.progress.line() == "0 of 4 runs done, 0 running, 0 % of the epochs"
 
 
-def test_the_line_counts_runs_by_how_they_stand() -> None:
+def test_the_line_counts_runs_by_their_status() -> None:
     screen = Screen()
     second = screen.runs[1].run_id
     screen.progress.started(screen.first)
@@ -83,7 +83,7 @@ def test_the_line_counts_runs_by_how_they_stand() -> None:
     ]
 
 
-def test_a_diverged_run_is_told_once_and_is_never_done() -> None:
+def test_a_diverged_run_is_reported_once_and_is_never_done() -> None:
     screen = Screen()
     lost = screen.runs[0].run_id
     screen.report(screen.first, 3, diverged={lost: 3})

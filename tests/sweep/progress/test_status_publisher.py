@@ -48,12 +48,12 @@ def node(name: str, alive: bool = True, **resources: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_nodes_that_are_dead_are_none() -> None:
+def test_dead_nodes_are_left_out() -> None:
     nodes = [node("a", CPU=2.0), node("b", alive=False, CPU=9.0)]
     assert [one.host for one in describe_nodes(nodes, Resources())] == ["a"]
 
 
-def test_what_is_told_is_how_the_runs_and_the_slots_stand() -> None:
+def test_the_status_counts_the_runs_and_the_slots() -> None:
     runs = two_by_two_runs()
     now = [0.0]
     labels = {run.run_id: run.run_id for run in runs}

@@ -59,7 +59,7 @@ def test_the_first_row_is_autograds_gradient_at_the_seeds_weights(data: DataSet)
     np.testing.assert_array_equal(rows[0][3], start["conv1.weight"].reshape(-1))
 
 
-def test_steps_go_on_past_an_epochs_end_and_one_more_row_has_the_last_weights(data: DataSet) -> None:
+def test_steps_continue_after_an_epochs_end_and_one_more_row_has_the_last_weights(data: DataSet) -> None:
     """300 images in batches of 32 are 10 steps; the weights of every row are those of plain training."""
     run = make_run("SGD", lr=0.05)
     rows, _ = capture(run, data, batches=10, layer="fc3.bias", noise_batches=2)

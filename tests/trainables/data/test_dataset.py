@@ -223,7 +223,7 @@ def test_a_download_with_another_sum_is_refused(official: Any, monkeypatch: pyte
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_no_internet_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_internet_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With the address, and what to give in its place."""
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(import_torchvision("datasets").CIFAR100, "url", UNREACHABLE)

@@ -177,7 +177,7 @@ def test_svhn_is_read_as_torchvision_reads_it(tmp_path: Path, images: LabelledIm
     assert_holds(load_data(str(write_svhn(tmp_path / "svhn", digits))), digits, "SVHN")
 
 
-def test_grey_images_are_repeated_and_told(tmp_path: Path, images: LabelledImages) -> None:
+def test_grey_images_are_repeated_with_a_note(tmp_path: Path, images: LabelledImages) -> None:
     folder = write_class_folders(tmp_path / "mine", images)
     grey = images.train_images[0, :, :, 0]
     (folder / "train" / images.class_names[0] / "000.png").write_bytes(png(grey))
@@ -186,7 +186,7 @@ def test_grey_images_are_repeated_and_told(tmp_path: Path, images: LabelledImage
     assert any((one == np.repeat(grey[:, :, None], 3, axis=2)).all() for one in [*data.train_images, *data.val_images])
 
 
-def test_test_images_that_are_trained_on_are_told(tmp_path: Path, images: LabelledImages) -> None:
+def test_test_images_that_are_trained_on_are_reported(tmp_path: Path, images: LabelledImages) -> None:
     """Pixel by pixel; one different pixel is another image."""
     test = images.test_images.copy()
     test[:3] = images.train_images[5:8]

@@ -121,7 +121,9 @@ def tear_names(folder: Path) -> None:
         (tear_names, "labels.json", "copy it again"),
     ],
 )
-def test_a_torn_parquet_folder_is_refused(parquet: Path, damage: Callable[[Path], None], where: str, mend: str) -> None:
+def test_a_damaged_parquet_folder_is_refused(
+    parquet: Path, damage: Callable[[Path], None], where: str, mend: str
+) -> None:
     """With the file, what is wrong with it, and what would be right."""
     damage(parquet)
     assert_refused(str(parquet), str(parquet), where, mend)
@@ -160,7 +162,7 @@ def test_a_malicious_pickle_does_not_run(archive: Path, tmp_path: Path) -> None:
         ("meta", pickle.dumps({"fine_label_names": NAMES[:20]}), "100 class names"),
     ],
 )
-def test_a_torn_archive_is_refused(archive: Path, name: str, content: bytes, mend: str) -> None:
+def test_a_damaged_archive_is_refused(archive: Path, name: str, content: bytes, mend: str) -> None:
     """With the file, what is wrong with it, and what would be right."""
     (archive / name).write_bytes(content)
     assert_refused(str(archive), str(archive / name), mend)

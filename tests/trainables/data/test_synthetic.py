@@ -99,7 +99,7 @@ def test_options_stand_in_any_order_over_defaults() -> None:
         ("seed=1,seed=2", "option 'seed' is given twice"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused_in_one_line(options: str, said: str) -> None:
+def test_an_invalid_option_is_refused_in_one_line(options: str, said: str) -> None:
     """With the source as it was given, and what would be right."""
     with pytest.raises(DataError) as caught:
         load_data(f"synthetic:{options}")

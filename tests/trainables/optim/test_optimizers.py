@@ -59,7 +59,7 @@ def test_completed_parameters_are_the_classs_own_defaults(name: str) -> None:
         ("SGD", {"foreach": True}, "optimizer.foreach: unknown parameter"),
     ],
 )
-def test_a_parameter_that_cannot_be_is_named(name: str, params: dict[str, object], told: str) -> None:
+def test_an_invalid_parameter_is_named(name: str, params: dict[str, object], told: str) -> None:
     with pytest.raises(SpecError) as error:
         complete_optimizer(name, params, "optimizer")
     assert told in str(error.value)
@@ -67,7 +67,7 @@ def test_a_parameter_that_cannot_be_is_named(name: str, params: dict[str, object
     assert "\n" not in str(error.value)
 
 
-def test_what_the_class_refuses_is_told_in_its_words() -> None:
+def test_an_error_of_the_class_is_quoted() -> None:
     full = complete_optimizer("SGD", {"lr": 0.1, "nesterov": True}, "optimizer")
     with pytest.raises(SpecError, match=r"SGD\(.*nesterov=True.*\): Nesterov momentum requires a momentum"):
         build_optimizer("SGD", full, [torch.nn.Parameter(torch.zeros(1))], "optimizer")

@@ -85,7 +85,7 @@ def test_what_processes_may_allocate_leaves_room_for_their_contexts(at_once: int
         assert at_once * (fraction * whole + CONTEXT_BYTES) <= whole * (1 + 1e-12)
 
 
-def test_a_probe_without_a_gpu_says_so() -> None:
+def test_a_probe_without_a_gpu_reports_this() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(SpecError, match=r"^resources\.gpus_per_trial: 'auto', but PyTorch finds no GPU"):

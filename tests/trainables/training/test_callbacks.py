@@ -129,7 +129,7 @@ def test_saved_weights_are_the_same_bits_after_a_resume(tmp_path: Path, data: Da
         np.testing.assert_array_equal(cut.read(run.run_id, epoch), whole.read(run.run_id, epoch))
 
 
-def test_flattened_weights_come_back_as_they_were() -> None:
+def test_flattened_weights_are_read_back_unchanged() -> None:
     parameters = initial_parameters(3, torch.float32)
     back = unflattened(flattened(parameters), torch.float32)
     assert list(back) == list(SHAPES)

@@ -120,7 +120,7 @@ def test_the_rates_of_an_epoch_are_those_that_its_batches_used(data: DataSet) ->
         assert row.lr == pytest.approx(np.mean(of_epoch))
 
 
-def test_a_diverged_run_ends_and_its_epoch_is_told(data: DataSet) -> None:
+def test_a_diverged_run_ends_and_its_epoch_is_reported(data: DataSet) -> None:
     runs = [make_run("SGD", lr=1e30), make_run("SGD", lr=0.05)]
     reports = list(train(assign(runs), data, CPU, options()))
     assert reports[-1].diverged == {runs[0].run_id: 1}

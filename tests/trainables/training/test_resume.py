@@ -150,7 +150,7 @@ def test_a_pack_that_dies_again_and_again_ends_with_the_same_bits(few: DataSet) 
     assert_deaths_leave_no_trace(runs, few, range(13))
 
 
-def test_what_the_tests_here_go_on_from_lies_within_an_epoch(few: DataSet, tmp_path: Path) -> None:
+def test_the_checkpoints_of_these_tests_are_within_an_epoch(few: DataSet, tmp_path: Path) -> None:
     """Else they would say nothing about the middle of one."""
     assignment, checkpoints = Assignment("pack", [run_of("SGD", "none")], EPOCHS, frozenset()), Checkpoints(tmp_path)
     with pytest.raises(Death):
@@ -162,7 +162,7 @@ def test_what_the_tests_here_go_on_from_lies_within_an_epoch(few: DataSet, tmp_p
 
 @pytest.mark.parametrize("protocol", [FLOAT32, FLOAT64], ids=lambda protocol: protocol.dtype)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_goes_on_within_an_epoch_with_the_same_bits(
+def test_every_optimizer_resumes_within_an_epoch_with_the_same_bits(
     optimizer: str, protocol: Protocol, few: DataSet
 ) -> None:
     """With each of its variants. NAdam's product of momenta is float32 beside float64 weights."""
@@ -172,7 +172,7 @@ def test_every_optimizer_goes_on_within_an_epoch_with_the_same_bits(
 
 @pytest.mark.parametrize("warmup", [0, 0.5, 1])
 @pytest.mark.parametrize("scheduler", ["none", *SCHEDULERS])
-def test_every_scheduler_goes_on_with_the_same_bits(scheduler: str, warmup: float, few: DataSet) -> None:
+def test_every_scheduler_resumes_with_the_same_bits(scheduler: str, warmup: float, few: DataSet) -> None:
     """Deaths within the first epoch, at its end, and within the second."""
     run = run_of("SGD", scheduler, lr=0.05, warmup=warmup, params={"momentum": 0.9})
     assert_deaths_leave_no_trace([run], few, [10, 8, 12])

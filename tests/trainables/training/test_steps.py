@@ -248,13 +248,13 @@ def test_the_studys_updates_take_few_launches(few: DataSet) -> None:
     assert apart.launches >= 6 * 10
 
 
-def test_seeds_whose_schedules_look_at_their_losses_have_rates_of_their_own(few: DataSet) -> None:
+def test_seeds_whose_schedules_depend_on_their_losses_have_separate_rates(few: DataSet) -> None:
     runs = [run_of("SGD", "ReduceLROnPlateau", seed=seed) for seed in (0, 1)]
     pack = Pack(runs, 4, CPU)
     assert GroupedOptimizers(list(enumerate(pack.members)), torch.zeros(2)).alike == [[0], [1]]
 
 
-def test_a_diverged_run_is_frozen_at_the_epochs_end_and_the_others_go_on(few: DataSet) -> None:
+def test_a_diverged_run_is_frozen_at_the_epochs_end_and_the_others_continue(few: DataSet) -> None:
     runs = [run_of("SGD", "none", lr=0.05), run_of("SGD", "none", lr=1e30), run_of("Adam", "none")]
     assignment = Assignment("pack", runs, 3, frozenset())
     graphs = Rehearsal()
