@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "results": {"search_spaces"},
     "sweep": {"search_spaces", "trainables", "results"},
 }
-"""A package → the other packages of ours that it may import."""
+"""A package → the other packages of this project that it may import."""
 
 NEVER_IMPORT = {
     "search_spaces": {"torch", "torchvision", "ray", "pandas", "matplotlib"},

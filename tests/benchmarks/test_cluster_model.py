@@ -1,4 +1,4 @@
-"""The cluster model's arithmetic, against cases worked by hand and limits that hold whatever the numbers are."""
+"""The cluster model's arithmetic, against cases computed by hand and limits that hold for all numbers."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_the_fit_finds_the_costs_that_made_the_seconds() -> None:
 @pytest.mark.slow
 @pytest.mark.ray
 def test_trials_of_fixed_duration_fill_two_loopback_nodes_and_leave_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real cluster, a real sweep; it takes at least as long as the model says of a driver that costs nothing."""
+    """A real cluster and a real sweep; it takes at least the model's time for a driver without cost."""
     sweep = FixedSweep(trials=8, concurrent=4, epochs=2, seconds=0.5, pack=2)
     with tempfile.TemporaryDirectory(prefix="lb") as place:
         monkeypatch.setattr(tempfile, "tempdir", place)

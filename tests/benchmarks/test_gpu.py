@@ -1,4 +1,4 @@
-"""The GPU benchmark, as far as a CPU goes: it says that there is no GPU, and what it compares is compared rightly."""
+"""The parts of the GPU benchmark that need no GPU: the message without a GPU, and the comparisons."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_part_is_extrapolated_by_run_epochs() -> None:
 
 
 def test_the_rows_that_were_measured_make_the_table(tmp_path: Path) -> None:
-    """Also where a run is cut short: every row is in the file as soon as it is measured."""
+    """Also if the benchmark is interrupted: every row is in the file as soon as it is measured."""
     out = tmp_path / "rows.jsonl"
     bench = Bench(SOURCE, 2, 1, cpu=True)
     bench.exact = lambda: iter([("the same bits", "NO", "yes")])  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""The table of growing sweeps: what it divides by what, and that a sweep on file is not measured again."""
+"""The table of growing sweeps: its quotients, and that a recorded sweep is not measured again."""
 
 from __future__ import annotations
 

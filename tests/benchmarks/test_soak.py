@@ -1,4 +1,4 @@
-"""The soak tells a damaged sweep from one that is not, kills for real, and leaves nothing behind."""
+"""The soak test distinguishes a damaged sweep from an intact one, kills real processes, and leaves none."""
 
 from __future__ import annotations
 

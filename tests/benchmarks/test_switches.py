@@ -1,4 +1,4 @@
-"""When a switch counts as no more than another seed, by hand-worked numbers; every switch trains the same runs."""
+"""When a switch has no larger effect than a seed, with hand-computed numbers; all switches train the same runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_switch_that_moves_one_run_farther_than_seeds_is_not() -> None:
 
 @pytest.mark.usefixtures("one_thread")  # a switch may ask for more
 def test_the_runs_of_every_switch_are_the_same_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In other packs; and with nothing switched, they come to the same accuracies again."""
+    """In other packs; without a switch, the accuracies are the same again."""
     data = load_data("synthetic:n_train=1000,n_test=100,seed=0")
     trained: dict[str, list[list[str]]] = {}
 

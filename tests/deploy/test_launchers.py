@@ -1,4 +1,4 @@
-"""The launchers in ``deploy/`` are what Ray, KubeRay and a shell take, as far as one without a cluster can tell."""
+"""The launchers in ``deploy/`` are valid for Ray, KubeRay and a shell, as far as a test without a cluster shows."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_launcher_has_only_verbs_and_options_that_the_command_line_has(name: s
 
 
 def test_rays_schema_accepts_the_cluster_config() -> None:
-    """With the defaults that Ray itself fills in before it looks."""
+    """With the defaults that Ray adds before it validates."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     validate_config(prepare_config(read("ray-cluster.yaml")))
@@ -90,7 +90,7 @@ def test_every_node_of_the_cluster_has_a_profile_the_same_image_and_the_python_t
     assert f" --python {python} " in environments[0]
 
 
-# The fields of KubeRay's API reference (v1.6) that a launcher of ours may use, with the kinds of their values.
+# The fields of KubeRay's API reference (v1.6) that a launcher may use, with the kinds of their values.
 RAYJOB = {
     "entrypoint": str, "runtimeEnvYAML": str, "shutdownAfterJobFinishes": bool, "ttlSecondsAfterFinished": int,
     "backoffLimit": int, "rayClusterSpec": dict, "submissionMode": str, "activeDeadlineSeconds": int, "suspend": bool,
@@ -192,17 +192,17 @@ def test_the_arguments_of_the_rayjobs_script_are_safe_in_another_shell() -> None
         (1, "done", 1),
         (130, "stop", 0),
         (130, "cancel", 0),
-        (130, "signal", 130),  # of the preStop hook: another cluster goes on
+        (130, "signal", 130),  # of the preStop hook: another cluster continues
         (130, "", 130),
         (137, "", 137),
         (1, "error", 1),
-        (2, "error", 0),  # another cluster would meet the same mistake
+        (2, "error", 0),  # another cluster would have the same mistake
     ],
 )
 def test_the_rayjob_fails_only_if_another_cluster_should_continue(
     tmp_path: Path, code: int, ended_by: str, job_code: int
 ) -> None:
-    """It resumes what the storage has, and else runs: tried with a `sweep` that says what it was called with."""
+    """It resumes a sweep in the storage, otherwise it runs; tested with a `sweep` that prints its arguments."""
     put_command(tmp_path, "sweep", SWEEP_STAND_IN)
     for known, called in ((0, "resume s3://b/p/mine"), (2, "run /sweeps/mine.toml")):
         told = rayjob(tmp_path, "drive", KNOWN=str(known), CODE=str(code), ENDED_BY=ended_by)

@@ -1,4 +1,4 @@
-"""A space's blocks stand for exactly the configurations that one would write by hand."""
+"""A space's blocks give exactly the configurations that one would write by hand."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_an_unknown_space_is_answered_with_the_known_ones() -> None:
 
 
 def test_the_study_is_experiments_four_and_five() -> None:
-    """4 + 21 - 1: momentum at a constant 0.01 stands in both."""
+    """4 + 21 - 1: momentum at a constant 0.01 is in both."""
     found = catalogue("study")
     constant = [c for c in found if c.scheduler == "none"]
     assert len(constant) == 6

@@ -1,4 +1,4 @@
-"""A run's id names what decides its numbers, and nothing else."""
+"""A run's id depends on everything that determines its numbers, and on nothing else."""
 
 from __future__ import annotations
 

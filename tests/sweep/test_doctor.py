@@ -1,4 +1,4 @@
-"""What ``sweep doctor`` says of the data that is kept on this machine."""
+"""What ``sweep doctor`` shows about the data on this machine."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_a_module_in_a_sweeps_folder_is_refused_with_its_file_and_is_not_run(
 def test_a_module_in_a_sweeps_folder_is_refused_on_a_relative_path(
     entry: str, tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The working directory is the sweep's folder; an empty entry of the path stands for it."""
+    """The working directory is the sweep's folder; an empty entry of the path means this folder."""
     place = sweep_folder(tmp_path / "runs" / "s")
     plant(place / "deeper" if "deeper" in entry else place, "planted_two", marker)
     monkeypatch.chdir(place)
@@ -77,7 +77,7 @@ def test_a_module_in_a_sweeps_folder_is_refused_on_a_relative_path(
 def test_a_module_in_a_sweeps_folder_is_refused_as_part_of_a_package(
     kind: str, tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The `__init__` of a package would run before the module in it is looked for."""
+    """The `__init__` of a package would run before the module in it is searched."""
     name = f"a_sweep_{kind.replace(' ', '_')}"
     place = sweep_folder(tmp_path / "runs" / name)
     plant(place / "in" if kind == "deeper package" else place, "planted", marker)

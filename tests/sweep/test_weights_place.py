@@ -1,4 +1,4 @@
-"""Weights along the way lie where the checkpoints lie: in the sweep's storage, or in its folder."""
+"""Weights of epochs are stored where the checkpoints are: in the sweep's storage, or in its folder."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ ERROR = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>We are 
 
 
 class S3Server:
-    """The server; what it holds outlives :meth:`go_away`."""
+    """The server; its content remains after :meth:`go_away`."""
 
     def __init__(self) -> None:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -42,7 +42,9 @@ class S3Server:
             fault = self._faults.pop(0) if self._faults else None
         if fault is not None and fault():
             self.failed += 1
-            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))  # else the answer breaks its pipe
+            environ["wsgi.input"].read(
+                int(environ.get("CONTENT_LENGTH") or 0)
+            )  # otherwise the answer raises BrokenPipeError
             start_response("500 Internal Server Error", [("Content-Type", "application/xml")])
             return [ERROR]
         answer: Iterable[bytes] = self._app(environ, start_response)
@@ -59,7 +61,7 @@ class S3Server:
             self._faults += [lambda: time.sleep(seconds) is not None] * count
 
     def go_away(self) -> None:
-        """Close the port: whoever connects is refused."""
+        """Close the port: every connection is refused."""
         assert self._server is not None
         self._server.shutdown()
         self._server.server_close()
@@ -81,7 +83,7 @@ class S3Server:
         return f"s3://{bucket}/{prefix}?endpoint_override={self.url}"
 
     def client(self, service: str = "s3", **credentials: str) -> Any:
-        """Return a client that has nothing to do with ours."""
+        """Return a client that is independent of this project's client."""
         import boto3
 
         return boto3.client(

@@ -1,4 +1,4 @@
-"""A capture comes back from its file as it was, and its tables say what its numbers say."""
+"""A capture is read back from its file unchanged, and its tables agree with its numbers."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_the_studys_claims_are_shown_only_beside_its_own_capture(make: Make) -> 
 
 
 def test_recomposed_updates_are_compared_with_the_weights(make: Make) -> None:
-    """The weights were moved by Adam's formulas at lr = 0.01; said of another rate, the difference shows."""
+    """The weights were moved by Adam's formulas at lr = 0.01; with another rate, the table shows the difference."""
     (note,) = [note for note in gradient_tables(make(noise_of()))["gradient_stages"].notes if "recomposed" in note]
     assert float(note.split("at most ")[1].split()[0]) < 1e-10
     other = make(noise_of()).about["configuration"]

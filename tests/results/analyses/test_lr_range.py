@@ -1,4 +1,4 @@
-"""What a range test suggests, on curves whose answer is known; the table and the figure that show it."""
+"""What a range test suggests, on curves with a known answer; its table and its figure."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_steepest_fall_of_a_logistic_is_its_middle() -> None:
 
 
 def test_the_steepest_fall_lies_before_the_lowest_point() -> None:
-    """A second, steeper fall after the burst does not count."""
+    """A second, steeper decrease after the divergence does not count."""
     loss = valley(falls_at=1e-4, bursts_at=0.01)
     loss[LR > 1] = 0.0
     assert suggest_steepest(LR, loss) == pytest.approx(1e-4, rel=0.07)
@@ -192,7 +192,7 @@ def test_the_figure_shows_the_falls_and_no_text_over_another(count: int) -> None
     (axes,) = figure.axes
     low, high = axes.get_ylim()
     assert 3 < low < 3.7
-    assert 4.6 < high < 6  # the burst goes to 90
+    assert 4.6 < high < 6  # the divergence reaches 90
     named = [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text().startswith("SGD")]
     assert len({text.get_text() for text in named}) == count
     boxes = [text.get_window_extent() for text in named]

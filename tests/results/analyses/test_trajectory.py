@@ -61,7 +61,7 @@ def test_a_trajectory_is_read_back_from_its_two_files(tmp_path: Path) -> None:
 
 
 def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
-    """One of them was made again, and the writer died before the other."""
+    """One of them was made again, and the process ended before the other."""
     write_trajectory(tmp_path / "a", made_trajectory())
     write_trajectory(tmp_path / "b", made_trajectory(seed=4))
     trajectory_files(tmp_path / "b")[1].replace(trajectory_files(tmp_path / "a")[1])

@@ -1,4 +1,4 @@
-"""What the figures' own tables say."""
+"""The tables from which figures are drawn."""
 
 from __future__ import annotations
 

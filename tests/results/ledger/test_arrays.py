@@ -111,7 +111,7 @@ def test_a_done_run_with_a_hole_counts_nowhere(tmp_path, epoch):
 
 
 def test_the_default_target_is_95_percent_of_the_best_median(tmp_path):
-    """Of the configuration with the highest mean; what was asked for goes before it."""
+    """Of the configuration with the highest mean; a given target replaces it."""
     curves = {PLAIN: [climb(20), climb(20), climb(20)], ADAM: [climb(30), climb(10), climb(32)]}
     sweep = sweep_of(tmp_path / "a", curves)
     assert sweep.best is sweep.configurations[1]

@@ -34,7 +34,7 @@ def test_what_is_never_solved_counts_as_unsolved_within_any_ratio():
 
 @given(times, st.lists(st.floats(1, 60), min_size=1, max_size=5))
 def test_a_performance_profile_is_that_of_the_definition_counted_out(measured, taus):
-    """And it knows no unit of time: powers of two scale without rounding."""
+    """It does not depend on the unit of time: powers of two scale without rounding."""
     best = [min(column) for column in measured.T]
     wanted = [[sum(t < INF and t / b <= tau for t, b in zip(row, best, strict=True)) / len(row) for tau in taus]
               for row in measured]  # fmt: skip

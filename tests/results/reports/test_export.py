@@ -159,7 +159,7 @@ def test_a_place_that_is_no_folder_is_named(ledger_path, tmp_path):
 
 @pytest.mark.parametrize("writers", ["FRAME_WRITERS", "TABLE_WRITERS"])
 def test_a_writer_that_breaks_leaves_the_old_file_whole(ledger_path, tmp_path, monkeypatch, writers):
-    """It was writing aside; what it left there is cleared away."""
+    """It wrote to a temporary file, which is removed."""
     out = tmp_path / "tables"
     export(ledger_path, out, ["csv"])
     before = {path.name: path.read_bytes() for path in out.iterdir()}

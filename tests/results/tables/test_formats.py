@@ -147,7 +147,7 @@ def test_html_escapes_what_it_is_given():
 
 
 def test_latex_escapes_every_special_sign():
-    """No sign that LaTeX would obey is left bare, and none is left that its basic fonts lack."""
+    """No character that is LaTeX syntax is left, and none that its basic fonts lack."""
     body = as_latex(Table("t", "c", (Column("x", "X"),), [Row({"x": NASTY})])).splitlines()
     (line,) = (line for line in body if line.startswith("a"))
     assert line.replace(r"\allowbreak{}", "") == (

@@ -39,7 +39,7 @@ NAMED = {"trajectory-SGD-lr-0.01-momentum-0.9-nesterov-seed-0", "gradient_stages
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """The study in small: 24 runs of two epochs, and all that follows."""
+    """A small study: 24 runs of two epochs, and all its outputs."""
     return run_study(ASKED, tmp_path_factory.mktemp("runs"), Console(file=io.StringIO()), in_process=True)
 
 
@@ -67,12 +67,12 @@ def test_the_study_writes_every_figure_every_table_and_the_article(study: Outcom
     assert page.count("<svg") == 24
     for name in FIGURES:
         assert f"figures/article/{name}.png" in text
-    assert text.count("from white noise by this filter") <= 1  # the verdict stands once
+    assert text.count("from white noise by this filter") <= 1  # the verdict is there once
     assert "2 epochs; the study's protocol has 50" in text
 
 
 def test_the_study_continues_and_uses_its_own_analyses_only(study: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if its last command had ended early, and others had looked into the folder meanwhile.
+    """As if its last command had ended early, and other commands had written into the folder.
 
     A range test is missing, and Adam's gradients are of fewer batches: these two are captured again, and nothing else.
     A second run's gradients stay out of the article. Each table, figure and page is written once.

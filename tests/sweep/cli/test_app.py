@@ -214,7 +214,7 @@ def test_a_space_is_printed_as_its_file_to_be_edited(name: str, sweep: Sweep) ->
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
 def test_help_lists_every_command(arguments: list[str], sweep: Sweep) -> None:
-    """Also where nothing is asked for."""
+    """Also without arguments."""
     found = sweep(*arguments)
     assert (found.returncode, found.stderr) == (0, "")
     listed = re.findall(r"^  ([a-z-]+)  +[A-Z]", found.stdout.partition("Commands:")[2], re.MULTILINE)
@@ -223,7 +223,7 @@ def test_help_lists_every_command(arguments: list[str], sweep: Sweep) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["spaces"], ["status"]])
 def test_what_trains_nothing_imports_neither_torch_nor_ray(arguments: list[str], tmp_path: Path) -> None:
-    """The process itself tells what it has imported by its end; help does without pandas, too."""
+    """The process prints the modules that it has imported at its end; help needs no pandas, either."""
     heavy = {"torch", "ray"} | ({"pandas", "numpy"} if arguments[-1] == "--help" else set())
     program = (
         "import atexit, sys\n"
@@ -286,7 +286,7 @@ def test_a_class_that_lies_beside_the_spec_is_found_by_the_console_script(tmp_pa
 
 
 def test_a_dry_run_of_the_printed_space_is_the_dry_run_of_the_space(sweep: Sweep, tmp_path: Path) -> None:
-    """Printed, saved and read, it stands for the same packs of the same runs."""
+    """Printed, saved and read, it gives the same packs of the same runs."""
     (tmp_path / "quickstart.toml").write_text(sweep("spaces", "quickstart").stdout, encoding="utf-8")
     plans = [sweep("run", source, "--dry-run", "--data", DATA).stdout for source in ("quickstart", "quickstart.toml")]
     assert plans[0] == plans[1]

@@ -1,4 +1,4 @@
-"""`sweep status --watch` shows what changes, until nobody drives the sweep."""
+"""`sweep status --watch` shows changes until the sweep ends."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LINE = (
 
 @pytest.fixture
 def seen(tmp_path: Path) -> list[SweepStatus]:
-    """Twice the same, then another count, then nobody."""
+    """Twice the same, then another count, then no driver."""
     folder, ledger = begin(tmp_path, "s", two_by_two_runs())
     ledger.close()
     status = folder_status(folder)

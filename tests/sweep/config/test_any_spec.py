@@ -1,4 +1,4 @@
-"""Whatever a TOML file holds: a plan, or one line."""
+"""Any content of a TOML file gives a plan or one line."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def assert_plan_or_one_line(table: dict[str, Any]) -> None:
         found = []
         told = str(error)
     assert bool(found) != bool(told)
-    assert told.isprintable()  # so it is one line, and nothing that a terminal would obey
+    assert told.isprintable()  # so it is one line without terminal escapes
     assert len(told) < 300, told
     assert len(set(configuration_labels(found).values())) == len(found)
     assert len({c.key for c in found}) == len(found)

@@ -1,4 +1,4 @@
-"""A spec is read as it is meant, reads back as the same runs, and each slip in it is one line."""
+"""A spec is read correctly, a resolved spec gives the same runs, and each mistake is one line."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def run_ids(spec: Spec, configurations: list[Configuration]) -> list[str]:
 
 
 def assert_reads_back(spec: Spec) -> None:
-    """Check that the resolved text stands for the same runs, and that it leaves nothing to defaults."""
+    """Check that the resolved text gives the same runs, and that it has a value for every default."""
     configurations = resolve_configurations(spec, STEPS_PER_EPOCH)
     text = spec_text(spec, configurations)
     again = parse(text)
@@ -104,7 +104,7 @@ def test_the_resolved_spec_of_a_space_reads_back_as_the_same_runs(name: str, epo
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_reads_back_as_the_same_runs(name: str) -> None:
-    """At its defaults; Adafactor's hold a None, which TOML cannot say."""
+    """At its defaults; one default of Adafactor is None, which TOML does not have."""
     assert_reads_back(parse(f'[[configurations]]\noptimizer = "{name}"'))
 
 
@@ -152,7 +152,7 @@ scheduler = {name = "MultiStepLR", milestones = [["0.5 epochs", "0.8 epochs"], [
 
 @pytest.mark.parametrize(("written", "kind"), [("1", int), ("1.0", float)])
 def test_a_rate_keeps_its_type_from_the_text_to_the_optimizer(written: str, kind: type) -> None:
-    """By way of the resolved text and of the message that a trial gets."""
+    """Through the resolved text and the message to a trial."""
     spec = parse(f'[[configurations]]\noptimizer = {{name = "SGD", lr = {written}}}')
     (configuration,) = resolve_configurations(spec, 10)
     again = parse_spec(spec_text(spec, [configuration]), where="sweep.toml", name="again")

@@ -1,4 +1,4 @@
-"""What going on with a sweep changes is told before it starts: longer, new, left out, failed, edited by hand."""
+"""Before a sweep continues, its changes are printed: longer, new, left out, failed, edited by hand."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def runs_of(one: Spec, fingerprint: str = "d" * 16) -> list[Run]:
 def train(
     ledger: Ledger, runs: Sequence[Run], epochs: int, failed: Collection[Run] = (), untrained: Collection[Run] = ()
 ) -> None:
-    """Put the whole of ``runs`` on record, in packs of four, as training them would."""
+    """Record all ``runs`` in packs of four, as training does."""
     ledger.plan(runs, epochs, data_name="synthetic", synthetic=True)
     packs = make_packs(runs, set(), {}, 4)
     ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], "auto")
@@ -131,7 +131,7 @@ def test_long_lists_are_shortened(folder: SweepFolder) -> None:
 
 
 def contents(folder: SweepFolder) -> dict[str, bytes]:
-    """What lies in the folder, but for what SQLite keeps beside a ledger while it is read."""
+    """The files in the folder, without those that SQLite keeps while a ledger is read."""
     return {path.name: path.read_bytes() for path in folder.path.iterdir() if not path.name.endswith(("-wal", "-shm"))}
 
 
@@ -154,7 +154,7 @@ def test_a_dry_run_prints_the_changes_and_writes_nothing(folder: SweepFolder) ->
 
 
 def test_a_failed_run_is_left_out_of_its_pack_and_with_the_flag_the_pack_is_continued(folder: SweepFolder) -> None:
-    """Of a begun pack of four constant rates one failed, one is done, two were interrupted."""
+    """A started pack of four constant rates: one run failed, one is done, two were interrupted."""
     text = '[[configurations]]\noptimizer = {name = "SGD", lr = [0.1, 0.2, 0.3, 0.4]}'
     one = spec(text, seeds=1)
     runs = runs_of(one, load_data(DATA, val_fraction=0.1).fingerprint)
@@ -204,7 +204,7 @@ def test_a_spec_as_it_was_written_is_no_edit(folder: SweepFolder) -> None:
 
 
 def test_the_edits_of_a_spec_are_printed_and_applied(folder: SweepFolder) -> None:
-    """The schedules of a resolved spec stand still, so that all eight runs go on."""
+    """The schedules of a resolved spec do not depend on its epochs, so all eight runs continue."""
     text = written(folder)
     folder.spec.write_text(text.replace("epochs = 10\n", "epochs = 20\n"))
     lines = resumed(folder)

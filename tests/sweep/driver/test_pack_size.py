@@ -56,7 +56,7 @@ def test_as_many_trials_run_at_a_time_as_the_nodes_hold(resources: dict[str, Any
 
 
 def test_the_probes_processes_are_spread_over_the_nodes_the_largest_first() -> None:
-    """So that few of them reach the node that alone has room for many threads."""
+    """So that few of them run on the only node with CPUs for many threads."""
     assert PLACES.in_turn(2, 0) == ["a", "b", "a", "a", "a"]
     assert PLACES.in_turn(1, 0.5) == ["a"] * 4
     assert PLACES.in_turn(16, 0) == []
@@ -115,7 +115,7 @@ def ledger_of(outcome: Any) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
 def test_a_sweep_is_packed_by_a_probe_and_from_then_on_by_its_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More seeds and more epochs go by what was chosen; packs of twice as many configurations were never timed."""
+    """More seeds and more epochs use the chosen packing; packs of twice as many configurations were never timed."""
     monkeypatch.setattr(sweep.driver.pack_size, "PROBE_PAYS_FROM_SECONDS", 0.0)
     monkeypatch.setattr(sweep.execution.in_process, "_cpus", lambda: 2)
     outcome, said = run(spec(TEXT, "probed"), tmp_path)
@@ -151,7 +151,7 @@ def _provenance(outcome: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.ray
 def test_a_sweep_of_more_threads_than_any_node_has_is_refused_and_does_not_wait(ray: Any, tmp_path: Path) -> None:
-    """It was begun on a larger machine. Ray would wait for that one without a word."""
+    """It was started on a larger machine. Ray would wait for such a machine without a message."""
     folder, asked = SweepFolder(tmp_path, "smaller"), spec(TEXT, "smaller")
     folder.create()
     with Ledger.create_or_open(folder.ledger) as kept:

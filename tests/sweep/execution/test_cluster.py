@@ -1,6 +1,6 @@
-"""One sweep on several nodes of a real Ray cluster: nodes die and join, the head is started anew, storage fails.
+"""One sweep on several nodes of a real Ray cluster: nodes die and join, the head is restarted, storage fails.
 
-The nodes see none of the driver's folders (a mount of their own hides them, where this is allowed).
+The nodes see none of the driver's folders (a separate mount hides them, where this is allowed).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def wait_until_full(cluster: LoopbackCluster) -> float:
 def test_a_node_dies_another_joins_the_storage_is_gone_and_the_rows_are_those_of_one_node(
     cluster: LoopbackCluster, server: S3Server, place: Path, alone: pd.DataFrame
 ) -> None:
-    """At 0.25 GPU a trial exactly eight train at a time, on nodes that have nothing of ours before."""
+    """At 0.25 GPU a trial exactly eight train at a time, on nodes that have no files of the sweep before."""
     bare = [cluster.python, "-c", "import trainables"]
     assert subprocess.run(bare, cwd=cluster.place, capture_output=True, check=False).returncode == 1
     folder = place / "runs" / "s"
@@ -152,7 +152,7 @@ EACH = ("--seeds", "2", "--epochs", LONG, "--gpus-per-trial", "1")
 def test_the_head_dies_and_another_machine_continues_from_the_storage(
     cluster: LoopbackCluster, server: S3Server, place: Path, alone: pd.DataFrame
 ) -> None:
-    """The folder of the first one is gone, too; what its last snapshot had not comes out of the checkpoints."""
+    """The folder of the first one is gone, too; rows that its last snapshot did not have come from the checkpoints."""
     folder = place / "runs" / "s"
     driver = cluster.begin(
         place, "run", "s.toml", *EACH, "--address", cluster.address, "--storage", server.uri(BUCKET, "head")

@@ -1,4 +1,4 @@
-"""Addresses and tokens that cannot be, each told in one line; what the nodes are sent."""
+"""Invalid addresses and tokens are each one line; what is sent to the nodes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BLOCK = '\n[[configurations]]\noptimizer = {name = "SGD", lr = 0.1}\n'
 def test_rays_client_is_refused_with_the_line_that_does_it_right(
     words: list[str], kept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job's working directory does not outlive it: the line says what keeps the record."""
+    """A job's working directory is removed at its end: the line says how to keep the record."""
     monkeypatch.setattr(sys, "argv", ["sweep", *words])
     with pytest.raises(SpecError) as told:
         check_address("ray://head:10001")
@@ -173,7 +173,7 @@ def test_an_address_without_a_server_is_reported_and_nothing_is_made(tmp_path: P
 
 
 def test_a_server_that_is_not_ray_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes the connection and says nothing: Ray itself would wait for minutes."""
+    """It accepts the connection and sends nothing: Ray itself would wait for minutes."""
     monkeypatch.setenv(ANSWER_VARIABLE, "8")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(EnvironmentMismatchError, match="no Ray cluster answers there") as told:

@@ -1,4 +1,4 @@
-"""`gpus_per_trial = "auto"`: when the share that the ledger keeps holds, and when it is found anew; without a GPU."""
+"""`gpus_per_trial = "auto"`: when the recorded share is valid, and when it is measured again; without a GPU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch, whole: int, footprint: Footprint = LARGE) -> list[Any]:
-    """Let a GPU of ``whole`` bytes answer; return a list of what it is asked."""
+    """Simulate a GPU of ``whole`` bytes; return the list of its calls."""
     asked: list[Any] = []
 
     def answer(work: Any, *arguments: Any) -> Any:

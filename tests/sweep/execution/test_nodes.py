@@ -1,4 +1,4 @@
-"""What a cluster's nodes have is looked at before anything is written; what was asked of it is taken back."""
+"""The nodes of a cluster are checked before anything is written; a request to the autoscaler is withdrawn."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def waiting(**overrides: Any) -> Spec:
 
 
 def asked_of_the_cluster() -> list[Any]:
-    """Return what Ray's autoscaler is asked to have, where it reads it."""
+    """Return the resources that Ray's autoscaler is asked for, as it reads them."""
     from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
     from ray.experimental.internal_kv import _internal_kv_get
 
@@ -77,7 +77,7 @@ def test_a_cluster_that_does_not_grow_is_reported_with_what_is_missing(ray: Any)
 
 
 def test_a_new_sweep_that_is_stopped_while_it_waits_for_the_cluster_leaves_nothing(ray: Any, tmp_path: Path) -> None:
-    """Neither a folder that could not be resumed, nor, in its storage, the word of a driver that could be."""
+    """Neither a folder that cannot be resumed, nor the record of a driver in its storage."""
     folder = SweepFolder(tmp_path / "runs", "s")
 
     def ask() -> None:
@@ -100,7 +100,7 @@ def test_a_new_sweep_that_is_stopped_while_it_waits_for_the_cluster_leaves_nothi
 
 @pytest.mark.cluster
 def test_an_autoscaling_cluster_gets_time_to_grow(tmp_path: Path) -> None:
-    """Ray's autoscaler is at work, and there is no node to train on until a sweep asks for one."""
+    """Ray's autoscaler runs, and there is no node for training until a sweep requests one."""
     with loopback_cluster(tmp_path, grows=True) as cluster:
         (tmp_path / "s.toml").write_text(TOO_LARGE.replace("cpus_per_trial = 1000", "cpus_per_trial = 2"))
         code, said = cluster.sweep(

@@ -197,7 +197,7 @@ def test_a_pack_without_memory_stays_whole_waits_and_has_fewer_beside_it(retries
         now = following
     assert seconds == sorted(seconds)
     assert 0 < seconds[0] < seconds[-1] == MOST_WAIT_SECONDS
-    assert retries.decide(now, PACK, full, progressed=True, running=1)  # an epoch was trained: it goes on
+    assert retries.decide(now, PACK, full, progressed=True, running=1)  # an epoch was trained: it continues
     for _ in range(MOST_WAITS):
         retries.decide(now, PACK, full, progressed=False)
     while (following := retries.next_round()) is not None:

@@ -60,7 +60,7 @@ def test_a_request_to_the_driver_is_received_and_removed(tmp_path: Path, place: 
 def test_a_request_to_another_driver_or_an_invalid_one_is_removed_and_ignored(
     tmp_path: Path, place: ControlFolder, request_text: bytes
 ) -> None:
-    """A driver that was asked and died leaves its request to the next one."""
+    """A driver that died after a request leaves the request in the folder of the next one."""
     place.write("cancel", request_text)
     with Control(DRIVER) as control:
         control.serve(place)
@@ -113,7 +113,7 @@ def test_the_last_status_of_a_driver_has_the_cause_of_its_end(
 
 
 def test_a_place_that_cannot_be_written_does_not_stop_the_driver(tmp_path: Path, place: ControlFolder) -> None:
-    """The folder's name is taken by a file; the driver goes on, whoever asks is told."""
+    """A file has the folder's name; the driver continues, and a request gets an error."""
     (tmp_path / "control").write_text("in the way")
     with Control(DRIVER) as control:
         control.serve(place)

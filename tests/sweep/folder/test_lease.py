@@ -1,4 +1,4 @@
-"""One process at a time runs a sweep: a second one is refused with the name of the first; a dead one blocks nobody."""
+"""One process at a time runs a sweep: a second one is refused with the name of the first; a dead one does not block."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_second_driver_is_refused_with_who_the_first_is(path: Path, driver: su
 
 
 def test_a_refused_driver_leaves_the_lock_to_the_first(path: Path, driver: subprocess.Popen[str]) -> None:
-    """Neither its name nor its hold on the file is lost to whoever asks, however often."""
+    """Repeated attempts change neither its record nor its lock."""
     before = Holder.parse(path.read_bytes())
     for _ in range(2):
         with pytest.raises(LedgerError, match=f"pid {driver.pid} "), driving(path):
@@ -162,11 +162,11 @@ def test_without_locks_the_record_of_a_dead_driver_does_not_block(path: Path, mo
     path.write_bytes(own.model_copy(update={"start": own.start + 1}).to_bytes())
     said: list[str] = []
     with Lease(FolderLease(path), say=said.append):
-        assert len(said) == 1  # it waited for nobody
+        assert len(said) == 1  # it did not wait
 
 
 def test_the_lock_of_a_killed_driver_does_not_block(path: Path, driver: subprocess.Popen[str]) -> None:
-    """SIGKILL: its file stays and still names it; the next driver puts its own name there."""
+    """SIGKILL: its file stays and still names it; the next driver replaces the record."""
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait(PATIENCE_SECONDS)
     assert f'"pid": {driver.pid}' in path.read_text()
@@ -195,7 +195,7 @@ def test_a_released_lease_leaves_no_record(path: Path) -> None:
 
 
 def test_the_lease_is_renewed_until_it_is_released(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a machine that does not see the kernel's lock knows that the process runs."""
+    """A machine that does not see the kernel's lock then finds that the process runs."""
     monkeypatch.setattr("sweep.folder.lease.BEAT_SECONDS", 0.02)
     with driving(path) as lease:
         deadline = time.monotonic() + PATIENCE_SECONDS

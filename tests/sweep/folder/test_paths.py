@@ -1,4 +1,4 @@
-"""A sweep's folder stays inside the runs folder, and what is written into it is there whole or not at all."""
+"""A sweep's folder stays inside the runs folder, and a file in it is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ def test_a_runs_folder_that_is_not_there_has_no_sweeps_and_is_not_made(tmp_path:
 
 
 def test_a_folder_that_no_sweep_could_have_made_is_not_listed(tmp_path: Path) -> None:
-    """A copy that somebody renamed must not keep `sweep status` from telling of the others."""
+    """A renamed copy must not prevent `sweep status` from showing the others."""
     begin(tmp_path, "good", "a copy of good", ".trash")
     assert sweep_names(tmp_path) == ["good"]
 
 
 def test_a_renamed_folder_is_resumed_under_its_new_name(tmp_path: Path) -> None:
-    """Not the one that it was made as: `resume` would go on in another folder, or begin one."""
+    """Not under the name at its creation: `resume` would continue in another folder, or create one."""
     made = SweepFolder(tmp_path, "before")
     made.create()
     text = 'name = "before"\nepochs = 7\n[[configurations]]\noptimizer = "SGD"\n'
@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_made_is_reported_in_one_line(tmp_path: Path) ->
 def test_a_folder_that_cannot_be_written_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system's answer is given by hand: whoever runs the tests as root may write everywhere."""
+    """The error of the system is simulated, because root may write everywhere."""
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(SweepFolderError, match="cannot be written; give another --runs-dir"):
         SweepFolder(tmp_path, "s").create()
@@ -154,7 +154,7 @@ def test_a_reader_holds_the_whole_old_file_while_the_new_one_is_renamed_into_pla
 
 
 def test_a_text_that_cannot_be_written_leaves_the_old_file_and_no_temporary_file(tmp_path: Path) -> None:
-    """A lone surrogate fails in the middle of the writing, after the file beside has been opened."""
+    """A lone surrogate fails during the write, after the temporary file was opened."""
     path = tmp_path / "sweep.toml"
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError):

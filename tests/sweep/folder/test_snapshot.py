@@ -1,4 +1,4 @@
-"""A sweep's record in its storage: fetched whole on another machine, one driver at a time, faults told and outlived."""
+"""A sweep's record in its storage: another machine fetches all of it; one driver at a time; faults are reported."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_second_driver_is_refused_while_the_first_runs_and_takes_over_if_it_is
         finally:
             first.kill()
     assert LEASE_FILE in storage_of(place).names()
-    assert publish(folder, place) == []  # a process of this machine that is no more is not waited for
+    assert publish(folder, place) == []  # a process of this machine that has ended is not waited for
     assert LEASE_FILE not in storage_of(place).names()
 
 
@@ -209,13 +209,13 @@ def test_a_driver_that_was_taken_over_ends_and_publishes_nothing(
 def test_a_suspended_driver_does_not_change_the_record_of_its_successor(
     folder: SweepFolder, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
 ) -> None:
-    """It never looked meanwhile; its successor is still at work, or has come and gone."""
+    """It did not read the record meanwhile; its successor still runs, or has ended."""
     publish(folder, place)
     monkeypatch.setattr(lease, "BEAT_SECONDS", 1e6)
     with ExitStack() as stack:
         stack.enter_context(pytest.raises(LedgerError, match="has taken over this sweep; this process stops"))
         mine = stack.enter_context(published(folder, storage_of(place), lambda text: None))
-        storage_of(place).delete(LEASE_FILE)  # as if it had been silent for too long
+        storage_of(place).delete(LEASE_FILE)  # as if its heartbeat were too old
         there, _ = fetch(address_of(place), tmp_path / "elsewhere")
         add_epoch(there, 2)
         publish(there, place)

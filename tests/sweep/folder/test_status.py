@@ -1,4 +1,4 @@
-"""What `sweep status` and `sweep logs` say is what the ledger holds."""
+"""`sweep status` and `sweep logs` show the content of the ledger."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def runs() -> list[Run]:
 
 
 def begin(runs_dir: Path, name: str, runs: list[Run], *, synthetic: bool = False) -> tuple[SweepFolder, Ledger]:
-    """Plan ``runs`` for three epochs in a folder of their own."""
+    """Plan ``runs`` for three epochs in a separate folder."""
     folder = SweepFolder(runs_dir, name)
     folder.create()
     ledger = Ledger.create_or_open(folder.ledger)
@@ -130,7 +130,7 @@ def test_running_and_interrupted_are_distinguished(tmp_path: Path, runs: list[Ru
 
 
 def test_runs_of_a_dead_driver_are_interrupted_and_can_be_resumed(tmp_path: Path, runs: list[Run]) -> None:
-    """Its driver died without a word: the ledger still says running, the lock is free."""
+    """Its driver was killed: the ledger still has the status running, and the lock is free."""
     folder, ledger = begin(tmp_path, "left", runs)
     with ledger:
         with Lease(FolderLease(folder.lock)):
@@ -144,7 +144,7 @@ def test_runs_of_a_dead_driver_are_interrupted_and_can_be_resumed(tmp_path: Path
 def test_the_resume_command_is_valid_in_a_shell(
     tmp_path: Path, runs: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The usual folder is left out; another one is quoted, so that its blank does not part it."""
+    """The usual folder is left out; another one is quoted, so that its space does not split it."""
     monkeypatch.chdir(tmp_path)
     commands = []
     for runs_dir in (Path("runs"), Path("my runs")):
@@ -199,7 +199,7 @@ def test_a_run_that_never_began_has_no_log_yet(mixed: SweepFolder, runs: list[Ru
 
 
 def test_an_ambiguous_beginning_is_answered_with_the_runs_that_begin_so(tmp_path: Path) -> None:
-    """Seventeen ids over sixteen first digits: two begin alike."""
+    """Seventeen ids have sixteen possible first digits: two begin with the same one."""
     configuration = two_by_two_runs()[0]
     many = [Run(configuration.configuration, seed, configuration.protocol, "d" * 16) for seed in range(17)]
     folder, ledger = begin(tmp_path, "many", many)

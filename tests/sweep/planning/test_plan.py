@@ -1,4 +1,4 @@
-"""Every run that is left stands in exactly one pack, and a pack that was begun keeps its company."""
+"""Every unfinished run is in exactly one pack, and a started pack keeps its members."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_an_earlier_pack_with_a_member_that_is_no_longer_asked_for_is_dissolved(
 
 
 def test_of_two_earlier_packs_that_share_a_member_the_latest_is_continued() -> None:
-    """A run came back that was not asked for meanwhile, when its companion had found other company."""
+    """A run was left out of the spec and added again; meanwhile the other member was in another pack."""
     runs = some_runs(3)
     packs = make_packs(runs, set(), {"latest": ids(runs[1:]), "before": ids(runs[:2])}, 4)
     assert [pack.run_ids for pack in packs] == [ids(runs[1:]), ids(runs[:1])]
@@ -118,7 +118,7 @@ def test_a_pack_that_is_nearly_done_comes_after_shorter_ones_that_are_not_begun(
 def test_every_unfinished_run_is_in_exactly_one_pack(
     data: st.DataObject, configurations: int, seeds: int, size: int
 ) -> None:
-    """Whatever was finished, and whatever packs were begun before, over runs that are asked for and others."""
+    """For all finished runs and all started packs, with members that are in the spec or not."""
     known = ids(some_runs(configurations + 2, seeds))
     runs = some_runs(configurations, seeds)
     finished = data.draw(st.sets(st.sampled_from(known)))
@@ -222,7 +222,7 @@ def runs_of_length(epochs: int) -> list[Run]:
 
 @pytest.mark.parametrize("size", [1, 2, 4, 100])
 def test_runs_that_follow_the_length_share_no_pack_with_others(size: int) -> None:
-    """Told apart by what it is for: a run whose id is the same at 6 and at 8 epochs does not follow the length."""
+    """Checked by definition: a run with the same id at 6 and at 8 epochs does not depend on the length."""
     runs = runs_of_length(8)
     kept = set(ids(runs_of_length(6)))
     packs = make_packs(runs, set(), {}, size)
@@ -233,7 +233,7 @@ def test_runs_that_follow_the_length_share_no_pack_with_others(size: int) -> Non
 
 
 def test_more_epochs_continue_the_packs_that_do_not_depend_on_the_length() -> None:
-    """Same members, same order, same id: their checkpoints at epoch 3 go on to epoch 6."""
+    """Same members, same order, same id: their checkpoints at epoch 3 continue to epoch 6."""
     before = make_packs(runs_of_length(3), set(), {}, 4)
     runs = runs_of_length(6)
     after = make_packs(runs, set(), {pack.pack_id: pack.run_ids for pack in before}, 4)
@@ -246,7 +246,7 @@ def test_more_epochs_continue_the_packs_that_do_not_depend_on_the_length() -> No
 
 
 def test_momenta_that_the_schedule_replaces_are_refused_with_their_values() -> None:
-    """They would be three names for one thing; PyTorch's cycle sets the momentum itself."""
+    """They would be three names for the same training; PyTorch's cycle sets the momentum itself."""
     text = """
         [[configurations]]
         optimizer = {name = "SGD", lr = 0.1, momentum = [0.5, 0.9, 0.99]}

@@ -1,4 +1,4 @@
-"""The shortest plan by the times that it is given; and noise that seldom decides."""
+"""The shortest plan for given times; noise rarely changes it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_last_pack_does_not_straggle() -> None:
 
 
 def test_packs_that_are_continued_keep_their_slots() -> None:
-    """A pack of four holds one slot for 28; the four new runs are done on the other as one pack by then."""
+    """A pack of four uses one slot for 28; the four new runs end earlier on the other slot as one pack."""
     assert choose([4], [4], ONE_THREAD, {1: 2}, range(1, 5)) == (4, 1)
 
 

@@ -63,7 +63,7 @@ def test_stopped_the_sweep_ends_once_nothing_trains() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> None:
-    """Also where another terminal has asked for less. Afterwards the handlers are those from before."""
+    """Also if another terminal requested a stop before. Afterwards the previous handlers are restored."""
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     said: list[str] = []
     with pytest.raises(KeyboardInterrupt), stopping(lambda: StopRequest.STOP, said.append) as stop:
@@ -97,7 +97,7 @@ optimizer = [{name = "SGD", lr = 0.0005, momentum = 0.9}, {name = "Adam", lr = 0
 
 
 def wait_for(driver: subprocess.Popen[str], there: Callable[[], bool]) -> None:
-    """Wait until ``there``, while the driver is at work."""
+    """Wait until ``there``, while the driver runs."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not there():
         assert driver.poll() is None, driver.communicate()

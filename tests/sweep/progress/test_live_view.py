@@ -1,4 +1,4 @@
-"""What the screen says of a sweep is what the trials have reported, at the rate since this start."""
+"""The screen shows what the trials have reported, and the rate since this start."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_duration_has_two_units(seconds: float, told: str) -> None:
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that changes only if it is set."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -93,7 +93,7 @@ def test_a_diverged_run_is_reported_once_and_is_never_done() -> None:
 
 
 def test_a_pack_that_starts_again_does_not_undo_what_is_finished() -> None:
-    """A pack that is taken up brings its finished members along."""
+    """A pack that is continued has its finished members, too."""
     runs = two_by_two_runs()
     screen = Screen({runs[0].run_id: "done", runs[1].run_id: "interrupted"})
     screen.progress.started(screen.first)
@@ -170,7 +170,7 @@ def test_the_time_left_falls_between_reports_and_never_below_nothing() -> None:
 
 
 def test_rows_out_of_a_checkpoint_count_as_done_but_not_as_trained() -> None:
-    """Five epochs are there at once; the rate is that of the one that was trained, and no less is left for it."""
+    """Five epochs are reported at once; the rate is that of the epoch that was trained."""
     screen = Screen()
     for epoch in range(1, 6):
         screen.report(screen.first, epoch, fresh=False)
@@ -211,7 +211,7 @@ def test_off_a_terminal_a_plain_line_is_printed_once_in_a_while() -> None:
 
 
 def test_text_of_others_is_printed_as_it_is() -> None:
-    """An error may hold what rich would take for markup, or be longer than the screen is wide."""
+    """An error may contain text that is markup for rich, or be longer than a line of the screen."""
     screen = Screen()
     error = "KeyError: '[/bold] [red]'" + "x" * 500
     screen.progress.retried(screen.first, error)

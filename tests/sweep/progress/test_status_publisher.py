@@ -1,4 +1,4 @@
-"""What a driver publishes of its cluster and its runs is what there is."""
+"""A driver publishes the state of its cluster and its runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captured gradients are those of real training, each handed on once; the noise is that of stored gradients."""
+"""Captured gradients are those of real training, each returned once; the noise is that of stored gradients."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def test_the_loss_of_a_row_is_the_mean_over_its_batch_however_small(data: DataSe
 
 
 def test_every_row_is_handed_on_once_and_nothing_is_kept(data: DataSet) -> None:
-    """When a row comes, no array of an earlier one is alive any more."""
+    """When a row is returned, the arrays of earlier rows are freed."""
     alive: list[weakref.ref[npt.NDArray[Any]]] = []
     steps = []
 
     def record(step: int, epoch: int, gradient: npt.NDArray[Any], weights: npt.NDArray[Any], loss: float) -> None:
-        assert not any(one() is not None for one in alive[:-2])  # the row before may still be going
+        assert not any(one() is not None for one in alive[:-2])  # the previous row may not be freed yet
         steps.append(step)
         alive.extend([weakref.ref(gradient), weakref.ref(weights)])
 

@@ -1,4 +1,4 @@
-"""The plane of a path is that of a PCA, and the loss on it that of the models whose weights lie there."""
+"""The plane of a path is that of a PCA, and the loss on it is that of the models with these weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A range test trains as an ordinary loop would whose rate is set by hand, and touches nothing of its caller's."""
+"""A range test trains as a plain loop with a given learning rate, and changes no object of its caller."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_an_archive_is_read_without_being_extracted(
 
 
 def test_fashion_mnist_gets_a_margin_and_three_channels(tmp_path: Path) -> None:
-    """28×28 grey in the middle of 32×32, equal in the three channels; both are told."""
+    """28×28 grey in the middle of 32×32, equal in the three channels; both are noted."""
     rng = np.random.default_rng(1)
     labels = {"train": np.repeat(np.arange(10), 10), "t10k": np.arange(10)}
     pixels = {part: rng.integers(0, 256, (len(one), 28, 28), dtype=np.uint8) for part, one in labels.items()}
@@ -197,7 +197,7 @@ def test_test_images_that_are_trained_on_are_reported(tmp_path: Path, images: La
 
 
 def test_a_folder_with_two_data_sets_is_refused(tmp_path: Path, images: LabelledImages) -> None:
-    """Which one is meant cannot be known."""
+    """The folder does not determine which one to read."""
     write_files(tmp_path / "cifar-10-batches-py", cifar10_pickles(images))
     (tmp_path / "cifar-100-python").mkdir()
     assert_refused(str(tmp_path), "CIFAR-10 and CIFAR-100", "name the folder")
@@ -207,7 +207,7 @@ def test_a_folder_with_two_data_sets_is_refused(tmp_path: Path, images: Labelled
 
 
 def test_data_in_another_layout_are_named_and_not_read(tmp_path: Path, images: LabelledImages) -> None:
-    """Parquet files are read before an archive, as always."""
+    """Parquet files have priority over an archive."""
     folder = write_hub(tmp_path / "mine", images, LAYOUTS["one file"])
     write_files(folder / "cifar-10-batches-py", cifar10_pickles(ten_classes(5)))
     data = load_data(str(folder))

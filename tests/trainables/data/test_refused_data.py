@@ -130,7 +130,7 @@ def test_a_damaged_parquet_folder_is_refused(
 
 
 class Bomb:
-    """Creates a file when it is unpickled carelessly."""
+    """Creates a file when it is unpickled without checks."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -140,7 +140,7 @@ class Bomb:
 
 
 def test_a_malicious_pickle_does_not_run(archive: Path, tmp_path: Path) -> None:
-    """A data folder may come from anywhere."""
+    """A data folder may come from another person."""
     target = tmp_path / "was-here"
     (archive / "train").write_bytes(pickle.dumps({"data": Bomb(target), "fine_labels": []}))
     assert_refused(str(archive), str(archive / "train"), "refers to posix.mkdir", "again")

@@ -27,7 +27,7 @@ def test_another_seed_gives_other_images() -> None:
 
 
 def test_the_test_part_does_not_depend_on_the_training_part() -> None:
-    """More training images are judged by the same test."""
+    """More training images have the same test images."""
     more = make_synthetic(SyntheticSpec(n_train=1500, n_test=120, seed=3))
     np.testing.assert_array_equal(more.test_images, make_synthetic(SMALL).test_images)
 
@@ -81,7 +81,7 @@ def test_lenet_learns_it_and_not_at_once() -> None:
 
 
 def test_options_stand_in_any_order_over_defaults() -> None:
-    """What is not said has its default."""
+    """An option that is not given has its default."""
     assert parse_synthetic("synthetic") == SyntheticSpec(n_train=4000, n_test=1000, seed=0)
     assert parse_synthetic("synthetic:seed=7, n_test=50") == SyntheticSpec(n_train=4000, n_test=50, seed=7)
 

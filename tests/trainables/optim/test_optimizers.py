@@ -1,4 +1,4 @@
-"""The registry holds what can train a pack, and parameters are held against each class's own signature."""
+"""The registry has the optimizers that can train a pack; parameters are compared with the class's signature."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def resolved(name: str, warmup: float = 0, **params: Any) -> dict[str, Any]:
 
 
 def val_loss(epoch: int) -> float:
-    """Falls, and then stays: a plateau."""
+    """A loss that decreases and then stays constant: a plateau."""
     return max(1.0, 3.0 - epoch)
 
 
@@ -157,7 +157,7 @@ def test_a_warm_up_rises_linearly_and_then_the_scheduler_begins(name: str) -> No
     alone = rates(name, params)
     ours = rates(name, params, warmup_steps=STEPS)
     assert ours[:STEPS] == pytest.approx([alone[0] * (t + 1) / STEPS for t in range(STEPS)])
-    if name == "ReduceLROnPlateau":  # sees the losses of its own epochs, which are others
+    if name == "ReduceLROnPlateau":  # gets the losses of its own epochs, which differ
         assert ours[STEPS] == alone[0]
         assert ours[-1] < alone[0]
     else:

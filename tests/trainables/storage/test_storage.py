@@ -1,4 +1,4 @@
-"""Files in a folder or a bucket: whole or not there, tried again while a fault may pass, told in a line when not."""
+"""Files in a folder or a bucket: complete or missing; temporary faults are retried, others are reported in one line."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_server_that_answers_500_for_a_while_is_asked_again(server: S3Server) 
 
 
 def test_a_large_file_is_whole_although_a_part_failed(server: S3Server) -> None:
-    """It goes up in parts; the second and third requests of it fail."""
+    """It is uploaded in parts; the second and third requests fail."""
     storage, content = open_storage(server.uri(BUCKET, "large")), os.urandom(12_000_000)
     server.slow_next(1, 0)
     server.fail_next(2)
@@ -114,7 +114,7 @@ def test_a_server_that_is_gone_is_waited_for(server: S3Server) -> None:
 
 @pytest.mark.parametrize("listens", [False, True])
 def test_a_server_without_an_answer_is_reported_in_one_line(listens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A port that is closed, and one that takes every question and answers none."""
+    """A closed port, and a port that accepts every request and never answers."""
     monkeypatch.setattr("trainables.storage.s3.SILENCE_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -139,7 +139,7 @@ def test_unknown_keys_and_keys_without_permission_are_reported_at_once(
     iam = server.client("iam")
     iam.create_user(UserName="nobody")
     key = iam.create_access_key(UserName="nobody")["AccessKey"]
-    monkeypatch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on the server asks who it is
+    monkeypatch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on the server checks the keys
     for access, secret, told in (
         ("unknown", "x", "the access key is unknown"),
         (key["AccessKeyId"], "wrong", "the secret key does not match the access key"),

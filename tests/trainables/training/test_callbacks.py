@@ -1,4 +1,4 @@
-"""What may look into training: the step's complete gradients, and the weights along the way."""
+"""Callbacks of training: the complete gradients of a step, and the weights of epochs."""
 
 from __future__ import annotations
 

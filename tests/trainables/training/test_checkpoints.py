@@ -1,4 +1,4 @@
-"""A checkpoint is whole or it is not there; what lies in its folder cannot run code."""
+"""A checkpoint is complete or missing; no file in its folder can run code."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Malicious:
 
 
 def test_a_planted_pickle_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even one whose checksum was made to fit."""
+    """Not even one with a valid checksum."""
     monkeypatch.chdir(tmp_path)
     torch.save({"epoch": Malicious()}, tmp_path / "payload")
     for payload in (pickle.dumps(Malicious()), (tmp_path / "payload").read_bytes()):
@@ -97,7 +97,7 @@ def test_a_planted_pickle_does_not_run(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def valid(payload: bytes) -> bytes:
-    """Return a file around ``payload`` whose checksum holds."""
+    """Return a file with ``payload`` and a valid checksum."""
     return MAGIC + hashlib.sha256(payload).digest() + payload
 
 
@@ -142,11 +142,11 @@ def damaged(content: bytes, damage: tuple[str, float, Any]) -> bytes:
 
 
 @given(newest=DAMAGES, before=st.none() | DAMAGES)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # every example writes both files anew
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # every example writes both files again
 def test_no_damaged_checkpoint_is_used(
     tmp_path: Path, newest: tuple[str, float, Any], before: tuple[str, float, Any] | None
 ) -> None:
-    """The one before it, where that is whole; else none. What the damage did not change is no damage."""
+    """The previous one is used if it is valid, otherwise none. A change that restores the same bytes is no damage."""
     checkpoints = Checkpoints(tmp_path)
     paths = [tmp_path / checkpoints.save(state(epoch)) for epoch in (1, 2)]
     whole = [path.read_bytes() for path in paths]
@@ -162,7 +162,7 @@ def test_no_damaged_checkpoint_is_used(
 
 @pytest.mark.parametrize("anything", [[1, 2], {"weights": torch.zeros(2)}, None, torch.zeros(3)])
 def test_what_is_no_state_is_no_checkpoint(tmp_path: Path, anything: Any) -> None:
-    """Even one that torch wrote and whose checksum holds."""
+    """Even one that torch wrote, with a valid checksum."""
     path = tmp_path / "epoch000003-step00000000.ckpt"
     path.write_bytes(valid(saved_by_torch(anything)))
     assert parse_checkpoint(path.read_bytes()) is None
@@ -184,7 +184,7 @@ def test_what_is_only_named_like_a_checkpoint_is_left_alone(tmp_path: Path) -> N
 
 
 def test_after_both_were_damaged_new_ones_take_their_place(tmp_path: Path) -> None:
-    """The damaged ones are later by name; they may not push out what is written now."""
+    """The damaged ones are later by name; they must not replace what is written now."""
     checkpoints = Checkpoints(tmp_path)
     for epoch in (4, 5):
         (tmp_path / checkpoints.save(state(epoch))).write_bytes(b"torn")
@@ -197,7 +197,7 @@ def test_after_both_were_damaged_new_ones_take_their_place(tmp_path: Path) -> No
 
 
 def test_only_the_process_that_resumes_a_pack_writes_its_checkpoints(tmp_path: Path) -> None:
-    """A process that still trains for a driver that is dead is refused, and leaves no trace."""
+    """A process that still trains for a dead driver is refused, and leaves no file."""
     orphan, heir = Checkpoints(tmp_path), Checkpoints(tmp_path)
     assert orphan.take_up() is None
     orphan.save(state(1))
@@ -274,7 +274,7 @@ def test_a_fault_point_kills_at_its_passage_and_only_once(tmp_path: Path, asked:
 def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may be sound: training from the start would delete it."""
+    """It may be valid: a training from the start would delete it."""
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save({"epoch": 1, "step_in_epoch": 0})
 

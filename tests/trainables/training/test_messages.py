@@ -1,4 +1,4 @@
-"""The messages of a trial have the ledger's columns, and come back from JSON as they were."""
+"""The messages of a trial have the ledger's columns, and are read back from JSON unchanged."""
 
 from __future__ import annotations
 

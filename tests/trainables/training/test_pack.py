@@ -100,7 +100,7 @@ def test_dropout_masks_keep_the_asked_share_and_the_mean(data: DataSet) -> None:
 
 
 def test_a_diverging_run_is_frozen_and_the_others_continue_unchanged(data: DataSet) -> None:
-    """The bits of the rest of the pack do not change when one of its runs blows up."""
+    """The bits of the rest of the pack do not change when one of its runs diverges."""
     calm, wild = make_run("SGD", lr=0.05), make_run("SGD", lr=1e30)
     tame = make_run("SGD", lr=0.01)
     batches = Batches(data, [0], FLOAT32, CPU)

@@ -344,7 +344,7 @@ def test_the_page_fetches_nothing(whole, page):
 
 
 def test_ids_are_the_pages_only_ones(whole):
-    """Figures made alike have the same ids in their files."""
+    """Figures of one kind have the same ids in their files."""
     markdown, _, figures = whole
     ids = re.findall(r'\bid="([^"]+)"', article_html(markdown, figures, TITLE))
     assert len(ids) == len(set(ids)) > len(FIGURES)

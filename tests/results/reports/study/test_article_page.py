@@ -1,4 +1,4 @@
-"""The article in a real Chromium: what no look at its text can tell."""
+"""The article in a real Chromium: properties that its text does not show."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:  # noqa: F811
 
 
 def test_it_loads_without_console_output_and_requests_only_itself(page, address):
-    """Whatever its names say."""
+    """For any names."""
     events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
     assert [url for url in asked if not url.startswith("data:")] == [address]
