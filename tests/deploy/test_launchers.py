@@ -58,7 +58,7 @@ def test_rays_schema_accepts_the_cluster_config() -> None:
 def test_every_node_of_the_cluster_requires_the_token_that_it_is_given() -> None:
     config = read("ray-cluster.yaml")
     home = f"/home/{config['auth']['ssh_user']}"
-    assert config["file_mounts"][f"{home}/.ray/auth_token"] == "~/.ray/auth_token"  # where Ray looks for it by default
+    assert config["file_mounts"][f"{home}/.ray/auth_token"] == "~/.ray/auth_token"  # Ray's default path
     for role in ("head", "worker"):
         starts = [line for line in config[f"{role}_start_ray_commands"] if "ray start" in line]
         assert len(starts) == 1
@@ -162,7 +162,7 @@ exit "$CODE"
 
 
 def rayjob(folder: Path, word: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the RayJob's script with what lies in ``folder/bin``."""
+    """Run the RayJob's script with the programs in ``folder/bin``."""
     return subprocess.run(
         ["bash", DEPLOY / "rayjob.sh", word], capture_output=True, text=True, check=False, timeout=60,
         env={"SWEEP_STORAGE": "s3://b/p", "SWEEP_RUNS_DIR": str(folder), "PATH": f"{folder}/bin:/usr/bin:/bin"}

@@ -61,7 +61,7 @@ def test_labels_do_not_depend_on_how_a_number_is_written() -> None:
         replace(RUN, configuration=Configuration("SGD", {"lr": 0.1, "momentum": 0}, "StepLR", {"step_size": 3}, 1)),
     ],
 )
-def test_whatever_decides_the_numbers_changes_the_id(other: Run) -> None:
+def test_everything_that_determines_the_numbers_changes_the_id(other: Run) -> None:
     assert other.run_id != RUN.run_id
 
 

@@ -1,6 +1,6 @@
 """Small sweeps, driven by this process or by a command in its own process.
 
-They train with ``--in-process`` unless a test asks for Ray. They end with their ledger unless a test looks at more:
+They train with ``--in-process`` unless a test needs Ray. They end with their ledger unless a test needs more:
 tables, figures and the report have separate tests, and would take most of a small sweep's time.
 """
 

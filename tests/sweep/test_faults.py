@@ -369,7 +369,7 @@ def test_killed_at_any_moment_nothing_is_lost(
     assert before < 4 * 3
     with driver(spec_file, tmp_path, ray=True) as process:
         wait_until(lambda: recorded(folder) > before, process)
-        family = psutil.Process(process.pid).children(recursive=True)  # Ray's agents take their time, and train nothing
+        family = psutil.Process(process.pid).children(recursive=True)  # Ray's agents end later, and train nothing
         workers = [member for member in family if member.name().startswith(("ray::Resource", "ray::IDLE"))]
         time.sleep(moment.random())
         process.kill()

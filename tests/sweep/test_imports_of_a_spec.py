@@ -198,13 +198,13 @@ def test_a_module_that_raises_is_one_line(
 @pytest.mark.parametrize(
     "name", [":", ":x", ".x:y", "a..b:c", "a b:c", "a\0b:c", "x" * 5000 + ":y", "/etc/passwd:x", "..:x"]
 )
-def test_a_name_that_cannot_be_a_modules_is_one_line(name: str) -> None:
+def test_an_invalid_module_name_is_one_line(name: str) -> None:
     with pytest.raises(SpecError) as error:
         import_named(name, "optimizer")
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_the_path_loses_what_lies_in_a_sweeps_folder_and_keeps_the_rest(
+def test_the_path_loses_entries_in_a_sweeps_folder_and_keeps_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = sweep_folder(tmp_path / "runs" / "s")
@@ -270,7 +270,7 @@ def test_verbs_that_only_read_import_nothing_that_a_spec_names(
 def test_within_a_sweeps_folder_nothing_beside_a_library_is_found_and_nothing_is_trained(
     below: str, tmp_path: Path, marker: Path, cache_folder: Path
 ) -> None:
-    """pandas looks for numexpr and bottleneck, Ray for many more: whichever is not installed would be found there."""
+    """pandas imports numexpr and bottleneck if they exist, Ray many more: a missing one would be found there."""
     folder = finished(tmp_path / "runs", "planted_here:Mine")
     here = folder.path / below
     for name in ("planted_here", "numexpr", "bottleneck", "cupy", "typer", "torch"):

@@ -78,7 +78,7 @@ class _Tape(TorchDispatchMode):
 
 
 def is_kernel(func: Any) -> bool:
-    """Whether there is something to run again: no profiler's mark, and no other look at the same memory."""
+    """Whether there is something to run again: no mark of a profiler, and no other view of the same memory."""
     aliases = [returned.alias_info for returned in func._schema.returns]
     view = any(alias is not None and not alias.is_write for alias in aliases)
     return func.namespace == "aten" and not view

@@ -16,7 +16,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_EC2_METADATA_DISABLED": "true",  # no credentials are looked for on another machine
+    "AWS_EC2_METADATA_DISABLED": "true",  # no credentials are requested from another machine
 }
 BUCKET = "here"
 ERROR = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>We are sorry</Message></Error>"
@@ -42,9 +42,7 @@ class S3Server:
             fault = self._faults.pop(0) if self._faults else None
         if fault is not None and fault():
             self.failed += 1
-            environ["wsgi.input"].read(
-                int(environ.get("CONTENT_LENGTH") or 0)
-            )  # otherwise the answer raises BrokenPipeError
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))  # else the answer breaks its pipe
             start_response("500 Internal Server Error", [("Content-Type", "application/xml")])
             return [ERROR]
         answer: Iterable[bytes] = self._app(environ, start_response)

@@ -111,7 +111,7 @@ def test_a_mosaic_keeps_every_pixel_in_the_channels_order():
 
 
 @pytest.mark.parametrize(("given", "shown"), [(1, 1), (16, 16), (17, 16)])
-def test_a_row_stands_for_each_image_up_to_sixteen(given: int, shown: int):
+def test_there_is_a_row_for_each_image_up_to_sixteen(given: int, shown: int):
     figures = activation_figures(made_up(given))
     assert list(figures) == list(CAPTIONS)
     for name in ("activations_conv1", "activations_conv2"):
@@ -160,7 +160,7 @@ def test_a_run_that_diverged_is_drawn_with_what_is_left():
 
 
 @pytest.mark.parametrize("n", [1, 3, 16])
-def test_no_words_lie_over_others_or_outside(n: int):
+def test_no_text_overlaps_another_or_is_outside(n: int):
     for name, figure in activation_figures(made_up(n, synthetic=True)).items():
         figure.draw_without_rendering()
         texts = list(figure.texts)

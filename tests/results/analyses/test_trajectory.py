@@ -103,7 +103,7 @@ def test_the_table_has_lengths_in_all_dimensions_not_in_the_plane() -> None:
     assert second.values["distance"] == 0
 
 
-def test_levels_part_the_surface_into_equal_shares_whatever_its_corners() -> None:
+def test_levels_divide_the_surface_into_equal_shares_for_any_corners() -> None:
     rng = np.random.default_rng(0)
     loss = rng.uniform(3, 5, (40, 40))
     loss[0, 0], loss[0, 1], loss[1, 0] = 1e6, np.inf, np.nan

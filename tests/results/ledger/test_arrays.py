@@ -62,7 +62,7 @@ def test_a_diverged_run_counts_as_chance_from_its_epoch_on(tmp_path):
     assert group.share_of_runs == "2 of 2"
 
 
-def test_a_divergence_beyond_the_epochs_asked_for_is_none(tmp_path):
+def test_a_divergence_beyond_the_target_epochs_is_none(tmp_path):
     """A sweep that is shortened to before it has a finished run."""
     path = tmp_path / "ledger.sqlite"
     write_ledger(path, {ADAM: [climb(20, 4)]}, epochs=4, diverged={(ADAM, 0): 4})
@@ -74,7 +74,7 @@ def test_a_divergence_beyond_the_epochs_asked_for_is_none(tmp_path):
     assert group.accuracy().tolist() == [[5, 10, 15]]
 
 
-def test_epochs_beyond_those_asked_for_are_cut(tmp_path):
+def test_epochs_beyond_the_target_epochs_are_cut(tmp_path):
     path = tmp_path / "ledger.sqlite"
     write_ledger(path, {ADAM: [climb(20, 5)]}, epochs=5)
     with Ledger.create_or_open(path) as ledger:
@@ -172,7 +172,7 @@ def test_synthetic_data_are_noted_in_the_label(tmp_path):
 
 
 def test_what_was_not_measured_is_not_a_number(tmp_path):
-    """The test set was looked at after the last epoch alone."""
+    """The test set was evaluated after the last epoch only."""
     (group,) = sweep_of(tmp_path, {ADAM: [climb(20)]}, tests={ADAM: [19.0]}).configurations
     assert np.isnan(group.curves["test_acc"][0, :-1]).all()
     assert group.accuracy("test")[0, -1] == 19

@@ -181,7 +181,7 @@ def test_the_frame_is_what_plain_loops_over_the_rows_give(runs, attempt_of, row_
         assert found == expected
 
 
-def test_the_first_attempt_is_the_one_that_was_made_first_whatever_the_clocks_say(ledger, runs, attempt_of, row_of):
+def test_the_first_attempt_is_the_one_that_was_made_first_for_any_clocks(ledger, runs, attempt_of, row_of):
     """The second attempt ran on a machine whose clock is behind, or after the clock was set back."""
     pair = runs[:2]
     first = attempt_of(pair, "first", started=100.0)

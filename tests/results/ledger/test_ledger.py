@@ -62,7 +62,7 @@ def test_a_new_run_is_pending_until_a_pack_starts_it(ledger, runs):
 
 
 def test_statuses_come_in_the_order_of_planning(ledger, runs):
-    """Configuration by configuration, as first planned, whatever order a later plan has."""
+    """By configuration, in the order of the first plan; the order of a later plan has no effect."""
     ledger.plan(runs[::-1], 3, data_name="cifar100", synthetic=False)
     assert list(ledger.statuses()) == [run.run_id for run in runs]
 
@@ -117,7 +117,7 @@ def test_a_run_that_the_spec_dropped_is_unplanned_and_not_lost(ledger, runs, att
     assert ledger.statuses()[runs[0].run_id] == "done"
 
 
-def test_finished_counts_done_and_diverged_up_to_the_epoch_asked_for(ledger, runs, attempt_of, row_of):
+def test_finished_counts_done_and_diverged_up_to_the_target_epoch(ledger, runs, attempt_of, row_of):
     """Diverged at 4 is not finished at 3; failed is never finished."""
     done, early, late, failed = (run.run_id for run in runs)
     ledger.record([attempt_of(runs)], [row_of(runs[0], 3)], {early: 2, late: 4})
@@ -151,7 +151,7 @@ def test_started_packs_come_first_and_of_each_kind_the_latest(ledger, runs):
     assert list(ledger.packs("1")) == ["p2", "p1", "p4", "p3"]
 
 
-def test_a_pack_that_is_planned_again_keeps_its_members_and_that_it_was_begun(ledger, runs):
+def test_a_pack_that_is_planned_again_keeps_its_members_and_its_start(ledger, runs):
     """And it belongs to the size that was given last."""
     ids = [run.run_id for run in runs]
     ledger.plan_packs([("begun", ids[:2]), ("waiting", ids[2:])], "2")

@@ -118,7 +118,7 @@ def test_an_empty_ledger_gives_frames_without_rows(tmp_path, name):
 
 
 def test_an_empty_ledger_gives_tables_without_rows(tmp_path):
-    """All but the fairness lint, which has a row a check whatever there is to check."""
+    """All but the fairness lint, which always has one row per check."""
     Ledger.create_or_open(tmp_path / "ledger.sqlite").close()
     written = export(tmp_path / "ledger.sqlite", tmp_path / "tables", ["json"])[2:]
     rows = {path.stem: json.loads(path.read_text())["rows"] for path in written}

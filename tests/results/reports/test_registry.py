@@ -52,7 +52,7 @@ def test_every_table_has_its_data_and_its_caveats(tmp_path):
         assert set(sweep.caveats()) <= set(table.notes)
 
 
-def test_selection_never_looks_at_test(tmp_path):
+def test_selection_does_not_depend_on_the_test_split(tmp_path):
     """Other test accuracies change the test columns and the comparison's measure, and nothing else."""
     sweep = every_kind(tmp_path)
     shuffled = replace(

@@ -164,7 +164,7 @@ def test_weights_that_were_not_kept_are_trained_again_to_the_same_bits(study: Ou
         np.testing.assert_array_equal(kept.read(run_id, epoch), weights)
 
 
-def test_keeping_weights_is_no_part_of_a_run(study: Outcome) -> None:
+def test_keeping_weights_is_not_part_of_a_run(study: Outcome) -> None:
     from sweep.config.toml import read_spec
     from sweep.planning.plan import make_runs, resolve_configurations
 
@@ -176,7 +176,7 @@ def test_keeping_weights_is_no_part_of_a_run(study: Outcome) -> None:
 
 
 def test_activations_end_in_the_accuracy_that_the_ledger_has(study: Outcome) -> None:
-    """All test images through the checkpoint: the share that is predicted rightly is the run's test accuracy."""
+    """All test images through the checkpoint: the share of correct predictions is the run's test accuracy."""
     found = sweep.activations(whole(study), adam(study), images=100)
     (maps,) = load_analyses(study.folder.analyses).subset(found.files).activations.values()
     recorded = whole(study).epochs.query(f"run_id == '{adam(study)}' and epoch == 2")["test_acc"].iloc[0]

@@ -159,7 +159,7 @@ def test_an_unknown_format_is_exit_two_before_anything_is_written(sweep: Sweep, 
     assert not begun.tables.exists()
 
 
-def test_the_tables_are_exported_in_the_formats_asked_for(sweep: Sweep, begun: SweepFolder) -> None:
+def test_the_tables_are_exported_in_the_given_formats(sweep: Sweep, begun: SweepFolder) -> None:
     found = sweep("export", "begun", "--format", "csv, json")
     assert (found.returncode, found.stderr) == (0, "")
     nouns = ["epochs", "runs", *report_tables(load_sweep(begun.ledger))]
@@ -269,7 +269,7 @@ def test_flags_override_the_spec(sweep: Sweep) -> None:
     assert [{"Cosine" in name for name in names} for names in packs] == [{False}, {False}, {True}, {True}]
 
 
-def test_a_class_that_lies_beside_the_spec_is_found_by_the_console_script(tmp_path: Path, cache_folder: Path) -> None:
+def test_a_class_beside_the_spec_is_found_by_the_console_script(tmp_path: Path, cache_folder: Path) -> None:
     """Unlike ``python -m``, a console script begins without the working directory on its path."""
     (tmp_path / "optimizer_of_mine.py").write_text("import torch\n\nclass Mine(torch.optim.SGD):\n    pass\n")
     (tmp_path / "mine.toml").write_text(

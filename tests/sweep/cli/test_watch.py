@@ -67,7 +67,7 @@ def test_for_programs_every_status_is_a_line(seen: list[SweepStatus]) -> None:
     assert [json.loads(line) for line in shown(seen, as_json=True).splitlines()] == [one.model_dump() for one in seen]
 
 
-def test_on_a_terminal_the_nodes_are_listed_and_the_last_look_stays(seen: list[SweepStatus]) -> None:
+def test_on_a_terminal_the_nodes_are_listed_and_the_last_status_stays(seen: list[SweepStatus]) -> None:
     text = shown(seen, terminal=True)
     assert "n1    [red]n1  127.0.0.1     8     2      8" in text
     assert LINE.strip() in text

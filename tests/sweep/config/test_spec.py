@@ -69,7 +69,7 @@ def test_seeds_are_a_number_of_them_or_a_list(text: str, seeds: list[int]) -> No
 @pytest.mark.parametrize(
     ("text", "epochs"), [('"last"', {4}), ('"all"', {1, 2, 3, 4}), ("[1, 3]", {1, 3}), ("[2, 2]", {2}), ("[]", set())]
 )
-def test_the_test_split_is_looked_at_after_the_last_all_or_the_listed_epochs(text: str, epochs: set[int]) -> None:
+def test_the_test_split_is_evaluated_after_the_last_all_or_the_listed_epochs(text: str, epochs: set[int]) -> None:
     assert parse(f"epochs = 4\ntest_epochs = {text}{BLOCK}").test_epoch_set() == epochs
 
 

@@ -125,7 +125,7 @@ def test_a_fifo_or_a_huge_file_in_place_of_a_spec_is_refused(tmp_path: Path) -> 
         assert str(file) in str(error.value)
 
 
-def test_a_file_is_read_whatever_its_name_ends_in(tmp_path: Path) -> None:
+def test_a_file_is_read_with_any_ending_of_its_name(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text(BLOCK)
     assert read_spec(str(tmp_path / "plain")).name == "plain"
 

@@ -146,7 +146,7 @@ def check_equal(rows: pd.DataFrame, alone: pd.DataFrame, seeds: int, epochs: int
 
 
 EACH = ("--seeds", "2", "--epochs", LONG, "--gpus-per-trial", "1")
-"""One trial on each of two nodes, for long enough that both are in the middle of it when something happens."""
+"""One trial on each of two nodes, long enough that both still train when a fault happens."""
 
 
 def test_the_head_dies_and_another_machine_continues_from_the_storage(

@@ -31,7 +31,7 @@ CRASHED = Failure("its process died")
 
 
 def died(message: str) -> Failure:
-    """Return the failure of an actor that died, Ray having given ``message`` as the reason."""
+    """Return the failure of an actor that died; ``message`` is Ray's reason."""
     from ray.core.generated.common_pb2 import ActorDiedErrorContext
     from ray.exceptions import ActorDiedError
 
@@ -104,7 +104,7 @@ def test_a_lost_node_is_distinguished_from_a_process_that_died() -> None:
 def test_a_worker_that_a_signal_ends_is_retried_from_its_checkpoint(
     retries: Retries, number: signal.Signals, reason: str
 ) -> None:
-    """Whichever signal it is: a process that died is not a lost node. ``test_ray_retries.py`` sends SIGKILL."""
+    """For every signal: a process that died is not a lost node. ``test_ray_retries.py`` sends SIGKILL."""
     failure = died(f"{WORKER_DIED}{reason}")
     assert not failure.lost_node
     assert failure.may_be_one_run

@@ -84,7 +84,7 @@ def test_failures_carry_their_error(mixed: SweepFolder, runs: list[Run]) -> None
 
 
 def test_the_status_is_json_of_plain_values(mixed: SweepFolder) -> None:
-    """What a program gets: no numpy number, no NaN, the same keys whatever the sweep holds."""
+    """What a program gets: no numpy number, no NaN, the same keys for every sweep."""
     status = folder_status(mixed)
     record = status.model_dump()
     assert json.loads(json.dumps(record, allow_nan=False)) == record

@@ -66,7 +66,7 @@ def test_finished_runs_are_left_out() -> None:
     assert pack.run_ids == ids(runs[3:])
 
 
-def test_nothing_is_left_when_all_are_finished() -> None:
+def test_there_is_no_pack_when_all_runs_are_finished() -> None:
     runs = some_runs(6)
     assert make_packs(runs, set(ids(runs)), {"begun": ids(runs[:4])}, 4) == []
 
@@ -92,7 +92,7 @@ def test_an_earlier_pack_whose_members_are_all_finished_is_not_continued() -> No
     assert pack.run_ids == ids(runs[2:])
 
 
-def test_an_earlier_pack_with_a_member_that_is_no_longer_asked_for_is_dissolved() -> None:
+def test_an_earlier_pack_with_a_member_that_left_the_spec_is_dissolved() -> None:
     runs = some_runs(5)
     packs = make_packs(runs[1:], set(), {"begun": ids(runs[:3])}, 4)
     assert [pack.run_ids for pack in packs] == [ids(runs[1:])]
@@ -105,7 +105,7 @@ def test_of_two_earlier_packs_that_share_a_member_the_latest_is_continued() -> N
     assert [pack.run_ids for pack in packs] == [ids(runs[1:]), ids(runs[:1])]
 
 
-def test_a_pack_that_is_nearly_done_comes_after_shorter_ones_that_are_not_begun() -> None:
+def test_a_pack_that_is_nearly_done_comes_after_shorter_ones_that_are_not_started() -> None:
     """Three runs with one epoch of ten left are less work than one run with ten; a diverged member has few rows."""
     runs = some_runs(6)
     packs = [Pack(tuple(runs[:3])), Pack((runs[3],)), Pack(tuple(runs[4:]))]

@@ -48,7 +48,7 @@ def test_four_runs_of_a_seed_on_one_slot_make_one_pack() -> None:
     assert choose([4], [], ONE_THREAD, {1: 1}, range(1, 5)) == (4, 1)
 
 
-def test_one_pack_on_two_threads_is_taken_where_it_is_shorter() -> None:
+def test_one_pack_on_two_threads_is_chosen_where_it_is_shorter() -> None:
     """Four together on two threads take 14, two and two on one thread each 16."""
     both = StepTimes({**ONE_THREAD.seconds, (1, 2): 6.0, (2, 2): 9.0, (4, 2): 14.0})
     assert choose([4], [], both, {1: 2, 2: 1}, range(1, 5)) == (4, 2)
@@ -87,7 +87,7 @@ SECONDS = st.floats(0.001, 10)
 
 @given(data=st.data(), groups=GROUPS, begun=st.lists(st.integers(1, 16), max_size=4))
 def test_no_plan_is_longer_than_that_of_packs_of_one(data: st.DataObject, groups: list[int], begun: list[int]) -> None:
-    """Nor longer than the best one by more than the noise; whatever was measured."""
+    """Nor longer than the best one by more than the noise, for any measured times."""
     slots = data.draw(st.sampled_from([{1: 1}, {1: 2}, {1: 2, 2: 1}, {1: 8, 2: 4, 4: 2, 8: 1}]))
     cells = list(product((1, 2, 4, 8, 16), slots))
     times = StepTimes(

@@ -93,7 +93,7 @@ max_concurrent = 2
 [[configurations]]
 optimizer = [{name = "SGD", lr = 0.0005, momentum = 0.9}, {name = "Adam", lr = 0.0001}]
 """
-"""Epochs of 400 steps, so that hardly any request comes between two of them."""
+"""Epochs of 400 steps, so that a request rarely comes between two of them."""
 
 
 def wait_for(driver: subprocess.Popen[str], there: Callable[[], bool]) -> None:
@@ -151,7 +151,7 @@ def test_a_signal_writes_checkpoints_at_once_and_resume_gives_the_same_bits(
     _, alive = psutil.wait_procs(processes, timeout=30)
     assert len(processes) > 2  # Ray's
     assert not alive
-    if not whole_group:  # the newest checkpoint lies between two epochs: it was not waited for the next one's end
+    if not whole_group:  # the newest checkpoint is between two epochs: the driver did not wait for the next end
         assert any(state["step_in_epoch"] > 0 for state in states(folder))
     status = folder_status(SweepFolder(tmp_path, "cut"))
     assert status.interrupted > 0

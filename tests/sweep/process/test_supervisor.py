@@ -113,7 +113,7 @@ def test_work_that_ends_normally_leaves_no_message(tmp_path: Path) -> None:
 
 
 def test_a_process_of_ray_that_ends_is_reported_at_once(tmp_path: Path) -> None:
-    """In the driver, whatever its main thread waits for."""
+    """In the driver, while its main thread waits."""
     work = """
     import subprocess, ctypes
     from sweep.execution.ray.watch import watched

@@ -158,7 +158,7 @@ def test_packs_that_report_at_the_same_time_do_not_count_twice() -> None:
         assert screen.progress.rate == pytest.approx(0.4)
 
 
-def test_the_time_left_falls_between_reports_and_never_below_nothing() -> None:
+def test_the_time_left_falls_between_reports_and_not_below_zero() -> None:
     screen = Screen()
     screen.clock.now += 10
     screen.report(screen.first, 1)  # 2 of 40 in 10 s: 190 s are left
@@ -200,7 +200,7 @@ def test_the_best_so_far_is_the_highest_validation_accuracy_and_its_run() -> Non
     assert screen.progress.line().endswith("best so far 41.25 % validation accuracy (run 2)")
 
 
-def test_off_a_terminal_a_plain_line_is_printed_once_in_a_while() -> None:
+def test_without_a_terminal_a_plain_line_is_printed_at_intervals() -> None:
     screen = Screen()
     with screen.progress:
         for _ in range(30):

@@ -28,7 +28,7 @@ from tests.builders import row_of, two_by_two_runs
         (2, 0, 0.1, 0, 20),
         (16, 2, 1, 0.25, 8),
         (3, 2, 1, 0.25, 3),
-        (16, 2, 1, 0.3, 6),  # three on each GPU: a trial lies on one of them
+        (16, 2, 1, 0.3, 6),  # three on each GPU: a trial uses one of them
         (16, 1, 1, 0.1, 10),
         (16, 5, 1, 2, 2),
         (16, 0, 1, 0.5, 0),

@@ -76,7 +76,7 @@ def test_maps_have_the_shapes_of_lenet_and_the_type_of_the_weights(count: int, d
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-6)
 
 
-def test_images_that_cannot_be_written_to_do():
+def test_read_only_images_are_accepted():
     frozen = IMAGES.copy()
     frozen.flags.writeable = False
     np.testing.assert_array_equal(

@@ -60,7 +60,9 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("files", LAYOUTS.values(), ids=LAYOUTS)
-def test_parquet_is_read_as_it_lies_on_hubs(tmp_path: Path, images: LabelledImages, files: dict[str, str]) -> None:
+def test_parquet_is_read_in_the_layouts_of_the_hub(
+    tmp_path: Path, images: LabelledImages, files: dict[str, str]
+) -> None:
     """Names of files, ``image`` and ``label`` columns, and the names of the classes in the metadata; also cached."""
     folder = write_hub(tmp_path / "mine", images, files)
     for _ in range(2):

@@ -80,7 +80,7 @@ def test_lenet_learns_it_and_not_at_once() -> None:
     assert 0.04 < accuracy < 0.5
 
 
-def test_options_stand_in_any_order_over_defaults() -> None:
+def test_options_in_any_order_replace_defaults() -> None:
     """An option that is not given has its default."""
     assert parse_synthetic("synthetic") == SyntheticSpec(n_train=4000, n_test=1000, seed=0)
     assert parse_synthetic("synthetic:seed=7, n_test=50") == SyntheticSpec(n_train=4000, n_test=50, seed=7)

@@ -130,5 +130,5 @@ def test_an_unknown_attribute_is_answered_with_names_of_the_package_and_not_of_o
         optimizer_class("torch.optim:SGDD", "optimizer")
 
 
-def test_a_third_partys_optimizer_is_taken_by_its_path() -> None:
+def test_a_third_partys_optimizer_is_found_by_its_path() -> None:
     assert optimizer_class("torch.optim:AdamW", "optimizer") is torch.optim.AdamW

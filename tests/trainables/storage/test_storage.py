@@ -46,7 +46,7 @@ def test_what_was_written_is_read_listed_and_deleted(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize("name", ["../out", "a/../../out", "/etc/passwd", "", ".hidden", "a//b", "a\n", "a/./b", "~x"])
-def test_no_name_leads_out(storage: Storage, name: str) -> None:
+def test_no_name_leads_out_of_the_storage(storage: Storage, name: str) -> None:
     for act in (storage.read, storage.delete, storage.below, lambda name: storage.write(name, b"")):
         with pytest.raises(StorageError, match="is not a valid file name"):
             act(name)

@@ -59,7 +59,7 @@ def test_the_callback_sees_the_gradient_of_the_whole_batch_not_of_a_part(data: D
         torch.testing.assert_close(seen[0][name], parameter.grad, rtol=1e-10, atol=1e-12)
 
 
-def test_a_callback_that_only_looks_changes_nothing(data: DataSet) -> None:
+def test_a_callback_that_only_reads_changes_nothing(data: DataSet) -> None:
     run = make_run("Adam", lr=0.003)
     steps = []
 

@@ -271,9 +271,7 @@ def test_a_fault_point_kills_at_its_passage_and_only_once(tmp_path: Path, asked:
     assert run() == (0, 3)
 
 
-def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_that_cannot_be_read_now_is_not_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be valid: a training from the start would delete it."""
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save({"epoch": 1, "step_in_epoch": 0})

@@ -21,7 +21,7 @@ from trainables.training.messages import Assignment
 from trainables.training.pack import Pack, evaluate
 
 OWN = "tests.trainables.own_rules:"
-EVERY_STEP = 31.0  # seconds a look at the clock: a checkpoint after every step
+EVERY_STEP = 31.0  # seconds per reading of the clock: a checkpoint after every step
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

@@ -139,7 +139,7 @@ def assert_deaths_leave_no_trace(
         assert members_of(killed) == members_of(undisturbed)
 
 
-def test_a_pack_that_dies_again_and_again_ends_with_the_same_bits(few: DataSet) -> None:
+def test_a_pack_that_is_killed_repeatedly_ends_with_the_same_bits(few: DataSet) -> None:
     """Each time one reading later: all parts of a step, two ends of epochs, and a member that diverges."""
     runs = [
         run_of("SGD", "CyclicLR", lr=0.05, params={"momentum": 0.9}),
@@ -204,7 +204,7 @@ def runs_of_a_pack(draw: st.DrawFn) -> list[Run]:
     deaths=st.lists(st.integers(0, (4 * STEPS + 3) * EPOCHS), min_size=1, max_size=4),
     seconds=st.sampled_from([0.1, 3.0, 8.0, EVERY_STEP]),
 )
-def test_any_pack_that_dies_anywhere_ends_with_the_same_bits(
+def test_any_pack_that_is_killed_at_any_step_ends_with_the_same_bits(
     few: DataSet, runs: list[Run], deaths: list[int], seconds: float
 ) -> None:
     """Any optimizer, scheduler, warm-up and pack, and checkpoints after every step or only after epochs."""

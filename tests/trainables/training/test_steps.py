@@ -221,7 +221,7 @@ def test_no_step_of_an_epoch_makes_the_host_wait(few: DataSet) -> None:
     assert torch.isfinite(pack.loss_sum).sum() == len(runs) - 1
 
 
-def test_a_plain_step_on_the_same_batches_does_look(few: DataSet) -> None:
+def test_an_eager_step_on_the_same_batches_makes_the_host_wait(few: DataSet) -> None:
     """The test above can fail."""
     run = run_of("SGD", "none")
     batches = Batches(few, [0], run.protocol, CPU)

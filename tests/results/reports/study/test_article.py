@@ -298,7 +298,7 @@ def test_adams_claims_are_beside_the_adam_of_the_study(tmp_path):
     assert claimed_configurations(last)["Adam"].configuration == other
 
 
-def test_whatever_a_name_is_it_stays_text(tmp_path):
+def test_any_name_stays_text(tmp_path):
     markdown, tables, figures = an_article(tmp_path, NASTY)
     shown = Page(article_html(markdown, figures, TITLE))
     assert not {"script", "img", "a", "del", "iframe"} & set(shown.tags)
