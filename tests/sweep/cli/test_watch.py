@@ -102,5 +102,5 @@ def test_the_wait_for_a_resume_has_an_end(seen: list[SweepStatus]) -> None:
 
 def test_a_sweep_that_does_not_run_is_shown_once(seen: list[SweepStatus]) -> None:
     screen = io.StringIO()
-    watch(lambda: seen[-1], Console(file=screen), pause=lambda seconds: pytest.fail("it waits for nobody"))
+    watch(lambda: seen[-1], Console(file=screen), pause=lambda seconds: pytest.fail("it must not wait"))
     assert screen.getvalue().startswith("s: 4 done of 4 runs")
