@@ -112,7 +112,7 @@ def run(
     Args:
         spec: the name of a space, a TOML file, or such a file's content as a mapping.
         runs_dir: the folder that holds the sweeps' folders.
-        quiet: whether to say nothing on the way.
+        quiet: whether to print nothing.
         retry_failed: whether runs that failed before are retried.
         in_process: whether to train in this process, one pack after the other, without Ray.
         trust: whether to accept the address of a cluster that a TOML file names; it gets your token.
@@ -120,7 +120,7 @@ def run(
             table as a whole, ``resources={"pack": 4}``.
 
     Raises:
-        search_spaces.errors.UserError: a spec, data or a folder that cannot be; nothing has been trained then.
+        search_spaces.errors.UserError: an invalid spec, data set or folder; nothing has been trained.
     """
     from sweep.driver.driver import DriveOptions
     from sweep.driver.outputs import make_outputs

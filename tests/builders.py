@@ -42,7 +42,7 @@ def row_of(run: Run, epoch: int, **measured: Any) -> EpochRow:
 
 
 def forge_checksums(path: Path) -> None:
-    """Make the checksums of a ledger fit its rows, as someone who changes a ledger on purpose would."""
+    """Make the checksums of a ledger fit its rows, as after a deliberate change."""
     with closing(sqlite3.connect(path)) as connection, connection:
         for table in TABLES:
             store_checksums(connection, {table: checksum(connection.execute(f"SELECT * FROM {table}").fetchall())})

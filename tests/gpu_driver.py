@@ -24,7 +24,7 @@ CUDA = 1  # c10::DeviceType
 
 
 class GpuDriver:
-    """What the driver was asked for, and what it answers."""
+    """The calls of the driver, and its answers."""
 
     name = "NVIDIA Test"
     memory = 80 * GIB
@@ -192,7 +192,7 @@ def install(driver: GpuDriver, patch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def on_the_gpu(patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let tensors be made on the GPU: they have no values, and a value that is asked for raises.
+    """Let tensors be made on the GPU: they have no values, and reading a value raises.
 
     Replaced, because their C++ code needs a real GPU: generators, page-locked memory, and autograd's engine.
     """

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "results": {"search_spaces"},
     "sweep": {"search_spaces", "trainables", "results"},
 }
-"""A package → the other packages of ours that it may import."""
+"""A package → the other packages of this project that it may import."""
 
 NEVER_IMPORT = {
     "search_spaces": {"torch", "torchvision", "ray", "pandas", "matplotlib"},
@@ -114,7 +114,7 @@ def package_of(module: str) -> str:
 
 
 def unit_of(module: str) -> str:
-    """The sub-package of a module, or the module where it lies beside them."""
+    """The sub-package of a module, or the module itself if it is beside them."""
     return module.split(".")[1] if "." in module else "__init__"
 
 
@@ -227,7 +227,7 @@ def test_a_function_has_few_parameters() -> None:
 
 
 def loaded_by(statement: str) -> set[str]:
-    """The top-level modules that a fresh interpreter holds after ``statement``."""
+    """The top-level modules that a new interpreter has imported after ``statement``."""
     code = f"{statement}\nimport sys\nprint(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return {package_of(name) for name in found.stdout.split()}

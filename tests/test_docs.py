@@ -1,4 +1,4 @@
-"""What the documents name exists."""
+"""The tests that the documents cite exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The notebook runs as it stands, on embedded data."""
+"""The notebook runs unchanged, on embedded data."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_notebook_is_kept_without_outputs() -> None:
-    """Numbers that nobody measured again do not stand in the repository."""
+    """The repository has no outputs that may be outdated."""
     cells = nbformat.read(NOTEBOOK, as_version=4).cells
     assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)

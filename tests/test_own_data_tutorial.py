@@ -17,7 +17,7 @@ def test_the_tutorial_prints_what_it_shows(
     text = PAGE.read_text(encoding="utf-8")
     (shown,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder: None)  # figures have tests of their own
+    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder: None)  # figures have separate tests
     names: dict[str, object] = {}
     for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         assert sum(map(bool, code.splitlines())) <= 12

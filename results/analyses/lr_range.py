@@ -58,7 +58,7 @@ class RangeTest:
 
     @property
     def chance(self) -> float:
-        """Cross-entropy of a uniform guess: ln C for C classes; of 100 classes where the file does not have C."""
+        """Cross-entropy of a uniform guess: ln C for C classes; C is 100 if the file does not have it."""
         classes = self.about.get("classes")
         return math.log(classes) if isinstance(classes, int) and classes > 1 else CHANCE
 

@@ -14,7 +14,7 @@ KEY = "data"
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The data of a sweep. The defaults are those of ledgers of earlier versions, which know CIFAR-100 only."""
+    """The data of a sweep. The defaults are those of ledgers of earlier versions, which have CIFAR-100 only."""
 
     title: str = CIFAR100  # the name of the data set in a text
     classes: int = 100

@@ -195,4 +195,4 @@ def _check_json(text: str, check: Callable[[Any], bool]) -> None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError):
         fine = False
     if not fine:
-        raise DamageError(f"{shortened(text, 60)!r} is not what a ledger stores there")
+        raise DamageError(f"{shortened(text, 60)!r} is not a value that a ledger stores there")

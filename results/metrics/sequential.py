@@ -1,4 +1,4 @@
-"""Seeds until decided: at which numbers of seeds the results are looked at, and the level of each look."""
+"""Seeds until decided: the numbers of seeds at which the results are tested (looks), and the level of each look."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FIRST_LOOK = 10
 def looks(max_seeds: int) -> tuple[int, ...]:
     """Return the numbers of seeds after which the comparisons are tested: 10, 15, 22, 33 … and ``max_seeds``.
 
-    Each look has half as many seeds more than the one before; the last but one has at most ¾ of ``max_seeds``. They
+    Each look has 1.5 times the seeds of the previous look; the second to last has at most ¾ of ``max_seeds``. They
     depend on ``max_seeds`` alone, so they are fixed before the first run.
 
     Raises:

@@ -156,7 +156,7 @@ def _against_reference(compared: Comparisons) -> list[str]:
 
 
 def _negative(difference: Estimate) -> Estimate:
-    """Return the same difference, the other way around."""
+    """Return the difference with the opposite sign."""
     values = tuple(-value for value in difference.values)
     return replace(difference, value=-difference.value, low=-difference.high, high=-difference.low, values=values)
 

@@ -86,7 +86,7 @@ class Comparisons:
     level: float = ALPHA  # of the tests, after the correction for looks
 
     def notes_on_choice(self, sweep: SweepData) -> list[str]:
-        """Return how the configuration was chosen, and whom the choice favours."""
+        """Return how the configuration was chosen, and which one the choice favours."""
         if not self.named_before:
             command = f" `sweep confirm {sweep.name}` compares under new seeds." if sweep.name else ""
             return [f"The winner was chosen from these same runs, which favours it.{command}"]

@@ -42,16 +42,16 @@ def trace_trajectories(
     folder: SweepFolder, runs: Sequence[str | Run] = (), *, seed: int | None = None, grid: int = 21,
     data: str | None = None, track: Track = silent, skip: Collection[Path] = (),
 ) -> list[Path]:  # fmt: skip
-    """Trace runs of one seed: each on its own two directions, and where there are several, all on shared ones.
+    """Trace runs of one seed: each run on two directions of its path, and several runs also on two shared directions.
 
     Args:
         folder: the sweep.
-        runs: ids of runs, or beginnings of them; the best configurations under ``seed`` where there are none.
-        seed: the seed where no runs are named; the first by default.
+        runs: ids of runs, or the beginnings of ids; if empty, the best configurations under ``seed``.
+        seed: the seed if ``runs`` is empty; default: the first seed.
         grid: points of the loss surface on each side, 3 to 1000.
-        data: where the data lie now, if not where the sweep's spec says.
+        data: the place of the data, if it is not the one in the sweep's spec.
         track: called with the progress.
-        skip: files of paths that are known to be as they would be made now.
+        skip: files of paths that are up to date and need not be made.
 
     Returns:
         The files of the paths.

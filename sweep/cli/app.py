@@ -194,7 +194,7 @@ def confirm(
 
 
 def _from_file(overrides: dict[str, Any], trust: bool) -> frozenset[str]:
-    """Return the keys that send a sweep elsewhere and that the user neither typed nor accepted."""
+    """Return the keys of the address and the storage, without those that the user typed or accepted."""
     return frozenset() if trust else frozenset({"cluster.address", "storage"} - set(overrides))
 
 

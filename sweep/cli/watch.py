@@ -25,8 +25,8 @@ WAITING = f"  not running; waiting up to {START_LOOKS * REFRESH_SECONDS:g} s unt
 def statuses(look: Callable[[], SweepStatus], pause: Callable[[float], None] = time.sleep) -> Iterator[SweepStatus]:
     """Yield what ``look`` returns, every few seconds while the sweep runs, and once after its end.
 
-    An unfinished sweep that does not run is waited for, :data:`START_LOOKS` looks at most. They end as soon as standard
-    output has no reader.
+    The status of an unfinished sweep that does not run is read :data:`START_LOOKS` times at most. Reading ends as soon
+    as standard output has no reader.
     """
     for _ in range(START_LOOKS):
         status = look()
@@ -48,7 +48,7 @@ def statuses(look: Callable[[], SweepStatus], pause: Callable[[float], None] = t
 
 
 def is_waited_for(status: SweepStatus) -> bool:
-    """Whether nobody runs the sweep, and it has runs that a resume would train."""
+    """Whether no process runs the sweep, and it has runs that a resume would train."""
     return status.driver is None and status.runs > status.done + status.diverged + status.failed
 
 

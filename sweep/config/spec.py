@@ -109,9 +109,9 @@ class Spec(_Table):
     @model_validator(mode="after")
     def _seeds_until_decided(self) -> Self:
         if (self.seeds == "auto" or self.max_seeds) and not self.reference:
-            raise ValueError("seeds: until decided, every comparison is with a reference; name one as `reference`")
+            raise ValueError("seeds: until decided, a configuration to compare with is needed; name it as `reference`")
         if self.max_seeds and self.seeds != "auto" and len(self.seed_list) > self.max_seeds:
-            raise ValueError(f"max_seeds: {self.max_seeds} is fewer than the seeds, which are {len(self.seed_list)}")
+            raise ValueError(f"max_seeds: {self.max_seeds} is below the number of seeds, {len(self.seed_list)}")
         return self
 
     @model_validator(mode="after")

@@ -54,7 +54,7 @@ def read_spec(source: str, overrides: Mapping[str, Any] | None = None) -> Spec:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse a FIFO, which would wait for a writer, and a file that is far too large; others are refused when read."""
+    """Refuse a FIFO, whose opening would block, and a file that is far too large. Other errors are found on reading."""
     with suppress(OSError, ValueError):
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):

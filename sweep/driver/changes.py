@@ -64,7 +64,7 @@ def announce_changes(ledger: Ledger, runs: Sequence[Run], epochs: int) -> list[s
         for before, group in sorted(extended.items())
     ]
     lines += [
-        f"makes {_runs(len(group), 'new ')}, whose schedule follows the {counted(epochs, 'epoch')}: {named(group)}; "
+        f"adds {_runs(len(group), 'new ')}, whose schedule depends on the {counted(epochs, 'epoch')}: {named(group)}; "
         f"their runs of {counted(before, 'epoch')} stay in the ledger"
         for before, group in sorted(longer.items())
     ]
@@ -74,7 +74,7 @@ def announce_changes(ledger: Ledger, runs: Sequence[Run], epochs: int) -> list[s
         lines.append(f"leaves out {_runs(len(dropped))}, kept in the ledger: {named(dropped)}")
     if shorter:
         most = max(recorded[run.run_id] for run in shorter)
-        lines.append(f"{_runs(len(shorter))} had up to {counted(most, 'epoch')} before: nothing is to do for {epochs}")
+        lines.append(f"{_runs(len(shorter))} already had up to {counted(most, 'epoch')}: nothing to train for {epochs}")
     return lines
 
 

@@ -17,7 +17,7 @@ from sweep.folder.paths import SweepFolder
 from sweep.folder.trust import ADDRESS, STORAGE, check_trusted
 
 DEFAULT_SD = 0.8
-"""SD of paired differences in pp where a sweep has no pair of runs: what LeNet-5 has on CIFAR-100."""
+"""Assumed SD of paired differences in pp if a sweep has no pair of runs: that of LeNet-5 on CIFAR-100."""
 
 
 def confirmation_spec(
@@ -27,7 +27,7 @@ def confirmation_spec(
 
     The best configuration of each family (everything but the learning rate) is chosen by validation, and the ``top``
     best of these are compared, with the best one as the reference. Its seeds follow the largest seed of the sweep. The
-    test split is evaluated after the last epoch only. Where the confirmation exists, its configurations stay.
+    test split is evaluated after the last epoch only. An existing confirmation keeps its configurations.
 
     Args:
         folder: the sweep whose configurations are chosen.
@@ -38,7 +38,7 @@ def confirmation_spec(
 
     Raises:
         SweepFolderError: the sweep is not finished, or has fewer than two configurations that learned.
-        SpecError: another ``top`` than the existing confirmation has, or a confirmation of a confirmation.
+        SpecError: ``top`` differs from the existing confirmation, or ``folder`` is a confirmation itself.
     """
     existing = folder.confirmation
     if existing is None:
@@ -83,7 +83,7 @@ def _seeds(first: int, seeds: int | str, max_seeds: int) -> dict[str, Any]:
 
 
 def best_of_families(sweep: SweepData, top: int) -> list[ConfigurationRuns]:
-    """Return the best configurations, one of each family, the best first; of a single family, its best rates.
+    """Return the best configuration of each family, the best first; of a single family, its best learning rates.
 
     Raises:
         SweepFolderError: the sweep is not finished, or has fewer than two configurations that learned.

@@ -114,7 +114,7 @@ class DriveOptions:
     retry_failed: bool = False  # also retry runs that failed before
     resuming: bool = False  # the spec is that of the folder's own sweep.toml
     in_process: bool = False  # train in this process, without Ray
-    from_file: frozenset[str] = frozenset()  # keys of the spec (sweep.folder.trust) whose values nobody typed
+    from_file: frozenset[str] = frozenset()  # keys of the spec (sweep.folder.trust) whose values come from a file
 
 
 def make_executor(in_process: bool) -> Executor:

@@ -15,7 +15,7 @@ from sweep.driver.driver import DEFAULT_OPTIONS, DriveOptions, Outcome, drive, t
 def drive_until_decided(
     spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = DEFAULT_OPTIONS
 ) -> Outcome | None:
-    """Train a sweep as :func:`sweep.driver.driver.drive` does; with ``max_seeds``, look by look until it is decided.
+    """Train a sweep as :func:`sweep.driver.driver.drive` does; with ``max_seeds``, add seeds until it is decided.
 
     A comparison is decided if the configuration is better or worse than the reference at the level of the look, or
     equal within the margin. The sweep ends early only if all comparisons are decided. Arguments, return value and
@@ -41,7 +41,7 @@ def drive_until_decided(
 
 
 def _told(compared: Comparisons | None, look: int, planned: tuple[int, ...], following: int | None) -> str:
-    """Describe a look: what is decided, and what it costs to go on."""
+    """Describe a look: the decided comparisons, and the runs that the next look needs."""
     place = f"look {planned.index(look) + 1} of {len(planned)}, {look} seeds"
     if compared is None:
         return f"{place}: nothing to compare"

@@ -17,7 +17,7 @@ class Failure:
     traceback: str
     error: BaseException | None = None  # None: the process exited without an exception
     lost_node: bool = False  # whether its machine is gone, so that no run can be the cause
-    killed_for_memory: str = ""  # who ended the process because the machine had no free memory; empty: nobody
+    killed_for_memory: str = ""  # what ended the process for lack of memory; empty: it was not ended for this
 
     @property
     def last_line(self) -> str:

@@ -20,7 +20,7 @@ LAST_LINES = 5
 NextTry = Callable[[Pack, Failure, bool, int], str | None]
 """Decides what happens to a pack whose retries are used up, and returns a line about it; None: it failed for good.
 
-The last two arguments: whether the pack trained an epoch since its failure before, and how many trials ran."""
+The last two arguments: whether the pack trained an epoch since its previous failure, and how many trials ran."""
 
 
 class TrialRecorder:

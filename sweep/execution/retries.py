@@ -25,7 +25,7 @@ class Retries:
     The first round gives every pack one retry, from its checkpoint. A pack that fails twice in a row, without an epoch
     between, is split: its runs are trained one by one, so that a run that crashes its process does not affect others. A
     pack that ran out of GPU memory gets a larger share of the GPU. A pack that ran out of the machine's memory stays
-    whole, because another program may have taken it: it waits, and is retried with fewer trials at a time. A single run
+    whole, because another program may use it: it waits, and is retried with fewer trials at a time. A single run
     has ``retries`` retries in all.
     """
 

@@ -100,7 +100,7 @@ class LeasePlace(Protocol):
     """Where the record of a lease is."""
 
     label: str  # names the sweep in messages
-    notice: str  # what the user is told once; set by :meth:`lock`
+    notice: str  # printed once for the user; set by :meth:`lock`
 
     def lock(self) -> bool:
         """Take the kernel's lock; return False if the place has none."""
@@ -133,7 +133,7 @@ class Lease:
     ) -> None:  # fmt: skip
         """Prepare a lease for ``holder``, by default a new one for this process.
 
-        ``say`` is called if the place has no lock, or if this waits for another process. ``is_behind`` is asked where
+        ``say`` is called if the place has no lock, or if this waits for another process. ``is_behind`` is called if
         the record is missing: another process may have taken over and ended meanwhile.
         """
         self.holder = holder or Holder.this_process()

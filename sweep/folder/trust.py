@@ -1,7 +1,8 @@
 """Where a user has sent a sweep before: the addresses and storages that its ``sweep.toml`` may name on a resume.
 
-A sweep's folder may come from anybody. Its ``cluster.address`` would get the user's token, and its ``storage`` would be
-written. The record of what the user accepted is therefore kept outside of the folder, in the user's state folder.
+A sweep's folder can come from another person. The cluster at ``cluster.address`` gets the user's token, and files are
+written to ``storage``. What the user accepted is therefore recorded outside of the sweep's folder, in the user's state
+folder.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder
 
 ADDRESS, STORAGE = "cluster.address", "storage"
 NOT_SENT = {ADDRESS: "local", STORAGE: ""}
-"""A key of the spec that sends a sweep somewhere → the value that does not."""
+"""A key of the spec with a destination → the value that means no destination."""
 TRUST = "--trust"
 
 
 def destinations(spec: Spec) -> dict[str, str]:
-    """Return where ``spec`` sends its sweep, by the key of the spec."""
+    """Return the destinations in ``spec`` by key."""
     found = {ADDRESS: spec.cluster.address, STORAGE: spec.storage}
     if spec.storage and "://" not in spec.storage:
         found[STORAGE] = str(Path(spec.storage).absolute())
@@ -39,7 +40,7 @@ def check_trusted(folder: SweepFolder, spec: Spec, from_file: Collection[str], *
     ``from_file`` are the keys whose values come from a file, not from the command line.
 
     Raises:
-        SpecError: the line has the values, and what to type to accept them.
+        SpecError: the message has the values, and the options that accept them.
     """
     known = _record(folder)
     foreign = {
@@ -62,7 +63,7 @@ def check_trusted(folder: SweepFolder, spec: Spec, from_file: Collection[str], *
 
 
 def remember(folder: SweepFolder, spec: Spec) -> None:
-    """Record that this user sends the sweep where ``spec`` says. A record that cannot be written is left out."""
+    """Record that this user accepts the destinations in ``spec``. If the record cannot be written, nothing happens."""
     known, sent = _record(folder), destinations(spec)
     record = {key: sorted({*known.get(key, ()), *([sent[key]] if key in sent else [])}) for key in NOT_SENT}
     if not sent or record == known:

@@ -74,7 +74,7 @@ def resolve_configurations(spec: Spec, steps_per_epoch: int) -> list[Configurati
 
 
 def _kind_of(configuration: Configuration) -> str:
-    """Return what configurations have in common that differ only in numbers above 0: their code does the same."""
+    """Return a key that is equal for configurations that differ only in numbers above 0: they run the same code."""
 
     def kind(value: Any) -> Any:
         if isinstance(value, Mapping):

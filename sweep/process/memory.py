@@ -25,7 +25,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def kernel_kills() -> int:
-    """Return how many processes the kernel has ended for lack of memory; 0 where it does not say."""
+    """Return how many processes the kernel has ended for lack of memory; 0 if it has no such counter."""
     count = 0
     for path in COUNTERS:
         try:

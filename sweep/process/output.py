@@ -25,7 +25,7 @@ NO_READER = (errno.EPIPE, errno.EIO)
 
 
 class PlainStream:
-    """A text stream that writes plain text to ``stream``; all else is as there."""
+    """A text stream that writes plain text to ``stream``; everything else is that of ``stream``."""
 
     def __init__(self, stream: TextIO, *, styled: bool = False) -> None:
         """``styled``: keep control characters, for a console that escapes its text itself."""

@@ -27,7 +27,7 @@ FORWARDED = signal.SIGUSR2
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 LOST_SECONDS = 0.05
-"""The time after which an interrupt is raised again that came where Python ignores exceptions."""
+"""The time after which an interrupt is raised again if it came where Python ignores exceptions."""
 SHOW_CURSOR = b"\r\x1b[K\x1b[?25h"
 """Clears the line and shows the cursor: a live view that was ended from outside has hidden it."""
 
@@ -100,7 +100,7 @@ def supervise(work: Callable[[], None]) -> int:
 
 
 def _print_last_message(pipe: int, otherwise: str) -> None:
-    """Print what the child left to be printed: the last line, which is empty after a normal end.
+    """Print the last line that the child left; it is empty after a normal end.
 
     ``otherwise`` is printed if the child left no line.
     """

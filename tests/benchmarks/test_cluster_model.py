@@ -1,4 +1,4 @@
-"""The cluster model's arithmetic, against cases worked by hand and limits that hold whatever the numbers are."""
+"""The cluster model's arithmetic, against cases computed by hand and limits that hold for all numbers."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_ten_thousand_runs_take_their_waves_the_start_and_the_end() -> None:
     assert predict(slot, 200, FREE, MACHINE, transfer=3.0).total == 20 + 156 * 3 + 500 + 0.5  # 157 nodes are enough
 
 
-def test_the_table_tells_what_the_storage_must_take_and_who_saturates() -> None:
+def test_the_table_has_the_load_of_the_storage_and_the_saturation() -> None:
     """A report every 10 s from 160 slots, each with a checkpoint of 3.2 MiB, is 51.2 MiB a second at full load."""
     slot = Slot("CPU", 16, 4, 10.0)
     costs = DriverCosts(trial=1, report=0.1, pending=0)
@@ -132,7 +132,7 @@ def test_the_fit_finds_the_costs_that_made_the_seconds() -> None:
 @pytest.mark.slow
 @pytest.mark.ray
 def test_trials_of_fixed_duration_fill_two_loopback_nodes_and_leave_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real cluster, a real sweep; it takes at least as long as the model says of a driver that costs nothing."""
+    """A real cluster and a real sweep; it takes at least the model's time for a driver without cost."""
     sweep = FixedSweep(trials=8, concurrent=4, epochs=2, seconds=0.5, pack=2)
     with tempfile.TemporaryDirectory(prefix="lb") as place:
         monkeypatch.setattr(tempfile, "tempdir", place)

@@ -1,4 +1,4 @@
-"""The GPU benchmark, as far as a CPU goes: it says that there is no GPU, and what it compares is compared rightly."""
+"""The parts of the GPU benchmark that need no GPU: the message without a GPU, and the comparisons."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def data() -> DataSet:
     return load_data(SOURCE, val_fraction=0.5)
 
 
-def test_without_a_gpu_it_says_so_and_measures_nothing() -> None:
+def test_without_a_gpu_it_reports_this_and_measures_nothing() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu", "--data", SOURCE], cwd=ROOT, capture_output=True, text=True,
         env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, check=False,
@@ -51,7 +51,7 @@ def test_steps_and_resumes_are_compared_bit_by_bit(data: DataSet, tmp_path: Path
     assert resume_is_exact(runs, data, CPU, tmp_path)
 
 
-def test_other_weights_are_not_taken_for_the_same(data: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_different_weights_are_detected(data: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of the two does its work twice while it warms up."""
     runs = study_runs(SOURCE, data, 3, 1)[:2]
 
@@ -69,7 +69,7 @@ def test_the_part_is_extrapolated_by_run_epochs() -> None:
 
 
 def test_the_rows_that_were_measured_make_the_table(tmp_path: Path) -> None:
-    """Also where a run is cut short: every row is in the file as soon as it is measured."""
+    """Also if the benchmark is interrupted: every row is in the file as soon as it is measured."""
     out = tmp_path / "rows.jsonl"
     bench = Bench(SOURCE, 2, 1, cpu=True)
     bench.exact = lambda: iter([("the same bits", "NO", "yes")])  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""The short form of the overhead benchmark: it measures as many trials as it was asked for, and every column."""
+"""The short form of the overhead benchmark: it measures the given number of trials, and every column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of growing sweeps: what it divides by what, and that a sweep on file is not measured again."""
+"""The table of growing sweeps: its quotients, and that a recorded sweep is not measured again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_what_is_on_file_is_not_measured_again(tmp_path: Path) -> None:
     assert [(sweep["pack"], sweep["runs"]) for sweep in found] == [(1, 20), (1, 100), (4, 20), (4, 100)]
 
 
-def test_seconds_are_told_a_run_and_held_against_the_smallest_sweep_in_the_same_packs(tmp_path: Path) -> None:
+def test_seconds_per_run_are_compared_with_the_smallest_sweep_in_the_same_packs(tmp_path: Path) -> None:
     kept = tmp_path / "kept.json"
     kept.write_text(json.dumps(SWEEPS), encoding="utf-8")
     table = tabulate_sweeps(measure_sweeps([], [], kept))

@@ -1,4 +1,4 @@
-"""The soak tells a damaged sweep from one that is not, kills for real, and leaves nothing behind."""
+"""The soak test distinguishes a damaged sweep from an intact one, kills real processes, and leaves none."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_sweep_that_has_what_the_undisturbed_one_has_is_clean() -> None:
     assert counted(WHOLE) == (0, 0, 0, 0)
 
 
-def test_what_is_not_there_at_the_end_is_lost_and_before_the_end_it_is_not() -> None:
+def test_a_missing_row_is_lost_only_at_the_end() -> None:
     half = Rows({("a", 1): (1.0,)}, {("a", 1): "first"}, 0, False)
     assert counted(half) == (1, 0, 0, 0)
     assert counted(half, ended=False) == (0, 0, 0, 0)
@@ -38,12 +38,12 @@ def test_a_row_that_was_on_record_before_a_kill_and_is_not_after_it_is_lost() ->
     assert counted(NOTHING, before=WHOLE, ended=False) == (2, 0, 0, 0)
 
 
-def test_another_number_and_a_row_that_nobody_asked_for_are_changes() -> None:
+def test_another_number_and_an_unplanned_row_are_changes() -> None:
     other = Rows({("a", 1): (1.0 + 2**-52,), ("a", 2): (2.0,), ("b", 1): (1.0,)}, {}, 0, True)
     assert counted(other) == (0, 2, 0, 0)
 
 
-def test_a_row_on_record_that_another_attempt_trained_again_is_told() -> None:
+def test_a_recorded_row_that_another_attempt_trained_again_is_reported() -> None:
     again = Rows(WHOLE.numbers, {("a", 1): "first", ("a", 2): "second"}, 0, True)
     assert counted(again, before=WHOLE) == (0, 0, 0, 1)
 

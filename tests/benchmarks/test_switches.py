@@ -1,4 +1,4 @@
-"""When a switch counts as no more than another seed, by hand-worked numbers; every switch trains the same runs."""
+"""When a switch has no larger effect than a seed, with hand-computed numbers; all switches train the same runs."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def test_a_switch_that_moves_runs_less_than_seeds_do_is_within_their_noise() -> 
     assert found == {"mean": 0.0, "error": (1 / 3) ** 0.5 / 2, "moved": 0.5, "apart": 2.0, "within": True}
 
 
-def test_a_switch_that_lowers_all_runs_is_not_however_little() -> None:
+def test_a_switch_that_lowers_all_runs_is_not_within_it_even_by_little() -> None:
     assert not compare([[10.0, 12.0], [20.0, 21.0]], [[9.5, 11.6], [19.5, 20.4]])["within"]
 
 
-def test_a_switch_that_moves_one_run_farther_than_seeds_is_not() -> None:
+def test_a_switch_that_moves_one_run_more_than_seeds_do_is_not_within_it() -> None:
     assert not compare([[10.0, 12.0], [20.0, 21.0]], [[13.0, 12.0], [20.0, 18.0]])["within"]
 
 
 @pytest.mark.usefixtures("one_thread")  # a switch may ask for more
 def test_the_runs_of_every_switch_are_the_same_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In other packs; and with nothing switched, they come to the same accuracies again."""
+    """In other packs; without a switch, the accuracies are the same again."""
     data = load_data("synthetic:n_train=1000,n_test=100,seed=0")
     trained: dict[str, list[list[str]]] = {}
 

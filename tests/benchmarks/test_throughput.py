@@ -1,4 +1,4 @@
-"""What the throughput benchmark counts with, against PyTorch's own counter; its ways to train are the ones it names."""
+"""The operation count of the throughput benchmark, against PyTorch's counter; its ways to train have these names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The launchers in ``deploy/`` are what Ray, KubeRay and a shell take, as far as one without a cluster can tell."""
+"""The launchers in ``deploy/`` are valid for Ray, KubeRay and a shell, as far as a test without a cluster shows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["ray-cluster.yaml", "kuberay-rayjob.yaml", "slurm.sbatch"])
-def test_a_launcher_says_at_its_top_how_it_is_used_in_three_lines(name: str) -> None:
+def test_the_header_of_a_launcher_shows_its_usage_in_three_lines(name: str) -> None:
     text = (DEPLOY / name).read_text(encoding="utf-8")
     head = [line for line in text.splitlines()[:20] if line.startswith("#   ")]
     assert len(head) == 3
@@ -48,17 +48,17 @@ def test_a_launcher_has_only_verbs_and_options_that_the_command_line_has(name: s
         assert set(re.findall(r"--[a-z-]+", words)) <= options, (verb, words)
 
 
-def test_rays_own_schema_takes_the_cluster_config() -> None:
-    """With the defaults that Ray itself fills in before it looks."""
+def test_rays_schema_accepts_the_cluster_config() -> None:
+    """With the defaults that Ray adds before it validates."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     validate_config(prepare_config(read("ray-cluster.yaml")))
 
 
-def test_every_node_of_the_cluster_asks_for_the_token_that_it_is_given() -> None:
+def test_every_node_of_the_cluster_requires_the_token_that_it_is_given() -> None:
     config = read("ray-cluster.yaml")
     home = f"/home/{config['auth']['ssh_user']}"
-    assert config["file_mounts"][f"{home}/.ray/auth_token"] == "~/.ray/auth_token"  # where Ray looks for it by default
+    assert config["file_mounts"][f"{home}/.ray/auth_token"] == "~/.ray/auth_token"  # Ray's default path
     for role in ("head", "worker"):
         starts = [line for line in config[f"{role}_start_ray_commands"] if "ray start" in line]
         assert len(starts) == 1
@@ -90,7 +90,7 @@ def test_every_node_of_the_cluster_has_a_profile_the_same_image_and_the_python_t
     assert f" --python {python} " in environments[0]
 
 
-# The fields of KubeRay's API reference (v1.6) that a launcher of ours may use, with the kinds of their values.
+# The fields of KubeRay's API reference (v1.6) that a launcher may use, with the kinds of their values.
 RAYJOB = {
     "entrypoint": str, "runtimeEnvYAML": str, "shutdownAfterJobFinishes": bool, "ttlSecondsAfterFinished": int,
     "backoffLimit": int, "rayClusterSpec": dict, "submissionMode": str, "activeDeadlineSeconds": int, "suspend": bool,
@@ -162,7 +162,7 @@ exit "$CODE"
 
 
 def rayjob(folder: Path, word: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the RayJob's script with what lies in ``folder/bin``."""
+    """Run the RayJob's script with the programs in ``folder/bin``."""
     return subprocess.run(
         ["bash", DEPLOY / "rayjob.sh", word], capture_output=True, text=True, check=False, timeout=60,
         env={"SWEEP_STORAGE": "s3://b/p", "SWEEP_RUNS_DIR": str(folder), "PATH": f"{folder}/bin:/usr/bin:/bin"}
@@ -176,7 +176,7 @@ def put_command(folder: Path, name: str, text: str) -> None:
     (folder / "bin" / name).chmod(0o755)
 
 
-def test_the_rayjob_calls_its_script_with_words_that_survive_another_shell() -> None:
+def test_the_arguments_of_the_rayjobs_script_are_safe_in_another_shell() -> None:
     """`ray job submit` puts them into one line for a shell: a variable there would be expanded too early."""
     assert "COPY --chown=ray:users . /home/ray/lenet-sweep\n" in (DEPLOY / "Dockerfile").read_text()
     job = read("kuberay-rayjob.yaml")
@@ -192,17 +192,17 @@ def test_the_rayjob_calls_its_script_with_words_that_survive_another_shell() -> 
         (1, "done", 1),
         (130, "stop", 0),
         (130, "cancel", 0),
-        (130, "signal", 130),  # of the preStop hook: another cluster goes on
+        (130, "signal", 130),  # of the preStop hook: another cluster continues
         (130, "", 130),
         (137, "", 137),
         (1, "error", 1),
-        (2, "error", 0),  # another cluster would meet the same mistake
+        (2, "error", 0),  # another cluster would have the same mistake
     ],
 )
-def test_the_rayjob_fails_only_where_another_cluster_is_to_go_on(
+def test_the_rayjob_fails_only_if_another_cluster_should_continue(
     tmp_path: Path, code: int, ended_by: str, job_code: int
 ) -> None:
-    """It resumes what the storage has, and else runs: tried with a `sweep` that says what it was called with."""
+    """It resumes a sweep in the storage, otherwise it runs; tested with a `sweep` that prints its arguments."""
     put_command(tmp_path, "sweep", SWEEP_STAND_IN)
     for known, called in ((0, "resume s3://b/p/mine"), (2, "run /sweeps/mine.toml")):
         told = rayjob(tmp_path, "drive", KNOWN=str(known), CODE=str(code), ENDED_BY=ended_by)
@@ -212,7 +212,7 @@ def test_the_rayjob_fails_only_where_another_cluster_is_to_go_on(
         assert told.returncode == job_code, told.stdout + told.stderr
 
 
-def test_the_end_of_a_look_at_the_storage_does_not_begin_a_sweep(tmp_path: Path) -> None:
+def test_an_interrupted_query_of_the_storage_does_not_start_a_sweep(tmp_path: Path) -> None:
     """`ray job stop` reaches every process of the job."""
     put_command(tmp_path, "sweep", '#!/bin/bash\necho "$1"\nkill -TERM $PPID $$\n')
     told = rayjob(tmp_path, "drive")
@@ -238,7 +238,7 @@ with Lease(FolderLease(folder / "lock")) as lease, Control(lease.holder) as cont
 """
 
 
-def test_a_pod_that_is_taken_away_ends_its_driver_by_a_signal_before_ray(tmp_path: Path) -> None:
+def test_an_evicted_pod_ends_its_driver_by_a_signal_before_ray(tmp_path: Path) -> None:
     put_command(tmp_path, "ray", '#!/bin/bash\ncat "$SWEEP_RUNS_DIR/mine/control/status.json"\necho " ray $*"\n')
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -259,7 +259,7 @@ def test_a_pod_that_is_taken_away_ends_its_driver_by_a_signal_before_ray(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["slurm.sbatch", "rayjob.sh"])
-def test_shellcheck_has_nothing_to_say_about_a_script(name: str) -> None:
+def test_shellcheck_finds_nothing_in_a_script(name: str) -> None:
     script = DEPLOY / name
     subprocess.run(["bash", "-n", script], check=True)
     if shutil.which("shellcheck") is None:

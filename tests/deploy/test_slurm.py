@@ -1,6 +1,6 @@
 """The batch script's own logic, with a real Ray of two nodes and a real sweep.
 
-Only `srun` and `scontrol` stand in for Slurm's: a step runs at once, on this machine; what is requeued is noted.
+Only `srun` and `scontrol` replace those of Slurm: a step runs at once, on this machine; a requeue is recorded.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ case "$1" in
   requeue) echo "$2" >> "$REQUEUED" ;;
 esac
 """,
-    # Each node has an address, ports and a folder of its own on this machine.
+    # Each node has its own address, ports and folder on this machine.
     "ray": f"""#!/bin/bash
 [[ "$*" != "start --block "* ]] || set -- "$@" --node-ip-address=127.0.0.3 --temp-dir="/tmp/ray-$SLURM_JOB_ID/second"
 [[ "$1" != start ]] || set -- "$@" {" ".join(FREE_PORTS)}
@@ -73,7 +73,7 @@ def job(tmp_path: Path) -> dict[str, str]:
 
 
 def job_with_a_free_port() -> str:
-    """Return the id of a job to which `slurm.sbatch` gives a port that nobody has: 20000 + its last four digits."""
+    """Return the id of a job to which `slurm.sbatch` gives a free port: 20000 + its last four digits."""
     for digits in random.Random(os.getpid()).sample(range(10000), 100):
         with suppress(OSError), socket.create_server(("", 20000 + digits)):
             return f"{os.getpid()}{digits:04d}"
@@ -89,7 +89,7 @@ def batch(folder: Path, job: dict[str, str]) -> subprocess.Popen[str]:
 
 
 def end_of(process: subprocess.Popen[str], processes: list[psutil.Process]) -> tuple[str, str]:
-    """Return what it said by its end; none of its processes is left after that."""
+    """Return its output; none of its processes is left after that."""
     try:
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
@@ -105,7 +105,7 @@ def end_of(process: subprocess.Popen[str], processes: list[psutil.Process]) -> t
 def test_a_preempted_job_writes_checkpoints_is_requeued_and_resumes_to_the_same_bits(
     tmp_path: Path, job: dict[str, str]
 ) -> None:
-    """`--signal=B:TERM` reaches the batch shell alone. The requeued job finds nodes with nothing on their disks."""
+    """`--signal=B:TERM` is sent to the batch shell only. The nodes of the requeued job have empty disks."""
     (tmp_path / "whole.toml").write_text(TEXT)
     (tmp_path / "cut.toml").write_text(f'storage = "{tmp_path}/shared"\n{TEXT}')
     folder = SweepFolder(tmp_path / "local" / f"lenet-sweep-{job['SLURM_JOB_ID']}", "cut")
@@ -149,15 +149,15 @@ TERM = "kill -TERM $PPID"
     [
         (f"{TERM}; exit 1", "exit 0", "exit 0", False),  # while the head starts
         ("exit 0", f"{TERM}; exit 0", "exit 0", False),
-        ("exit 0", f"{TERM}; kill -TERM $$", "exit 0", False),  # everybody got it
-        ("exit 0", "exit 2", f"{TERM}; exec sleep 600", True),  # the driver has no answer of its own yet: 143
+        ("exit 0", f"{TERM}; kill -TERM $$", "exit 0", False),  # all processes got it
+        ("exit 0", "exit 2", f"{TERM}; exec sleep 600", True),  # the driver does not handle the signal yet: 143
         ("exit 0", "exit 2", f"{TERM}; {TERM}; exit 130", True),
     ],
 )
-def test_a_job_that_is_ended_before_its_driver_is_at_work_is_requeued_too(
+def test_a_job_that_ends_before_its_driver_runs_is_requeued(
     tmp_path: Path, job: dict[str, str], ray: str, sweep_status: str, sweep_run: str, begun: bool
 ) -> None:
-    """With a `ray` and a `sweep` that only bring the signal at that moment."""
+    """With a `ray` and a `sweep` that only send the signal at that moment."""
     (tmp_path / "bin" / "ray").write_text(f'#!/bin/bash\n[ "$1" = health-check ] || exec sleep 600\n{ray}\n')
     (tmp_path / "bin" / "sweep").write_text(
         f'#!/bin/bash\nif [ "$1" = status ]; then {sweep_status}; fi\ntouch begun\n{sweep_run}\n'
@@ -178,7 +178,7 @@ def test_a_job_whose_driver_fails_is_not_requeued(tmp_path: Path, job: dict[str,
     assert not (tmp_path / "requeued").exists()
 
 
-def test_without_its_words_it_says_how_it_is_called(job: dict[str, str]) -> None:
+def test_without_arguments_it_prints_its_usage(job: dict[str, str]) -> None:
     said = subprocess.run(["bash", DEPLOY / "slurm.sbatch"], env=job, capture_output=True, text=True, check=False)
     assert said.returncode != 0
     assert "usage: sbatch deploy/slurm.sbatch SPEC.toml STORAGE" in said.stderr

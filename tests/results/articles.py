@@ -80,7 +80,7 @@ def analysis_tables(text: str = "plain") -> dict[str, Table]:
 
 
 def all_figures(text: str = "plain") -> dict[str, ArticleFigure]:
-    """Every figure that the article knows, in a file whose name needs escaping."""
+    """Every figure of the article, in a file whose name needs escaping."""
     drawn = a_figure("any", text)
     return {name: ArticleFigure(name, f"{name} {text}", drawn.svg, f"figures (all)/{name}.png") for name in FIGURES}
 

@@ -1,4 +1,4 @@
-"""Made-up sweeps to draw: curves that rise to a top of their own."""
+"""Synthetic sweeps for figures: each curve rises to its own maximum."""
 
 from __future__ import annotations
 

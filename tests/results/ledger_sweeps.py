@@ -39,7 +39,7 @@ def write_ledger(
 ) -> dict[tuple[Configuration, int], str]:
     """Write validation curves, a list a seed; return the run ids by configuration and seed.
 
-    A curve shorter than ``epochs`` is a run that still trains, an empty one has not begun; ``tests`` are the test
+    A curve shorter than ``epochs`` is a run that still trains, an empty one has not started; ``tests`` are the test
     accuracies after the last epoch.
     """
     runs = {

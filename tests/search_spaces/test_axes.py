@@ -1,4 +1,4 @@
-"""A space's blocks stand for exactly the configurations that one would write by hand."""
+"""A space's blocks give exactly the configurations that one would write by hand."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_draws_are_crossed_with_lists() -> None:
     assert len(by_momentum[0]) == 5
 
 
-def test_equal_configurations_stand_once() -> None:
+def test_equal_configurations_are_listed_once() -> None:
     assert len(expand(block('optimizer = [{name = "SGD", lr = 1}, {name = "SGD", lr = 1.0}]'), "here")) == 1
 
 
@@ -93,7 +93,7 @@ def test_equal_configurations_stand_once() -> None:
         ('optimizer = {name = "SGD", lr = 1979-05-27}', "is a date"),
     ],
 )
-def test_a_slip_is_told_in_one_line_with_its_place(text: str, told: str) -> None:
+def test_a_mistake_is_one_line_with_its_place(text: str, told: str) -> None:
     with pytest.raises(SpecError) as error:
         expand(block(text), "here")
     assert told in str(error.value)
@@ -174,7 +174,7 @@ def test_an_unknown_space_is_answered_with_the_known_ones() -> None:
 
 
 def test_the_study_is_experiments_four_and_five() -> None:
-    """4 + 21 - 1: momentum at a constant 0.01 stands in both."""
+    """4 + 21 - 1: momentum at a constant 0.01 is in both."""
     found = catalogue("study")
     constant = [c for c in found if c.scheduler == "none"]
     assert len(constant) == 6

@@ -99,7 +99,7 @@ def test_a_schedule_shows_what_differs_from_its_class_without_lengths() -> None:
     ]
 
 
-def test_values_that_switch_off_in_different_ways_are_told_apart() -> None:
+def test_values_that_switch_off_in_different_ways_are_distinguished() -> None:
     found = [Configuration("mine:New", {"lr": 0.1, "x": x}) for x in (None, 0, False, "")]
     assert len(set(labels_of(*found))) == 4
 

@@ -1,4 +1,4 @@
-"""A run's id names what decides its numbers, and nothing else."""
+"""A run's id depends on everything that determines its numbers, and on nothing else."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_labels_do_not_depend_on_how_a_number_is_written() -> None:
         replace(RUN, configuration=Configuration("SGD", {"lr": 0.1, "momentum": 0}, "StepLR", {"step_size": 3}, 1)),
     ],
 )
-def test_whatever_decides_the_numbers_changes_the_id(other: Run) -> None:
+def test_everything_that_determines_the_numbers_changes_the_id(other: Run) -> None:
     assert other.run_id != RUN.run_id
 
 
@@ -93,7 +93,7 @@ def test_a_value_that_is_no_number_is_refused() -> None:
         Configuration("SGD", {"lr": float("inf")}).to_dict()
 
 
-def test_labels_tell_apart_and_say_no_more() -> None:
+def test_labels_are_different_and_have_nothing_else() -> None:
     configurations = [
         Configuration("SGD", {"lr": 0.01, "momentum": 0, "nesterov": False, "eps": 1e-8}),
         Configuration("SGD", {"lr": 0.01, "momentum": 0.9, "nesterov": False, "eps": 1e-8}),

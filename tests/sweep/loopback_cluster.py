@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on loopback: each a process with an address, logical CPUs and GPUs of its own."""
+"""A Ray cluster of several nodes on loopback: each is a process with its own address, logical CPUs and GPUs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Node:
 
 
 class LoopbackCluster:
-    """A head that trains nothing, and the nodes that are added beside it; in a network of its own, 127.0.N.0/24."""
+    """A head that trains nothing, and the nodes that are added to it, in a separate network, 127.0.N.0/24."""
 
     def __init__(self, place: Path, *, grows: bool = False) -> None:
         """Start the head; where the cluster ``grows``, with an autoscaler that adds a node of two CPUs when asked."""
@@ -69,9 +69,9 @@ class LoopbackCluster:
         tried = subprocess.run(["unshare", "-m", "sh", "-c", HIDE, str(self.hidden), "true"], check=False)
         self.hides = tried.returncode == 0
         self.python = self._python_without_us()
-        self.temp = Path(tempfile.mkdtemp(prefix="lsr", dir="/tmp"))  # Ray's sockets want a short path
+        self.temp = Path(tempfile.mkdtemp(prefix="lsr", dir="/tmp"))  # Ray's sockets need a short path
         self.network = f"127.0.{1 + secrets.randbelow(254)}"
-        with socket.create_server(("", 0)) as server:  # Ray takes it on every interface
+        with socket.create_server(("", 0)) as server:  # Ray uses it on every interface
             self.address = f"{self.network}.2:{server.getsockname()[1]}"
         self.environment = environment() | {
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0",
@@ -130,7 +130,7 @@ class LoopbackCluster:
         return node
 
     def wait_for_nodes(self) -> None:
-        """Wait until every node that lives has joined, and every other one is given up."""
+        """Wait until every running node has joined, and the cluster has dropped the others."""
         alive = [node for node in (self.head, *self.nodes) if node.process.poll() is None]
         words = [sys.executable, "-c", COUNT, self.address, str(len(alive))]
         until = time.monotonic() + PATIENCE_SECONDS
@@ -153,7 +153,7 @@ class LoopbackCluster:
         )  # fmt: skip
 
     def sweep(self, folder: Path, *words: str, **changes: str) -> tuple[int, str]:
-        """Run the same to its end; return its exit code and what it said."""
+        """Run the same to its end; return its exit code and its output."""
         return end_of(self.begin(folder, *words, **changes))
 
     def restart(self, *numbers: int) -> None:
@@ -196,7 +196,7 @@ def autoscaling(address: str) -> dict[str, Any]:
 
 @contextmanager
 def loopback_cluster(place: Path, *, grows: bool = False) -> Iterator[LoopbackCluster]:
-    """Run a cluster while the block runs; a token of its own keeps everybody else out."""
+    """Run a cluster while the block runs; it has its own token, so no other process can join."""
     cluster = LoopbackCluster(place, grows=grows)
     try:
         yield cluster
@@ -205,7 +205,7 @@ def loopback_cluster(place: Path, *, grows: bool = False) -> Iterator[LoopbackCl
 
 
 def end_of(driver: subprocess.Popen[str]) -> tuple[int, str]:
-    """Return the exit code of a command and what it said."""
+    """Return the exit code of a command and its output."""
     try:
         said, _ = driver.communicate(timeout=PATIENCE_SECONDS)
     finally:

@@ -1,4 +1,4 @@
-"""Optimizers that take their process with them, for tests of retries; they reach a trial by name, as a user's would."""
+"""Optimizers that kill their process, for tests of retries; a trial imports them by name, as a user's optimizer."""
 
 from __future__ import annotations
 

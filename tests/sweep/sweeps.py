@@ -1,7 +1,7 @@
 """Small sweeps, driven by this process or by a command in its own process.
 
-They train with ``--in-process`` unless a test asks for Ray. They end with their ledger unless a test looks at more:
-tables, figures and the report have tests of their own, and would take most of a small sweep's time.
+They train with ``--in-process`` unless a test needs Ray. They end with their ledger unless a test needs more:
+tables, figures and the report have separate tests, and would take most of a small sweep's time.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def run(spec: Spec, runs_dir: Path, *, outputs: bool = False, ray: bool = False,
 
 
 def command(*words: str | Path, also: str = "pass", ray: bool = False) -> list[str]:
-    """Return ``sweep WORDS`` as a command of its own; `run` and `resume` end with the ledger.
+    """Return ``sweep WORDS`` as a separate command; `run` and `resume` end with the ledger.
 
     They get ``--in-process`` unless ``ray``. ``also`` is a line of Python that runs before them.
     """
@@ -92,13 +92,13 @@ def command(*words: str | Path, also: str = "pass", ray: bool = False) -> list[s
 
 
 def environment() -> dict[str, str]:
-    """Return this process's, without what a Ray of another test has put into it."""
+    """Return the environment of this process, without the variables of a Ray of another test."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTHONBREAKPOINT"))}
     return kept | {"PYTHONPATH": str(ROOT)}
 
 
 def begin(folder: Path, *words: str, also: str = "pass", ray: bool = False) -> subprocess.Popen[str]:
-    """Start ``sweep WORDS`` on the sweeps in ``folder``, in a session of its own."""
+    """Start ``sweep WORDS`` on the sweeps in ``folder``, in a separate session."""
     return subprocess.Popen(
         command(*words, "--runs-dir", folder, also=also, ray=ray), cwd=folder, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True,

@@ -1,4 +1,4 @@
-"""What ``sweep doctor`` says of the data that is kept on this machine."""
+"""What ``sweep doctor`` shows about the data on this machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_an_unfinished_entry_is_no_data(tmp_path: Path, monkeypatch: pytest.Monk
     assert "cifar100 is not in the cache" in data_line(tmp_path, monkeypatch)
 
 
-def test_a_check_that_fails_is_a_finding_whatever_it_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_fails_is_a_finding_for_any_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray raises a plain Exception if it does not start in time; the checks after it still run."""
 
     def time_out() -> str:

@@ -1,4 +1,4 @@
-"""Faults provoked for real: full and read-only disks, locked ledgers, damaged checkpoints, deaths between writes."""
+"""Real faults: full and read-only disks, locked ledgers, damaged checkpoints, deaths between writes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ sys.stdin.read()
 
 
 def _mounts() -> bool:
-    """Tell whether this process may mount: in a container without the right to it, nobody may."""
+    """Return whether this process may mount: a container may not have the permission."""
     place = Path("/tmp") / f"lenet-sweep-mount-{os.getpid()}"
     place.mkdir()
     try:
@@ -132,7 +132,7 @@ def verb(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 def epochs_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep ends with its CSV files: figures and page have tests of their own, and take most of a small sweep."""
+    """A sweep ends with its CSV files: figures and page have separate tests, and take most of a small sweep's time."""
     monkeypatch.setattr(
         sweep.driver.outputs, "make_outputs", lambda folder: export(folder.ledger, folder.tables, ["csv"])
     )
@@ -140,7 +140,7 @@ def epochs_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(spec_file: Path, tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
-    """The sweep that nothing happened to, with all its outputs."""
+    """The same sweep without a fault, with all its outputs."""
     runs_dir = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
         patch.setattr(sys, "argv", ["sweep", "run", str(spec_file), "--in-process", "--runs-dir", str(runs_dir)])
@@ -224,7 +224,7 @@ def newest_checkpoints(folder: SweepFolder) -> list[Path]:
 def test_a_ledger_that_cannot_grow_ends_the_sweep_in_one_line_and_loses_nothing(
     may_mount: None, undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None
 ) -> None:
-    """The disk fills up behind the first row; with space again, the sweep goes on."""
+    """The disk is full after the first row; with free space, the sweep continues."""
     disk = tmp_path / "disk"
     folder = SweepFolder(disk, "tiny")
 
@@ -248,7 +248,7 @@ def test_a_ledger_that_cannot_grow_ends_the_sweep_in_one_line_and_loses_nothing(
 def test_a_checkpoint_that_cannot_be_written_fails_its_runs_with_the_reason(
     may_mount: None, undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None
 ) -> None:
-    """The ledger's disk has room, that of the checkpoints has not: no trial goes on without them."""
+    """The ledger's disk has space, that of the checkpoints has none: no trial continues without checkpoints."""
     folder = SweepFolder(tmp_path, "tiny")
     with small_disk(folder.checkpoints, "1m"):
         code, told = verb("run", spec_file, "--fail-fast", "--runs-dir", tmp_path)
@@ -289,7 +289,7 @@ def test_outputs_that_find_no_space_leave_the_old_ones_whole(
         resume_equals(folder, undisturbed, verb)
 
 
-def test_a_read_only_folder_is_told_in_one_line_and_still_read(
+def test_a_read_only_folder_is_reported_in_one_line_and_still_read(
     may_mount: None, undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -306,11 +306,11 @@ def test_a_read_only_folder_is_told_in_one_line_and_still_read(
         assert verb("status", "tiny", "--runs-dir", disk) == (0, [])
 
 
-def test_a_ledger_that_another_program_locks_is_waited_for_and_then_told(
+def test_a_ledger_that_another_program_locks_is_waited_for_and_then_reported(
     undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """A process holds SQLite's write lock from the first report on; its end lets the sweep go on."""
+    """A process holds SQLite's write lock from the first report on; after its end the sweep continues."""
     folder = SweepFolder(tmp_path, "tiny")
     monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.5)
     words = [sys.executable, "-c", LOCKER, str(folder.ledger)]
@@ -329,7 +329,7 @@ def test_a_ledger_that_another_program_locks_is_waited_for_and_then_told(
 def test_a_worker_that_dies_between_checkpoint_and_report_changes_no_row(
     undisturbed: SweepFolder, spec_file: Path, tmp_path: Path
 ) -> None:
-    """Tune tries again; the checkpoint reports what its writer could not."""
+    """Tune retries; the row that the dead process did not report comes from its checkpoint."""
     fault = f"checkpoint written:2:{tmp_path / 'died'}"
     with driver(spec_file, tmp_path, ray=True, **{VARIABLE: fault}) as process:
         assert process.wait(PATIENCE_SECONDS) == 0, (tmp_path / "said").read_text()
@@ -361,7 +361,7 @@ def test_a_driver_that_dies_after_a_row_loses_nothing(
 def test_killed_at_any_moment_nothing_is_lost(
     undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None
 ) -> None:
-    """A process that drives and trains, after an unreported checkpoint; then a driver of Ray, whose workers end too."""
+    """A driver that trains, after an unreported checkpoint; then a driver of Ray, whose workers end too."""
     folder, moment = SweepFolder(tmp_path, "tiny"), random.Random(0)
     with driver(spec_file, tmp_path, **{VARIABLE: f"checkpoint written:1:{tmp_path / 'died'}"}) as process:
         assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL, (tmp_path / "said").read_text()
@@ -369,7 +369,7 @@ def test_killed_at_any_moment_nothing_is_lost(
     assert before < 4 * 3
     with driver(spec_file, tmp_path, ray=True) as process:
         wait_until(lambda: recorded(folder) > before, process)
-        family = psutil.Process(process.pid).children(recursive=True)  # Ray's agents take their time, and train nothing
+        family = psutil.Process(process.pid).children(recursive=True)  # Ray's agents end later, and train nothing
         workers = [member for member in family if member.name().startswith(("ray::Resource", "ray::IDLE"))]
         time.sleep(moment.random())
         process.kill()

@@ -1,4 +1,4 @@
-"""Nothing in a sweep's folder can run code or lead out of it: it may have come from anybody."""
+"""Nothing in a sweep's folder can run code or lead out of it: it may come from another person."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def copied(trained: SweepFolder, tmp_path: Path) -> SweepFolder:
 
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sweep:
-    """Run the command line in this process; return its exit code and all that it said."""
+    """Run the command line in this process; return its exit code and its output."""
 
     def words(*arguments: str) -> tuple[int, str]:
         ended = call(arguments, tmp_path, monkeypatch, capfd)
@@ -72,7 +72,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
 
 
 class Malicious:
-    """What runs code where it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -91,7 +91,7 @@ def the_run(folder: SweepFolder) -> str:
 
 
 def assert_harmless(sweep: Sweep, run: str, marker: Path, verbs: str) -> list[tuple[int, str]]:
-    """Run verbs, and check that each ends by itself, in a few words, and that nothing was run on the way."""
+    """Run verbs, and check that each ends with a short output, and that no foreign code was run."""
     said = []
     for verb in verbs.split(", "):
         code, text = sweep(*verb.format(run=run).split())
@@ -122,7 +122,7 @@ KINDS = ["sweep.toml", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"
 def test_a_pickle_in_the_place_of_a_file_is_not_read(
     kind: str, copied: SweepFolder, sweep: Sweep, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Drawing is left out: it reads nothing, and takes its time."""
+    """Drawing is left out: it reads no file, and is slow."""
     monkeypatch.setattr("sweep.driver.outputs.save_figures", lambda *_, **__: [])
     monkeypatch.setattr("sweep.driver.outputs.write_figures", lambda *_, **__: [])
     run = the_run(copied)
@@ -264,7 +264,7 @@ def test_a_link_that_stays_within_and_a_folder_that_is_one_are_fine(
     } == {0}
 
 
-def test_what_a_terminal_would_obey_is_shown_escaped(copied: SweepFolder, sweep: Sweep) -> None:
+def test_terminal_escapes_are_shown_as_text(copied: SweepFolder, sweep: Sweep) -> None:
     (log,) = copied.logs.iterdir()
     log.write_bytes(b"plain\n\ttabbed\n\x1b]0;title\x07\x9b2J\xff\n")
     code, text = sweep("logs", "s", the_run(copied))

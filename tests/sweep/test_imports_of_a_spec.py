@@ -60,10 +60,10 @@ def test_a_module_in_a_sweeps_folder_is_refused_with_its_file_and_is_not_run(
 
 
 @pytest.mark.parametrize("entry", [".", "../s", "", "../../runs/s/deeper"])
-def test_nor_by_a_relative_path_that_leads_there(
+def test_a_module_in_a_sweeps_folder_is_refused_on_a_relative_path(
     entry: str, tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The working directory is the sweep's folder; an empty entry of the path stands for it."""
+    """The working directory is the sweep's folder; an empty entry of the path means this folder."""
     place = sweep_folder(tmp_path / "runs" / "s")
     plant(place / "deeper" if "deeper" in entry else place, "planted_two", marker)
     monkeypatch.chdir(place)
@@ -74,10 +74,10 @@ def test_nor_by_a_relative_path_that_leads_there(
 
 
 @pytest.mark.parametrize("kind", ["namespace", "package", "deeper package", "link to it"])
-def test_nor_as_a_package_seen_from_above(
+def test_a_module_in_a_sweeps_folder_is_refused_as_part_of_a_package(
     kind: str, tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The `__init__` of a package would run before the module in it is looked for."""
+    """The `__init__` of a package would run before the module in it is searched."""
     name = f"a_sweep_{kind.replace(' ', '_')}"
     place = sweep_folder(tmp_path / "runs" / name)
     plant(place / "in" if kind == "deeper package" else place, "planted", marker)
@@ -184,7 +184,7 @@ def test_what_is_no_plain_function_of_the_epoch_is_no_lr_lambda(name: str) -> No
         ("import no_such", "no_such"),
     ],
 )
-def test_a_module_that_breaks_off_is_one_line(
+def test_a_module_that_raises_is_one_line(
     body: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "breaks_off.py").write_text(body)
@@ -198,13 +198,13 @@ def test_a_module_that_breaks_off_is_one_line(
 @pytest.mark.parametrize(
     "name", [":", ":x", ".x:y", "a..b:c", "a b:c", "a\0b:c", "x" * 5000 + ":y", "/etc/passwd:x", "..:x"]
 )
-def test_a_name_that_cannot_be_a_modules_is_one_line(name: str) -> None:
+def test_an_invalid_module_name_is_one_line(name: str) -> None:
     with pytest.raises(SpecError) as error:
         import_named(name, "optimizer")
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_the_path_loses_what_lies_in_a_sweeps_folder_and_keeps_the_rest(
+def test_the_path_loses_entries_in_a_sweeps_folder_and_keeps_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = sweep_folder(tmp_path / "runs" / "s")
@@ -250,7 +250,7 @@ def sweep(*arguments: str, cwd: Path, cache: Path) -> subprocess.CompletedProces
     [["status", "s"], ["status"], ["logs", "s", "{run}"], ["export", "s"], ["report", "s"], ["compare", "s", "other"]],
     ids=lambda arguments: arguments[0],
 )
-def test_verbs_that_only_look_import_nothing_that_a_spec_names(
+def test_verbs_that_only_read_import_nothing_that_a_spec_names(
     arguments: list[str], tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -270,7 +270,7 @@ def test_verbs_that_only_look_import_nothing_that_a_spec_names(
 def test_within_a_sweeps_folder_nothing_beside_a_library_is_found_and_nothing_is_trained(
     below: str, tmp_path: Path, marker: Path, cache_folder: Path
 ) -> None:
-    """pandas looks for numexpr and bottleneck, Ray for many more: whichever is not installed would be found there."""
+    """pandas imports numexpr and bottleneck if they exist, Ray many more: a missing one would be found there."""
     folder = finished(tmp_path / "runs", "planted_here:Mine")
     here = folder.path / below
     for name in ("planted_here", "numexpr", "bottleneck", "cupy", "typer", "torch"):

@@ -30,7 +30,7 @@ optimizer = [{{name = "SGD", lr = 0.01}}, {{name = "SGD", lr = 1e30}}]
 """
 
 
-def test_a_sweep_on_own_data_knows_its_classes(tmp_path: Path) -> None:
+def test_a_sweep_on_own_data_has_its_number_of_classes(tmp_path: Path) -> None:
     """What was taken is printed and stored; a diverged run counts as chance of four classes; nothing says CIFAR-100."""
     folder = write_class_folders(tmp_path / "mine", ten_classes(30, classes=4))
     outcome, printed = run(spec(SPEC.format(folder=folder), "own"), tmp_path / "runs")

@@ -18,7 +18,7 @@ from pathlib import Path
 from torch.optim import SGD
 
 class Closing(SGD):
-    \"\"\"After some steps nobody may write into the folder.\"\"\"
+    \"\"\"After some steps the folder cannot be written.\"\"\"
 
     def step(self, closure=None):
         self.taken = getattr(self, "taken", 0) + 1

@@ -1,4 +1,4 @@
-"""Weights along the way lie where the checkpoints lie: in the sweep's storage, or in its folder."""
+"""Weights of epochs are stored where the checkpoints are: in the sweep's storage, or in its folder."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_place_is_the_storages_where_there_is_one(tmp_path: Path) -> None:
 
 
 def test_a_trajectory_is_read_from_the_bucket_that_the_trial_wrote_to(tmp_path: Path, server: S3Server) -> None:
-    """Nothing is trained again, and nothing lies in the sweep's own folder."""
+    """Nothing is trained again, and no file is in the sweep's folder."""
     folder = SweepFolder(tmp_path / "runs", "s")
     folder.create()
     storage = server.uri(BUCKET, "trajectory")

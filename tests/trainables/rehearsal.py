@@ -1,4 +1,4 @@
-"""A capture that needs no GPU, and keeps to the rules of a CUDA graph.
+"""A capture that needs no GPU, and follows the rules of a CUDA graph.
 
 A CUDA graph is a list of kernels with their arguments: the tensors' addresses and, frozen, all of Python's numbers. Its
 capture runs the Python code and none of the kernels; its replay runs the kernels and none of the Python code. Here
@@ -20,7 +20,7 @@ HOST_LOOKS = ("_local_scalar_dense", "is_nonzero", "nonzero", "equal", "unique")
 
 
 class HostLookError(AssertionError):
-    """Someone asked for a value of a tensor."""
+    """The value of a tensor was read on the host."""
 
 
 def looks_at_host(func: Any) -> bool:
@@ -78,14 +78,14 @@ class _Tape(TorchDispatchMode):
 
 
 def is_kernel(func: Any) -> bool:
-    """Whether there is something to run again: no profiler's mark, and no other look at the same memory."""
+    """Whether there is something to run again: no mark of a profiler, and no other view of the same memory."""
     aliases = [returned.alias_info for returned in func._schema.returns]
     view = any(alias is not None and not alias.is_write for alias in aliases)
     return func.namespace == "aten" and not view
 
 
 class Rehearsal:
-    """Stands for ``CudaGraphs`` where there is no GPU."""
+    """Replaces ``CudaGraphs`` if there is no GPU."""
 
     def __init__(self) -> None:
         self.captures = 0

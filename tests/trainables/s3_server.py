@@ -16,14 +16,14 @@ from werkzeug.serving import BaseWSGIServer, make_server
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_EC2_METADATA_DISABLED": "true",  # no credentials are looked for on another machine
+    "AWS_EC2_METADATA_DISABLED": "true",  # no credentials are requested from another machine
 }
 BUCKET = "here"
 ERROR = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>We are sorry</Message></Error>"
 
 
 class S3Server:
-    """The server; what it holds outlives :meth:`go_away`."""
+    """The server; its content remains after :meth:`go_away`."""
 
     def __init__(self) -> None:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -59,7 +59,7 @@ class S3Server:
             self._faults += [lambda: time.sleep(seconds) is not None] * count
 
     def go_away(self) -> None:
-        """Close the port: whoever connects is refused."""
+        """Close the port: every connection is refused."""
         assert self._server is not None
         self._server.shutdown()
         self._server.server_close()
@@ -81,7 +81,7 @@ class S3Server:
         return f"s3://{bucket}/{prefix}?endpoint_override={self.url}"
 
     def client(self, service: str = "s3", **credentials: str) -> Any:
-        """Return a client that has nothing to do with ours."""
+        """Return a client that is independent of this project's client."""
         import boto3
 
         return boto3.client(

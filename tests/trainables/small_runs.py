@@ -1,4 +1,4 @@
-"""A tiny data set and runs for tests of training, and the plain loop that they are held against."""
+"""A tiny data set and runs for tests of training, and the plain loop that they are compared with."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def files_in_tar(file: Path, name: str, wanted: Collection[str]) -> Files:
 
 
 class _Limited:
-    """A stream that ends with an error after :data:`MAX_BYTES`: a small archive can hold very much."""
+    """A stream that ends with an error after :data:`MAX_BYTES`: a small archive can expand to very much data."""
 
     def __init__(self, stream: BinaryIO | gzip.GzipFile, file: Path) -> None:
         self._stream, self._file, self._left = stream, file, MAX_BYTES

@@ -23,7 +23,7 @@ def find_class_folders(folder: Path, options: ReadOptions) -> Source | None:
     """Find folders of images, one per class; see :class:`trainables.data.source.Source`.
 
     Raises:
-        DataError: a part or class is missing, a class has no images, or there is a choice of labels.
+        DataError: a part or class is missing, a class has no images, or ``labels`` is set.
     """
     names = names_in(folder)
     if not all(part in names and is_folder(folder / part) for part in PARTS):

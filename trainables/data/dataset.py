@@ -210,7 +210,7 @@ def _notes(source: Source, others: Sequence[Source], images: LabelledImages) -> 
 
 
 def _unusual(images: LabelledImages) -> Iterator[str]:
-    """Yield what is unusual about the images of a test: classes that are never trained, images that are."""
+    """Yield notes on classes without a training image, and on test images that are also training images."""
     missing = set(range(len(images.class_names))) - set(np.unique(images.train_labels).tolist())
     if missing:
         yield f"{len(missing)} of {len(images.class_names)} classes have no training image"

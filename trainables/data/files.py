@@ -1,6 +1,6 @@
 """Files of a data folder, which may hold anything: only regular files are opened, and sizes are checked before reading.
 
-Opening a FIFO waits for a writer that may never come, so the kind of a file is looked at first.
+Opening a FIFO waits for a writer that may never come, so the kind of a file is checked first.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether ``path`` is a folder; False where it cannot be looked at."""
+    """Return whether ``path`` is a folder; False if it cannot be accessed."""
     try:
         return path.is_dir()
     except (OSError, ValueError):  # a name that is too long, has a null byte, or is not accessible

@@ -34,7 +34,7 @@ def find_idx(folder: Path, options: ReadOptions) -> Source | None:
     """Find IDX files; see :class:`trainables.data.source.Source`.
 
     Raises:
-        DataError: the folder holds several data sets, or there is a choice of labels.
+        DataError: the folder holds several data sets, or ``labels`` is set.
     """
     places = [path for path in _candidates(folder) if is_folder(path) and _files(path)]
     if not places:

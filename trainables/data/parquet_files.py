@@ -2,8 +2,8 @@
 
 ``train-NNNNN-of-NNNNN.parquet`` (also with a hash at the end), ``train.parquet``, or ``train/NNNN.parquet``, and the
 same for ``test``; in the folder, or in its only sub-folder with such files. A column of images is a struct of
-``bytes`` (an encoded image) and ``path``. ``labels.json`` beside the files names the classes; else the metadata of the
-files do.
+``bytes`` (an encoded image) and ``path``. The names of the classes are in ``labels.json`` beside the files, or in the
+metadata of the files.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class Source:
     """Data that a format found in a folder.
 
     A format is a function ``find(folder, options)`` that returns a source, or None if the folder holds something else.
-    It looks at names and metadata only; ``read`` reads the images.
+    It reads names and metadata only; ``read`` reads the images.
     """
 
     title: str  # the name of the data set: "CIFAR-10", or the folder's name

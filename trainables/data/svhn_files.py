@@ -23,7 +23,7 @@ def find_svhn(folder: Path, options: ReadOptions) -> Source | None:
     """Find the files of SVHN; see :class:`trainables.data.source.Source`.
 
     Raises:
-        DataError: there is a choice of labels.
+        DataError: ``labels`` is set.
     """
     if not set(FILES) <= set(names_in(folder)):
         return None

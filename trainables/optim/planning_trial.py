@@ -1,8 +1,8 @@
 """A trial of an optimizer and a schedule at planning time: does training continue exactly from a checkpoint?
 
 A class or function of a user may keep state that a checkpoint does not hold, for example in attributes. The trial
-trains a tiny model, saves and loads the state as a checkpoint does, continues, and compares every bit with a training
-without a break.
+trains a tiny model, saves and loads the state as a checkpoint does, continues, and compares every bit with an
+uninterrupted training.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _compare(start: Callable[[], _TinyRun]) -> str:
 
 
 class _DivergedError(ArithmeticError):
-    """The code fails for weights that are not finite. A sweep has ended the run before."""
+    """The code fails for weights that are not finite. A sweep ends such a run earlier."""
 
 
 class _TinyRun:
@@ -106,7 +106,7 @@ class _TinyRun:
         self._steps = 0
 
     def step(self) -> Any:
-        """Take a step, and move the schedule on; return the bits of the weights and the learning rate."""
+        """Take a step and advance the schedule; return the bits of the weights and the learning rate."""
         epoch, step = divmod(self._steps, STEPS)
         rng = generator(CPU, 0, "planning trial", epoch + 1, step)
         with torch.no_grad():

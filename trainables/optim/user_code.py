@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from search_spaces.errors import SpecError, UserError
 
 LONGEST_ERROR = 120
-"""Characters of an error of user code that a line quotes."""
+"""Maximum length of the text of an error of user code."""
 
 
 @contextmanager
@@ -40,6 +40,6 @@ def message_of(error: BaseException) -> str:
     """Return the text of ``error`` as one line of limited length."""
     try:
         text = " ".join(str(error).split())
-    except Exception:  # an own class of error may fail at its text
+    except Exception:  # str() of a user's exception class may fail
         return ""
     return text if len(text) <= LONGEST_ERROR else f"{text[: LONGEST_ERROR - 1]}…"

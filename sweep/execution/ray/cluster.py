@@ -100,7 +100,7 @@ def check_token(address: str) -> None:
     """Refuse to connect to a cluster without a token, and with one that other users can read.
 
     Raises:
-        EnvironmentMismatchError: authentication is switched off, there is no token here, or it is not a secret.
+        EnvironmentMismatchError: authentication is switched off, or the token is missing or not secret.
     """
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         raise EnvironmentMismatchError(
@@ -125,10 +125,10 @@ def check_token(address: str) -> None:
 
 
 def _check_address_file() -> None:
-    """Refuse the file in which Ray finds the cluster of ``auto`` if another user wrote it: that one gets the token.
+    """Refuse the file with the address of ``auto`` if another user wrote it: that user would get the token.
 
     Raises:
-        EnvironmentMismatchError: the line says what to type.
+        EnvironmentMismatchError: another user wrote the file; the message names the option to use.
     """
     if os.environ.get("RAY_ADDRESS"):
         return

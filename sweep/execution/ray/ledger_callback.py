@@ -47,7 +47,10 @@ class LedgerCallback(Callback):
         return {}
 
     def _failure(self, trial: Trial) -> Failure:
-        """Return the trial's last failure; a process that died while the kernel ended some had no memory."""
+        """Return the trial's last failure.
+
+        If the kernel ended processes for lack of memory meanwhile, a dead worker counts as one of them.
+        """
         failure, before = failure_of(trial), self._kernel_kills
         self._kernel_kills = kernel_kills()
         if _WORKER_DIED in failure.traceback and self._kernel_kills > before:

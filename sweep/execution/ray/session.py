@@ -92,7 +92,7 @@ def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str,
 
 @contextmanager
 def _private_session() -> Iterator[Path]:
-    """Yield a folder for Ray; in the block Ray uses a new token in it, which ends with the session."""
+    """Yield a folder for Ray with a new token, which Ray uses in the block; both are removed at its end."""
     with private_folder() as folder:
         token = folder / TOKEN_FILE
         descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -1,4 +1,4 @@
-"""Activation maps: the file gives back the bits, the table counts, the figures show what they say."""
+"""Activation maps: the file has the same bits, the table counts, and the figures match their captions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CLASSES = ("apple", "aquarium_fish", *(f"class_{i}" for i in range(2, 100)))
 
 
 def made_up(n: int = 3, *, synthetic: bool = False) -> ActivationMaps:
-    """Maps of n images: the first is taken for what it is, the others are not."""
+    """Maps of n images: the first is predicted correctly, the others are not."""
     rng = np.random.default_rng(0)
     maps = {layer: rng.normal(size=(n, *shape)).astype(np.float32) for layer, shape in SHAPES.items()}
     about = {
@@ -73,7 +73,7 @@ def test_a_file_of_another_analysis_is_refused(tmp_path: Path):
 def test_the_table_counts_zeros_and_dead_channels():
     maps = made_up(2)
     relu = np.zeros((2, 16, 10, 10), np.float32)
-    relu[0, :3] = 2.0  # three channels live for the first image
+    relu[0, :3] = 2.0  # three channels are active for the first image
     relu[1, 2:4] = 4.0  # one of them, and a fourth, for the second: 12 of 16 are zero for both
     table = activation_table(replace(maps, maps={**maps.maps, "relu2": relu}))
     row = next(row for row in table.rows if row.values["layer"] == "relu2")
@@ -111,7 +111,7 @@ def test_a_mosaic_keeps_every_pixel_in_the_channels_order():
 
 
 @pytest.mark.parametrize(("given", "shown"), [(1, 1), (16, 16), (17, 16)])
-def test_a_row_stands_for_each_image_up_to_sixteen(given: int, shown: int):
+def test_there_is_a_row_for_each_image_up_to_sixteen(given: int, shown: int):
     figures = activation_figures(made_up(given))
     assert list(figures) == list(CAPTIONS)
     for name in ("activations_conv1", "activations_conv2"):
@@ -160,7 +160,7 @@ def test_a_run_that_diverged_is_drawn_with_what_is_left():
 
 
 @pytest.mark.parametrize("n", [1, 3, 16])
-def test_no_words_lie_over_others_or_outside(n: int):
+def test_no_text_overlaps_another_or_is_outside(n: int):
     for name, figure in activation_figures(made_up(n, synthetic=True)).items():
         figure.draw_without_rendering()
         texts = list(figure.texts)

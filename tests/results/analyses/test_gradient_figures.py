@@ -41,7 +41,7 @@ def test_the_raw_line_is_the_gradient_itself(figures: dict[str, Figure]) -> None
     np.testing.assert_array_equal(np.asarray(line.get_ydata()), element)
 
 
-def test_raw_and_smoothed_stand_on_one_scale_side_by_side(figures: dict[str, Figure]) -> None:
+def test_raw_and_smoothed_have_one_scale_side_by_side(figures: dict[str, Figure]) -> None:
     raw, smoothed, adapted = figures["gradient_stages"].axes
     assert raw.get_ylim() == smoothed.get_ylim() != adapted.get_ylim()
     assert raw.get_xlim() == adapted.get_xlim() == (1, 40)

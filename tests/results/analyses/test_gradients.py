@@ -1,4 +1,4 @@
-"""A capture comes back from its file as it was, and its tables say what its numbers say."""
+"""A capture is read back from its file unchanged, and its tables agree with its numbers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def noise_of(steps: int = 100, elements: int = 6) -> Floats:
 
 
 @pytest.mark.parametrize("buffered", [1, 50, 10**6])
-def test_a_capture_comes_back_however_its_rows_were_written(
+def test_a_capture_is_read_back_however_its_rows_were_written(
     make: Make, monkeypatch: pytest.MonkeyPatch, buffered: int
 ) -> None:
     monkeypatch.setattr(gradients, "MAX_BUFFERED_VALUES", buffered)
@@ -97,7 +97,7 @@ def test_shares_and_cuts_are_of_the_raw_gradients(make: Make) -> None:
     assert half["peak_cut"] == pytest.approx(100 / 3)
 
 
-def test_the_studys_claims_stand_only_beside_its_own_capture(make: Make) -> None:
+def test_the_studys_claims_are_shown_only_beside_its_own_capture(make: Make) -> None:
     def claims(capture: GradientCapture, beta: float = 0.9) -> list[Any]:
         stages = with_claims(gradient_tables(capture, beta)["gradient_stages"], capture, beta)
         return [row.values.get("claimed_variance") for row in stages.rows]
@@ -108,8 +108,8 @@ def test_the_studys_claims_stand_only_beside_its_own_capture(make: Make) -> None
     assert claims(make(noise_of()), 0.95) == [None] * 3
 
 
-def test_recomposed_updates_are_held_against_the_weights(make: Make) -> None:
-    """The weights were moved by Adam's formulas at lr = 0.01; said of another rate, the difference shows."""
+def test_recomposed_updates_are_compared_with_the_weights(make: Make) -> None:
+    """The weights were moved by Adam's formulas at lr = 0.01; with another rate, the table shows the difference."""
     (note,) = [note for note in gradient_tables(make(noise_of()))["gradient_stages"].notes if "recomposed" in note]
     assert float(note.split("at most ")[1].split()[0]) < 1e-10
     other = make(noise_of()).about["configuration"]
@@ -177,7 +177,7 @@ def test_a_layer_without_gradients_has_tables_and_figures(make: Make) -> None:
     assert set(gradient_figures(capture)) == set(GRADIENT_CAPTIONS)
 
 
-def test_synthetic_data_say_so_under_every_table_and_figure(make: Make) -> None:
+def test_synthetic_data_are_noted_under_every_table_and_figure(make: Make) -> None:
     capture = make(noise_of(8), synthetic=True)
     note = "Synthetic data (made from a seed): these numbers do not apply to CIFAR-100."
     for table in gradient_tables(capture).values():
@@ -188,7 +188,7 @@ def test_synthetic_data_say_so_under_every_table_and_figure(make: Make) -> None:
         assert note in " ".join(text.get_text() for text in figure.texts)
 
 
-def test_a_beta_that_cannot_be_is_refused(make: Make) -> None:
+def test_an_invalid_beta_is_refused(make: Make) -> None:
     for ask in (gradient_tables, gradient_figures, ewma_meaning):
         with pytest.raises(SpecError, match="0 ≤ β < 1"):
             ask(make(noise_of(5)), 1.0)

@@ -1,4 +1,4 @@
-"""A label from a spec is plain text in every figure of an analysis, whatever it contains."""
+"""Any label from a spec is plain text in every figure of an analysis."""
 
 from __future__ import annotations
 

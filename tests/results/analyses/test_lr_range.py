@@ -1,4 +1,4 @@
-"""What a range test suggests, on curves whose answer is known; the table and the figure that show it."""
+"""What a range test suggests, on curves with a known answer; its table and its figure."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_steepest_fall_of_a_logistic_is_its_middle() -> None:
 
 
 def test_the_steepest_fall_lies_before_the_lowest_point() -> None:
-    """A second, steeper fall after the burst does not count."""
+    """A second, steeper decrease after the divergence does not count."""
     loss = valley(falls_at=1e-4, bursts_at=0.01)
     loss[LR > 1] = 0.0
     assert suggest_steepest(LR, loss) == pytest.approx(1e-4, rel=0.07)
@@ -76,33 +76,33 @@ def test_the_first_tenth_of_the_steps_does_not_count() -> None:
     assert suggest_steepest(LR, loss) == pytest.approx(1e-2, rel=0.07)
 
 
-def test_a_burst_is_found_where_it_begins_and_a_tenth_of_it_suggested() -> None:
+def test_a_divergence_is_found_at_its_start_and_a_tenth_of_it_is_suggested() -> None:
     loss = valley(bursts_at=0.1)
     first = LR[LR > 0.1][0]
     assert divergence_point(LR, loss) == pytest.approx(first)
     assert suggest_tenth(LR, loss) == pytest.approx(first / 10)
 
 
-def test_a_loss_that_is_not_finite_is_a_burst() -> None:
+def test_a_loss_that_is_not_finite_is_a_divergence() -> None:
     loss = valley(bursts_at=100)
     loss[100:] = np.nan
     assert divergence_point(LR, loss) == LR[100]
     assert suggest_tenth(LR, loss) == pytest.approx(LR[100] / 10)
 
 
-def test_a_network_that_dies_is_a_burst_though_its_loss_rises_by_little() -> None:
+def test_a_dead_network_is_a_divergence_although_its_loss_rises_little() -> None:
     """From 4.50 back to chance: 2 % above its lowest."""
     loss = valley(depth=0.11, bursts_at=100, start=4.61)
     loss[120:] = 4.606
     assert divergence_point(LR, loss) == LR[120]
 
 
-def test_what_does_not_burst_in_range_has_no_tenth() -> None:
+def test_without_a_divergence_in_range_there_is_no_tenth() -> None:
     assert divergence_point(LR, valley(bursts_at=100)) is None
     assert suggest_tenth(LR, valley(bursts_at=100)) is None
 
 
-def test_a_plateau_suggests_nothing_even_where_it_bursts() -> None:
+def test_a_plateau_suggests_nothing_even_if_it_diverges() -> None:
     rng = np.random.default_rng(1)
     for seed_noise in (0.0, 0.01, 0.1):
         loss = smooth_loss(4.606 + rng.normal(0, seed_noise, len(LR)))
@@ -112,7 +112,7 @@ def test_a_plateau_suggests_nothing_even_where_it_bursts() -> None:
         assert suggest_tenth(LR, loss) is None
 
 
-def test_noise_of_batches_is_no_burst_and_no_fall() -> None:
+def test_noise_of_batches_is_no_divergence_and_no_decrease() -> None:
     """A trained network's loss, in 200 draws: batches of 128 scatter by 0.1, smaller ones by more."""
     rng = np.random.default_rng(2)
     for scatter in (0.1, 0.3):
@@ -142,7 +142,7 @@ def test_the_table_holds_what_the_functions_say() -> None:
     assert row.run_ids == ["a" * 16]
 
 
-def test_a_run_that_bursts_at_once_has_a_row_without_suggestions() -> None:
+def test_a_run_that_diverges_at_once_has_a_row_without_suggestions() -> None:
     loss = np.full(len(LR), np.nan)
     loss[0] = 4.6
     (row,) = range_table([made_test(loss)]).rows
@@ -150,7 +150,7 @@ def test_a_run_that_bursts_at_once_has_a_row_without_suggestions() -> None:
     assert row.values["diverged"] == LR[1]
 
 
-def test_made_data_are_called_so_in_table_and_figure() -> None:
+def test_synthetic_data_are_noted_in_table_and_figure() -> None:
     tests = [made_test(valley(), synthetic=True, data="synthetic")]
     for table in (range_table(tests), range_curves(tests)):
         assert "Synthetic data (made from a seed)" in table.notes[-1]
@@ -192,7 +192,7 @@ def test_the_figure_shows_the_falls_and_no_text_over_another(count: int) -> None
     (axes,) = figure.axes
     low, high = axes.get_ylim()
     assert 3 < low < 3.7
-    assert 4.6 < high < 6  # the burst goes to 90
+    assert 4.6 < high < 6  # the divergence reaches 90
     named = [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text().startswith("SGD")]
     assert len({text.get_text() for text in named}) == count
     boxes = [text.get_window_extent() for text in named]
@@ -236,7 +236,7 @@ def test_no_tests_make_no_figure() -> None:
     assert range_figures([]) == {}
 
 
-def test_a_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_file_is_read_back_unchanged(tmp_path: Path) -> None:
     test = made_test(valley(), start="the seed's own weights")
     path = tmp_path / "a.parquet"
     write_analysis(path, {"lr": test.lr, "loss": test.loss, "moved": test.moved}, test.about)

@@ -43,7 +43,7 @@ def made_trajectory(count: int = 2, height: float = 6.0, **about: Any) -> Trajec
     return Trajectory(paths, (0.83, 0.12), xs, ys, loss, {**facts, **about})
 
 
-def test_a_trajectory_comes_back_from_its_two_files(tmp_path: Path) -> None:
+def test_a_trajectory_is_read_back_from_its_two_files(tmp_path: Path) -> None:
     made = made_trajectory(3)
     made.paths[1].val_loss[0] = np.nan
     made.loss[0, -1] = np.inf
@@ -61,7 +61,7 @@ def test_a_trajectory_comes_back_from_its_two_files(tmp_path: Path) -> None:
 
 
 def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
-    """One of them was made again, and the writer died before the other."""
+    """One of them was made again, and the process ended before the other."""
     write_trajectory(tmp_path / "a", made_trajectory())
     write_trajectory(tmp_path / "b", made_trajectory(seed=4))
     trajectory_files(tmp_path / "b")[1].replace(trajectory_files(tmp_path / "a")[1])
@@ -84,7 +84,7 @@ def test_a_file_of_another_kind_or_without_its_columns_is_named(tmp_path: Path) 
         read_trajectory(tmp_path / "a")
 
 
-def test_the_table_tells_lengths_in_all_dimensions_not_in_the_plane() -> None:
+def test_the_table_has_lengths_in_all_dimensions_not_in_the_plane() -> None:
     """A 3-4-5 path whose plane shows none of it."""
     flat = RunPath("r1", "SGD lr=0.01", np.arange(3), np.zeros(3), np.zeros(3), np.array([4.6, np.nan, 4.1]),
                      np.array([0.0, 3, 7]), np.array([0.0, 3, 5]))  # fmt: skip
@@ -103,7 +103,7 @@ def test_the_table_tells_lengths_in_all_dimensions_not_in_the_plane() -> None:
     assert second.values["distance"] == 0
 
 
-def test_levels_part_the_surface_into_equal_shares_whatever_its_corners() -> None:
+def test_levels_divide_the_surface_into_equal_shares_for_any_corners() -> None:
     rng = np.random.default_rng(0)
     loss = rng.uniform(3, 5, (40, 40))
     loss[0, 0], loss[0, 1], loss[1, 0] = 1e6, np.inf, np.nan
@@ -165,7 +165,7 @@ def test_a_surface_with_holes_and_without_relief_is_drawn() -> None:
         trajectory_figure(trajectory).draw_without_rendering()
 
 
-def test_made_data_are_called_so_in_table_and_figure() -> None:
+def test_synthetic_data_are_noted_in_table_and_figure() -> None:
     trajectory = made_trajectory(synthetic=True, data="synthetic")
     assert "Synthetic data (made from a seed)" in trajectory_table([trajectory]).notes[-1]
     figure = trajectory_figure(trajectory)

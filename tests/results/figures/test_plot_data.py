@@ -1,4 +1,4 @@
-"""What the figures' own tables say."""
+"""The tables from which figures are drawn."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_diverged_run_counts_as_chance_in_accuracy_and_nowhere_in_loss():
     assert any("Diverged runs (2)" in note for note in loss.notes)
 
 
-def test_chance_does_not_stand_in_for_epochs_that_nobody_tested():
+def test_chance_does_not_replace_epochs_without_a_test():
     sweep = made_up_sweep(configurations=1)
     group = dataclasses.replace(
         sweep.configurations[0], statuses=("diverged", "done"), diverged_epochs=np.array([1.0, np.nan])

@@ -119,7 +119,7 @@ def test_notes_name_omitted_configurations_and_synthetic_data():
     assert "Synthetic data" in note
 
 
-def test_a_miss_stands_beyond_the_last_epoch():
+def test_a_miss_is_drawn_beyond_the_last_epoch():
     (axes,) = figures_of("plain")["epochs_to_target"].axes
     assert any(text.get_text().startswith("> 5") for text in axes.texts)
 
@@ -151,7 +151,7 @@ def test_names_are_moved_apart_in_their_order():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_moved_names_are_the_nearest_places_that_lie_a_gap_apart(seed):
+def test_moved_names_have_the_nearest_places_with_a_gap_between_them(seed):
     """Against bounded least squares over the lowest place and the distances between neighbours."""
     wanted, gap = np.sort(np.random.default_rng(seed).uniform(0.45, 0.55, 8)), 0.02
     lower = [-np.inf, *[gap] * 7]

@@ -15,7 +15,7 @@ from tests.builders import attempt_of, row_of
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, climb, sweep_of, write_ledger
 
 
-def test_every_number_stands_where_its_run_epoch_and_name_say(path):
+def test_every_number_is_at_the_place_of_its_run_epoch_and_name(path):
     """A number made of all three, written in another order."""
     runs = [Run(configuration, seed, Protocol(), "d" * 16) for configuration in (MOMENTUM, ADAM) for seed in (1, 0)]
     number = {
@@ -62,7 +62,7 @@ def test_a_diverged_run_counts_as_chance_from_its_epoch_on(tmp_path):
     assert group.share_of_runs == "2 of 2"
 
 
-def test_a_divergence_beyond_the_epochs_asked_for_is_none(tmp_path):
+def test_a_divergence_beyond_the_target_epochs_is_none(tmp_path):
     """A sweep that is shortened to before it has a finished run."""
     path = tmp_path / "ledger.sqlite"
     write_ledger(path, {ADAM: [climb(20, 4)]}, epochs=4, diverged={(ADAM, 0): 4})
@@ -74,7 +74,7 @@ def test_a_divergence_beyond_the_epochs_asked_for_is_none(tmp_path):
     assert group.accuracy().tolist() == [[5, 10, 15]]
 
 
-def test_epochs_beyond_those_asked_for_are_cut(tmp_path):
+def test_epochs_beyond_the_target_epochs_are_cut(tmp_path):
     path = tmp_path / "ledger.sqlite"
     write_ledger(path, {ADAM: [climb(20, 5)]}, epochs=5)
     with Ledger.create_or_open(path) as ledger:
@@ -111,7 +111,7 @@ def test_a_done_run_with_a_hole_counts_nowhere(tmp_path, epoch):
 
 
 def test_the_default_target_is_95_percent_of_the_best_median(tmp_path):
-    """Of the configuration with the highest mean; what was asked for goes before it."""
+    """Of the configuration with the highest mean; a given target replaces it."""
     curves = {PLAIN: [climb(20), climb(20), climb(20)], ADAM: [climb(30), climb(10), climb(32)]}
     sweep = sweep_of(tmp_path / "a", curves)
     assert sweep.best is sweep.configurations[1]
@@ -158,7 +158,7 @@ def test_configurations_without_any_result_are_named(tmp_path):
     )
 
 
-def test_an_empty_sweep_says_so(tmp_path):
+def test_an_empty_sweep_is_reported_as_empty(tmp_path):
     """And has neither a target nor a best."""
     sweep = sweep_of(tmp_path, {})
     assert sweep.caveats() == ["Empty: no run is planned."]
@@ -166,13 +166,13 @@ def test_an_empty_sweep_says_so(tmp_path):
     assert math.isnan(sweep.target)
 
 
-def test_made_data_says_so_in_its_label(tmp_path):
+def test_synthetic_data_are_noted_in_the_label(tmp_path):
     sweep = sweep_of(tmp_path, {ADAM: [climb(20)]}, synthetic=True, data_name="synthetic-1")
     assert sweep.data_label == "synthetic-1 (made from a seed)"
 
 
 def test_what_was_not_measured_is_not_a_number(tmp_path):
-    """The test set was looked at after the last epoch alone."""
+    """The test set was evaluated after the last epoch only."""
     (group,) = sweep_of(tmp_path, {ADAM: [climb(20)]}, tests={ADAM: [19.0]}).configurations
     assert np.isnan(group.curves["test_acc"][0, :-1]).all()
     assert group.accuracy("test")[0, -1] == 19

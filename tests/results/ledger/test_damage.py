@@ -1,4 +1,4 @@
-"""A damaged or foreign ledger gives its right rows or one clear error; it never gives other rows."""
+"""A damaged or foreign ledger gives its correct rows or one clear error, and never other rows."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def refusal(path: Path) -> str:
         "UPDATE checksums SET digest = 'zz'",
     ],
 )
-def test_a_row_that_the_ledger_did_not_write_is_not_believed(small: Path, statement: str) -> None:
+def test_a_row_that_the_ledger_did_not_write_is_refused(small: Path, statement: str) -> None:
     change(small, statement)
     assert "is damaged" in refusal(small)
 
@@ -169,7 +169,7 @@ def test_an_endless_view_is_not_executed(small: Path) -> None:
 
 
 def test_removed_checksums_of_a_new_ledger_are_found(small: Path) -> None:
-    """The version says that it has them; an older version with the table is refused as well."""
+    """Its version requires them; an older version with the table is refused as well."""
     other = shutil.copy(small, small.with_name("other.sqlite"))
     change(small, "DROP TABLE checksums")
     assert "'checksums' is missing" in refusal(small)
@@ -204,7 +204,7 @@ def test_removed_checksums_of_a_new_ledger_are_found(small: Path) -> None:
 )
 @pytest.mark.parametrize("forged", [False, True])
 def test_a_value_that_no_ledger_has_is_one_line(tmp_path: Path, statement: str, forged: bool) -> None:
-    """Also where the one who changed it computed the checksums."""
+    """Also if the checksums fit the changed rows."""
     path = tmp_path / "ledger.sqlite"
     shutil.copy(OLDER, path)
     if forged:

@@ -113,6 +113,6 @@ def test_a_range_test_diverges_at_the_loss_of_its_classes() -> None:
     ],
 )
 def test_facts_that_are_damaged_are_the_defaults(text: str) -> None:
-    """A ledger may come from anywhere."""
+    """A ledger may come from another person."""
     assert DataFacts.from_json(text) == DataFacts()
     assert DataFacts.from_json(TEN.to_json()) == TEN

@@ -84,7 +84,7 @@ def test_a_diverged_run_counts_as_chance_and_a_running_one_has_no_final_accuracy
 
 
 def test_epochs_beyond_the_target_are_not_shown(ledger, runs, attempt_of, row_of):
-    """A ledger that knows more than the spec asks for gives the same frames as one that does not."""
+    """A ledger with more epochs than the spec gives the same frames as one without them."""
     ledger.record([attempt_of(runs)], [row_of(run, epoch) for run in runs for epoch in (1, 2, 3)], {})
     short = runs_frame(ledger), epochs_frame(ledger)
     beyond = [row_of(run, epoch, val_acc=99.0, test_acc=99.0) for run in runs for epoch in (4, 5)]
@@ -181,7 +181,7 @@ def test_the_frame_is_what_plain_loops_over_the_rows_give(runs, attempt_of, row_
         assert found == expected
 
 
-def test_the_first_attempt_is_the_one_that_was_made_first_whatever_the_clocks_say(ledger, runs, attempt_of, row_of):
+def test_the_first_attempt_is_the_one_that_was_made_first_for_any_clocks(ledger, runs, attempt_of, row_of):
     """The second attempt ran on a machine whose clock is behind, or after the clock was set back."""
     pair = runs[:2]
     first = attempt_of(pair, "first", started=100.0)
@@ -196,7 +196,7 @@ def test_the_first_attempt_is_the_one_that_was_made_first_whatever_the_clocks_sa
 
 
 def test_a_row_says_what_was_not_as_when_its_run_began(ledger, runs, attempt_of, row_of):
-    """The same conditions say nothing, whoever trained; other threads, versions or company are named."""
+    """Equal conditions give no text; other threads, versions or packs are named."""
     pair = runs[:2]
     began = attempt_of(pair, "began", started=1.0)
     same = attempt_of(pair, "same", started=2.0, pid=7)

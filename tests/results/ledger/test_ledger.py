@@ -54,7 +54,7 @@ def said(process: subprocess.Popen[str]) -> str:
 
 
 def test_a_new_run_is_pending_until_a_pack_starts_it(ledger, runs):
-    """What nobody has begun waits."""
+    """A run that was never started is pending."""
     ids = [run.run_id for run in runs]
     assert ledger.statuses() == dict.fromkeys(ids, "pending")
     ledger.start("pack-1", ids[:2])
@@ -62,12 +62,12 @@ def test_a_new_run_is_pending_until_a_pack_starts_it(ledger, runs):
 
 
 def test_statuses_come_in_the_order_of_planning(ledger, runs):
-    """Configuration by configuration, as first planned, whatever order a later plan has."""
+    """By configuration, in the order of the first plan; the order of a later plan has no effect."""
     ledger.plan(runs[::-1], 3, data_name="cifar100", synthetic=False)
     assert list(ledger.statuses()) == [run.run_id for run in runs]
 
 
-def test_a_seed_that_is_added_later_stands_with_its_configuration(ledger, runs):
+def test_a_later_seed_is_listed_with_its_configuration(ledger, runs):
     """A configuration keeps its place; a new one comes last."""
     added = replace(runs[0], seed=7)
     new = replace(runs[0], configuration=Configuration("RMSprop", {"lr": 0.01}))
@@ -83,7 +83,7 @@ def test_a_run_is_done_when_its_target_epoch_is_there(ledger, runs, attempt_of, 
         assert ledger.statuses()[runs[0].run_id] == status
 
 
-def test_a_diverged_run_is_a_result_even_where_its_pack_goes_on(ledger, runs, attempt_of, row_of):
+def test_a_diverged_run_is_a_result_even_if_its_pack_continues(ledger, runs, attempt_of, row_of):
     """Rows after the divergence do not turn it into a run that is done."""
     ledger.record([attempt_of(runs[:1])], [row_of(runs[0], e) for e in (1, 2, 3)], {runs[0].run_id: 2})
     assert ledger.statuses()[runs[0].run_id] == "diverged"
@@ -100,7 +100,7 @@ def test_an_extended_sweep_turns_done_into_pending(ledger, runs, attempt_of, row
 
 
 def test_planning_again_keeps_the_reported_states(ledger, runs):
-    """A failure is still a failure until somebody tries again."""
+    """A failure stays a failure until a retry."""
     ledger.start("pack-1", [runs[0].run_id])
     ledger.fail([runs[0].run_id], "boom")
     ledger.plan(runs, 3, data_name="cifar100", synthetic=False)
@@ -117,7 +117,7 @@ def test_a_run_that_the_spec_dropped_is_unplanned_and_not_lost(ledger, runs, att
     assert ledger.statuses()[runs[0].run_id] == "done"
 
 
-def test_finished_counts_done_and_diverged_up_to_the_epoch_asked_for(ledger, runs, attempt_of, row_of):
+def test_finished_counts_done_and_diverged_up_to_the_target_epoch(ledger, runs, attempt_of, row_of):
     """Diverged at 4 is not finished at 3; failed is never finished."""
     done, early, late, failed = (run.run_id for run in runs)
     ledger.record([attempt_of(runs)], [row_of(runs[0], 3)], {early: 2, late: 4})
@@ -130,8 +130,8 @@ def test_finished_counts_done_and_diverged_up_to_the_epoch_asked_for(ledger, run
 # --- packs
 
 
-def test_a_begun_pack_comes_back_whatever_the_size_and_a_planned_one_for_its_own(ledger, runs):
-    """What was begun has rows and checkpoints that other company would not go on with."""
+def test_a_started_pack_is_kept_for_any_size_and_a_planned_one_only_for_its_own(ledger, runs):
+    """A started pack has rows and checkpoints that a pack with other members cannot continue."""
     a, b, c, d = (run.run_id for run in runs)
     ledger.plan_packs([("begun", [b, a]), ("waiting", [d, c])], "2")
     assert ledger.packs("2") == {"begun": [b, a], "waiting": [d, c]}
@@ -141,8 +141,8 @@ def test_a_begun_pack_comes_back_whatever_the_size_and_a_planned_one_for_its_own
     assert ledger.packs("4") == ledger.packs("auto") == {"begun": [b, a]}
 
 
-def test_packs_come_begun_ones_first_and_of_each_kind_the_latest(ledger, runs):
-    """So of two that share a member the one that holds its rows is taken up."""
+def test_started_packs_come_first_and_of_each_kind_the_latest(ledger, runs):
+    """So of two packs that share a member, the one with its rows is continued."""
     ids = [run.run_id for run in runs]
     for number, pack_id in enumerate(("p1", "p2", "p3", "p4")):
         ledger.plan_packs([(pack_id, [ids[number]])], "1")
@@ -151,8 +151,8 @@ def test_packs_come_begun_ones_first_and_of_each_kind_the_latest(ledger, runs):
     assert list(ledger.packs("1")) == ["p2", "p1", "p4", "p3"]
 
 
-def test_a_pack_that_is_planned_again_keeps_its_members_and_that_it_was_begun(ledger, runs):
-    """And it goes with the size that was asked for last."""
+def test_a_pack_that_is_planned_again_keeps_its_members_and_its_start(ledger, runs):
+    """And it belongs to the size that was given last."""
     ids = [run.run_id for run in runs]
     ledger.plan_packs([("begun", ids[:2]), ("waiting", ids[2:])], "2")
     ledger.start("begun", ids[:2])
@@ -165,7 +165,7 @@ def test_a_pack_that_is_planned_again_keeps_its_members_and_that_it_was_begun(le
 
 
 def test_an_attempt_that_failed_stays_failed_when_the_next_one_completes(ledger, runs, attempt_of, row_of):
-    """The retry is another attempt at the same pack; an attempt at another pack lives on."""
+    """The retry is another attempt at the same pack; an attempt at another pack stays open."""
     ledger.record([attempt_of(runs[2:], "other", pack_id="pack-2")], [], {})
     ledger.record([attempt_of(runs[:2])], [row_of(runs[0], 1)], {})
     ledger.attempt_failed("pack-1", "Traceback\nOSError: no space")
@@ -179,7 +179,7 @@ def test_an_attempt_that_failed_stays_failed_when_the_next_one_completes(ledger,
     ]
 
 
-def test_a_failure_spares_what_its_pack_had_finished(ledger, runs, attempt_of, row_of):
+def test_a_failure_keeps_what_its_pack_had_finished(ledger, runs, attempt_of, row_of):
     """Done and diverged stay; the others fail with the last line; the attempt keeps the whole error."""
     ledger.start("pack-1", [run.run_id for run in runs])
     ledger.record([attempt_of(runs)], [row_of(runs[0], 3), row_of(runs[2], 1)], {runs[1].run_id: 1})
@@ -192,7 +192,7 @@ def test_a_failure_spares_what_its_pack_had_finished(ledger, runs, attempt_of, r
     assert attempts.rows == [("failed", "Traceback\n  line\nOutOfMemory: 3 GiB\n")]
 
 
-def test_a_report_overcomes_an_earlier_failure(ledger, runs, attempt_of, row_of):
+def test_a_report_clears_an_earlier_failure(ledger, runs, attempt_of, row_of):
     """The retry of a failed run is running, without an error, at its second attempt."""
     run_id = runs[0].run_id
     ledger.start("pack-1", [run_id])
@@ -220,7 +220,7 @@ def test_an_interruption_names_the_runs_that_were_cut_off(ledger, runs, attempt_
 
 
 def test_the_same_report_twice_is_there_once(ledger, runs, attempt_of, row_of):
-    """(run, epoch) is unique, and the last word on it holds."""
+    """(run, epoch) is unique, and the last report counts."""
     rows = [row_of(run, epoch) for run in runs for epoch in (1, 2)]
     for _ in range(3):
         ledger.record([attempt_of(runs)], rows, {})
@@ -236,7 +236,7 @@ def attempts_by_epoch(ledger: Ledger, run_id: str) -> list[tuple]:
 
 
 def test_a_run_that_starts_over_in_another_pack_drops_the_rows_of_the_old_one(ledger, runs, attempt_of, row_of):
-    """Other company is other rounding, and no curve is half of one and half of the other. Its companion keeps all."""
+    """Other members mean different rounding, and no curve has parts of both. The other run keeps all its rows."""
     moved, stays = runs[:2]
     rows = [row_of(run, epoch) for run in (moved, stays) for epoch in (1, 2)]
     ledger.record([attempt_of([moved, stays])], rows, {moved.run_id: 3, stays.run_id: 3})
@@ -249,7 +249,7 @@ def test_a_run_that_starts_over_in_another_pack_drops_the_rows_of_the_old_one(le
 
 
 def test_a_run_that_diverges_in_its_new_pack_has_diverged_there(ledger, runs, attempt_of, row_of):
-    """The report that drops the old epoch brings the new one."""
+    """The report that drops the old epoch has the new one."""
     ledger.record([attempt_of(runs[:2])], [row_of(runs[0], 1)], {runs[0].run_id: 2})
     alone = attempt_of(runs[:1], "attempt-2", pack_id="pack-2")
     ledger.record([alone], [row_of(runs[0], 1, attempt_id="attempt-2")], {runs[0].run_id: 3})
@@ -258,7 +258,7 @@ def test_a_run_that_diverges_in_its_new_pack_has_diverged_there(ledger, runs, at
 
 
 def test_a_run_that_starts_over_in_the_same_pack_keeps_its_rows(ledger, runs, attempt_of, row_of):
-    """The same company gives the same bits, epoch by epoch; only whose attempt it was is new."""
+    """The same members give the same bits in each epoch; only the attempt is new."""
     ledger.record([attempt_of(runs[:2])], [row_of(runs[0], epoch) for epoch in (1, 2)], {runs[0].run_id: 3})
     ledger.record([attempt_of(runs[:2], "attempt-2")], [row_of(runs[0], 1, attempt_id="attempt-2")], {})
     assert attempts_by_epoch(ledger, runs[0].run_id) == [(1, "attempt-2"), (2, "attempt-1")]
@@ -285,11 +285,11 @@ def test_a_report_that_breaks_in_the_middle_leaves_nothing(ledger, runs, attempt
     assert rows_in(ledger) == []
     assert set(ledger.statuses().values()) == {"pending"}
     assert ledger.read("SELECT * FROM attempts")[0].rows == []
-    ledger.record([attempt_of(runs)], [row_of(runs[0], 1)], {})  # and the ledger goes on
+    ledger.record([attempt_of(runs)], [row_of(runs[0], 1)], {})  # the ledger can still be used
     assert len(rows_in(ledger)) == 1
 
 
-def test_a_row_of_a_run_that_nobody_planned_is_refused(ledger, runs, attempt_of, row_of):
+def test_a_row_of_an_unplanned_run_is_refused(ledger, runs, attempt_of, row_of):
     """It is a bug of the caller, not a mistake of the user."""
     with pytest.raises(sqlite3.IntegrityError):
         ledger.record([attempt_of(runs)], [replace(row_of(runs[0], 1), run_id="nobody")], {})
@@ -357,7 +357,7 @@ def test_a_reader_in_another_process_sees_whole_reports_only(ledger, path, runs,
 
 
 def test_a_writer_killed_in_the_middle_leaves_a_consistent_ledger(ledger, path, runs, attempt_of, row_of):
-    """SIGKILL: every report that it knew written is there, every report is whole, and writing goes on."""
+    """SIGKILL: every finished report is there, every report is whole, and the ledger can be written again."""
     ids = [run.run_id for run in runs]
     ledger.close()
     writer = python(WRITE, path, *ids)

@@ -43,7 +43,7 @@ def test_a_writer_names_the_folder_that_is_missing(tmp_path):
 @BOTH
 @pytest.mark.parametrize("text", ["no ledger\n", "no ledger\n" * 1000], ids=["short", "long"])
 def test_a_text_file_is_refused_and_left_alone(path, opening, text):
-    """Neither does the writer take a stray file for an empty ledger."""
+    """The writer does not treat another file as an empty ledger, either."""
     path.write_text(text)
     assert "is not a ledger" in refusal(opening, path)
     assert path.read_text() == text
@@ -51,7 +51,7 @@ def test_a_text_file_is_refused_and_left_alone(path, opening, text):
 
 @BOTH
 def test_another_programs_sqlite_file_is_refused_and_left_alone(path, opening):
-    """Its application id tells a ledger from a stranger's file."""
+    """Its application id distinguishes a ledger from the file of another program."""
     stranger = sqlite3.connect(path)
     stranger.execute("CREATE TABLE runs (run_id TEXT)")
     stranger.close()
@@ -62,7 +62,7 @@ def test_another_programs_sqlite_file_is_refused_and_left_alone(path, opening):
 
 @BOTH
 def test_a_newer_schema_is_refused_by_both_numbers(ledger, path, opening):
-    """Half-understood data would be worse than none."""
+    """Data of an unknown schema is not read."""
     ledger.close()
     newer = sqlite3.connect(path)
     newer.execute("PRAGMA user_version = 99")
@@ -142,7 +142,7 @@ def public_folder() -> Iterator[Path]:
 
 
 def test_a_ledger_in_a_read_only_folder_can_be_read_and_not_written(public_folder, runs):
-    """A colleague looks at a finished sweep that is not theirs."""
+    """Another user reads a finished sweep."""
     path = public_folder / "ledger.sqlite"
     with Ledger.create_or_open(path) as ledger:
         ledger.plan(runs, 3, data_name="cifar100", synthetic=False)

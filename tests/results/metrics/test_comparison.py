@@ -129,7 +129,7 @@ def test_above_twenty_pairs_the_p_is_close_to_the_exact_one():
 
 
 @given(TIES, st.integers(1, 8))
-def test_the_sign_flip_p_knows_neither_side_nor_scale_nor_order(differences, scale):
+def test_the_sign_flip_p_does_not_depend_on_side_scale_or_order(differences, scale):
     p = sign_flip_p(differences)
     assert p == sign_flip_p(-differences) == sign_flip_p(scale * differences) == sign_flip_p(differences[::-1])
     assert smallest_p(len(differences)) <= p <= 1

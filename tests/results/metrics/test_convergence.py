@@ -105,7 +105,7 @@ def test_the_words_for_speed_change_just_above_their_bounds(median, word):
     assert speed_class(median, 50) == word
 
 
-def test_epochs_to_95_percent_of_the_final_accuracy_look_at_the_runs_own_end():
+def test_epochs_to_95_percent_of_the_final_accuracy_refer_to_the_same_run():
     """0.95·25 = 23.75 is passed in epoch 3; 0.95·20 = 19 in epoch 4; a run that ends at chance is there at once."""
     assert list(epochs_to_share_of_final(CURVES)) == [3.0, 4.0, 1.0]
 

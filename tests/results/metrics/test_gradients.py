@@ -123,7 +123,7 @@ def ar1(rho: float, steps: int = 100, elements: int = 200) -> metrics.Floats:
 
 
 @pytest.mark.parametrize(("rho", "verdict"), [(0.6, "above"), (-0.6, "below")])
-def test_the_verdict_knows_autocorrelation_from_reversal(rho: float, verdict: str) -> None:
+def test_the_verdict_distinguishes_autocorrelation_from_reversal(rho: float, verdict: str) -> None:
     assert metrics.smooth_gradients(ar1(rho), 0.9).verdict == verdict
 
 
@@ -180,6 +180,6 @@ def test_a_mean_within_its_noise_is_not_resolved() -> None:
         lambda beta: metrics.white_noise_share(10, beta),
     ],
 )
-def test_a_beta_that_cannot_be_is_refused(ask: Callable[[float], Any], beta: float) -> None:
+def test_an_invalid_beta_is_refused(ask: Callable[[float], Any], beta: float) -> None:
     with pytest.raises(SpecError, match=r"beta: .*; 0 ≤ β < 1"):
         ask(beta)

@@ -28,13 +28,13 @@ def test_a_performance_profile_worked_by_hand():
     assert profile.tolist() == [[0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.75, 0.75]]
 
 
-def test_what_nobody_solves_counts_as_unsolved_within_any_ratio():
+def test_what_is_never_solved_counts_as_unsolved_within_any_ratio():
     assert performance_profile(np.full((2, 3), INF), np.array([1.0, INF])).tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
 @given(times, st.lists(st.floats(1, 60), min_size=1, max_size=5))
 def test_a_performance_profile_is_that_of_the_definition_counted_out(measured, taus):
-    """And it knows no unit of time: powers of two scale without rounding."""
+    """It does not depend on the unit of time: powers of two scale without rounding."""
     best = [min(column) for column in measured.T]
     wanted = [[sum(t < INF and t / b <= tau for t, b in zip(row, best, strict=True)) / len(row) for tau in taus]
               for row in measured]  # fmt: skip

@@ -27,7 +27,7 @@ def test_the_spread_of_a_tail_worked_by_hand():
 
 @pytest.mark.parametrize(("epochs", "tail"), [(5, 5), (10, 5), (50, 5), (51, 6), (60, 6), (70, 7), (71, 8), (200, 20)])
 def test_the_tail_is_the_last_tenth_and_five_epochs_at_least(epochs, tail):
-    """What lies before the tail changes nothing, its own first epoch does; 70 epochs have a tail of 7, not 8."""
+    """Epochs before the tail change nothing, its first epoch does; 70 epochs have a tail of 7, not 8."""
     accuracy = np.random.default_rng(epochs).uniform(30, 40, (1, epochs))
     spread = tail_sd(accuracy)
     polynomial = np.polynomial.Polynomial.fit(np.arange(tail), accuracy[0, -tail:], 1, full=True)

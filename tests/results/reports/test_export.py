@@ -118,7 +118,7 @@ def test_an_empty_ledger_gives_frames_without_rows(tmp_path, name):
 
 
 def test_an_empty_ledger_gives_tables_without_rows(tmp_path):
-    """All but the fairness lint, which has a row a check whatever there is to check."""
+    """All but the fairness lint, which always has one row per check."""
     Ledger.create_or_open(tmp_path / "ledger.sqlite").close()
     written = export(tmp_path / "ledger.sqlite", tmp_path / "tables", ["json"])[2:]
     rows = {path.stem: json.loads(path.read_text())["rows"] for path in written}
@@ -159,7 +159,7 @@ def test_a_place_that_is_no_folder_is_named(ledger_path, tmp_path):
 
 @pytest.mark.parametrize("writers", ["FRAME_WRITERS", "TABLE_WRITERS"])
 def test_a_writer_that_breaks_leaves_the_old_file_whole(ledger_path, tmp_path, monkeypatch, writers):
-    """It was writing aside; what it left there is cleared away."""
+    """It wrote to a temporary file, which is removed."""
     out = tmp_path / "tables"
     export(ledger_path, out, ["csv"])
     before = {path.name: path.read_bytes() for path in out.iterdir()}

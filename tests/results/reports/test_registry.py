@@ -42,7 +42,7 @@ def test_every_row_names_the_runs_that_count(tmp_path):
 
 
 def test_every_table_has_its_data_and_its_caveats(tmp_path):
-    """Wherever a table is read, it says that its data were made."""
+    """Every format of a table says that its data are synthetic."""
     sweep = replace(every_kind(tmp_path), synthetic=True)
     tables = report_tables(sweep)
     assert tables.keys() == REPORT_TABLES.keys() - {"claimed"}
@@ -52,7 +52,7 @@ def test_every_table_has_its_data_and_its_caveats(tmp_path):
         assert set(sweep.caveats()) <= set(table.notes)
 
 
-def test_selection_never_looks_at_test(tmp_path):
+def test_selection_does_not_depend_on_the_test_split(tmp_path):
     """Other test accuracies change the test columns and the comparison's measure, and nothing else."""
     sweep = every_kind(tmp_path)
     shuffled = replace(

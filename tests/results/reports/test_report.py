@@ -57,7 +57,7 @@ def plain() -> Page:
 
 
 def test_a_hostile_name_makes_no_element_and_no_handler(hostile, plain):
-    """The page has the same elements whatever its names are; matplotlib alone draws another number of glyphs."""
+    """The page has the same elements for any names; only the number of matplotlib's glyphs differs."""
     drawn = {"path", "use", "g", "defs", "text", "clipPath", "clippath", "rect"}
     assert {t: n for t, n in hostile.tags().items() if t not in drawn} == {
         t: n for t, n in plain.tags().items() if t not in drawn
@@ -98,7 +98,7 @@ def test_nothing_is_fetched_from_elsewhere(hostile):
     assert [value for value in hostile.values("content") if value.startswith("default-src 'none'; ")]
 
 
-def test_ids_are_unique_and_whatever_refers_to_one_finds_it(hostile):
+def test_ids_are_unique_and_every_reference_has_its_target(hostile):
     """Three figures, two of them with the same ids in their files."""
     ids = hostile.values("id")
     assert len(ids) == len(set(ids))
@@ -142,7 +142,7 @@ def test_a_row_shows_its_run_ids(plain):
     assert plain.tags()["details"] == 3 + 1 + 1  # three rows of one table, one of the other, the spec
 
 
-def test_an_empty_report_says_so():
+def test_an_empty_report_is_reported_as_empty():
     """No table, no figure, no answer, no provenance: still a page."""
     page = Page(report_html(a_sweep(), {}, {}, ReportTexts("?")))
     assert {"No table yet.", "No figure yet.", "No answer: no run has a result yet."} <= set(page.texts)

@@ -1,4 +1,4 @@
-"""The report in a real Chromium, driven through selenium: what no look at the text can tell."""
+"""The report in a real Chromium, controlled by selenium: properties that its text does not show."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def colours(browser: Any, scheme: str) -> tuple[str, str]:
     return tuple(browser.execute_script(style))
 
 
-def test_it_loads_without_a_word_on_the_console_and_asks_for_nothing_but_itself(page, address):
-    """Whatever its names say."""
+def test_it_loads_without_console_output_and_requests_only_itself(page, address):
+    """For any names."""
     events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
     assert [url for url in asked if not url.startswith("data:")] == [address]
@@ -118,7 +118,7 @@ def test_the_page_itself_forbids_a_request(page):
     ("words", "ascending", "descending"),
     [
         ("Final", "aebcd", "cbead"),  # 9.5, 10, 28, 101: as numbers; n/a stays last
-        ("Epochs to target", "beacd", "ebacd"),  # 9, 12.5, then > 50 and ∞ as they stood, then n/a
+        ("Epochs to target", "beacd", "ebacd"),  # 9, 12.5, then > 50 and ∞ in their previous order, then n/a
         ("Configuration", "abcde", "edcba"),
         ("Speed", "beacd", "caebd"),
         ("n", "adceb", "bcead"),  # 0, 0, 1, 1, 2 runs

@@ -200,7 +200,7 @@ def test_a_sweep_with_runs_at_chance_compares_shares(tmp_path):
     assert "It trains significantly more often than 1" in sentences[2]
 
 
-def test_equivalence_stands_beside_no_difference(tmp_path):
+def test_equivalence_is_shown_beside_no_difference(tmp_path):
     near = [30.1, 29.9, 30.1, 29.9, 30.1, 29.9, 30.2]
     for folder, spread, found in (("a", 1, "equal within 0.5 pp"), ("b", 20, "undecided")):
         other = [30 + spread * (value - 30) for value in near]

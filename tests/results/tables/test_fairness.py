@@ -16,7 +16,7 @@ from tests.results.hand_worked import (
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, climb, sweep_of
 
 OWN = Configuration("mine:New", {"lr": 0.01, "momentum": 0.9})
-"""Its label cannot know the defaults of its class."""
+"""The defaults of its class are unknown to its label."""
 
 
 def findings(sweep: SweepData) -> dict[str, tuple[str, str]]:

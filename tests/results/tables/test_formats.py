@@ -87,7 +87,7 @@ def test_json_is_json():
 
 
 def markdown_cells(line: str) -> list[str]:
-    """What a reader of Markdown sees in a row: cut at the bare pipes, escapes undone."""
+    """What a reader of Markdown sees in a row: split at the unescaped pipes, with escapes resolved."""
     cells = re.split(r"(?<!\\)(?:\\\\)*\|", line)[1:-1]
     return [re.sub(r"\\([\\|*_`<])", r"\1", cell).strip() for cell in cells]
 
@@ -147,7 +147,7 @@ def test_html_escapes_what_it_is_given():
 
 
 def test_latex_escapes_every_special_sign():
-    """No sign that LaTeX would obey is left bare, and none is left that its basic fonts lack."""
+    """No character that is LaTeX syntax is left, and none that its basic fonts lack."""
     body = as_latex(Table("t", "c", (Column("x", "X"),), [Row({"x": NASTY})])).splitlines()
     (line,) = (line for line in body if line.startswith("a"))
     assert line.replace(r"\allowbreak{}", "") == (
@@ -170,7 +170,7 @@ def test_an_unknown_sign_does_not_stop_latex():
 
 
 def test_a_bracket_at_the_start_of_a_row_is_no_argument():
-    r"""After ``\\`` LaTeX looks for one."""
+    r"""After ``\\`` LaTeX reads a bracket as its argument."""
     lines = as_latex(a_table()).splitlines()
     assert not any(line.startswith(("[", "*")) for line in lines)
     assert any(line.startswith("{}[first &") for line in lines)
@@ -178,7 +178,7 @@ def test_a_bracket_at_the_start_of_a_row_is_no_argument():
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_latex_compiles_and_nothing_is_wider_than_the_page(tmp_path):
-    """Every table of a sweep, one of nasty signs, and one of many rows, which continues on the next page."""
+    """Every table of a sweep, one with special characters, and one of many rows, which continues on the next page."""
     tables = [*make_tables(made_up_sweep(6, 3, 12)).values(), a_table(NASTY + " ✓ naïve")]
     long = tables[0]
     tables.append(replace(long, name="long", rows=[*long.rows] * 10))
@@ -230,7 +230,7 @@ def test_a_table_without_rows_is_written_too(tmp_path, name):
 
 @pytest.mark.parametrize("name", TEXT_WRITERS)
 def test_a_file_holds_what_the_text_is(tmp_path, name):
-    """In UTF-8, whatever the system's own encoding is."""
+    """In UTF-8, for any encoding of the system."""
     path: Path = tmp_path / f"t.{name}"
     TABLE_WRITERS[name](a_table(), path)
     assert path.read_bytes().decode("utf-8") == TEXT_WRITERS[name](a_table())

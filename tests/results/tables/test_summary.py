@@ -138,7 +138,7 @@ def test_the_binomial_note_is_the_binomials(tmp_path):
     assert "on validation: 1.9 pp" in note
 
 
-def test_the_binomial_note_knows_the_split(tmp_path):
+def test_the_binomial_note_depends_on_the_split(tmp_path):
     sweep = sweep_of(tmp_path, {MOMENTUM: [climb(35)]})
     larger = replace(sweep, protocol={**sweep.protocol, "val_fraction": 0.2})
     assert "on 10,000 validation images" in report_tables(larger)["stability"].notes[0]

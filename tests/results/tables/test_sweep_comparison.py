@@ -63,7 +63,7 @@ def test_the_other_way_round_the_sign_turns(a, b):
         }
         for pair in ((a, b), (b, a))
     )
-    label = {"SGD lr=0.01": "SGD lr=0.01 momentum=0.9"}  # b has no other SGD to tell it from
+    label = {"SGD lr=0.01": "SGD lr=0.01 momentum=0.9"}  # b has no other SGD
     assert {label.get(name, name): -value for name, value in back.items()} == pytest.approx(forth)
 
 
@@ -106,7 +106,7 @@ def test_unlike_protocols_are_refused(tmp_path, a, protocol, line):
 
 
 def test_every_field_of_the_protocol_must_agree():
-    """One that is added to it is looked at here, too."""
+    """A new field is tested here, too."""
     assert set(MUST_AGREE) == {*Protocol().to_dict(), "data"}
 
 
@@ -135,7 +135,7 @@ def test_an_empty_sweep_is_refused_by_its_name(tmp_path, a):
 
 
 def test_differing_conditions_are_marked(tmp_path, a):
-    """Versions, threads, pack sizes and devices do not forbid a comparison; a reader must know them."""
+    """Versions, threads, pack sizes and devices may differ; the table names the differences."""
     other = sweep_of(tmp_path / "b", {ADAM: [climb(20), climb(21)]}, versions={"torch": "2.12", "numpy": "2.3"},
                      threads=8, device="cuda:H200", measured={"pack_size": 16})  # fmt: skip
     conditions = {row.values["what"]: row.values for row in compare_sweeps(a, other)[1].rows}
@@ -153,7 +153,7 @@ def test_differing_conditions_are_marked(tmp_path, a):
 
 
 def test_a_caveat_of_one_sweep_has_its_name(a, b):
-    """What both have to say is said once."""
+    """A caveat of both is shown once."""
     partial = replace(b.configurations[0], statuses=("done", "done", "running"))
     notes = compare_sweeps(a, replace(b, configurations=(partial, *b.configurations[1:])))[0].notes
     assert "b: Partial: 4 of 5 runs have a result so far." in notes

@@ -59,7 +59,7 @@ def test_a_mean_ends_at_the_last_significant_digit_of_its_interval(estimate, tex
     ],
 )
 def test_bounds_at_unequal_distances_are_both_printed(estimate, text):
-    """To the place that the nearer of the two asks for."""
+    """To the digits that the nearer one needs."""
     assert estimate_text(estimate, 2) == text
 
 
@@ -155,7 +155,7 @@ def test_a_plain_number_has_its_columns_decimals():
     assert cell_text(0.012345, Column("lr", "Rate", decimals=4)) == "0.0123"
 
 
-def test_a_unit_stands_in_the_title():
+def test_a_unit_is_in_the_title():
     assert (COLUMN.title, Column("n", "Pairs").title) == ("X (%)", "Pairs")
 
 

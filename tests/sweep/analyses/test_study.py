@@ -39,7 +39,7 @@ NAMED = {"trajectory-SGD-lr-0.01-momentum-0.9-nesterov-seed-0", "gradient_stages
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """The study in small: 24 runs of two epochs, and all that follows."""
+    """A small study: 24 runs of two epochs, and all its outputs."""
     return run_study(ASKED, tmp_path_factory.mktemp("runs"), Console(file=io.StringIO()), in_process=True)
 
 
@@ -67,14 +67,12 @@ def test_the_study_writes_every_figure_every_table_and_the_article(study: Outcom
     assert page.count("<svg") == 24
     for name in FIGURES:
         assert f"figures/article/{name}.png" in text
-    assert text.count("from white noise by this filter") <= 1  # the verdict stands once
+    assert text.count("from white noise by this filter") <= 1  # the verdict is there once
     assert "2 epochs; the study's protocol has 50" in text
 
 
-def test_the_study_goes_on_where_it_was_and_writes_about_its_own(
-    study: Outcome, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As if its last command had ended early, and others had looked into the folder meanwhile.
+def test_the_study_continues_and_uses_its_own_analyses_only(study: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if its last command had ended early, and other commands had written into the folder.
 
     A range test is missing, and Adam's gradients are of fewer batches: these two are captured again, and nothing else.
     A second run's gradients stay out of the article. Each table, figure and page is written once.
@@ -122,7 +120,7 @@ def replaced_files(monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
     return written
 
 
-def test_the_study_looks_into_runs_of_one_seed_that_are_done(tmp_path: Path) -> None:
+def test_the_study_analyses_finished_runs_of_one_seed(tmp_path: Path) -> None:
     """Under seed 0 one of the four diverged, under seed 1 one failed and under seed 2 none: those of seed 2."""
     from dataclasses import replace
 
@@ -166,7 +164,7 @@ def test_weights_that_were_not_kept_are_trained_again_to_the_same_bits(study: Ou
         np.testing.assert_array_equal(kept.read(run_id, epoch), weights)
 
 
-def test_keeping_weights_is_no_part_of_a_run(study: Outcome) -> None:
+def test_keeping_weights_is_not_part_of_a_run(study: Outcome) -> None:
     from sweep.config.toml import read_spec
     from sweep.planning.plan import make_runs, resolve_configurations
 
@@ -178,7 +176,7 @@ def test_keeping_weights_is_no_part_of_a_run(study: Outcome) -> None:
 
 
 def test_activations_end_in_the_accuracy_that_the_ledger_has(study: Outcome) -> None:
-    """All test images through the checkpoint: the share that is predicted rightly is the run's test accuracy."""
+    """All test images through the checkpoint: the share of correct predictions is the run's test accuracy."""
     found = sweep.activations(whole(study), adam(study), images=100)
     (maps,) = load_analyses(study.folder.analyses).subset(found.files).activations.values()
     recorded = whole(study).epochs.query(f"run_id == '{adam(study)}' and epoch == 2")["test_acc"].iloc[0]
@@ -200,7 +198,7 @@ def test_the_api_gives_frames_and_figures(study: Outcome) -> None:
         sweep.load(study.folder.runs_dir / "nobody")
 
 
-def test_slips_about_runs_are_one_line(study: Outcome) -> None:
+def test_mistakes_about_runs_are_one_line(study: Outcome) -> None:
     folder = study.folder
     with pytest.raises(UnknownNameError, match=r"unknown run 'zzz'"):
         sweep.activations(whole(study), "zzz")
@@ -214,7 +212,7 @@ def test_slips_about_runs_are_one_line(study: Outcome) -> None:
         sweep.gradients(whole(study), run=adam(study), data="synthetic:n_train=1000,n_test=100,seed=1")
 
 
-def test_a_run_without_a_checkpoint_is_told_how_to_make_one(study: Outcome, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_checkpoint_says_how_to_make_one(study: Outcome, tmp_path: Path) -> None:
     folder = study.folder
     aside = tmp_path / "checkpoints"
     folder.checkpoints.rename(aside)

@@ -118,7 +118,7 @@ SLIPS = [
 
 
 @pytest.mark.parametrize(("arguments", "told"), SLIPS, ids=[" ".join(arguments) for arguments, _ in SLIPS])
-def test_a_slip_is_exit_two_with_one_line_and_nothing_written(
+def test_a_mistake_is_exit_two_with_one_line_and_nothing_written(
     arguments: list[str], told: str, sweep: Sweep, tmp_path: Path
 ) -> None:
     block = f'data = "{DATA}"\n[[configurations]]\noptimizer = '
@@ -159,7 +159,7 @@ def test_an_unknown_format_is_exit_two_before_anything_is_written(sweep: Sweep, 
     assert not begun.tables.exists()
 
 
-def test_the_tables_are_exported_in_the_formats_asked_for(sweep: Sweep, begun: SweepFolder) -> None:
+def test_the_tables_are_exported_in_the_given_formats(sweep: Sweep, begun: SweepFolder) -> None:
     found = sweep("export", "begun", "--format", "csv, json")
     assert (found.returncode, found.stderr) == (0, "")
     nouns = ["epochs", "runs", *report_tables(load_sweep(begun.ledger))]
@@ -213,8 +213,8 @@ def test_a_space_is_printed_as_its_file_to_be_edited(name: str, sweep: Sweep) ->
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
-def test_help_tells_of_every_command(arguments: list[str], sweep: Sweep) -> None:
-    """Also where nothing is asked for."""
+def test_help_lists_every_command(arguments: list[str], sweep: Sweep) -> None:
+    """Also without arguments."""
     found = sweep(*arguments)
     assert (found.returncode, found.stderr) == (0, "")
     listed = re.findall(r"^  ([a-z-]+)  +[A-Z]", found.stdout.partition("Commands:")[2], re.MULTILINE)
@@ -223,7 +223,7 @@ def test_help_tells_of_every_command(arguments: list[str], sweep: Sweep) -> None
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["spaces"], ["status"]])
 def test_what_trains_nothing_imports_neither_torch_nor_ray(arguments: list[str], tmp_path: Path) -> None:
-    """The process itself tells what it has imported by its end; help does without pandas, too."""
+    """The process prints the modules that it has imported at its end; help needs no pandas, either."""
     heavy = {"torch", "ray"} | ({"pandas", "numpy"} if arguments[-1] == "--help" else set())
     program = (
         "import atexit, sys\n"
@@ -241,7 +241,7 @@ def test_what_trains_nothing_imports_neither_torch_nor_ray(arguments: list[str],
     assert heavy.isdisjoint(imported)
 
 
-def test_a_dry_run_tells_runs_packs_and_hours_and_creates_nothing(sweep: Sweep, tmp_path: Path) -> None:
+def test_a_dry_run_prints_runs_packs_and_hours_and_creates_nothing(sweep: Sweep, tmp_path: Path) -> None:
     """8 configurations × 2 seeds: two packs of four a seed."""
     found = sweep("run", "quickstart", "--dry-run", "--data", DATA)
     assert (found.returncode, found.stderr) == (0, "")
@@ -258,7 +258,7 @@ def test_a_dry_run_tells_runs_packs_and_hours_and_creates_nothing(sweep: Sweep, 
     assert not list(tmp_path.iterdir())
 
 
-def test_flags_stand_above_the_spec(sweep: Sweep) -> None:
+def test_flags_override_the_spec(sweep: Sweep) -> None:
     flags = ["--data", DATA, "--epochs", "2", "--seeds", "1", "--pack", "3", "--name", "mine"]
     found = sweep("run", "quickstart", "--dry-run", *flags)
     lines = found.stdout.splitlines()
@@ -269,7 +269,7 @@ def test_flags_stand_above_the_spec(sweep: Sweep) -> None:
     assert [{"Cosine" in name for name in names} for names in packs] == [{False}, {False}, {True}, {True}]
 
 
-def test_a_class_that_lies_beside_the_spec_is_found_by_the_console_script(tmp_path: Path, cache_folder: Path) -> None:
+def test_a_class_beside_the_spec_is_found_by_the_console_script(tmp_path: Path, cache_folder: Path) -> None:
     """Unlike ``python -m``, a console script begins without the working directory on its path."""
     (tmp_path / "optimizer_of_mine.py").write_text("import torch\n\nclass Mine(torch.optim.SGD):\n    pass\n")
     (tmp_path / "mine.toml").write_text(
@@ -286,7 +286,7 @@ def test_a_class_that_lies_beside_the_spec_is_found_by_the_console_script(tmp_pa
 
 
 def test_a_dry_run_of_the_printed_space_is_the_dry_run_of_the_space(sweep: Sweep, tmp_path: Path) -> None:
-    """Printed, saved and read, it stands for the same packs of the same runs."""
+    """Printed, saved and read, it gives the same packs of the same runs."""
     (tmp_path / "quickstart.toml").write_text(sweep("spaces", "quickstart").stdout, encoding="utf-8")
     plans = [sweep("run", source, "--dry-run", "--data", DATA).stdout for source in ("quickstart", "quickstart.toml")]
     assert plans[0] == plans[1]

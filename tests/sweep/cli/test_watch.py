@@ -1,4 +1,4 @@
-"""`sweep status --watch` shows what changes, until nobody drives the sweep."""
+"""`sweep status --watch` shows changes until the sweep ends."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LINE = (
 
 @pytest.fixture
 def seen(tmp_path: Path) -> list[SweepStatus]:
-    """Twice the same, then another count, then nobody."""
+    """Twice the same, then another count, then no driver."""
     folder, ledger = begin(tmp_path, "s", two_by_two_runs())
     ledger.close()
     status = folder_status(folder)
@@ -63,11 +63,11 @@ def test_where_there_is_no_terminal_what_changes_is_printed(seen: list[SweepStat
     assert lines.count(LINE) == 2
 
 
-def test_for_programs_every_look_is_a_line(seen: list[SweepStatus]) -> None:
+def test_for_programs_every_status_is_a_line(seen: list[SweepStatus]) -> None:
     assert [json.loads(line) for line in shown(seen, as_json=True).splitlines()] == [one.model_dump() for one in seen]
 
 
-def test_on_a_terminal_the_nodes_are_listed_and_the_last_look_stays(seen: list[SweepStatus]) -> None:
+def test_on_a_terminal_the_nodes_are_listed_and_the_last_status_stays(seen: list[SweepStatus]) -> None:
     text = shown(seen, terminal=True)
     assert "n1    [red]n1  127.0.0.1     8     2      8" in text
     assert LINE.strip() in text
@@ -92,7 +92,7 @@ def test_a_sweep_that_was_interrupted_is_not_waited_for_again(seen: list[SweepSt
     assert "waiting" not in screen.getvalue()
 
 
-def test_an_unfinished_sweep_that_nobody_resumes_is_not_waited_for_for_ever(seen: list[SweepStatus]) -> None:
+def test_the_wait_for_a_resume_has_an_end(seen: list[SweepStatus]) -> None:
     not_yet, pauses = seen[0].model_copy(update={"driver": None}), list[float]()
     screen = io.StringIO()
     watch(lambda: not_yet, Console(file=screen, width=150), pause=pauses.append, as_json=True)
@@ -100,7 +100,7 @@ def test_an_unfinished_sweep_that_nobody_resumes_is_not_waited_for_for_ever(seen
     assert len(screen.getvalue().splitlines()) == START_LOOKS + 1
 
 
-def test_a_sweep_that_nobody_drives_is_shown_once(seen: list[SweepStatus]) -> None:
+def test_a_sweep_that_does_not_run_is_shown_once(seen: list[SweepStatus]) -> None:
     screen = io.StringIO()
-    watch(lambda: seen[-1], Console(file=screen), pause=lambda seconds: pytest.fail("it waits for nobody"))
+    watch(lambda: seen[-1], Console(file=screen), pause=lambda seconds: pytest.fail("it must not wait"))
     assert screen.getvalue().startswith("s: 4 done of 4 runs")

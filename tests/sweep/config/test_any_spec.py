@@ -1,4 +1,4 @@
-"""Whatever a TOML file holds: a plan, or one line."""
+"""Any content of a TOML file gives a plan or one line."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ NEARLY_VALID = st.builds(lambda place, value: with_one_value(*place, value), st.
 @example(table={"configurations": [{"optimizer": {"name": "SGD", "lr": {"logspace": [1e-300, 1.7e308], "n": 3}}}]})
 @example(table={"configurations": [{"optimizer": {"name": "SGD", "lr": {"loguniform": [1, 10**400]}}}]})
 @example(table={"configurations": [{"optimizer": "SGD", "warmup": 10**400}]})
-def test_whatever_the_toml_holds_it_works_or_is_one_line(table: dict[str, Any]) -> None:
+def test_any_toml_file_works_or_is_one_line(table: dict[str, Any]) -> None:
     """Wrong types, NaN, huge numbers, other alphabets, line breaks, nesting: a whole plan, never another exception."""
     assert_plan_or_one_line(table)
 
@@ -225,7 +225,7 @@ def assert_plan_or_one_line(table: dict[str, Any]) -> None:
         found = []
         told = str(error)
     assert bool(found) != bool(told)
-    assert told.isprintable()  # so it is one line, and nothing that a terminal would obey
+    assert told.isprintable()  # so it is one line without terminal escapes
     assert len(told) < 300, told
     assert len(set(configuration_labels(found).values())) == len(found)
     assert len({c.key for c in found}) == len(found)

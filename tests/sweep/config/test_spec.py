@@ -1,4 +1,4 @@
-"""A spec is read as it is meant, reads back as the same runs, and each slip in it is one line."""
+"""A spec is read correctly, a resolved spec gives the same runs, and each mistake is one line."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_the_file_names_the_sweep_unless_its_text_does(tmp_path: Path) -> None:
     assert read_spec(str(tmp_path / "named.toml"), {"name": "third"}).name == "third"
 
 
-def test_overrides_stand_above_the_text_and_beside_what_it_says() -> None:
+def test_overrides_replace_values_of_the_text_and_keep_the_others() -> None:
     text = "epochs = 9\n[resources]\npack = 2\nretries = 7" + BLOCK
     spec = parse(text, **{"resources.pack": 4, "epochs": 3, "protocol.dropout": 0})
     assert (spec.resources.pack, spec.resources.retries, spec.epochs, spec.protocol.dropout) == (4, 7, 3, 0)
 
 
-def test_an_override_that_cannot_be_is_told_like_a_slip_in_the_text() -> None:
+def test_an_invalid_override_is_reported_like_a_mistake_in_the_text() -> None:
     with pytest.raises(
         SpecError, match=r"^my\.toml: resources\.pack: 0; should be 'auto', or greater than or equal to 1$"
     ):
@@ -69,7 +69,7 @@ def test_seeds_are_a_number_of_them_or_a_list(text: str, seeds: list[int]) -> No
 @pytest.mark.parametrize(
     ("text", "epochs"), [('"last"', {4}), ('"all"', {1, 2, 3, 4}), ("[1, 3]", {1, 3}), ("[2, 2]", {2}), ("[]", set())]
 )
-def test_the_test_split_is_looked_at_after_the_last_all_or_the_listed_epochs(text: str, epochs: set[int]) -> None:
+def test_the_test_split_is_evaluated_after_the_last_all_or_the_listed_epochs(text: str, epochs: set[int]) -> None:
     assert parse(f"epochs = 4\ntest_epochs = {text}{BLOCK}").test_epoch_set() == epochs
 
 
@@ -78,7 +78,7 @@ def run_ids(spec: Spec, configurations: list[Configuration]) -> list[str]:
 
 
 def assert_reads_back(spec: Spec) -> None:
-    """Check that the resolved text stands for the same runs, and that it leaves nothing to defaults."""
+    """Check that the resolved text gives the same runs, and that it has a value for every default."""
     configurations = resolve_configurations(spec, STEPS_PER_EPOCH)
     text = spec_text(spec, configurations)
     again = parse(text)
@@ -104,7 +104,7 @@ def test_the_resolved_spec_of_a_space_reads_back_as_the_same_runs(name: str, epo
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_reads_back_as_the_same_runs(name: str) -> None:
-    """At its defaults; Adafactor's hold a None, which TOML cannot say."""
+    """At its defaults; one default of Adafactor is None, which TOML does not have."""
     assert_reads_back(parse(f'[[configurations]]\noptimizer = "{name}"'))
 
 
@@ -152,7 +152,7 @@ scheduler = {name = "MultiStepLR", milestones = [["0.5 epochs", "0.8 epochs"], [
 
 @pytest.mark.parametrize(("written", "kind"), [("1", int), ("1.0", float)])
 def test_a_rate_keeps_its_type_from_the_text_to_the_optimizer(written: str, kind: type) -> None:
-    """By way of the resolved text and of the message that a trial gets."""
+    """Through the resolved text and the message to a trial."""
     spec = parse(f'[[configurations]]\noptimizer = {{name = "SGD", lr = {written}}}')
     (configuration,) = resolve_configurations(spec, 10)
     again = parse_spec(spec_text(spec, [configuration]), where="sweep.toml", name="again")

@@ -61,7 +61,7 @@ SLIPS = [
 
 
 @pytest.mark.parametrize(("text", "told"), SLIPS, ids=[text[:40] for text, _ in SLIPS])
-def test_a_slip_is_one_line_with_file_key_and_value(text: str, told: str) -> None:
+def test_a_mistake_is_one_line_with_file_key_and_value(text: str, told: str) -> None:
     with pytest.raises(SpecError) as error:
         parse(text + BLOCK)
     assert told in str(error.value)
@@ -86,7 +86,7 @@ def test_a_slip_is_one_line_with_file_key_and_value(text: str, told: str) -> Non
         (BLOCK + 'scheduler = {name = "MultiStepLR", milestones = ["x", "0.5 epochs"]}', "'x' is not a count"),
     ],
 )
-def test_a_slip_in_the_configurations_is_one_line_before_anything_starts(text: str, told: str) -> None:
+def test_a_mistake_in_the_configurations_is_one_line_before_anything_starts(text: str, told: str) -> None:
     with pytest.raises(UserError) as error:
         resolve_configurations(parse(text), STEPS_PER_EPOCH)
     assert told in str(error.value)
@@ -125,7 +125,7 @@ def test_a_fifo_or_a_huge_file_in_place_of_a_spec_is_refused(tmp_path: Path) -> 
         assert str(file) in str(error.value)
 
 
-def test_a_file_is_read_whatever_its_name_ends_in(tmp_path: Path) -> None:
+def test_a_file_is_read_with_any_ending_of_its_name(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text(BLOCK)
     assert read_spec(str(tmp_path / "plain")).name == "plain"
 

@@ -1,4 +1,4 @@
-"""What going on with a sweep changes is told before it starts: longer, new, left out, failed, edited by hand."""
+"""Before a sweep continues, its changes are printed: longer, new, left out, failed, edited by hand."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def runs_of(one: Spec, fingerprint: str = "d" * 16) -> list[Run]:
 def train(
     ledger: Ledger, runs: Sequence[Run], epochs: int, failed: Collection[Run] = (), untrained: Collection[Run] = ()
 ) -> None:
-    """Put the whole of ``runs`` on record, in packs of four, as training them would."""
+    """Record all ``runs`` in packs of four, as training does."""
     ledger.plan(runs, epochs, data_name="synthetic", synthetic=True)
     packs = make_packs(runs, set(), {}, 4)
     ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], "auto")
@@ -84,7 +84,7 @@ def test_more_epochs_extend_the_constant_rates_and_make_new_cosines(folder: Swee
     """Two rates under two seeds: four runs of each kind."""
     assert announced(folder, spec(), spec(epochs=20)) == [
         "extends 4 runs from 10 to 20 epochs: SGD lr=0.05, SGD lr=0.1",
-        "makes 4 new runs, whose schedule follows the 20 epochs: "
+        "adds 4 new runs, whose schedule depends on the 20 epochs: "
         "SGD lr=0.05 · CosineAnnealingLR, SGD lr=0.1 · CosineAnnealingLR; their runs of 10 epochs stay in the ledger",
     ]
 
@@ -105,7 +105,7 @@ def test_another_configuration_is_added_and_one_that_went_is_left_out(folder: Sw
     ]
 
 
-def test_runs_of_another_version_of_the_training_are_left_out_and_in_nobodys_way(
+def test_runs_of_another_version_of_the_training_are_left_out(
     folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = '[[configurations]]\noptimizer = {name = "SGD", lr = 0.1}'
@@ -119,7 +119,7 @@ def test_runs_of_another_version_of_the_training_are_left_out_and_in_nobodys_way
 def test_fewer_epochs_have_nothing_to_do(folder: SweepFolder) -> None:
     text = '[[configurations]]\noptimizer = {name = "SGD", lr = [0.05, 0.1]}'
     assert announced(folder, spec(text), spec(text, epochs=4)) == [
-        "4 runs had up to 10 epochs before: nothing is to do for 4"
+        "4 runs already had up to 10 epochs: nothing to train for 4"
     ]
 
 
@@ -131,7 +131,7 @@ def test_long_lists_are_shortened(folder: SweepFolder) -> None:
 
 
 def contents(folder: SweepFolder) -> dict[str, bytes]:
-    """What lies in the folder, but for what SQLite keeps beside a ledger while it is read."""
+    """The files in the folder, without those that SQLite keeps while a ledger is read."""
     return {path.name: path.read_bytes() for path in folder.path.iterdir() if not path.name.endswith(("-wal", "-shm"))}
 
 
@@ -141,7 +141,7 @@ def dry(one: Spec, runs_dir: Path, **how: bool) -> list[str]:
     return screen.getvalue().splitlines()
 
 
-def test_a_dry_run_tells_it_too_and_writes_nothing(folder: SweepFolder) -> None:
+def test_a_dry_run_prints_the_changes_and_writes_nothing(folder: SweepFolder) -> None:
     fingerprint = load_data(DATA, val_fraction=0.1).fingerprint
     with Ledger.create_or_open(folder.ledger) as ledger:
         train(ledger, runs_of(spec(), fingerprint), 10)
@@ -149,12 +149,12 @@ def test_a_dry_run_tells_it_too_and_writes_nothing(folder: SweepFolder) -> None:
     lines = dry(spec(epochs=20), folder.runs_dir)
     assert lines[1].startswith("0 of them are finished, 8 are left, in 4 packs of up to 4; ")
     assert lines[2] == "  extends 4 runs from 10 to 20 epochs: SGD lr=0.05, SGD lr=0.1"
-    assert lines[3].startswith("  makes 4 new runs, whose schedule follows the 20 epochs: ")
+    assert lines[3].startswith("  adds 4 new runs, whose schedule depends on the 20 epochs: ")
     assert contents(folder) == before
 
 
-def test_a_failed_run_is_left_out_of_its_pack_and_with_the_flag_the_pack_is_taken_up(folder: SweepFolder) -> None:
-    """Of a begun pack of four constant rates one failed, one is done, two were interrupted."""
+def test_a_failed_run_is_left_out_of_its_pack_and_with_the_flag_the_pack_is_continued(folder: SweepFolder) -> None:
+    """A started pack of four constant rates: one run failed, one is done, two were interrupted."""
     text = '[[configurations]]\noptimizer = {name = "SGD", lr = [0.1, 0.2, 0.3, 0.4]}'
     one = spec(text, seeds=1)
     runs = runs_of(one, load_data(DATA, val_fraction=0.1).fingerprint)
@@ -171,7 +171,7 @@ def test_a_failed_run_is_left_out_of_its_pack_and_with_the_flag_the_pack_is_take
     assert lines[-1].startswith(f"  pack {Pack(tuple(runs)).pack_id}: SGD lr=0.1 seed 0; SGD lr=0.2 seed 0;")
 
 
-def test_a_run_to_be_tried_again_stays_so_when_it_is_interrupted_before_it_begins(folder: SweepFolder) -> None:
+def test_a_run_to_be_retried_stays_so_if_it_is_interrupted_before_it_starts(folder: SweepFolder) -> None:
     runs = runs_of(spec())
     with Ledger.create_or_open(folder.ledger) as ledger:
         train(ledger, runs, 10, failed=runs[:2])
@@ -203,8 +203,8 @@ def test_a_spec_as_it_was_written_is_no_edit(folder: SweepFolder) -> None:
     assert resumed(folder)[0].startswith("sweep tiny: 8 runs")
 
 
-def test_an_edited_spec_is_told_with_what_changed_and_gone_by(folder: SweepFolder) -> None:
-    """The schedules of a resolved spec stand still, so that all eight runs go on."""
+def test_the_edits_of_a_spec_are_printed_and_applied(folder: SweepFolder) -> None:
+    """The schedules of a resolved spec do not depend on its epochs, so all eight runs continue."""
     text = written(folder)
     folder.spec.write_text(text.replace("epochs = 10\n", "epochs = 20\n"))
     lines = resumed(folder)
@@ -247,7 +247,7 @@ BASE = (
         ("epochs = 10", "\n".join(f"k{i} = 1" for i in range(9)), None),
     ],
 )
-def test_what_an_edit_changed_is_said_by_key(old: str, new: str, told: list[str] | None) -> None:
+def test_the_changes_of_an_edit_are_listed_by_key(old: str, new: str, told: list[str] | None) -> None:
     found = spec_edits(BASE, BASE.replace(old, new))
     if told is None:
         assert len(found) == 5

@@ -13,7 +13,7 @@ from tests.results.ledger_sweeps import climb, write_ledger
 ADAM = Configuration("Adam", {"lr": 0.001})
 
 
-def test_formats_that_were_exported_before_are_written_anew(tmp_path: Path) -> None:
+def test_formats_that_were_exported_before_are_written_again(tmp_path: Path) -> None:
     """No LaTeX table of an older state stays beside the new Markdown."""
     folder = SweepFolder(tmp_path, "a")
     folder.create()

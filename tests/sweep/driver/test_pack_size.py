@@ -56,7 +56,7 @@ def test_as_many_trials_run_at_a_time_as_the_nodes_hold(resources: dict[str, Any
 
 
 def test_the_probes_processes_are_spread_over_the_nodes_the_largest_first() -> None:
-    """So that few of them reach the node that alone has room for many threads."""
+    """So that few of them run on the only node with CPUs for many threads."""
     assert PLACES.in_turn(2, 0) == ["a", "b", "a", "a", "a"]
     assert PLACES.in_turn(1, 0.5) == ["a"] * 4
     assert PLACES.in_turn(16, 0) == []
@@ -72,7 +72,7 @@ def test_sizes_and_threads_are_doubled_up_to_the_most() -> None:
     assert [doubled(most) for most in (1, 2, 5, 8)] == [[1], [1, 2], [1, 2, 4, 5], [1, 2, 4, 8]]
 
 
-def test_a_packing_comes_back_from_the_ledger_as_it_was(tmp_path: Path) -> None:
+def test_a_packing_is_read_back_from_the_ledger_unchanged(tmp_path: Path) -> None:
     kept = Packing(8, 2, 24, StepTimes({(1, 2): 0.25, (8, 2): 1.5}))
     again = Packing.from_json(json.dumps(kept.to_dict()), tmp_path)
     assert again == Packing(8, 2, 24, kept.times, "as chosen before")
@@ -81,9 +81,7 @@ def test_a_packing_comes_back_from_the_ledger_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"size": 0, "threads": 1, "largest_group": 0, "step_seconds": []}', "[" * 9999]
 )
-def test_a_packing_that_cannot_be_read_is_one_line_and_no_matter_where_the_spec_says_it_all(
-    tmp_path: Path, text: str
-) -> None:
+def test_an_unreadable_packing_is_one_line_and_ignored_if_the_spec_sets_everything(tmp_path: Path, text: str) -> None:
     with Ledger.create_or_open(tmp_path / "ledger.sqlite") as ledger:
         ledger.keep_packing("cpu", text)
         with pytest.raises(LedgerError, match=r"give --pack and --cpus-per-trial$"):
@@ -93,7 +91,7 @@ def test_a_packing_that_cannot_be_read_is_one_line_and_no_matter_where_the_spec_
         assert known_packing(spec(TEXT, **{"resources.gpus_per_trial": 0.5}), ledger) == (None, 1, None)
 
 
-def test_what_the_spec_says_stands_above_what_the_ledger_has(tmp_path: Path) -> None:
+def test_the_spec_has_priority_over_the_ledger(tmp_path: Path) -> None:
     with Ledger.create_or_open(tmp_path / "ledger.sqlite") as ledger:
         ledger.keep_packing("cpu", '{"size": 8, "threads": 2, "largest_group": 9, "step_seconds": []}')
         for given, expected in (
@@ -117,7 +115,7 @@ def ledger_of(outcome: Any) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
 def test_a_sweep_is_packed_by_a_probe_and_from_then_on_by_its_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More seeds and more epochs go by what was chosen; packs of twice as many configurations were never timed."""
+    """More seeds and more epochs use the chosen packing; packs of twice as many configurations were never timed."""
     monkeypatch.setattr(sweep.driver.pack_size, "PROBE_PAYS_FROM_SECONDS", 0.0)
     monkeypatch.setattr(sweep.execution.in_process, "_cpus", lambda: 2)
     outcome, said = run(spec(TEXT, "probed"), tmp_path)
@@ -153,7 +151,7 @@ def _provenance(outcome: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.ray
 def test_a_sweep_of_more_threads_than_any_node_has_is_refused_and_does_not_wait(ray: Any, tmp_path: Path) -> None:
-    """It was begun on a larger machine. Ray would wait for that one without a word."""
+    """It was started on a larger machine. Ray would wait for such a machine without a message."""
     folder, asked = SweepFolder(tmp_path, "smaller"), spec(TEXT, "smaller")
     folder.create()
     with Ledger.create_or_open(folder.ledger) as kept:
@@ -180,7 +178,7 @@ def test_threads_that_no_process_of_the_probe_has_room_for_are_not_timed_and_not
     assert packing.chosen
 
 
-def test_larger_groups_than_the_probe_knew_are_probed_for_on_the_threads_that_there_are(
+def test_larger_groups_than_those_of_the_probe_are_probed_with_the_same_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweep.execution.in_process, "_cpus", lambda: 2)
@@ -208,7 +206,7 @@ def test_on_gpus_only_the_size_is_chosen_and_a_short_sweep_is_not_probed_for(ray
 
 
 @pytest.mark.ray
-def test_a_probe_whose_processes_die_leaves_the_sweep_to_the_usual_ratios(
+def test_after_a_failed_probe_the_sweep_uses_default_ratios(
     ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import trainables.profiling.probe

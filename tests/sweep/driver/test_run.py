@@ -26,7 +26,7 @@ from trainables.training.messages import Assignment
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, str]:
-    """A sweep with all that it writes, and what it said; tests that add to it take a copy."""
+    """A sweep with all its files and its output; tests that change it use a copy."""
     return run(spec(), tmp_path_factory.mktemp("trained"), outputs=True)
 
 
@@ -86,9 +86,9 @@ def test_a_sweep_gives_the_bits_of_the_training_loop(trained: tuple[Outcome, str
 
 
 def test_more_epochs_extend_what_does_not_depend_on_them(trained: tuple[Outcome, str], tmp_path: Path) -> None:
-    """Four constant-rate runs go on to epoch 3; the four cosine runs become others, and the old ones are kept.
+    """Four constant-rate runs continue to epoch 3; the four cosine runs become new runs, and the old ones are kept.
 
-    Go on, and not start over: epochs 1 and 2 are still those that the first attempt trained.
+    They do not start again: epochs 1 and 2 are still those of the first attempt.
     """
     outcome, _ = trained
     shutil.copytree(outcome.folder.path, tmp_path / "tiny")
@@ -109,7 +109,7 @@ def test_more_epochs_extend_what_does_not_depend_on_them(trained: tuple[Outcome,
         assert ledger.read("SELECT COUNT(*) FROM runs")[0].rows == [(12,)]
 
 
-def test_a_trial_that_raises_is_retried_and_then_failed_while_the_others_go_on(tmp_path: Path) -> None:
+def test_a_trial_that_raises_is_retried_and_then_failed_while_the_others_continue(tmp_path: Path) -> None:
     text = f"""
 data = "{DATA}"
 epochs = 1
@@ -133,7 +133,7 @@ optimizer = [{{name = "tests.sweep.broken_optimizer:Broken", lr = 0.1}}, {{name 
     assert 'raise ArithmeticError("no such step")' in log.read_text()
 
 
-def test_a_failure_stays_until_it_is_asked_to_be_tried_again(tmp_path: Path) -> None:
+def test_a_failure_stays_until_a_retry_is_requested(tmp_path: Path) -> None:
     text = f"""
 data = "{DATA}"
 epochs = 1
@@ -203,7 +203,7 @@ def test_what_the_cluster_could_never_place_is_refused_in_one_line(ray: Any, tmp
 
 @pytest.mark.ray
 def test_a_share_is_probed_only_where_torch_finds_a_gpu_and_kept_for_a_resume(ray: Any, tmp_path: Path) -> None:
-    """Ray's GPUs here are numbers. Refused, nothing is left behind; with a share on record, nobody probes again."""
+    """Ray's GPUs here are only numbers. A refusal leaves nothing; with a recorded share there is no second probe."""
     asked = {"resources.gpus_per_trial": "auto"}
     with pytest.raises(SpecError, match=r"gpus_per_trial: 'auto', but PyTorch finds no GPU"):
         run(spec(name="shared", **asked), tmp_path, ray=True)

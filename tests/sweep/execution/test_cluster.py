@@ -1,6 +1,6 @@
-"""One sweep on several nodes of a real Ray cluster: nodes die and join, the head is started anew, storage fails.
+"""One sweep on several nodes of a real Ray cluster: nodes die and join, the head is restarted, storage fails.
 
-The nodes see none of the driver's folders (a mount of their own hides them, where this is allowed).
+The nodes see none of the driver's folders (a separate mount hides them, where this is allowed).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def wait_until_full(cluster: LoopbackCluster) -> float:
 def test_a_node_dies_another_joins_the_storage_is_gone_and_the_rows_are_those_of_one_node(
     cluster: LoopbackCluster, server: S3Server, place: Path, alone: pd.DataFrame
 ) -> None:
-    """At 0.25 GPU a trial exactly eight train at a time, on nodes that have nothing of ours before."""
+    """At 0.25 GPU a trial exactly eight train at a time, on nodes that have no files of the sweep before."""
     bare = [cluster.python, "-c", "import trainables"]
     assert subprocess.run(bare, cwd=cluster.place, capture_output=True, check=False).returncode == 1
     folder = place / "runs" / "s"
@@ -146,13 +146,13 @@ def check_equal(rows: pd.DataFrame, alone: pd.DataFrame, seeds: int, epochs: int
 
 
 EACH = ("--seeds", "2", "--epochs", LONG, "--gpus-per-trial", "1")
-"""One trial on each of two nodes, for long enough that both are in the middle of it when something happens."""
+"""One trial on each of two nodes, long enough that both still train when a fault happens."""
 
 
-def test_the_head_dies_and_another_machine_goes_on_from_the_storage(
+def test_the_head_dies_and_another_machine_continues_from_the_storage(
     cluster: LoopbackCluster, server: S3Server, place: Path, alone: pd.DataFrame
 ) -> None:
-    """The folder of the first one is gone, too; what its last snapshot had not comes out of the checkpoints."""
+    """The folder of the first one is gone, too; rows that its last snapshot did not have come from the checkpoints."""
     folder = place / "runs" / "s"
     driver = cluster.begin(
         place, "run", "s.toml", *EACH, "--address", cluster.address, "--storage", server.uri(BUCKET, "head")
@@ -197,7 +197,7 @@ def test_without_storage_a_pack_whose_node_died_starts_over_to_the_same_bits(
     check_equal(rows_of(folder), alone, 2, int(LONG))
 
 
-def test_what_cannot_be_is_told_in_a_line_and_nothing_is_half_made(
+def test_an_impossible_sweep_is_one_line_and_leaves_nothing(
     cluster: LoopbackCluster, server: S3Server, place: Path
 ) -> None:
     """A wrong token, a node with another torch, and more GPU than there is."""

@@ -1,4 +1,4 @@
-"""Addresses and tokens that cannot be, each told in one line; what the nodes are sent."""
+"""Invalid addresses and tokens are each one line; what is sent to the nodes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BLOCK = '\n[[configurations]]\noptimizer = {name = "SGD", lr = 0.1}\n'
 def test_rays_client_is_refused_with_the_line_that_does_it_right(
     words: list[str], kept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job's working directory does not outlive it: the line says what keeps the record."""
+    """A job's working directory is removed at its end: the line says how to keep the record."""
     monkeypatch.setattr(sys, "argv", ["sweep", *words])
     with pytest.raises(SpecError) as told:
         check_address("ray://head:10001")
@@ -85,7 +85,7 @@ def test_a_record_that_outlives_the_job_is_taken(tmp_path: Path, monkeypatch: py
     check_record_stays(Path("runs"), "")
 
 
-def test_a_mistake_is_told_although_ray_took_the_jobs_folder_away_meanwhile(tmp_path: Path) -> None:
+def test_a_mistake_is_reported_although_ray_removed_the_jobs_folder(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "runs", "s")
     with pytest.raises(SpecError, match="no such optimizer"), _driven(folder):
         shutil.rmtree(tmp_path / "runs")
@@ -124,9 +124,7 @@ def test_no_cluster_is_joined_without_a_token(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file of another user")
-def test_the_cluster_that_another_user_wrote_down_gets_no_token(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_address_that_another_user_wrote_gets_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` reads the address from a file that every user of the machine can write."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
@@ -159,7 +157,7 @@ def test_a_token_that_others_can_read_is_refused(mode: int, tmp_path: Path, monk
     check_token("head:6379")
 
 
-def test_where_nobody_listens_that_is_told_and_nothing_is_made(tmp_path: Path) -> None:
+def test_an_address_without_a_server_is_reported_and_nothing_is_made(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text('data = "synthetic:n_train=1000,n_test=100,seed=0"' + BLOCK)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
@@ -174,8 +172,8 @@ def test_where_nobody_listens_that_is_told_and_nothing_is_made(tmp_path: Path) -
     assert not list((tmp_path / "runs").iterdir())
 
 
-def test_a_server_that_is_no_ray_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes the connection and says nothing: Ray itself would wait for minutes."""
+def test_a_server_that_is_not_ray_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts the connection and sends nothing: Ray itself would wait for minutes."""
     monkeypatch.setenv(ANSWER_VARIABLE, "8")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(EnvironmentMismatchError, match="no Ray cluster answers there") as told:
@@ -184,7 +182,7 @@ def test_a_server_that_is_no_ray_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("seconds", ["soon", "0", "-3", "nan", "inf"])
-def test_a_wait_that_is_no_number_of_seconds_is_told(seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_that_is_no_number_of_seconds_is_reported(seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ANSWER_VARIABLE, seconds)
     with pytest.raises(SpecError, match=f"LENET_SWEEP_ANSWER_SECONDS.*{seconds}.*a number of seconds"):
         check_reachable("auto")

@@ -181,7 +181,7 @@ class Short(torch.optim.SGD):
 def test_a_pack_without_memory_stays_whole_and_gives_the_same_rows(
     error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another program had taken the memory. A part of the pack would have rows with other numbers."""
+    """Another program used the memory. A part of the pack would have rows with other numbers."""
     monkeypatch.setattr("sweep.execution.retries.FIRST_WAIT_SECONDS", 0.01)
     name = f"short_{len(error)}"
     (tmp_path / f"{name}.py").write_text(NO_MEMORY.format(error=error))

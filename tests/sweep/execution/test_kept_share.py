@@ -1,4 +1,4 @@
-"""`gpus_per_trial = "auto"`: when the share that the ledger keeps holds, and when it is found anew; without a GPU."""
+"""`gpus_per_trial = "auto"`: when the recorded share is valid, and when it is measured again; without a GPU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch, whole: int, footprint: Footprint = LARGE) -> list[Any]:
-    """Let a GPU of ``whole`` bytes answer; return a list of what it is asked."""
+    """Simulate a GPU of ``whole`` bytes; return the list of its calls."""
     asked: list[Any] = []
 
     def answer(work: Any, *arguments: Any) -> Any:
@@ -81,9 +81,7 @@ def test_a_larger_pack_than_the_probes_is_probed_for(ledger: Ledger, monkeypatch
     assert kept["runs"] == 2
 
 
-def test_a_share_that_cannot_be_read_is_told_with_what_does_without_it(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_share_is_reported_with_a_hint(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger.keep_gpu_share({"runs": 2, "share": 0.3, "reserved": -5})
     on_a_gpu(monkeypatch, 40 * GIB)
     with pytest.raises(LedgerError, match=r"ledger\.sqlite: .*cannot be read .*; give --gpus-per-trial$"):

@@ -1,4 +1,4 @@
-"""What a cluster's nodes have is looked at before anything is written; what was asked of it is taken back."""
+"""The nodes of a cluster are checked before anything is written; a request to the autoscaler is withdrawn."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def waiting(**overrides: Any) -> Spec:
 
 
 def asked_of_the_cluster() -> list[Any]:
-    """Return what Ray's autoscaler is asked to have, where it reads it."""
+    """Return the resources that Ray's autoscaler is asked for, as it reads them."""
     from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
     from ray.experimental.internal_kv import _internal_kv_get
 
@@ -53,7 +53,7 @@ def asked_of_the_cluster() -> list[Any]:
 
 
 @pytest.mark.parametrize("how", [Stopped, KeyboardInterrupt])
-def test_what_a_cluster_was_asked_to_have_is_taken_back_whoever_ends_the_wait(
+def test_the_request_to_the_autoscaler_is_withdrawn_however_the_wait_ends(
     ray: Any, how: type[KeyboardInterrupt]
 ) -> None:
     seen: list[list[Any]] = []
@@ -70,14 +70,14 @@ def test_what_a_cluster_was_asked_to_have_is_taken_back_whoever_ends_the_wait(
     assert asked_of_the_cluster() == []
 
 
-def test_a_cluster_that_does_not_grow_is_told_with_what_is_missing(ray: Any) -> None:
+def test_a_cluster_that_does_not_grow_is_reported_with_what_is_missing(ray: Any) -> None:
     with pytest.raises(SpecError, match=r"resources.cpus_per_trial.*asked 1000 CPU a trial, the cluster has 2"):
         check_resources(waiting(**{"cluster.autoscale_timeout": 0.1}))
     assert asked_of_the_cluster() == []
 
 
-def test_asked_to_end_while_it_waits_for_the_cluster_a_new_sweep_leaves_nothing(ray: Any, tmp_path: Path) -> None:
-    """Neither a folder that could not be resumed, nor, in its storage, the word of a driver that could be."""
+def test_a_new_sweep_that_is_stopped_while_it_waits_for_the_cluster_leaves_nothing(ray: Any, tmp_path: Path) -> None:
+    """Neither a folder that cannot be resumed, nor the record of a driver in its storage."""
     folder = SweepFolder(tmp_path / "runs", "s")
 
     def ask() -> None:
@@ -99,8 +99,8 @@ def test_asked_to_end_while_it_waits_for_the_cluster_a_new_sweep_leaves_nothing(
 
 
 @pytest.mark.cluster
-def test_a_cluster_that_grows_by_itself_gets_the_time_to(tmp_path: Path) -> None:
-    """Ray's autoscaler is at work, and there is no node to train on until a sweep asks for one."""
+def test_an_autoscaling_cluster_gets_time_to_grow(tmp_path: Path) -> None:
+    """Ray's autoscaler runs, and there is no node for training until a sweep requests one."""
     with loopback_cluster(tmp_path, grows=True) as cluster:
         (tmp_path / "s.toml").write_text(TOO_LARGE.replace("cpus_per_trial = 1000", "cpus_per_trial = 2"))
         code, said = cluster.sweep(
@@ -111,9 +111,7 @@ def test_a_cluster_that_grows_by_itself_gets_the_time_to(tmp_path: Path) -> None
         assert "1 done" in said
 
 
-def test_a_node_that_leaves_while_nodes_are_asked_is_not_held_against_the_cluster(
-    ray: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_node_that_leaves_during_the_check_is_no_error(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = {"NodeID": "ab" * 28, "NodeManagerAddress": "127.0.0.9", "Alive": True}
     answers = [[*alive_nodes(), gone], alive_nodes()]
     monkeypatch.setattr(sweep.execution.ray.nodes, "alive_nodes", lambda: answers.pop(0))

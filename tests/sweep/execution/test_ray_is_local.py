@@ -86,7 +86,7 @@ def test_every_port_of_a_local_session_is_on_loopback(local_ray: dict[str, Any])
     assert open_to_all == []
 
 
-def test_a_local_session_asks_for_a_token_of_this_session(local_ray: dict[str, Any]) -> None:
+def test_a_local_session_requires_a_token_of_this_session(local_ray: dict[str, Any]) -> None:
     assert local_ray["token"] is True
     assert len(local_ray["secret"]) == 64
     assert set(local_ray["secret"]) != {"f"}

@@ -1,4 +1,4 @@
-"""`ray job submit -- sweep run …`: against a real job server that asks for a token, on loopback."""
+"""`ray job submit -- sweep run …`: against a real job server that requires a token, on loopback."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EPOCHS = "8"  # so many that none of its commands comes too late
 
 
 class JobServer:
-    """A head node with its dashboard, as processes of its own."""
+    """A head node with its dashboard, in separate processes."""
 
     def __init__(self, temporary: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -57,7 +57,7 @@ class JobServer:
         )  # fmt: skip
 
     def wait(self) -> None:
-        """Wait until it answers whoever has the token."""
+        """Wait until it answers requests with the token."""
         asked = urllib.request.Request(
             f"{self.address}/api/version", headers={"authorization": f"Bearer {self.environment['RAY_AUTH_TOKEN']}"}
         )
@@ -114,7 +114,7 @@ def server() -> Iterator[JobServer]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the sweeps of this file lie, with their specs."""
+    """The folder of the sweeps of this file, with their specs."""
     folder = tmp_path_factory.mktemp("jobs")
     for name in ("whole", "cut"):
         (folder / f"{name}.toml").write_text(TEXT)
@@ -131,7 +131,7 @@ def whole(server: JobServer, folder: Path) -> pd.DataFrame:
     job = server.ask("submit", "--", *words(folder, "run", f"{folder}/whole.toml", "--epochs", EPOCHS))
     assert job.returncode == 0, job.stdout + job.stderr
     assert "succeeded" in job.stdout
-    assert "2 done" in job.stdout  # what the sweep said is the job's log
+    assert "2 done" in job.stdout  # the sweep's output is the job's log
     return rows_of(folder / "whole")
 
 

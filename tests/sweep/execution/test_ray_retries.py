@@ -41,7 +41,7 @@ def pack_with_accident(marker: Path) -> str:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """What the pack's epochs measure where nothing happens: the accident of this one has been."""
+    """The measurements of the pack's epochs without a fault: the fault of this one has already happened."""
     folder = tmp_path_factory.mktemp("lives")
     (folder / "marker").touch()
     outcome, told = run(spec(pack_with_accident(folder / "marker"), "lives"), folder)
@@ -60,7 +60,7 @@ def measured(outcome: Any) -> pd.DataFrame:
 def test_a_worker_that_dies_is_retried_from_its_checkpoint_to_the_same_bits(
     ray: Any, tmp_path: Path, undisturbed: pd.DataFrame
 ) -> None:
-    """It dies in its second epoch, so the first is not trained again; without the accident the numbers are the same.
+    """It dies in its second epoch, so the first is not trained again; without the fault the numbers are the same.
 
     The death is by SIGKILL; ``test_retries.py`` has what Ray reports of other signals.
     """
@@ -74,8 +74,8 @@ def test_a_worker_that_dies_is_retried_from_its_checkpoint_to_the_same_bits(
 
 
 @pytest.mark.ray
-def test_a_poisonous_run_takes_no_other_with_it(ray: Any, tmp_path: Path) -> None:
-    """Its pack dies twice and is taken apart: the others give what a sweep without packs gives, and it alone fails."""
+def test_a_run_that_kills_its_process_fails_alone(ray: Any, tmp_path: Path) -> None:
+    """Its pack dies twice and is split: the others have the rows of a sweep without packs, and only this run fails."""
     poison = '{name = "tests.sweep.poison:Poison"}'
     outcome, said = run(spec(text("pack = 3\nretries = 1", f"{poison}, {SOUND}"), "poisoned"), tmp_path, ray=True)
     runs, epochs = frames(outcome)
@@ -92,7 +92,7 @@ def test_a_poisonous_run_takes_no_other_with_it(ray: Any, tmp_path: Path) -> Non
 
 @pytest.mark.ray
 def test_a_pack_that_only_its_gpu_had_no_memory_for_gets_a_larger_share(ray: Any, tmp_path: Path) -> None:
-    """At a quarter of a GPU it cannot train, at a half it can: as the same pack, not taken apart."""
+    """With a quarter of a GPU it cannot train, with a half it can: as the same pack, not split."""
     hungry = '{name = "tests.sweep.poison:NeedsHalfAGpu", lr = [0.05, 0.1]}'
     resources = "pack = 2\ngpus_per_trial = 0.25\ncpus_per_trial = 0.5"
     outcome, said = run(spec(text(resources, hungry), "hungry"), tmp_path, ray=True)
@@ -102,7 +102,7 @@ def test_a_pack_that_only_its_gpu_had_no_memory_for_gets_a_larger_share(ray: Any
 
 
 def test_two_failures_with_an_epoch_between_them_leave_a_pack_whole(tmp_path: Path) -> None:
-    """Fifteen steps an epoch: it fails in the second and in the third, and gets past both."""
+    """Fifteen steps per epoch: it fails in the second and in the third epoch, and continues after both."""
     dies = f'{{name = "tests.sweep.poison:FailsTwice", lr = 0.05, marker = "{tmp_path / "marker"}"}}'
     outcome, said = run(spec(text("pack = 3\nretries = 1", f"{dies}, {SOUND}"), "twice", epochs=4), tmp_path)
     assert outcome.all_done
@@ -120,8 +120,8 @@ def test_without_gpus_an_error_about_their_memory_is_one_like_others(tmp_path: P
     assert "of a GPU" not in said
 
 
-def test_a_place_that_cannot_be_written_is_no_fault_of_a_run(tmp_path: Path) -> None:
-    """A file where the packs' checkpoints should lie: the pack fails as a whole, and is the same when it is mended."""
+def test_a_place_that_cannot_be_written_does_not_split_the_pack(tmp_path: Path) -> None:
+    """A file in place of the checkpoints' folder: the pack fails as a whole, and is the same after the repair."""
     sound = spec(text("pack = 2\nretries = 1", SOUND), "blocked")
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "checkpoints").write_text("in the way")

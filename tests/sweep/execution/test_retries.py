@@ -31,7 +31,7 @@ CRASHED = Failure("its process died")
 
 
 def died(message: str) -> Failure:
-    """Return the failure of an actor that died, Ray having given ``message`` as the reason."""
+    """Return the failure of an actor that died; ``message`` is Ray's reason."""
     from ray.core.generated.common_pb2 import ActorDiedErrorContext
     from ray.exceptions import ActorDiedError
 
@@ -76,7 +76,7 @@ def test_the_words_are_those_of_this_ray() -> None:
     assert b"Actor died by preemption." in library
 
 
-def test_a_lost_node_is_told_from_a_process_that_died() -> None:
+def test_a_lost_node_is_distinguished_from_a_process_that_died() -> None:
     from ray.exceptions import LocalRayletDiedError, NodeDiedError
 
     moved = NodeDiedError(f"{TASK_OF_NODE}10.0.0.3, node ID: 8d1f.")
@@ -104,7 +104,7 @@ def test_a_lost_node_is_told_from_a_process_that_died() -> None:
 def test_a_worker_that_a_signal_ends_is_retried_from_its_checkpoint(
     retries: Retries, number: signal.Signals, reason: str
 ) -> None:
-    """Whichever signal it is: a process that died is not a lost node. ``test_ray_retries.py`` sends SIGKILL."""
+    """For every signal: a process that died is not a lost node. ``test_ray_retries.py`` sends SIGKILL."""
     failure = died(f"{WORKER_DIED}{reason}")
     assert not failure.lost_node
     assert failure.may_be_one_run
@@ -197,7 +197,7 @@ def test_a_pack_without_memory_stays_whole_waits_and_has_fewer_beside_it(retries
         now = following
     assert seconds == sorted(seconds)
     assert 0 < seconds[0] < seconds[-1] == MOST_WAIT_SECONDS
-    assert retries.decide(now, PACK, full, progressed=True, running=1)  # an epoch was trained: it goes on
+    assert retries.decide(now, PACK, full, progressed=True, running=1)  # an epoch was trained: it continues
     for _ in range(MOST_WAITS):
         retries.decide(now, PACK, full, progressed=False)
     while (following := retries.next_round()) is not None:

@@ -41,7 +41,7 @@ def place(tmp_path: Path) -> ControlFolder:
     return ControlFolder(tmp_path / "control")
 
 
-def test_a_request_to_the_driver_is_heard_and_taken_away(tmp_path: Path, place: ControlFolder) -> None:
+def test_a_request_to_the_driver_is_received_and_removed(tmp_path: Path, place: ControlFolder) -> None:
     with Control(DRIVER) as control:
         control.serve(place)
         put_request(place, "stop", "d1")
@@ -57,10 +57,10 @@ def test_a_request_to_the_driver_is_heard_and_taken_away(tmp_path: Path, place: 
 @pytest.mark.parametrize(
     "request_text", [b'{"driver": "d0"}', b"", b"{", b"[]", b"7", b'{"driver": 7}', b"\xff\xfe", b'{"asked_at": 1}']
 )
-def test_a_request_to_another_driver_or_none_of_ours_is_taken_away_and_does_not_count(
+def test_a_request_to_another_driver_or_an_invalid_one_is_removed_and_ignored(
     tmp_path: Path, place: ControlFolder, request_text: bytes
 ) -> None:
-    """A driver that was asked and died leaves its request to the next one."""
+    """A driver that died after a request leaves the request in the folder of the next one."""
     place.write("cancel", request_text)
     with Control(DRIVER) as control:
         control.serve(place)
@@ -68,7 +68,7 @@ def test_a_request_to_another_driver_or_none_of_ours_is_taken_away_and_does_not_
         assert control.asked is StopRequest.NONE
 
 
-def test_what_a_driver_tells_goes_from_starting_to_ended(place: ControlFolder) -> None:
+def test_the_status_of_a_driver_goes_from_starting_to_ended(place: ControlFolder) -> None:
     def phase() -> str | None:
         live = read_live_status(place)
         return live and live.phase
@@ -98,7 +98,7 @@ def test_what_a_driver_tells_goes_from_starting_to_ended(place: ControlFolder) -
         ("stop", OSError, "error"),
     ],
 )
-def test_a_drivers_last_word_is_what_ended_it(
+def test_the_last_status_of_a_driver_has_the_cause_of_its_end(
     place: ControlFolder, request_name: str | None, end: type[BaseException], told: str
 ) -> None:
     with pytest.raises(end), Control(DRIVER) as control:
@@ -112,8 +112,8 @@ def test_a_drivers_last_word_is_what_ended_it(
     assert (last.phase, last.ended_by) == (ENDED, told)
 
 
-def test_a_place_that_cannot_be_written_is_no_hindrance(tmp_path: Path, place: ControlFolder) -> None:
-    """The folder's name is taken by a file; the driver goes on, whoever asks is told."""
+def test_a_place_that_cannot_be_written_does_not_stop_the_driver(tmp_path: Path, place: ControlFolder) -> None:
+    """A file has the folder's name; the driver continues, and a request gets an error."""
     (tmp_path / "control").write_text("in the way")
     with Control(DRIVER) as control:
         control.serve(place)
@@ -179,13 +179,13 @@ def test_a_status_that_cannot_be_read_is_none(folder: SweepFolder, text: bytes) 
 
 
 @pytest.mark.parametrize("request_name", ["stop", "cancel"])
-def test_a_sweep_that_nobody_drives_cannot_be_asked(folder: SweepFolder, request_name: str) -> None:
+def test_a_sweep_that_does_not_run_gets_no_request(folder: SweepFolder, request_name: str) -> None:
     with pytest.raises(SweepFolderError, match=r"^s is not running$"):
         StatusSource.named("s", folder.runs_dir).request(request_name)
     assert not folder.control.exists()
 
 
-def test_a_driver_is_asked_by_its_own_id(folder: SweepFolder) -> None:
+def test_a_request_has_the_id_of_its_driver(folder: SweepFolder) -> None:
     with Lease(FolderLease(folder.lock)) as lease, Control(lease.holder) as control:
         control.serve(ControlFolder(folder.control))
         assert StatusSource.named("s", folder.runs_dir).request("stop").pid == os.getpid()

@@ -1,4 +1,4 @@
-"""One process at a time runs a sweep: a second one is refused with the name of the first; a dead one blocks nobody."""
+"""One process at a time runs a sweep: a second one is refused with the name of the first; a dead one does not block."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_second_driver_is_refused_with_who_the_first_is(path: Path, driver: su
 
 
 def test_a_refused_driver_leaves_the_lock_to_the_first(path: Path, driver: subprocess.Popen[str]) -> None:
-    """Neither its name nor its hold on the file is lost to whoever asks, however often."""
+    """Repeated attempts change neither its record nor its lock."""
     before = Holder.parse(path.read_bytes())
     for _ in range(2):
         with pytest.raises(LedgerError, match=f"pid {driver.pid} "), driving(path):
@@ -83,7 +83,7 @@ def test_a_refused_driver_leaves_the_lock_to_the_first(path: Path, driver: subpr
     assert is_driven(path)
 
 
-def test_whether_somebody_drives_is_told_and_asking_is_no_hindrance(path: Path) -> None:
+def test_a_query_finds_the_driver_and_does_not_block_it(path: Path) -> None:
     assert not is_driven(path)
     assert not path.exists()
     with driving(path):
@@ -93,7 +93,7 @@ def test_whether_somebody_drives_is_told_and_asking_is_no_hindrance(path: Path) 
         assert is_driven(path)
 
 
-def test_a_driver_that_ends_lets_go(path: Path, driver: subprocess.Popen[str]) -> None:
+def test_a_driver_that_ends_releases_the_lock(path: Path, driver: subprocess.Popen[str]) -> None:
     assert is_driven(path)
     driver.communicate("", timeout=PATIENCE_SECONDS)
     assert driver.returncode == 0
@@ -129,7 +129,7 @@ def no_flock(number: int) -> Callable[[int, int], None]:
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_told_once_and_the_record_decides(
+def test_a_file_system_without_locks_is_reported_once_and_the_record_decides(
     number: int, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fcntl.flock", no_flock(number))
@@ -146,25 +146,27 @@ def test_a_file_system_without_locks_is_told_once_and_the_record_decides(
     assert not is_driven(path)
 
 
-def test_without_locks_a_living_driver_keeps_the_second_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks_a_second_driver_is_refused_while_the_first_runs(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fcntl.flock", no_flock(errno.ENOLCK))
     monkeypatch.setattr(leases, "BEAT_SECONDS", 0.2)
     with driving(path), pytest.raises(LedgerError, match=f"already running .pid {os.getpid()}"):
         driving(path).acquire()
 
 
-def test_without_locks_a_dead_drivers_record_is_no_hindrance(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks_the_record_of_a_dead_driver_does_not_block(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its pid belongs to another process now."""
     monkeypatch.setattr("fcntl.flock", no_flock(errno.ENOLCK))
     own = Holder.this_process()
     path.write_bytes(own.model_copy(update={"start": own.start + 1}).to_bytes())
     said: list[str] = []
     with Lease(FolderLease(path), say=said.append):
-        assert len(said) == 1  # it waited for nobody
+        assert len(said) == 1  # it did not wait
 
 
-def test_the_lock_of_a_killed_driver_is_no_hindrance(path: Path, driver: subprocess.Popen[str]) -> None:
-    """SIGKILL: its file stays and still names it; the next driver puts its own name there."""
+def test_the_lock_of_a_killed_driver_does_not_block(path: Path, driver: subprocess.Popen[str]) -> None:
+    """SIGKILL: its file stays and still names it; the next driver replaces the record."""
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait(PATIENCE_SECONDS)
     assert f'"pid": {driver.pid}' in path.read_text()
@@ -174,13 +176,13 @@ def test_the_lock_of_a_killed_driver_is_no_hindrance(path: Path, driver: subproc
         assert f'"pid": {os.getpid()}' in path.read_text()
 
 
-def test_an_exception_lets_go_of_the_lock(path: Path) -> None:
+def test_an_exception_releases_the_lock(path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), driving(path):
         raise KeyboardInterrupt
     assert not is_driven(path)
 
 
-def test_a_lock_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_written_is_reported_in_one_line(tmp_path: Path) -> None:
     told = r"nowhere/lock: cannot be written \(No such file or directory\); give another --runs-dir$"
     with pytest.raises(SweepFolderError, match=told), driving(tmp_path / "nowhere" / "lock"):
         pytest.fail("no such folder")
@@ -193,7 +195,7 @@ def test_a_released_lease_leaves_no_record(path: Path) -> None:
 
 
 def test_the_lease_is_renewed_until_it_is_released(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a machine that does not see the kernel's lock knows that the process runs."""
+    """A machine that does not see the kernel's lock then finds that the process runs."""
     monkeypatch.setattr("sweep.folder.lease.BEAT_SECONDS", 0.02)
     with driving(path) as lease:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -222,7 +224,7 @@ def test_without_the_kernels_lock_a_process_elsewhere_counts_by_its_heartbeat(
      b'{"driver": "d", "host": "h", "pid": 99999999999, "since": "s", "beat": 1.0}',
      b'{"driver": "d", "host": "h", "pid": 1, "since": "s", "beat": NaN}'],
 )  # fmt: skip
-def test_an_invalid_record_is_none_and_blocks_nobody(path: Path, record: bytes) -> None:
+def test_an_invalid_record_does_not_block(path: Path, record: bytes) -> None:
     path.write_bytes(record)
     assert not is_driven(path)
     with driving(path):

@@ -1,4 +1,4 @@
-"""A sweep's folder stays inside the runs folder, and what is written into it is there whole or not at all."""
+"""A sweep's folder stays inside the runs folder, and a file in it is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ def test_a_runs_folder_that_is_not_there_has_no_sweeps_and_is_not_made(tmp_path:
 
 
 def test_a_folder_that_no_sweep_could_have_made_is_not_listed(tmp_path: Path) -> None:
-    """A copy that somebody renamed must not keep `sweep status` from telling of the others."""
+    """A renamed copy must not prevent `sweep status` from showing the others."""
     begin(tmp_path, "good", "a copy of good", ".trash")
     assert sweep_names(tmp_path) == ["good"]
 
 
-def test_a_folder_that_was_renamed_is_gone_on_with_under_its_own_name(tmp_path: Path) -> None:
-    """Not the one that it was made as: `resume` would go on in another folder, or begin one."""
+def test_a_renamed_folder_is_resumed_under_its_new_name(tmp_path: Path) -> None:
+    """Not under the name at its creation: `resume` would continue in another folder, or create one."""
     made = SweepFolder(tmp_path, "before")
     made.create()
     text = 'name = "before"\nepochs = 7\n[[configurations]]\noptimizer = "SGD"\n'
@@ -103,14 +103,14 @@ def test_a_folder_that_was_renamed_is_gone_on_with_under_its_own_name(tmp_path: 
     assert (spec.name, spec.epochs, spec.resources.pack) == ("after", 7, 3)
 
 
-def test_a_folder_without_its_spec_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_without_its_spec_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         SpecError, match=r"s/sweep\.toml: cannot be read \(No such file or directory\); `sweep run` writes it again$"
     ):
         read_resolved(SweepFolder(tmp_path, "s"), {})
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file stands in the way")
     with pytest.raises(
         SweepFolderError, match=r"runs/s: cannot be created \(Not a directory\); give another --runs-dir"
@@ -118,8 +118,10 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> Non
         SweepFolder(tmp_path / "runs", "s").create()
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system's answer is given by hand: whoever runs the tests as root may write everywhere."""
+def test_a_folder_that_cannot_be_written_is_reported_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error of the system is simulated, because root may write everywhere."""
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(SweepFolderError, match="cannot be written; give another --runs-dir"):
         SweepFolder(tmp_path, "s").create()
@@ -133,7 +135,7 @@ def test_making_a_folder_again_keeps_what_is_in_it(tmp_path: Path) -> None:
     assert folder.spec.read_text() == "kept"
 
 
-def test_writing_aside_replaces_the_whole_file_and_leaves_no_litter(tmp_path: Path) -> None:
+def test_an_atomic_write_replaces_the_whole_file_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "sweep.toml"
     path.write_text("old, and longer than the new")
     write_atomically(path, "new × …")
@@ -151,8 +153,8 @@ def test_a_reader_holds_the_whole_old_file_while_the_new_one_is_renamed_into_pla
     assert path.read_text() == "new"
 
 
-def test_a_text_that_cannot_be_written_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
-    """A lone surrogate fails in the middle of the writing, after the file beside has been opened."""
+def test_a_text_that_cannot_be_written_leaves_the_old_file_and_no_temporary_file(tmp_path: Path) -> None:
+    """A lone surrogate fails during the write, after the temporary file was opened."""
     path = tmp_path / "sweep.toml"
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError):
@@ -161,7 +163,7 @@ def test_a_text_that_cannot_be_written_leaves_the_old_file_and_no_litter(tmp_pat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_rename_that_fails_leaves_no_litter(tmp_path: Path) -> None:
+def test_a_rename_that_fails_leaves_no_temporary_file(tmp_path: Path) -> None:
     """A folder that is not empty cannot be replaced by a file."""
     path = tmp_path / "sweep.toml"
     (path / "inside").mkdir(parents=True)

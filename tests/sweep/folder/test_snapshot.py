@@ -1,4 +1,4 @@
-"""A sweep's record in its storage: fetched whole on another machine, one driver at a time, faults told and outlived."""
+"""A sweep's record in its storage: another machine fetches all of it; one driver at a time; faults are reported."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_another_machine_gets_the_record_as_it_was(folder: SweepFolder, place: s
     assert json.loads(storage_of(place).read(STATUS_FILE) or b"")["epochs_done"] == 2
 
 
-def test_the_first_machine_does_not_go_on_from_what_the_second_has_left_behind(
+def test_the_first_machine_does_not_continue_from_an_outdated_record(
     folder: SweepFolder, place: str, tmp_path: Path
 ) -> None:
     publish(folder, place)
@@ -110,7 +110,7 @@ def test_the_first_machine_does_not_go_on_from_what_the_second_has_left_behind(
     publish(there, place)
 
 
-def test_a_ledger_that_was_changed_on_the_way_is_not_believed(folder: SweepFolder, place: str, tmp_path: Path) -> None:
+def test_a_ledger_that_was_changed_in_the_storage_is_refused(folder: SweepFolder, place: str, tmp_path: Path) -> None:
     publish(folder, place)
     (ledger,) = [name for name in storage_of(place).names() if name.startswith("ledger-")]
     storage_of(place).write(ledger, b"something else")
@@ -141,7 +141,7 @@ with snapshot.published(SweepFolder(Path(sys.argv[1]), "mine"), open_storage(sys
 """
 
 
-def test_a_second_driver_is_refused_while_the_first_lives_and_takes_over_when_it_is_killed(
+def test_a_second_driver_is_refused_while_the_first_runs_and_takes_over_if_it_is_killed(
     folder: SweepFolder, place: str
 ) -> None:
     command = [sys.executable, "-c", HOLD, str(folder.runs_dir), place]
@@ -154,11 +154,11 @@ def test_a_second_driver_is_refused_while_the_first_lives_and_takes_over_when_it
         finally:
             first.kill()
     assert LEASE_FILE in storage_of(place).names()
-    assert publish(folder, place) == []  # a process of this machine that is no more is not waited for
+    assert publish(folder, place) == []  # a process of this machine that has ended is not waited for
     assert LEASE_FILE not in storage_of(place).names()
 
 
-def test_a_driver_on_another_machine_that_is_silent_is_taken_for_gone(
+def test_a_driver_on_another_machine_without_heartbeats_counts_as_ended(
     folder: SweepFolder, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "SILENT_SECONDS", 1.5)
@@ -168,7 +168,7 @@ def test_a_driver_on_another_machine_that_is_silent_is_taken_for_gone(
     assert "pid 7 on far-away since today may be running; waiting" in said
 
 
-def test_a_driver_that_published_and_went_while_it_was_listened_for_is_not_overwritten(
+def test_a_record_that_is_published_during_the_wait_for_a_heartbeat_is_not_overwritten(
     folder: SweepFolder, place: str, tmp_path: Path
 ) -> None:
     publish(folder, place)
@@ -206,16 +206,16 @@ def test_a_driver_that_was_taken_over_ends_and_publishes_nothing(
 
 
 @pytest.mark.parametrize("gone", [False, True])
-def test_a_driver_that_slept_while_it_was_taken_over_leaves_its_successors_record_alone(
+def test_a_suspended_driver_does_not_change_the_record_of_its_successor(
     folder: SweepFolder, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
 ) -> None:
-    """It never looked meanwhile; its successor is still at work, or has come and gone."""
+    """It did not read the record meanwhile; its successor still runs, or has ended."""
     publish(folder, place)
     monkeypatch.setattr(lease, "BEAT_SECONDS", 1e6)
     with ExitStack() as stack:
         stack.enter_context(pytest.raises(LedgerError, match="has taken over this sweep; this process stops"))
         mine = stack.enter_context(published(folder, storage_of(place), lambda text: None))
-        storage_of(place).delete(LEASE_FILE)  # as if it had been silent for too long
+        storage_of(place).delete(LEASE_FILE)  # as if its heartbeat were too old
         there, _ = fetch(address_of(place), tmp_path / "elsewhere")
         add_epoch(there, 2)
         publish(there, place)
@@ -234,7 +234,7 @@ def contents(place: str) -> dict[str, bytes | None]:
     return {name: storage.read(name) for name in storage.names()}
 
 
-def test_a_name_that_was_taken_away_is_signed_again(
+def test_a_record_that_was_removed_is_written_again(
     folder: SweepFolder, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.1)
@@ -249,7 +249,7 @@ def test_a_name_that_was_taken_away_is_signed_again(
         assert json.loads(found or b"")["driver"] == before
 
 
-def test_the_beat_goes_on_while_a_ledger_is_uploaded_and_whatever_goes_wrong_is_told(
+def test_heartbeats_continue_during_an_upload_and_errors_are_reported(
     folder: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The upload takes longer than the sweep; then the ledger is no ledger any more."""
@@ -279,7 +279,7 @@ def test_the_beat_goes_on_while_a_ledger_is_uploaded_and_whatever_goes_wrong_is_
     assert LEASE_FILE in storage.names()
 
 
-def test_a_storage_that_is_away_is_told_once_and_the_record_is_published_when_it_is_back(
+def test_an_unreachable_storage_is_reported_once_and_the_record_is_published_later(
     folder: SweepFolder, server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.1)

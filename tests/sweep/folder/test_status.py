@@ -1,4 +1,4 @@
-"""What `sweep status` and `sweep logs` say is what the ledger holds."""
+"""`sweep status` and `sweep logs` show the content of the ledger."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def runs() -> list[Run]:
 
 
 def begin(runs_dir: Path, name: str, runs: list[Run], *, synthetic: bool = False) -> tuple[SweepFolder, Ledger]:
-    """Plan ``runs`` for three epochs in a folder of their own."""
+    """Plan ``runs`` for three epochs in a separate folder."""
     folder = SweepFolder(runs_dir, name)
     folder.create()
     ledger = Ledger.create_or_open(folder.ledger)
@@ -57,7 +57,7 @@ def mixed(tmp_path: Path, runs: list[Run]) -> SweepFolder:
     return folder
 
 
-def test_every_run_is_counted_once_by_how_it_stands(mixed: SweepFolder) -> None:
+def test_every_run_is_counted_once_by_its_status(mixed: SweepFolder) -> None:
     status = folder_status(mixed)
     assert {state: status.count(state) for state in STATES} == {
         "done": 1, "running": 0, "pending": 1, "interrupted": 0, "diverged": 1, "failed": 1,
@@ -84,7 +84,7 @@ def test_failures_carry_their_error(mixed: SweepFolder, runs: list[Run]) -> None
 
 
 def test_the_status_is_json_of_plain_values(mixed: SweepFolder) -> None:
-    """What a program gets: no numpy number, no NaN, the same keys whatever the sweep holds."""
+    """What a program gets: no numpy number, no NaN, the same keys for every sweep."""
     status = folder_status(mixed)
     record = status.model_dump()
     assert json.loads(json.dumps(record, allow_nan=False)) == record
@@ -111,7 +111,7 @@ def test_a_sweep_that_is_only_planned_has_no_best_run(tmp_path: Path, runs: list
     ]
 
 
-def test_a_ledger_without_runs_can_be_told_of(tmp_path: Path) -> None:
+def test_a_ledger_without_runs_has_a_status(tmp_path: Path) -> None:
     folder, ledger = begin(tmp_path, "empty", [])
     ledger.close()
     status = folder_status(folder)
@@ -119,7 +119,7 @@ def test_a_ledger_without_runs_can_be_told_of(tmp_path: Path) -> None:
     assert status_lines(status)[0] == "empty: no runs of 0 runs, 0 % of the epochs"
 
 
-def test_running_and_interrupted_are_told_apart(tmp_path: Path, runs: list[Run]) -> None:
+def test_running_and_interrupted_are_distinguished(tmp_path: Path, runs: list[Run]) -> None:
     folder, ledger = begin(tmp_path, "going", runs)
     with ledger, Lease(FolderLease(folder.lock)):
         ledger.start(PACK_1, [run.run_id for run in runs[:3]])
@@ -129,8 +129,8 @@ def test_running_and_interrupted_are_told_apart(tmp_path: Path, runs: list[Run])
     assert (status.running, status.interrupted, status.pending) == (0, 3, 1)
 
 
-def test_what_nobody_drives_any_more_is_interrupted_and_can_be_gone_on_with(tmp_path: Path, runs: list[Run]) -> None:
-    """Its driver died without a word: the ledger still says running, the lock is free."""
+def test_runs_of_a_dead_driver_are_interrupted_and_can_be_resumed(tmp_path: Path, runs: list[Run]) -> None:
+    """Its driver was killed: the ledger still has the status running, and the lock is free."""
     folder, ledger = begin(tmp_path, "left", runs)
     with ledger:
         with Lease(FolderLease(folder.lock)):
@@ -141,10 +141,10 @@ def test_what_nobody_drives_any_more_is_interrupted_and_can_be_gone_on_with(tmp_
     assert status_lines(status)[-1] == f"  to continue: {status.resume}"
 
 
-def test_the_command_that_goes_on_is_what_a_shell_takes(
+def test_the_resume_command_is_valid_in_a_shell(
     tmp_path: Path, runs: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The usual folder is left out; another one is quoted, so that its blank does not part it."""
+    """The usual folder is left out; another one is quoted, so that its space does not split it."""
     monkeypatch.chdir(tmp_path)
     commands = []
     for runs_dir in (Path("runs"), Path("my runs")):
@@ -155,7 +155,7 @@ def test_the_command_that_goes_on_is_what_a_shell_takes(
     assert shlex.split(commands[1]) == ["sweep", "resume", "s", "--runs-dir", "my runs"]
 
 
-def test_the_lines_for_a_reader_hold_counts_best_failures_and_what_goes_on(mixed: SweepFolder, runs: list[Run]) -> None:
+def test_the_lines_have_counts_best_run_failures_and_the_resume_command(mixed: SweepFolder, runs: list[Run]) -> None:
     assert status_lines(folder_status(mixed)) == [
         "mixed: 1 done, 1 pending, 1 diverged, 1 failed of 4 runs, 58 % of the epochs",
         "  data: cifar100",
@@ -166,7 +166,7 @@ def test_the_lines_for_a_reader_hold_counts_best_failures_and_what_goes_on(mixed
     ]
 
 
-def test_a_finished_sweep_is_not_told_to_go_on(tmp_path: Path, runs: list[Run]) -> None:
+def test_a_finished_sweep_has_no_resume_command(tmp_path: Path, runs: list[Run]) -> None:
     folder, ledger = begin(tmp_path, "over", runs[:1])
     with ledger:
         ledger.record([attempt_of(runs[:1])], [row_of(runs[0], epoch) for epoch in (1, 2, 3)], {})
@@ -175,7 +175,7 @@ def test_a_finished_sweep_is_not_told_to_go_on(tmp_path: Path, runs: list[Run]) 
     assert not any("resume" in line for line in lines)
 
 
-def test_all_sweeps_are_told_by_name(tmp_path: Path, runs: list[Run]) -> None:
+def test_all_sweeps_are_listed_by_name(tmp_path: Path, runs: list[Run]) -> None:
     for name in ("zeta", "alpha"):
         begin(tmp_path, name, runs)[1].close()
     assert [status.name for status in all_statuses(tmp_path)] == ["alpha", "zeta"]
@@ -199,7 +199,7 @@ def test_a_run_that_never_began_has_no_log_yet(mixed: SweepFolder, runs: list[Ru
 
 
 def test_an_ambiguous_beginning_is_answered_with_the_runs_that_begin_so(tmp_path: Path) -> None:
-    """Seventeen ids over sixteen first digits: two begin alike."""
+    """Seventeen ids have sixteen possible first digits: two begin with the same one."""
     configuration = two_by_two_runs()[0]
     many = [Run(configuration.configuration, seed, configuration.protocol, "d" * 16) for seed in range(17)]
     folder, ledger = begin(tmp_path, "many", many)

@@ -54,7 +54,7 @@ def driver_of(status: SweepStatus) -> DriverStatus:
     return status.driver
 
 
-def test_where_nothing_was_published_it_says_so_in_one_line(address: str) -> None:
+def test_without_a_published_status_there_is_one_line(address: str) -> None:
     with pytest.raises(StorageError, match=r"no sweep has been published there; .* PLACE/NAME$"):
         status_of(address)
     with pytest.raises(SweepFolderError, match=r"mine.* is not running$"):

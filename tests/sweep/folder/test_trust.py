@@ -28,7 +28,7 @@ scheduler = [{name = "none"}]
 
 @pytest.fixture(scope="module")
 def sender(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished sweep of somebody else."""
+    """A finished sweep of another person."""
     runs = tmp_path_factory.mktemp("sender")
     sweeps.run(sweeps.spec(SMALL, name="mine"), runs)
     return runs / "mine"

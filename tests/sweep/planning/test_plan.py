@@ -1,4 +1,4 @@
-"""Every run that is left stands in exactly one pack, and a pack that was begun keeps its company."""
+"""Every unfinished run is in exactly one pack, and a started pack keeps its members."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_packs_are_as_few_as_can_be_and_differ_by_one_run_at_most(count: int, si
     assert max(found) - min(found) <= 1
 
 
-def test_the_largest_pack_comes_first_also_among_those_taken_up() -> None:
+def test_the_largest_pack_comes_first_also_among_those_that_are_continued() -> None:
     runs = some_runs(7)
     packs = make_packs(runs, set(), {"one": ids(runs[:1]), "two": ids(runs[1:3])}, 4)
     assert sizes(packs) == [4, 2, 1]
@@ -66,12 +66,12 @@ def test_finished_runs_are_left_out() -> None:
     assert pack.run_ids == ids(runs[3:])
 
 
-def test_nothing_is_left_when_all_are_finished() -> None:
+def test_there_is_no_pack_when_all_runs_are_finished() -> None:
     runs = some_runs(6)
     assert make_packs(runs, set(ids(runs)), {"begun": ids(runs[:4])}, 4) == []
 
 
-def test_an_earlier_pack_is_taken_up_with_all_its_members_in_their_order() -> None:
+def test_an_earlier_pack_is_continued_with_all_its_members_in_their_order() -> None:
     """Also under another size of pack, and with the member that is finished."""
     runs = some_runs(6)
     members = ids([runs[4], runs[0], runs[2]])
@@ -79,33 +79,33 @@ def test_an_earlier_pack_is_taken_up_with_all_its_members_in_their_order() -> No
     assert [pack.run_ids for pack in packs] == [members, ids([runs[1], runs[3]]), ids([runs[5]])]
 
 
-def test_an_earlier_pack_is_taken_up_under_the_id_that_its_checkpoints_lie_under() -> None:
+def test_an_earlier_pack_is_continued_under_the_id_of_its_checkpoints() -> None:
     runs = some_runs(5)
     first = make_packs(runs, set(), {}, 3)
     second = make_packs(runs, {runs[0].run_id}, {pack.pack_id: pack.run_ids for pack in first}, 4)
     assert second == first
 
 
-def test_an_earlier_pack_whose_members_are_all_finished_is_not_taken_up() -> None:
+def test_an_earlier_pack_whose_members_are_all_finished_is_not_continued() -> None:
     runs = some_runs(4)
     (pack,) = make_packs(runs, set(ids(runs[:2])), {"begun": ids(runs[:2])}, 4)
     assert pack.run_ids == ids(runs[2:])
 
 
-def test_an_earlier_pack_with_a_member_that_is_no_longer_asked_for_is_dissolved() -> None:
+def test_an_earlier_pack_with_a_member_that_left_the_spec_is_dissolved() -> None:
     runs = some_runs(5)
     packs = make_packs(runs[1:], set(), {"begun": ids(runs[:3])}, 4)
     assert [pack.run_ids for pack in packs] == [ids(runs[1:])]
 
 
-def test_of_two_earlier_packs_that_share_a_member_the_latest_is_taken_up() -> None:
-    """A run came back that was not asked for meanwhile, when its companion had found other company."""
+def test_of_two_earlier_packs_that_share_a_member_the_latest_is_continued() -> None:
+    """A run was left out of the spec and added again; meanwhile the other member was in another pack."""
     runs = some_runs(3)
     packs = make_packs(runs, set(), {"latest": ids(runs[1:]), "before": ids(runs[:2])}, 4)
     assert [pack.run_ids for pack in packs] == [ids(runs[1:]), ids(runs[:1])]
 
 
-def test_a_pack_that_is_nearly_done_comes_after_shorter_ones_that_are_not_begun() -> None:
+def test_a_pack_that_is_nearly_done_comes_after_shorter_ones_that_are_not_started() -> None:
     """Three runs with one epoch of ten left are less work than one run with ten; a diverged member has few rows."""
     runs = some_runs(6)
     packs = [Pack(tuple(runs[:3])), Pack((runs[3],)), Pack(tuple(runs[4:]))]
@@ -118,7 +118,7 @@ def test_a_pack_that_is_nearly_done_comes_after_shorter_ones_that_are_not_begun(
 def test_every_unfinished_run_is_in_exactly_one_pack(
     data: st.DataObject, configurations: int, seeds: int, size: int
 ) -> None:
-    """Whatever was finished, and whatever packs were begun before, over runs that are asked for and others."""
+    """For all finished runs and all started packs, with members that are in the spec or not."""
     known = ids(some_runs(configurations + 2, seeds))
     runs = some_runs(configurations, seeds)
     finished = data.draw(st.sets(st.sampled_from(known)))
@@ -161,7 +161,7 @@ def test_a_warm_up_of_almost_all_epochs_is_taken() -> None:
     assert found.warmup == 3.5
 
 
-def test_configurations_that_are_equal_once_complete_stand_once_and_keep_their_order() -> None:
+def test_configurations_that_are_equal_once_complete_are_listed_once_in_their_order() -> None:
     text = """
 [[configurations]]
 optimizer = [
@@ -222,7 +222,7 @@ def runs_of_length(epochs: int) -> list[Run]:
 
 @pytest.mark.parametrize("size", [1, 2, 4, 100])
 def test_runs_that_follow_the_length_share_no_pack_with_others(size: int) -> None:
-    """Told apart by what it is for: a run whose id is the same at 6 and at 8 epochs does not follow the length."""
+    """Checked by definition: a run with the same id at 6 and at 8 epochs does not depend on the length."""
     runs = runs_of_length(8)
     kept = set(ids(runs_of_length(6)))
     packs = make_packs(runs, set(), {}, size)
@@ -232,8 +232,8 @@ def test_runs_that_follow_the_length_share_no_pack_with_others(size: int) -> Non
     assert all(len({run.seed for run in pack.runs}) == 1 for pack in packs)
 
 
-def test_more_epochs_take_up_the_packs_of_what_does_not_follow_the_length() -> None:
-    """Same members, same order, same id: their checkpoints at epoch 3 go on to epoch 6."""
+def test_more_epochs_continue_the_packs_that_do_not_depend_on_the_length() -> None:
+    """Same members, same order, same id: their checkpoints at epoch 3 continue to epoch 6."""
     before = make_packs(runs_of_length(3), set(), {}, 4)
     runs = runs_of_length(6)
     after = make_packs(runs, set(), {pack.pack_id: pack.run_ids for pack in before}, 4)
@@ -246,7 +246,7 @@ def test_more_epochs_take_up_the_packs_of_what_does_not_follow_the_length() -> N
 
 
 def test_momenta_that_the_schedule_replaces_are_refused_with_their_values() -> None:
-    """They would be three names for one thing; PyTorch's cycle sets the momentum itself."""
+    """They would be three names for the same training; PyTorch's cycle sets the momentum itself."""
     text = """
         [[configurations]]
         optimizer = {name = "SGD", lr = 0.1, momentum = [0.5, 0.9, 0.99]}

@@ -1,4 +1,4 @@
-"""The shortest plan by the times that it is given; and noise that seldom decides."""
+"""The shortest plan for given times; noise rarely changes it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_step_is_as_measured_on_the_line_between_or_to_scale() -> None:
     assert [given_size.of(size, 2) for size in (2, 4, 8)] == [10, 20, 40]
 
 
-def test_times_come_back_from_json_as_they_were() -> None:
+def test_times_are_read_back_from_json_unchanged() -> None:
     assert StepTimes.from_list(ONE_THREAD.to_list()) == ONE_THREAD
 
 
@@ -48,7 +48,7 @@ def test_four_runs_of_a_seed_on_one_slot_make_one_pack() -> None:
     assert choose([4], [], ONE_THREAD, {1: 1}, range(1, 5)) == (4, 1)
 
 
-def test_one_pack_on_two_threads_is_taken_where_it_is_shorter() -> None:
+def test_one_pack_on_two_threads_is_chosen_where_it_is_shorter() -> None:
     """Four together on two threads take 14, two and two on one thread each 16."""
     both = StepTimes({**ONE_THREAD.seconds, (1, 2): 6.0, (2, 2): 9.0, (4, 2): 14.0})
     assert choose([4], [], both, {1: 2, 2: 1}, range(1, 5)) == (4, 2)
@@ -65,12 +65,12 @@ def test_the_last_pack_does_not_straggle() -> None:
     assert even_sizes(9, choose([9], [], times, {1: 2}, range(1, 9))[0]) == [4, 5]
 
 
-def test_packs_that_are_taken_up_keep_their_slots() -> None:
-    """A pack of four holds one slot for 28; the four new runs are done on the other as one pack by then."""
+def test_packs_that_are_continued_keep_their_slots() -> None:
+    """A pack of four uses one slot for 28; the four new runs end earlier on the other slot as one pack."""
     assert choose([4], [4], ONE_THREAD, {1: 2}, range(1, 5)) == (4, 1)
 
 
-def test_what_noise_may_hide_goes_to_fewer_threads_and_larger_packs() -> None:
+def test_ties_within_noise_go_to_fewer_threads_and_larger_packs() -> None:
     nearly = StepTimes({(1, 1): 10.0, (2, 1): 20.0 * 0.98, (1, 2): 5.0, (2, 2): 10.0 * 0.96})
     assert choose([4], [], nearly, {1: 2, 2: 1}, [1, 2]) == (2, 1)
 
@@ -87,7 +87,7 @@ SECONDS = st.floats(0.001, 10)
 
 @given(data=st.data(), groups=GROUPS, begun=st.lists(st.integers(1, 16), max_size=4))
 def test_no_plan_is_longer_than_that_of_packs_of_one(data: st.DataObject, groups: list[int], begun: list[int]) -> None:
-    """Nor longer than the best one by more than the noise; whatever was measured."""
+    """Nor longer than the best one by more than the noise, for any measured times."""
     slots = data.draw(st.sampled_from([{1: 1}, {1: 2}, {1: 2, 2: 1}, {1: 8, 2: 4, 4: 2, 8: 1}]))
     cells = list(product((1, 2, 4, 8, 16), slots))
     times = StepTimes(

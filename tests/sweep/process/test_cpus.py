@@ -1,4 +1,4 @@
-"""The CPUs that count are those that this process may use."""
+"""The number of CPUs is the number that this process may use."""
 
 from __future__ import annotations
 

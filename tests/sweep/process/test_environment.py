@@ -1,4 +1,4 @@
-"""An environment in which the command line cannot work is one line; a user without a name is no obstacle."""
+"""An environment in which the command line cannot work is one line; a user without a name is accepted."""
 
 from __future__ import annotations
 

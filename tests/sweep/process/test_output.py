@@ -1,4 +1,4 @@
-"""Standard output and standard error show plain text, in any encoding, and a lost reader ends nothing."""
+"""Standard output and standard error show plain text, in any encoding, and a lost reader ends no command."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_control_characters_are_escapes_on_both_streams(capsys: pytest.CaptureFi
 
 
 def test_a_console_styles_its_output_and_escapes_its_texts() -> None:
-    """Also in what a live view shows, and on a terminal."""
+    """Also in a live view, and on a terminal."""
     stream = io.StringIO()
     console = PlainConsole(file=PlainStream(stream), force_terminal=True, width=200, color_system="standard")
     console.print(HOSTILE, markup=False, highlight=False)

@@ -37,7 +37,7 @@ def test_cancelled_the_sweep_ends_once_nothing_trains_or_the_grace_is_over() -> 
         stop.check(2)
 
 
-def test_an_epoch_under_way_takes_as_long_as_it_takes_until_somebody_cancels() -> None:
+def test_a_running_epoch_has_no_time_limit_until_a_cancel() -> None:
     now, heard, forwarded = [0.0], [StopRequest.NONE], list[StopRequest]()
     stop = Stopping(lambda: heard[0], clock=lambda: now[0])
     stop.forward = forwarded.append
@@ -63,7 +63,7 @@ def test_stopped_the_sweep_ends_once_nothing_trains() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> None:
-    """Also where another terminal has asked for less. Afterwards the handlers are those from before."""
+    """Also if another terminal requested a stop before. Afterwards the previous handlers are restored."""
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     said: list[str] = []
     with pytest.raises(KeyboardInterrupt), stopping(lambda: StopRequest.STOP, said.append) as stop:
@@ -93,11 +93,11 @@ max_concurrent = 2
 [[configurations]]
 optimizer = [{name = "SGD", lr = 0.0005, momentum = 0.9}, {name = "Adam", lr = 0.0001}]
 """
-"""Epochs of 400 steps, so that hardly any request comes between two of them."""
+"""Epochs of 400 steps, so that a request rarely comes between two of them."""
 
 
 def wait_for(driver: subprocess.Popen[str], there: Callable[[], bool]) -> None:
-    """Wait until ``there``, while the driver is at work."""
+    """Wait until ``there``, while the driver runs."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not there():
         assert driver.poll() is None, driver.communicate()
@@ -151,7 +151,7 @@ def test_a_signal_writes_checkpoints_at_once_and_resume_gives_the_same_bits(
     _, alive = psutil.wait_procs(processes, timeout=30)
     assert len(processes) > 2  # Ray's
     assert not alive
-    if not whole_group:  # the newest checkpoint lies between two epochs: it was not waited for the next one's end
+    if not whole_group:  # the newest checkpoint is between two epochs: the driver did not wait for the next end
         assert any(state["step_in_epoch"] > 0 for state in states(folder))
     status = folder_status(SweepFolder(tmp_path, "cut"))
     assert status.interrupted > 0

@@ -1,4 +1,4 @@
-"""A command's end is answered for by a process that cannot be taken down with it."""
+"""The supervisor of a command reports its end, however the command's process ends."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ASKED_AND_THEN = """
 
 @contextmanager
 def program(work: str, folder: Path, last_seconds: float = PATIENCE_SECONDS) -> Iterator[subprocess.Popen[str]]:
-    """A supervised process in a session of its own; all of it is gone after the block.
+    """A supervised process in a separate session; all its processes are ended after the block.
 
     It is killed ``last_seconds`` after the first signal; only a test of this limit has a short one.
     """
@@ -67,14 +67,16 @@ def test_the_exit_code_of_the_work_is_that_of_the_command(tmp_path: Path, code: 
         assert end_of(process) == (code, "", "")
 
 
-def test_work_that_somebody_kills_is_no_success(tmp_path: Path) -> None:
+def test_killed_work_is_no_success(tmp_path: Path) -> None:
     with program("os.kill(os.getpid(), signal.SIGKILL)", tmp_path) as process:
         assert end_of(process)[0] == 128 + signal.SIGKILL
 
 
 @pytest.mark.parametrize("everybody", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_signal_asks_once_whoever_gets_it(tmp_path: Path, number: signal.Signals, everybody: bool) -> None:
+def test_a_signal_is_one_request_whichever_process_gets_it(
+    tmp_path: Path, number: signal.Signals, everybody: bool
+) -> None:
     """A second one would end the work at once, before its checkpoints are written."""
     then = 'time.sleep(0.5); print("checkpoints", flush=True); sys.exit(130)'
     with program(ASKED_AND_THEN.format(then=then), tmp_path) as process:
@@ -93,8 +95,8 @@ def test_a_library_that_ends_the_work_from_within_does_not_change_the_exit_code(
 
 
 @pytest.mark.parametrize("end", ["os._exit(1)", "os.abort()", "os.kill(os.getpid(), signal.SIGKILL)"])
-def test_work_that_is_ended_from_outside_says_how_to_go_on(tmp_path: Path, end: str) -> None:
-    """Ray's library, or the kernel, ends a process without its consent."""
+def test_work_that_is_ended_from_outside_prints_how_to_continue(tmp_path: Path, end: str) -> None:
+    """Ray's library or the kernel can end a process at any time."""
     before = "from sweep.process.supervisor import leave_hint; leave_hint('to continue: sweep resume x'); "
     with program(before + end, tmp_path) as process:
         code, out, err = end_of(process)
@@ -110,8 +112,8 @@ def test_work_that_ends_normally_leaves_no_message(tmp_path: Path) -> None:
         assert end_of(process) == (1, "", "")
 
 
-def test_a_process_of_ray_that_ends_is_told_at_once(tmp_path: Path) -> None:
-    """In the driver, whatever its main thread waits for."""
+def test_a_process_of_ray_that_ends_is_reported_at_once(tmp_path: Path) -> None:
+    """In the driver, while its main thread waits."""
     work = """
     import subprocess, ctypes
     from sweep.execution.ray.watch import watched
@@ -171,7 +173,7 @@ def test_an_interrupt_where_python_ignores_exceptions_is_not_lost(tmp_path: Path
 
 
 def test_a_closed_terminal_is_a_request_to_stop(tmp_path: Path) -> None:
-    """The work goes on to its checkpoints: it may print, although nobody can read it."""
+    """The work continues to its checkpoints: it may print, although the terminal is closed."""
     import pty
 
     then = 'print("x" * 100, flush=True); open("checkpoint", "w").close(); sys.exit(130)'
@@ -202,7 +204,7 @@ def test_a_terminal_that_is_closed_counts_once(tmp_path: Path) -> None:
 
 
 def test_work_that_hangs_after_it_was_asked_is_ended(tmp_path: Path) -> None:
-    """It holds the interpreter, as a call into a library may: no thread of its own could end it."""
+    """It holds the interpreter, as a call into a library can: no other thread of the process can end it."""
     then = "import ctypes; ctypes.PyDLL(None).sleep(600)"
     with program(ASKED_AND_THEN.format(then=then), tmp_path, last_seconds=1.0) as process:
         assert process.stdout is not None

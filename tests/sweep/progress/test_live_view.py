@@ -1,4 +1,4 @@
-"""What the screen says of a sweep is what the trials have reported, at the rate since this start."""
+"""The screen shows what the trials have reported, and the rate since this start."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.builders import row_of, two_by_two_runs
         (7500, "2 h 05 min"), (90000, "25 h 00 min"),
     ],
 )  # fmt: skip
-def test_a_duration_is_told_in_two_units(seconds: float, told: str) -> None:
+def test_a_duration_has_two_units(seconds: float, told: str) -> None:
     assert duration(seconds) == told
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that changes only if it is set."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -60,12 +60,12 @@ class Screen:
         self.progress.reported(pack, rows, said.pop("diverged"), **said)
 
 
-def test_before_the_first_report_nothing_is_promised() -> None:
+def test_before_the_first_report_there_is_no_estimate() -> None:
     screen = Screen()
     assert screen.progress.line() == "0 of 4 runs done, 0 running, 0 % of the epochs"
 
 
-def test_the_line_counts_runs_by_how_they_stand() -> None:
+def test_the_line_counts_runs_by_their_status() -> None:
     screen = Screen()
     second = screen.runs[1].run_id
     screen.progress.started(screen.first)
@@ -83,7 +83,7 @@ def test_the_line_counts_runs_by_how_they_stand() -> None:
     ]
 
 
-def test_a_diverged_run_is_told_once_and_is_never_done() -> None:
+def test_a_diverged_run_is_reported_once_and_is_never_done() -> None:
     screen = Screen()
     lost = screen.runs[0].run_id
     screen.report(screen.first, 3, diverged={lost: 3})
@@ -93,7 +93,7 @@ def test_a_diverged_run_is_told_once_and_is_never_done() -> None:
 
 
 def test_a_pack_that_starts_again_does_not_undo_what_is_finished() -> None:
-    """A pack that is taken up brings its finished members along."""
+    """A pack that is continued has its finished members, too."""
     runs = two_by_two_runs()
     screen = Screen({runs[0].run_id: "done", runs[1].run_id: "interrupted"})
     screen.progress.started(screen.first)
@@ -158,7 +158,7 @@ def test_packs_that_report_at_the_same_time_do_not_count_twice() -> None:
         assert screen.progress.rate == pytest.approx(0.4)
 
 
-def test_the_time_left_falls_between_reports_and_never_below_nothing() -> None:
+def test_the_time_left_falls_between_reports_and_not_below_zero() -> None:
     screen = Screen()
     screen.clock.now += 10
     screen.report(screen.first, 1)  # 2 of 40 in 10 s: 190 s are left
@@ -170,7 +170,7 @@ def test_the_time_left_falls_between_reports_and_never_below_nothing() -> None:
 
 
 def test_rows_out_of_a_checkpoint_count_as_done_but_not_as_trained() -> None:
-    """Five epochs are there at once; the rate is that of the one that was trained, and no less is left for it."""
+    """Five epochs are reported at once; the rate is that of the epoch that was trained."""
     screen = Screen()
     for epoch in range(1, 6):
         screen.report(screen.first, epoch, fresh=False)
@@ -200,7 +200,7 @@ def test_the_best_so_far_is_the_highest_validation_accuracy_and_its_run() -> Non
     assert screen.progress.line().endswith("best so far 41.25 % validation accuracy (run 2)")
 
 
-def test_off_a_terminal_a_plain_line_is_printed_once_in_a_while() -> None:
+def test_without_a_terminal_a_plain_line_is_printed_at_intervals() -> None:
     screen = Screen()
     with screen.progress:
         for _ in range(30):
@@ -211,7 +211,7 @@ def test_off_a_terminal_a_plain_line_is_printed_once_in_a_while() -> None:
 
 
 def test_text_of_others_is_printed_as_it_is() -> None:
-    """An error may hold what rich would take for markup, or be longer than the screen is wide."""
+    """An error may contain text that is markup for rich, or be longer than a line of the screen."""
     screen = Screen()
     error = "KeyError: '[/bold] [red]'" + "x" * 500
     screen.progress.retried(screen.first, error)

@@ -1,4 +1,4 @@
-"""What a driver publishes of its cluster and its runs is what there is."""
+"""A driver publishes the state of its cluster and its runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.builders import row_of, two_by_two_runs
         (2, 0, 0.1, 0, 20),
         (16, 2, 1, 0.25, 8),
         (3, 2, 1, 0.25, 3),
-        (16, 2, 1, 0.3, 6),  # three on each GPU: a trial lies on one of them
+        (16, 2, 1, 0.3, 6),  # three on each GPU: a trial uses one of them
         (16, 1, 1, 0.1, 10),
         (16, 5, 1, 2, 2),
         (16, 0, 1, 0.5, 0),
@@ -48,12 +48,12 @@ def node(name: str, alive: bool = True, **resources: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_nodes_that_are_dead_are_none() -> None:
+def test_dead_nodes_are_left_out() -> None:
     nodes = [node("a", CPU=2.0), node("b", alive=False, CPU=9.0)]
     assert [one.host for one in describe_nodes(nodes, Resources())] == ["a"]
 
 
-def test_what_is_told_is_how_the_runs_and_the_slots_stand() -> None:
+def test_the_status_counts_the_runs_and_the_slots() -> None:
     runs = two_by_two_runs()
     now = [0.0]
     labels = {run.run_id: run.run_id for run in runs}

@@ -76,7 +76,7 @@ def test_maps_have_the_shapes_of_lenet_and_the_type_of_the_weights(count: int, d
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-6)
 
 
-def test_images_that_cannot_be_written_to_do():
+def test_read_only_images_are_accepted():
     frozen = IMAGES.copy()
     frozen.flags.writeable = False
     np.testing.assert_array_equal(
@@ -98,7 +98,7 @@ def test_a_run_is_found_in_its_pack_s_state():
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_a_run_of_another_pack_is_told_with_those_that_are_there():
+def test_the_error_for_a_run_of_another_pack_lists_the_members():
     runs = [make_run(seed=seed, lr=0.1) for seed in (4, 7)]
     state = Pack(runs[:1], 10, CPU).state_dict()
     with pytest.raises(UnknownNameError, match=f"checkpoint: unknown run '{runs[1].run_id}'.*{runs[0].run_id}"):

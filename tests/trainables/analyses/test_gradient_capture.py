@@ -1,4 +1,4 @@
-"""Captured gradients are those of real training, each handed on once; the noise is that of stored gradients."""
+"""Captured gradients are those of real training, each returned once; the noise is that of stored gradients."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_first_row_is_autograds_gradient_at_the_seeds_weights(data: DataSet)
     np.testing.assert_array_equal(rows[0][3], start["conv1.weight"].reshape(-1))
 
 
-def test_steps_go_on_past_an_epochs_end_and_one_more_row_has_the_last_weights(data: DataSet) -> None:
+def test_steps_continue_after_an_epochs_end_and_one_more_row_has_the_last_weights(data: DataSet) -> None:
     """300 images in batches of 32 are 10 steps; the weights of every row are those of plain training."""
     run = make_run("SGD", lr=0.05)
     rows, _ = capture(run, data, batches=10, layer="fc3.bias", noise_batches=2)
@@ -84,12 +84,12 @@ def test_the_loss_of_a_row_is_the_mean_over_its_batch_however_small(data: DataSe
 
 
 def test_every_row_is_handed_on_once_and_nothing_is_kept(data: DataSet) -> None:
-    """When a row comes, no array of an earlier one is alive any more."""
+    """When a row is returned, the arrays of earlier rows are freed."""
     alive: list[weakref.ref[npt.NDArray[Any]]] = []
     steps = []
 
     def record(step: int, epoch: int, gradient: npt.NDArray[Any], weights: npt.NDArray[Any], loss: float) -> None:
-        assert not any(one() is not None for one in alive[:-2])  # the row before may still be going
+        assert not any(one() is not None for one in alive[:-2])  # the previous row may not be freed yet
         steps.append(step)
         alive.extend([weakref.ref(gradient), weakref.ref(weights)])
 

@@ -1,4 +1,4 @@
-"""The plane of a path is that of a PCA, and the loss on it that of the models whose weights lie there."""
+"""The plane of a path is that of a PCA, and the loss on it is that of the models with these weights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_directions_are_the_leading_eigenvectors_of_the_covariance() -> None:
     np.testing.assert_allclose(found.axes @ found.axes.T, np.eye(2), atol=1e-12)
 
 
-def test_points_in_a_plane_are_explained_wholly_and_come_back() -> None:
+def test_points_in_a_plane_are_explained_completely_and_recovered() -> None:
     rng = np.random.default_rng(1)
     plane, _ = np.linalg.qr(rng.normal(size=(500, 2)))
     points = rng.normal(size=500) + rng.normal(size=(7, 2)) * [5, 1] @ plane.T

@@ -1,4 +1,4 @@
-"""A range test trains as an ordinary loop would whose rate is set by hand, and touches nothing of its caller's."""
+"""A range test trains as a plain loop with a given learning rate, and changes no object of its caller."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_it_starts_from_given_weights_and_leaves_them_as_they_were(data: DataSet
     assert found.loss[0, 0] != pytest.approx(range_test([run], data, CPU, RateRange(steps=2)).loss[0, 0], rel=1e-5)
 
 
-def test_a_run_that_bursts_is_nan_from_there_and_the_other_goes_on(data: DataSet) -> None:
+def test_a_diverged_run_is_nan_from_there_on_and_the_other_continues(data: DataSet) -> None:
     wild, calm = make_run("SGD", lr=0.1, protocol=FLOAT64), make_run("Adam", lr=0.1, protocol=FLOAT64)
     found = range_test([wild, calm], data, CPU, RateRange(1e-3, 1e20, 30))
     known = np.isfinite(found.loss)
@@ -119,7 +119,7 @@ def test_a_run_that_bursts_is_nan_from_there_and_the_other_goes_on(data: DataSet
     assert np.isfinite(found.moved[1, : burst + 3]).all()
 
 
-def test_it_ends_early_when_every_run_has_burst_and_tells_its_progress(data: DataSet) -> None:
+def test_it_ends_early_if_every_run_diverged_and_reports_its_progress(data: DataSet) -> None:
     told: list[tuple[int, int]] = []
     run = make_run("SGD", lr=0.1)
     found = range_test([run], data, CPU, RateRange(1e20, 1e30, 20), on_progress=lambda *x: told.append(x))
@@ -129,7 +129,7 @@ def test_it_ends_early_when_every_run_has_burst_and_tells_its_progress(data: Dat
     assert taken < 5
 
 
-def test_on_every_step_progress_is_told(data: DataSet) -> None:
+def test_progress_is_reported_at_every_step(data: DataSet) -> None:
     told: list[int] = []
     range_test([make_run()], data, CPU, RateRange(steps=12), on_progress=lambda done, _: told.append(done))
     assert told == list(range(1, 13))
@@ -152,6 +152,6 @@ def test_dropout_free_protocols_are_tested_too(data: DataSet) -> None:
         ({"steps": 1}, r"^--steps: 1; 2 .one for each bound"),
     ],
 )
-def test_ends_and_steps_that_cannot_be_are_named(ends: dict[str, Any], line: str, data: DataSet) -> None:
+def test_invalid_bounds_and_steps_are_named(ends: dict[str, Any], line: str, data: DataSet) -> None:
     with pytest.raises(SpecError, match=line):
         range_test([make_run()], data, CPU, RateRange(**ends))

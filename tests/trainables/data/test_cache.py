@@ -28,7 +28,7 @@ def never() -> LabelledImages:
 
 
 def entry_of(folder: Path) -> Path:
-    """The one thing in the cache: an entry, and nothing left lying about."""
+    """The only content of the cache: an entry, and no temporary file."""
     (entry,) = folder.iterdir()
     return entry
 
@@ -45,7 +45,7 @@ def test_what_is_loaded_is_what_was_built(tmp_path: Path) -> None:
 
 
 def test_another_key_is_another_entry(tmp_path: Path) -> None:
-    """A changed source never meets the old pixels."""
+    """A changed source never gets the old pixels."""
     cache = DataCache(tmp_path)
     cache.load_or_build("one", build)
     other = cache.load_or_build("two", lambda: small_images(train_per_class=3))
@@ -116,7 +116,7 @@ def load_together(folder: Path, barrier: Barrier) -> None:
 
 @pytest.mark.parametrize("damaged", [False, True])
 def test_processes_at_once_do_no_harm(tmp_path: Path, damaged: bool) -> None:
-    """All find nothing, all build, all publish; one whole entry stands, whether or not a damaged one stood there."""
+    """All find no entry, build it and publish it; one whole entry remains, also if there was a damaged one."""
     if damaged:
         DataCache(tmp_path).load_or_build("key", build)
         truncate(entry_of(tmp_path))
@@ -154,7 +154,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_no_entry(tmp_path: Path
 
 
 def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The data come, a warning says why they will be slow again; a download still finds a place."""
+    """The data are loaded, with a warning that they will be decoded again; a download uses another folder."""
     (tmp_path / "file").write_text("no folder")
     cache = DataCache(tmp_path / "file" / "cache")
     assert cache.load_or_build("key", build).digest == build().digest

@@ -62,7 +62,7 @@ def test_real_data_has_the_published_counts_and_is_stratified(cifar100_dir: Path
 
 
 def test_real_data_has_the_published_mean_and_sd(cifar100_dir: Path) -> None:
-    """Each pixel of the 50,000 is decoded rightly, in the order R, G, B."""
+    """Each pixel of the 50,000 is decoded correctly, in the order R, G, B."""
     data = load_data(str(cifar100_dir))
     pixels = np.concatenate([data.train_images, data.val_images]).reshape(-1, 3)
     counts = np.stack([np.bincount(pixels[:, channel], minlength=256) for channel in range(3)])
@@ -83,7 +83,7 @@ def test_real_data_from_the_cache_is_the_data_that_was_decoded(cifar100_dir: Pat
 # --- the sources
 
 
-def test_a_parquet_folder_is_read_in_its_own_order(parquet: Path, images: LabelledImages) -> None:
+def test_a_parquet_folder_is_read_in_its_order(parquet: Path, images: LabelledImages) -> None:
     """Shards follow one another, pixels and labels stay together; cached or not."""
     for _ in range(2):
         data = load_data(str(parquet))
@@ -223,7 +223,7 @@ def test_a_download_with_another_sum_is_refused(official: Any, monkeypatch: pyte
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_no_internet_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_internet_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With the address, and what to give in its place."""
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(import_torchvision("datasets").CIFAR100, "url", UNREACHABLE)

@@ -160,7 +160,7 @@ def test_a_tar_that_is_damaged_or_a_fifo_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_archive_that_holds_very_much_is_not_extracted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Zeros are compressed a thousandfold, in a member that nobody asks for."""
+    """Zeros are compressed a thousandfold, in a member that is not read."""
     monkeypatch.setattr("trainables.data.cifar_layouts.MAX_BYTES", 10**6)
     write_tar(tmp_path / "cifar-10-python.tar.gz", "cifar-10-batches-py", {"zeros": bytes(2 * 10**6)})
     assert_refused(str(tmp_path), "cifar-10-python.tar.gz", "when it is extracted")

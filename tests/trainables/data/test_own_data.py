@@ -60,7 +60,9 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("files", LAYOUTS.values(), ids=LAYOUTS)
-def test_parquet_is_read_as_it_lies_on_hubs(tmp_path: Path, images: LabelledImages, files: dict[str, str]) -> None:
+def test_parquet_is_read_in_the_layouts_of_the_hub(
+    tmp_path: Path, images: LabelledImages, files: dict[str, str]
+) -> None:
     """Names of files, ``image`` and ``label`` columns, and the names of the classes in the metadata; also cached."""
     folder = write_hub(tmp_path / "mine", images, files)
     for _ in range(2):
@@ -153,7 +155,7 @@ def test_an_archive_is_read_without_being_extracted(
 
 
 def test_fashion_mnist_gets_a_margin_and_three_channels(tmp_path: Path) -> None:
-    """28×28 grey in the middle of 32×32, equal in the three channels; both are told."""
+    """28×28 grey in the middle of 32×32, equal in the three channels; both are noted."""
     rng = np.random.default_rng(1)
     labels = {"train": np.repeat(np.arange(10), 10), "t10k": np.arange(10)}
     pixels = {part: rng.integers(0, 256, (len(one), 28, 28), dtype=np.uint8) for part, one in labels.items()}
@@ -177,7 +179,7 @@ def test_svhn_is_read_as_torchvision_reads_it(tmp_path: Path, images: LabelledIm
     assert_holds(load_data(str(write_svhn(tmp_path / "svhn", digits))), digits, "SVHN")
 
 
-def test_grey_images_are_repeated_and_told(tmp_path: Path, images: LabelledImages) -> None:
+def test_grey_images_are_repeated_with_a_note(tmp_path: Path, images: LabelledImages) -> None:
     folder = write_class_folders(tmp_path / "mine", images)
     grey = images.train_images[0, :, :, 0]
     (folder / "train" / images.class_names[0] / "000.png").write_bytes(png(grey))
@@ -186,7 +188,7 @@ def test_grey_images_are_repeated_and_told(tmp_path: Path, images: LabelledImage
     assert any((one == np.repeat(grey[:, :, None], 3, axis=2)).all() for one in [*data.train_images, *data.val_images])
 
 
-def test_test_images_that_are_trained_on_are_told(tmp_path: Path, images: LabelledImages) -> None:
+def test_test_images_that_are_trained_on_are_reported(tmp_path: Path, images: LabelledImages) -> None:
     """Pixel by pixel; one different pixel is another image."""
     test = images.test_images.copy()
     test[:3] = images.train_images[5:8]
@@ -197,7 +199,7 @@ def test_test_images_that_are_trained_on_are_told(tmp_path: Path, images: Labell
 
 
 def test_a_folder_with_two_data_sets_is_refused(tmp_path: Path, images: LabelledImages) -> None:
-    """Which one is meant cannot be known."""
+    """The folder does not determine which one to read."""
     write_files(tmp_path / "cifar-10-batches-py", cifar10_pickles(images))
     (tmp_path / "cifar-100-python").mkdir()
     assert_refused(str(tmp_path), "CIFAR-10 and CIFAR-100", "name the folder")
@@ -207,7 +209,7 @@ def test_a_folder_with_two_data_sets_is_refused(tmp_path: Path, images: Labelled
 
 
 def test_data_in_another_layout_are_named_and_not_read(tmp_path: Path, images: LabelledImages) -> None:
-    """Parquet files are read before an archive, as always."""
+    """Parquet files have priority over an archive."""
     folder = write_hub(tmp_path / "mine", images, LAYOUTS["one file"])
     write_files(folder / "cifar-10-batches-py", cifar10_pickles(ten_classes(5)))
     data = load_data(str(folder))

@@ -121,14 +121,16 @@ def tear_names(folder: Path) -> None:
         (tear_names, "labels.json", "copy it again"),
     ],
 )
-def test_a_torn_parquet_folder_is_refused(parquet: Path, damage: Callable[[Path], None], where: str, mend: str) -> None:
+def test_a_damaged_parquet_folder_is_refused(
+    parquet: Path, damage: Callable[[Path], None], where: str, mend: str
+) -> None:
     """With the file, what is wrong with it, and what would be right."""
     damage(parquet)
     assert_refused(str(parquet), str(parquet), where, mend)
 
 
 class Bomb:
-    """Creates a file when it is unpickled carelessly."""
+    """Creates a file when it is unpickled without checks."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -138,7 +140,7 @@ class Bomb:
 
 
 def test_a_malicious_pickle_does_not_run(archive: Path, tmp_path: Path) -> None:
-    """A data folder may come from anywhere."""
+    """A data folder may come from another person."""
     target = tmp_path / "was-here"
     (archive / "train").write_bytes(pickle.dumps({"data": Bomb(target), "fine_labels": []}))
     assert_refused(str(archive), str(archive / "train"), "refers to posix.mkdir", "again")
@@ -160,7 +162,7 @@ def test_a_malicious_pickle_does_not_run(archive: Path, tmp_path: Path) -> None:
         ("meta", pickle.dumps({"fine_label_names": NAMES[:20]}), "100 class names"),
     ],
 )
-def test_a_torn_archive_is_refused(archive: Path, name: str, content: bytes, mend: str) -> None:
+def test_a_damaged_archive_is_refused(archive: Path, name: str, content: bytes, mend: str) -> None:
     """With the file, what is wrong with it, and what would be right."""
     (archive / name).write_bytes(content)
     assert_refused(str(archive), str(archive / name), mend)

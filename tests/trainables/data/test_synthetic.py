@@ -27,7 +27,7 @@ def test_another_seed_gives_other_images() -> None:
 
 
 def test_the_test_part_does_not_depend_on_the_training_part() -> None:
-    """More training images are judged by the same test."""
+    """More training images have the same test images."""
     more = make_synthetic(SyntheticSpec(n_train=1500, n_test=120, seed=3))
     np.testing.assert_array_equal(more.test_images, make_synthetic(SMALL).test_images)
 
@@ -80,8 +80,8 @@ def test_lenet_learns_it_and_not_at_once() -> None:
     assert 0.04 < accuracy < 0.5
 
 
-def test_options_stand_in_any_order_over_defaults() -> None:
-    """What is not said has its default."""
+def test_options_in_any_order_replace_defaults() -> None:
+    """An option that is not given has its default."""
     assert parse_synthetic("synthetic") == SyntheticSpec(n_train=4000, n_test=1000, seed=0)
     assert parse_synthetic("synthetic:seed=7, n_test=50") == SyntheticSpec(n_train=4000, n_test=50, seed=7)
 
@@ -99,7 +99,7 @@ def test_options_stand_in_any_order_over_defaults() -> None:
         ("seed=1,seed=2", "option 'seed' is given twice"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused_in_one_line(options: str, said: str) -> None:
+def test_an_invalid_option_is_refused_in_one_line(options: str, said: str) -> None:
     """With the source as it was given, and what would be right."""
     with pytest.raises(DataError) as caught:
         load_data(f"synthetic:{options}")

@@ -18,7 +18,7 @@ except EnvironmentMismatchError as error:
 
 
 def message_beside(torchvision: str, folder: Path) -> str:
-    """What a real process says where ``import torchvision`` finds this source first."""
+    """The output of a real process in which ``import torchvision`` finds this source first."""
     (folder / "torchvision").mkdir()
     (folder / "torchvision" / "__init__.py").write_text(torchvision)
     script = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(REPOSITORY)!r}]\n{IMPORT}"

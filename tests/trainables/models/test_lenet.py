@@ -47,7 +47,7 @@ def test_initial_weights_follow_pytorchs_own_distribution() -> None:
 
 
 def reference_lenet() -> nn.Sequential:
-    """LeNet-5 as a list of PyTorch's modules, with ReLU before pooling and no code of ours."""
+    """LeNet-5 as a list of PyTorch's modules, with ReLU before pooling and no code of this project."""
     return nn.Sequential(
         nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
         nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 100),

@@ -1,4 +1,4 @@
-"""The registry holds what can train a pack, and parameters are held against each class's own signature."""
+"""The registry has the optimizers that can train a pack; parameters are compared with the class's signature."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_completed_parameters_are_the_classs_own_defaults(name: str) -> None:
         ("SGD", {"foreach": True}, "optimizer.foreach: unknown parameter"),
     ],
 )
-def test_a_parameter_that_cannot_be_is_named(name: str, params: dict[str, object], told: str) -> None:
+def test_an_invalid_parameter_is_named(name: str, params: dict[str, object], told: str) -> None:
     with pytest.raises(SpecError) as error:
         complete_optimizer(name, params, "optimizer")
     assert told in str(error.value)
@@ -67,7 +67,7 @@ def test_a_parameter_that_cannot_be_is_named(name: str, params: dict[str, object
     assert "\n" not in str(error.value)
 
 
-def test_what_the_class_refuses_is_told_in_its_words() -> None:
+def test_an_error_of_the_class_is_quoted() -> None:
     full = complete_optimizer("SGD", {"lr": 0.1, "nesterov": True}, "optimizer")
     with pytest.raises(SpecError, match=r"SGD\(.*nesterov=True.*\): Nesterov momentum requires a momentum"):
         build_optimizer("SGD", full, [torch.nn.Parameter(torch.zeros(1))], "optimizer")
@@ -130,5 +130,5 @@ def test_an_unknown_attribute_is_answered_with_names_of_the_package_and_not_of_o
         optimizer_class("torch.optim:SGDD", "optimizer")
 
 
-def test_a_third_partys_optimizer_is_taken_by_its_path() -> None:
+def test_a_third_partys_optimizer_is_found_by_its_path() -> None:
     assert optimizer_class("torch.optim:AdamW", "optimizer") is torch.optim.AdamW

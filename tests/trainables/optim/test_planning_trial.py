@@ -17,7 +17,7 @@ OWN = "tests.trainables.own_rules:"
 
 
 def reason(optimizer: str = "SGD", scheduler: str = "none", dtype: torch.dtype = torch.float32, **params: Any) -> str:
-    """Why a training with these cannot resume, if it cannot."""
+    """The reason why a training with these cannot resume, or an empty text."""
     optimizer_params = complete_optimizer(optimizer, {} if optimizer.endswith("Rate") else {"lr": 0.1}, "optimizer")
     full = Configuration(optimizer, optimizer_params, scheduler, complete_scheduler(scheduler, params, "scheduler"))
     return why_not_resumed(full.resolved(EPOCHS, STEPS, "here"), dtype, "my.toml")

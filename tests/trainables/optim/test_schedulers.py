@@ -56,7 +56,7 @@ def resolved(name: str, warmup: float = 0, **params: Any) -> dict[str, Any]:
 
 
 def val_loss(epoch: int) -> float:
-    """Falls, and then stays: a plateau."""
+    """A loss that decreases and then stays constant: a plateau."""
     return max(1.0, 3.0 - epoch)
 
 
@@ -134,7 +134,7 @@ def test_a_class_of_pytorch_named_by_its_module_keeps_its_interval(name: str) ->
 @pytest.mark.parametrize(
     ("given", "interval"), [({}, "epoch"), ({"interval": "epoch"}, "epoch"), ({"interval": "batch"}, "batch")]
 )
-def test_a_class_of_ones_own_steps_at_the_interval_of_the_spec(given: dict[str, Any], interval: str) -> None:
+def test_a_users_class_steps_at_the_interval_of_the_spec(given: dict[str, Any], interval: str) -> None:
     """Once per epoch by default; the default is not part of the run's id."""
     full = resolved("tests.trainables.own_rules:KeepsALambda", **given)
     assert full == {"gamma": 0.9} | ({"interval": "batch"} if interval == "batch" else {})
@@ -157,7 +157,7 @@ def test_a_warm_up_rises_linearly_and_then_the_scheduler_begins(name: str) -> No
     alone = rates(name, params)
     ours = rates(name, params, warmup_steps=STEPS)
     assert ours[:STEPS] == pytest.approx([alone[0] * (t + 1) / STEPS for t in range(STEPS)])
-    if name == "ReduceLROnPlateau":  # sees the losses of its own epochs, which are others
+    if name == "ReduceLROnPlateau":  # gets the losses of its own epochs, which differ
         assert ours[STEPS] == alone[0]
         assert ours[-1] < alone[0]
     else:
@@ -301,7 +301,7 @@ def test_expressions_follow_the_length_of_the_sweep(
         ({}, "CosineAnnealingLR", {"eta_min": -1}, "scheduler CosineAnnealingLR: reaches a learning rate of -0.3;"),
     ],
 )
-def test_a_schedule_that_cannot_be_is_refused_with_key_and_value(
+def test_an_invalid_schedule_is_refused_with_key_and_value(
     optimizer: dict[str, Any], name: str, params: dict[str, Any], told: str
 ) -> None:
     raw = Configuration("SGD", {"lr": LR, "momentum": 0.9} | optimizer, name, params)
@@ -340,7 +340,7 @@ def test_a_schedule_whose_rates_are_all_usable_is_taken(name: str, params: dict[
     assert min(used) >= 0
 
 
-def test_a_function_of_ones_own_is_taken_by_its_path() -> None:
+def test_a_users_function_is_found_by_its_path() -> None:
     params = complete_scheduler(
         "LambdaLR", {"lr_lambda": "tests.trainables.optim.test_schedulers:val_loss"}, "scheduler"
     )
@@ -350,7 +350,7 @@ def test_a_function_of_ones_own_is_taken_by_its_path() -> None:
 @pytest.mark.parametrize("cut", [3, 5, 12, 17])
 @pytest.mark.parametrize("warmup", [0, 7])
 @pytest.mark.parametrize("name", ["none", *SCHEDULERS])
-def test_a_schedule_goes_on_from_its_state(name: str, warmup: int, cut: int, tmp_path: Any) -> None:
+def test_a_schedule_continues_from_its_state(name: str, warmup: int, cut: int, tmp_path: Any) -> None:
     """After any batch, through a file that is read without pickle."""
     params = {} if name == "none" else resolved(name, warmup=warmup / STEPS, **PARAMS.get(name, {}))
 

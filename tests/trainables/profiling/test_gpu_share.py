@@ -45,7 +45,7 @@ def test_a_pack_too_large_for_a_whole_gpu_is_refused_with_both_sizes() -> None:
 
 @given(st.integers(0, 200 * GIB), st.integers(0, 2 * GIB), st.integers(4 * GIB, 200 * GIB))
 def test_all_shares_of_a_gpu_fit_on_it_together(reserved: int, context: int, whole: int) -> None:
-    """Whatever is measured: as many packs as Ray will place there have room, each with its context."""
+    """For all measurements: all packs that Ray places on the GPU fit, each with its context."""
     needed = reserved * HEADROOM + max(context, CONTEXT_BYTES)
     if needed > whole:
         with pytest.raises(SpecError):
@@ -61,7 +61,7 @@ def test_all_shares_of_a_gpu_fit_on_it_together(reserved: int, context: int, who
 
 @given(st.integers(GIB // 4, 60 * GIB), st.integers(0, GIB), st.integers(4 * GIB, 200 * GIB))
 def test_a_share_admits_the_pack_that_it_was_found_for(reserved: int, context: int, whole: int) -> None:
-    """Whatever a trial's process is held to, the probe's own peak is less."""
+    """The limit of a trial's process is always above the peak of the probe."""
     if reserved * HEADROOM + max(context, CONTEXT_BYTES) > whole:
         return
     assert allocator_fraction(share_of(Footprint(reserved, context, whole), 1), whole) * whole >= reserved
@@ -85,7 +85,7 @@ def test_what_processes_may_allocate_leaves_room_for_their_contexts(at_once: int
         assert at_once * (fraction * whole + CONTEXT_BYTES) <= whole * (1 + 1e-12)
 
 
-def test_a_probe_without_a_gpu_says_so() -> None:
+def test_a_probe_without_a_gpu_reports_this() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(SpecError, match=r"^resources\.gpus_per_trial: 'auto', but PyTorch finds no GPU"):

@@ -1,4 +1,4 @@
-"""What the probe times is a real step, and nothing of a user's own runs in it."""
+"""The probe measures a real step, without code of a user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainables.training.pack import Pack
 
 @pytest.mark.parametrize("size", [1, 3, 8])
 def test_a_pack_of_any_size_takes_steps_of_the_runs_optimizers(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also of more runs than there are; a pack of one takes several, so that they can be timed."""
+    """Also for packs larger than the number of runs; a pack of one takes several steps, so that they can be timed."""
     seen: list[Pack] = []
     step = Pack.train_step
     monkeypatch.setattr(Pack, "train_step", lambda pack, batch: (seen.append(pack), step(pack, batch))[1])

@@ -1,4 +1,4 @@
-"""The allocator's settings, looked at in a process of their own: they hold for the whole process."""
+"""The allocator's settings, tested in a separate process, because they apply to the whole process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files in a folder or a bucket: whole or not there, tried again while a fault may pass, told in a line when not."""
+"""Files in a folder or a bucket: complete or missing; temporary faults are retried, others are reported in one line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_what_was_written_is_read_listed_and_deleted(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize("name", ["../out", "a/../../out", "/etc/passwd", "", ".hidden", "a//b", "a\n", "a/./b", "~x"])
-def test_no_name_leads_out(storage: Storage, name: str) -> None:
+def test_no_name_leads_out_of_the_storage(storage: Storage, name: str) -> None:
     for act in (storage.read, storage.delete, storage.below, lambda name: storage.write(name, b"")):
         with pytest.raises(StorageError, match="is not a valid file name"):
             act(name)
@@ -58,7 +58,7 @@ def test_the_bucket_holds_what_another_client_finds_there(server: S3Server) -> N
     assert found["Body"].read() == b"content"
 
 
-def test_a_write_that_is_called_off_leaves_the_old_content(storage: Storage) -> None:
+def test_a_cancelled_write_leaves_the_old_content(storage: Storage) -> None:
     storage.write("a", b"old")
 
     def refuse() -> None:
@@ -86,7 +86,7 @@ def test_a_server_that_answers_500_for_a_while_is_asked_again(server: S3Server) 
 
 
 def test_a_large_file_is_whole_although_a_part_failed(server: S3Server) -> None:
-    """It goes up in parts; the second and third requests of it fail."""
+    """It is uploaded in parts; the second and third requests fail."""
     storage, content = open_storage(server.uri(BUCKET, "large")), os.urandom(12_000_000)
     server.slow_next(1, 0)
     server.fail_next(2)
@@ -113,8 +113,8 @@ def test_a_server_that_is_gone_is_waited_for(server: S3Server) -> None:
 
 
 @pytest.mark.parametrize("listens", [False, True])
-def test_where_nobody_answers_that_is_told_in_a_line(listens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A port that is closed, and one that takes every question and answers none."""
+def test_a_server_without_an_answer_is_reported_in_one_line(listens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed port, and a port that accepts every request and never answers."""
     monkeypatch.setattr("trainables.storage.s3.SILENCE_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -128,18 +128,18 @@ def test_where_nobody_answers_that_is_told_in_a_line(listens: bool, monkeypatch:
     assert len(str(told.value).splitlines()) == 1
 
 
-def test_a_bucket_that_does_not_exist_is_told_at_once(server: S3Server) -> None:
+def test_a_bucket_that_does_not_exist_is_reported_at_once(server: S3Server) -> None:
     with pytest.raises(StorageError, match=r"^s3://nowhere/sweeps/probe-[0-9a-f]+: there is no such bucket"):
         open_storage(server.uri("nowhere")).prove()
 
 
-def test_keys_that_are_not_known_or_have_no_right_are_told_at_once(
+def test_unknown_keys_and_keys_without_permission_are_reported_at_once(
     server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     iam = server.client("iam")
     iam.create_user(UserName="nobody")
     key = iam.create_access_key(UserName="nobody")["AccessKey"]
-    monkeypatch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on the server asks who it is
+    monkeypatch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on the server checks the keys
     for access, secret, told in (
         ("unknown", "x", "the access key is unknown"),
         (key["AccessKeyId"], "wrong", "the secret key does not match the access key"),
@@ -160,7 +160,7 @@ def test_what_is_no_file_is_missing(tmp_path: Path) -> None:
     assert [storage.read(name) for name in ("fifo", "folder", "nothing")] == [None] * 3
 
 
-def test_a_folder_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match=r"file/shared/a: (Not a directory|File exists)"):
         open_storage(str(tmp_path / "file" / "shared")).write("a", b"")
@@ -176,7 +176,7 @@ def test_a_folder_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None
         ("hdfs://here/x", "a folder, or s3://bucket/prefix"),
     ],
 )
-def test_an_address_that_cannot_be_is_refused(uri: str, told: str) -> None:
+def test_an_invalid_address_is_refused(uri: str, told: str) -> None:
     with pytest.raises(SpecError, match=told):
         open_storage(uri)
 
@@ -192,7 +192,7 @@ storage.write("a", b"new")
 """
 
 
-def test_what_a_killed_writer_left_is_cleared(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(tmp_path)], cwd=ROOT, check=False)
     assert ended.returncode == -signal.SIGKILL
     storage = open_storage(str(tmp_path))

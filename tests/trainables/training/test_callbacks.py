@@ -1,4 +1,4 @@
-"""What may look into training: the step's complete gradients, and the weights along the way."""
+"""Callbacks of training: the complete gradients of a step, and the weights of epochs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_callback_sees_the_gradient_of_the_whole_batch_not_of_a_part(data: D
         torch.testing.assert_close(seen[0][name], parameter.grad, rtol=1e-10, atol=1e-12)
 
 
-def test_a_callback_that_only_looks_changes_nothing(data: DataSet) -> None:
+def test_a_callback_that_only_reads_changes_nothing(data: DataSet) -> None:
     run = make_run("Adam", lr=0.003)
     steps = []
 
@@ -129,7 +129,7 @@ def test_saved_weights_are_the_same_bits_after_a_resume(tmp_path: Path, data: Da
         np.testing.assert_array_equal(cut.read(run.run_id, epoch), whole.read(run.run_id, epoch))
 
 
-def test_flattened_weights_come_back_as_they_were() -> None:
+def test_flattened_weights_are_read_back_unchanged() -> None:
     parameters = initial_parameters(3, torch.float32)
     back = unflattened(flattened(parameters), torch.float32)
     assert list(back) == list(SHAPES)

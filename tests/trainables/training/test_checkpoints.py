@@ -1,4 +1,4 @@
-"""A checkpoint is whole or it is not there; what lies in its folder cannot run code."""
+"""A checkpoint is complete or missing; no file in its folder can run code."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_without_a_folder_there_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
-def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, damage: str) -> None:
+def test_after_damage_the_previous_checkpoint_is_used(tmp_path: Path, damage: str) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(state(1))
     path = tmp_path / checkpoints.save(state(2))
@@ -69,7 +69,7 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, damage: str) 
     assert newest["epoch"] == 1
 
 
-def test_a_write_that_fails_leaves_the_old_one_and_no_litter(tmp_path: Path) -> None:
+def test_a_write_that_fails_leaves_the_old_checkpoint_and_no_temporary_file(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(state(1))
     (tmp_path / "epoch000002-step00000000.ckpt").mkdir()  # a rename onto a folder fails
@@ -85,7 +85,7 @@ class Malicious:
 
 
 def test_a_planted_pickle_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even one whose checksum was made to fit."""
+    """Not even one with a valid checksum."""
     monkeypatch.chdir(tmp_path)
     torch.save({"epoch": Malicious()}, tmp_path / "payload")
     for payload in (pickle.dumps(Malicious()), (tmp_path / "payload").read_bytes()):
@@ -97,7 +97,7 @@ def test_a_planted_pickle_does_not_run(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def valid(payload: bytes) -> bytes:
-    """Return a file around ``payload`` whose checksum holds."""
+    """Return a file with ``payload`` and a valid checksum."""
     return MAGIC + hashlib.sha256(payload).digest() + payload
 
 
@@ -142,11 +142,11 @@ def damaged(content: bytes, damage: tuple[str, float, Any]) -> bytes:
 
 
 @given(newest=DAMAGES, before=st.none() | DAMAGES)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # every example writes both files anew
-def test_no_damage_of_any_kind_is_ever_believed(
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # every example writes both files again
+def test_no_damaged_checkpoint_is_used(
     tmp_path: Path, newest: tuple[str, float, Any], before: tuple[str, float, Any] | None
 ) -> None:
-    """The one before it, where that is whole; else none. What the damage did not change is no damage."""
+    """The previous one is used if it is valid, otherwise none. A change that restores the same bytes is no damage."""
     checkpoints = Checkpoints(tmp_path)
     paths = [tmp_path / checkpoints.save(state(epoch)) for epoch in (1, 2)]
     whole = [path.read_bytes() for path in paths]
@@ -162,7 +162,7 @@ def test_no_damage_of_any_kind_is_ever_believed(
 
 @pytest.mark.parametrize("anything", [[1, 2], {"weights": torch.zeros(2)}, None, torch.zeros(3)])
 def test_what_is_no_state_is_no_checkpoint(tmp_path: Path, anything: Any) -> None:
-    """Even one that torch wrote and whose checksum holds."""
+    """Even one that torch wrote, with a valid checksum."""
     path = tmp_path / "epoch000003-step00000000.ckpt"
     path.write_bytes(valid(saved_by_torch(anything)))
     assert parse_checkpoint(path.read_bytes()) is None
@@ -184,7 +184,7 @@ def test_what_is_only_named_like_a_checkpoint_is_left_alone(tmp_path: Path) -> N
 
 
 def test_after_both_were_damaged_new_ones_take_their_place(tmp_path: Path) -> None:
-    """The damaged ones are later by name; they may not push out what is written now."""
+    """The damaged ones are later by name; they must not replace what is written now."""
     checkpoints = Checkpoints(tmp_path)
     for epoch in (4, 5):
         (tmp_path / checkpoints.save(state(epoch))).write_bytes(b"torn")
@@ -196,8 +196,8 @@ def test_after_both_were_damaged_new_ones_take_their_place(tmp_path: Path) -> No
         assert newest["epoch"] == epoch
 
 
-def test_who_takes_a_pack_up_is_the_only_one_that_writes_it(tmp_path: Path) -> None:
-    """A process that still trains for a driver that is dead is refused, and leaves no trace."""
+def test_only_the_process_that_resumes_a_pack_writes_its_checkpoints(tmp_path: Path) -> None:
+    """A process that still trains for a dead driver is refused, and leaves no file."""
     orphan, heir = Checkpoints(tmp_path), Checkpoints(tmp_path)
     assert orphan.take_up() is None
     orphan.save(state(1))
@@ -212,7 +212,7 @@ def test_who_takes_a_pack_up_is_the_only_one_that_writes_it(tmp_path: Path) -> N
     }  # fmt: skip
 
 
-def test_a_look_at_a_checkpoint_takes_nothing_from_its_owner(tmp_path: Path) -> None:
+def test_reading_a_checkpoint_does_not_change_its_owner(tmp_path: Path) -> None:
     """Activations are read while a sweep trains."""
     owner = Checkpoints(tmp_path)
     owner.take_up()
@@ -234,7 +234,7 @@ checkpoints.save({"epoch": 2, "step_in_epoch": 0})
 """
 
 
-def test_what_a_killed_writer_left_is_cleared_by_its_heir(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_is_removed_by_the_next_process(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(tmp_path)], cwd=ROOT, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert len(list(tmp_path.glob("*.tmp"))) == 1
@@ -271,10 +271,8 @@ def test_a_fault_point_kills_at_its_passage_and_only_once(tmp_path: Path, asked:
     assert run() == (0, 3)
 
 
-def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may be sound: training from the start would delete it."""
+def test_a_checkpoint_that_cannot_be_read_now_is_not_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be valid: a training from the start would delete it."""
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save({"epoch": 1, "step_in_epoch": 0})
 
@@ -309,9 +307,7 @@ def of_a_pack(epoch: int, step: int, rows: int, rates: int, diverged: int | None
         of_a_pack(2, 5, rows=2, rates=5) | {"members": 3},
     ],
 )
-def test_a_state_whose_epoch_does_not_match_its_rows_gives_way_to_the_one_before(
-    tmp_path: Path, changed: dict[str, Any]
-) -> None:
+def test_a_state_whose_epoch_does_not_match_its_rows_is_not_used(tmp_path: Path, changed: dict[str, Any]) -> None:
     """Its checksum is valid; an epoch of 10^9 would count as the end of the training."""
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(of_a_pack(2, 1, rows=2, rates=1))
@@ -322,7 +318,7 @@ def test_a_state_whose_epoch_does_not_match_its_rows_gives_way_to_the_one_before
 
 
 @pytest.mark.parametrize(("epoch", "step"), [(2.0, 0), (True, 0), (7, 0), (2, 3)])
-def test_a_state_under_another_files_name_is_not_believed(tmp_path: Path, epoch: Any, step: int) -> None:
+def test_a_state_under_another_files_name_is_not_used(tmp_path: Path, epoch: Any, step: int) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(of_a_pack(1, 0, rows=1, rates=0))
     state = of_a_pack(2, 0, rows=2, rates=0) | {"epoch": epoch, "step_in_epoch": step}

@@ -1,4 +1,4 @@
-"""The epoch loop: what it records, when it looks at the test split, and what it reports first after a restart."""
+"""The epoch loop: what it records, when it evaluates the test split, and what it reports first after a restart."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_the_rates_of_an_epoch_are_those_that_its_batches_used(data: DataSet) ->
         assert row.lr == pytest.approx(np.mean(of_epoch))
 
 
-def test_a_diverged_run_ends_and_its_epoch_is_told(data: DataSet) -> None:
+def test_a_diverged_run_ends_and_its_epoch_is_reported(data: DataSet) -> None:
     runs = [make_run("SGD", lr=1e30), make_run("SGD", lr=0.05)]
     reports = list(train(assign(runs), data, CPU, options()))
     assert reports[-1].diverged == {runs[0].run_id: 1}
@@ -148,7 +148,7 @@ GOLDEN_VAL_LOSS = 4.276005720339882
 
 
 def test_training_semantics_have_not_changed_unnoticed(data: DataSet) -> None:
-    """The one test that looks at what the code printed last time. Where it fails for a reason that is right, raise
+    """The only test that compares with earlier output of this code. If the numbers change for a good reason, increase
     ``TRAINING_VERSION`` and put the new number here: every run id changes with it, and old rows are not mixed with new.
     """
     run = make_run("Adam", "CosineAnnealingLR", protocol=FLOAT64, lr=0.003, warmup=1)

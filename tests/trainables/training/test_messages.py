@@ -1,4 +1,4 @@
-"""The messages of a trial have the ledger's columns, and come back from JSON as they were."""
+"""The messages of a trial have the ledger's columns, and are read back from JSON unchanged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_attempt_infos_are_the_columns_of_an_attempt() -> None:
     assert set(names(AttemptInfo)) == set(columns("attempts")) - DRIVER_ADDS - {"pack_size"}  # derived from members
 
 
-def test_a_trial_spec_comes_back_from_json() -> None:
+def test_a_trial_spec_is_read_back_from_json() -> None:
     runs = [make_run("SGD", lr=0.1), make_run("Adam", "CosineAnnealingLR", warmup=1)]
     trial = TrialSpec(
         Assignment("pack", runs, 3, frozenset({1, 3})), "s3://b/checkpoints", "s3://b/weights", threads=2, gpus=0.25,
@@ -42,6 +42,6 @@ def test_a_trial_spec_comes_back_from_json() -> None:
     assert TrialSpec.from_json(trial.to_json()) == trial
 
 
-def test_an_attempt_comes_back_from_a_checkpoint() -> None:
+def test_an_attempt_is_read_back_from_a_checkpoint() -> None:
     attempt = AttemptInfo("a", "p", "host", 7, "cpu", "", 1, ("r1", "r2"), {"torch": "2"}, 1.5)
     assert AttemptInfo.from_dict(attempt.to_dict()) == attempt

@@ -21,7 +21,7 @@ from trainables.training.messages import Assignment
 from trainables.training.pack import Pack, evaluate
 
 OWN = "tests.trainables.own_rules:"
-EVERY_STEP = 31.0  # seconds a look at the clock: a checkpoint after every step
+EVERY_STEP = 31.0  # seconds per reading of the clock: a checkpoint after every step
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -155,7 +155,7 @@ def test_a_checkpoint_without_state_is_not_resumed(few: DataSet, tmp_path: Path)
 
 
 def test_a_state_that_cannot_be_read_back_ends_the_run(few: DataSet, tmp_path: Path) -> None:
-    """In place of a start from the first epoch after every interruption."""
+    """Otherwise every interruption would restart it from the first epoch."""
     run = make_run(f"{OWN}ObjectState", lr=0.05, steps_per_epoch=4)
     assignment = Assignment("pack", [run], 2, frozenset())
     assert issubclass(ObjectState, Plain)

@@ -99,8 +99,8 @@ def test_dropout_masks_keep_the_asked_share_and_the_mean(data: DataSet) -> None:
     assert (kept > 0).double().mean().item() == pytest.approx(0.7, abs=4 * math.sqrt(0.21 / len(kept)))
 
 
-def test_a_diverging_run_is_frozen_and_the_others_go_on_untouched(data: DataSet) -> None:
-    """The bits of the rest of the pack do not change when one of its runs blows up."""
+def test_a_diverging_run_is_frozen_and_the_others_continue_unchanged(data: DataSet) -> None:
+    """The bits of the rest of the pack do not change when one of its runs diverges."""
     calm, wild = make_run("SGD", lr=0.05), make_run("SGD", lr=1e30)
     tame = make_run("SGD", lr=0.01)
     batches = Batches(data, [0], FLOAT32, CPU)

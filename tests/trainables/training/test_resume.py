@@ -1,4 +1,4 @@
-"""A pack that dies anywhere and goes on from its newest checkpoint ends with the same bits: rows, weights, state."""
+"""A pack that is killed at any step and resumes ends with the same bits: rows, weights, state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from trainables.training.loop import train
 from trainables.training.messages import Assignment, EpochMetrics
 
 EPOCHS, STEPS = 3, 4
-EVERY_STEP = 31.0  # seconds a look at the clock: more than the loop lets pass between two checkpoints
+EVERY_STEP = 31.0  # seconds per reading: more than the loop waits between two checkpoints
 TIMES = ("epoch_seconds", "eval_seconds", "attempt_id")
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "SGD": [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
@@ -40,13 +40,13 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 
 
 class Death(Exception):
-    """The process dies here."""
+    """The process is killed here."""
 
 
 class MortalClock:
-    """A clock that moves on by ``seconds`` at every look, and kills whoever takes the last look.
+    """A clock that advances by ``seconds`` at every reading, and kills the process at the last reading.
 
-    The loop looks before and after every step, before it saves, and around the evaluation: each is a moment to die.
+    The loop reads it before and after every step, before it saves, and before and after the evaluation.
     """
 
     def __init__(self, seconds: float, looks: int | None = None) -> None:
@@ -74,7 +74,7 @@ def run_of(
     optimizer: str, scheduler: str, protocol: Protocol = FLOAT32, *, seed: int = 0, lr: float = 0.003,
     warmup: float = 0, params: dict[str, Any] | None = None,
 ) -> Run:  # fmt: skip
-    """A run of any registered pair; a cyclic schedule leaves the momentum alone where the optimizer has none."""
+    """A run of any registered pair; a cyclic schedule does not change the momentum if the optimizer has none."""
     schedule = dict(SCHEDULER_PARAMS.get(scheduler, {}))
     has = {**defaults_of(OPTIMIZERS[optimizer], IMPLEMENTATION), **(params or {})}
     if scheduler in ("CyclicLR", "OneCycleLR"):
@@ -97,7 +97,7 @@ def bits(value: Any) -> Any:
 
 
 def members_of(checkpoints: Checkpoints) -> list[dict[str, Any]]:
-    """Everything that the newest checkpoint says of each member, times apart."""
+    """The content of the newest checkpoint for each member, without times."""
     state = checkpoints.newest()
     assert state is not None
     members = []
@@ -108,7 +108,7 @@ def members_of(checkpoints: Checkpoints) -> list[dict[str, Any]]:
 
 
 def rows_of(rows: Sequence[EpochMetrics]) -> list[Any]:
-    """Rows in the ledger's order, times apart."""
+    """Rows in the ledger's order, without times."""
     ordered = sorted(rows, key=lambda row: (row.run_id, row.epoch))
     return [bits({key: value for key, value in vars(row).items() if key not in TIMES}) for row in ordered]
 
@@ -116,9 +116,9 @@ def rows_of(rows: Sequence[EpochMetrics]) -> list[Any]:
 def assert_deaths_leave_no_trace(
     runs: list[Run], data: DataSet, deaths: Sequence[int], seconds: float = EVERY_STEP
 ) -> None:
-    """Train undisturbed, and again with a death after so many looks at the clock, each time from the newest checkpoint.
+    """Train without a break, and again with a kill after so many readings, each time from the newest checkpoint.
 
-    The last attempt alone must report every row: what died may have been unheard.
+    The last attempt alone must report every row, because reports of the killed ones may be lost.
     """
     assignment = Assignment("pack", runs, EPOCHS, frozenset({2, EPOCHS}))
     with tempfile.TemporaryDirectory() as place:
@@ -139,8 +139,8 @@ def assert_deaths_leave_no_trace(
         assert members_of(killed) == members_of(undisturbed)
 
 
-def test_a_pack_that_dies_again_and_again_ends_with_the_same_bits(few: DataSet) -> None:
-    """Each time a look later, through all moments of a step, two epochs' ends, and with a member that diverges."""
+def test_a_pack_that_is_killed_repeatedly_ends_with_the_same_bits(few: DataSet) -> None:
+    """Each time one reading later: all parts of a step, two ends of epochs, and a member that diverges."""
     runs = [
         run_of("SGD", "CyclicLR", lr=0.05, params={"momentum": 0.9}),
         run_of("Adam", "ReduceLROnPlateau", warmup=0.5, params={"amsgrad": True}),
@@ -150,8 +150,8 @@ def test_a_pack_that_dies_again_and_again_ends_with_the_same_bits(few: DataSet) 
     assert_deaths_leave_no_trace(runs, few, range(13))
 
 
-def test_what_the_tests_here_go_on_from_lies_within_an_epoch(few: DataSet, tmp_path: Path) -> None:
-    """Else they would say nothing about the middle of one."""
+def test_the_checkpoints_of_these_tests_are_within_an_epoch(few: DataSet, tmp_path: Path) -> None:
+    """Otherwise they would not test a resume within an epoch."""
     assignment, checkpoints = Assignment("pack", [run_of("SGD", "none")], EPOCHS, frozenset()), Checkpoints(tmp_path)
     with pytest.raises(Death):
         list(train(assignment, few, CPU, options(checkpoints=checkpoints, clock=MortalClock(EVERY_STEP, 1 + 4 * 2))))
@@ -162,7 +162,7 @@ def test_what_the_tests_here_go_on_from_lies_within_an_epoch(few: DataSet, tmp_p
 
 @pytest.mark.parametrize("protocol", [FLOAT32, FLOAT64], ids=lambda protocol: protocol.dtype)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_goes_on_within_an_epoch_with_the_same_bits(
+def test_every_optimizer_resumes_within_an_epoch_with_the_same_bits(
     optimizer: str, protocol: Protocol, few: DataSet
 ) -> None:
     """With each of its variants. NAdam's product of momenta is float32 beside float64 weights."""
@@ -172,8 +172,8 @@ def test_every_optimizer_goes_on_within_an_epoch_with_the_same_bits(
 
 @pytest.mark.parametrize("warmup", [0, 0.5, 1])
 @pytest.mark.parametrize("scheduler", ["none", *SCHEDULERS])
-def test_every_scheduler_goes_on_with_the_same_bits(scheduler: str, warmup: float, few: DataSet) -> None:
-    """Deaths within the first epoch, at its end, and within the second."""
+def test_every_scheduler_resumes_with_the_same_bits(scheduler: str, warmup: float, few: DataSet) -> None:
+    """Kills within the first epoch, at its end, and within the second."""
     run = run_of("SGD", scheduler, lr=0.05, warmup=warmup, params={"momentum": 0.9})
     assert_deaths_leave_no_trace([run], few, [10, 8, 12])
 
@@ -204,8 +204,8 @@ def runs_of_a_pack(draw: st.DrawFn) -> list[Run]:
     deaths=st.lists(st.integers(0, (4 * STEPS + 3) * EPOCHS), min_size=1, max_size=4),
     seconds=st.sampled_from([0.1, 3.0, 8.0, EVERY_STEP]),
 )
-def test_any_pack_that_dies_anywhere_ends_with_the_same_bits(
+def test_any_pack_that_is_killed_at_any_step_ends_with_the_same_bits(
     few: DataSet, runs: list[Run], deaths: list[int], seconds: float
 ) -> None:
-    """Any optimizer, scheduler, warm-up, company, and checkpoints from every step to the epochs' ends alone."""
+    """Any optimizer, scheduler, warm-up and pack, and checkpoints after every step or only after epochs."""
     assert_deaths_leave_no_trace(runs, few, deaths, seconds)

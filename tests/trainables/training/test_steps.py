@@ -1,4 +1,4 @@
-"""A GPU's training step, on a CPU: captured and replayed as a CUDA graph would be, it trains as the eager one does."""
+"""A GPU's training step, on a CPU: captured and replayed as a CUDA graph, it trains as the eager step does."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def rates_and_variants(name: str, protocol: Protocol) -> list[Run]:
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_grouped_optimizers_equal_torch_optim_over_many_steps(name: str) -> None:
-    """Beside each run's own, as ``torch.optim`` makes it: a rate in float32 shows from the eighth digit on."""
+    """Compared with each run's own, as ``torch.optim`` makes it: a rate in float32 differs from the eighth digit on."""
     runs = rates_and_variants(name, FLOAT64)
     for together, alone in zip(stepped(runs, True), stepped(runs, False), strict=True):
         torch.testing.assert_close(together, alone, rtol=0, atol=1e-7)
@@ -179,7 +179,7 @@ def test_a_cycled_momentum_moves_and_is_used(scheduler: str, optimizer: str, key
 
 
 def test_a_capture_would_freeze_a_cycled_momentum(few: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That the test above could fail: with the run inside the capture, the weights are others."""
+    """The test above can fail: with the run inside the capture, the weights differ."""
     run = run_of("SGD", "CyclicLR", lr=0.05, params={"momentum": 0.9})
     outside, _ = trained([run], few, Rehearsal(), 6)
     monkeypatch.setattr("trainables.training.steps.can_be_captured", lambda member: True)
@@ -212,7 +212,7 @@ def test_no_step_of_an_epoch_makes_the_host_wait(few: DataSet) -> None:
     runs += [run_of("SGD", "none", lr=1e30), run_of("SGD", "OneCycleLR", params={"momentum": 0.9})]
     batches = Batches(few, [run.seed for run in runs], runs[0].protocol, CPU)
     pack = Pack(runs, batches.steps, CPU, Rehearsal())
-    pack.train_step(batches.batch(1, 0))  # makes the groups: PyTorch looks at their rates
+    pack.train_step(batches.batch(1, 0))  # makes the groups: PyTorch reads their rates
     with NoHostLooks():
         for index in range(1, STEPS):
             epoch, pack.step_in_epoch = divmod(index, batches.steps)
@@ -221,8 +221,8 @@ def test_no_step_of_an_epoch_makes_the_host_wait(few: DataSet) -> None:
     assert torch.isfinite(pack.loss_sum).sum() == len(runs) - 1
 
 
-def test_a_plain_step_on_the_same_batches_does_look(few: DataSet) -> None:
-    """That the test above could fail."""
+def test_an_eager_step_on_the_same_batches_makes_the_host_wait(few: DataSet) -> None:
+    """The test above can fail."""
     run = run_of("SGD", "none")
     batches = Batches(few, [0], run.protocol, CPU)
     pack = Pack([run], batches.steps, CPU)
@@ -248,13 +248,13 @@ def test_the_studys_updates_take_few_launches(few: DataSet) -> None:
     assert apart.launches >= 6 * 10
 
 
-def test_seeds_whose_schedules_look_at_their_losses_have_rates_of_their_own(few: DataSet) -> None:
+def test_seeds_whose_schedules_depend_on_their_losses_have_separate_rates(few: DataSet) -> None:
     runs = [run_of("SGD", "ReduceLROnPlateau", seed=seed) for seed in (0, 1)]
     pack = Pack(runs, 4, CPU)
     assert GroupedOptimizers(list(enumerate(pack.members)), torch.zeros(2)).alike == [[0], [1]]
 
 
-def test_a_diverged_run_is_frozen_at_the_epochs_end_and_the_others_go_on(few: DataSet) -> None:
+def test_a_diverged_run_is_frozen_at_the_epochs_end_and_the_others_continue(few: DataSet) -> None:
     runs = [run_of("SGD", "none", lr=0.05), run_of("SGD", "none", lr=1e30), run_of("Adam", "none")]
     assignment = Assignment("pack", runs, 3, frozenset())
     graphs = Rehearsal()
@@ -267,7 +267,7 @@ def test_a_diverged_run_is_frozen_at_the_epochs_end_and_the_others_go_on(few: Da
     ]
     mine = [row for report in reports for row in report.rows]
     assert [row.train_loss for row in mine] == pytest.approx([row.train_loss for row in alone], abs=1e-5)
-    assert graphs.captures > 2  # the update of those that are left is another one
+    assert graphs.captures > 2  # the update of the remaining runs is another one
 
 
 def test_a_death_anywhere_leaves_no_trace_on_a_captured_training(few: DataSet, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_elsewhere_the_nodes_own_disk_is_used_and_found_again(tmp_path: Path, mo
     assert private.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_place_that_another_user_laid_out_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_another_user_made_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     folder = str(tmp_path / "driver" / "s" / "checkpoints" / "pack")
     place_of_checkpoints(folder, on_drivers_disk=True)

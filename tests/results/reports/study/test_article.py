@@ -109,7 +109,7 @@ def test_every_table_is_in_the_article_cell_by_cell(whole, page):
         assert without_study_rows(name, table.text()) in shown, name
 
 
-def test_adams_claims_stand_beside_the_cells_of_the_table_adam(whole, page):
+def test_adams_claims_are_beside_the_cells_of_the_table_adam(whole, page):
     _, tables, _ = whole
     rows = next(table[1:] for table in page.tables if table[0][1] == "Claimed train loss")
     assert [[float(row[i]) for i in (1, 3, 5, 7)] for row in rows] == [list(v.values()) for v in CLAIMED_ADAM.values()]
@@ -154,7 +154,7 @@ def test_a_claim_that_holds_is_said_to(tmp_path):
     assert not [line for line in lines if "order" in line]
 
 
-def test_without_test_results_the_claims_are_held_against_validation(tmp_path):
+def test_without_test_results_the_claims_are_compared_with_validation(tmp_path):
     sweep = study_sweep(tmp_path, {OPTIMIZERS[0]: [10], OPTIMIZERS[3]: [40]}, tests=None)
     lines = claims_distance(report_tables(sweep)["claimed"], sweep)
     assert "on the validation split" in lines[0]
@@ -162,14 +162,14 @@ def test_without_test_results_the_claims_are_held_against_validation(tmp_path):
     assert "also the order of the measured means" in lines[2]
 
 
-def test_the_claims_on_gradients_are_held_against_the_tables(whole):
+def test_the_claims_on_gradients_are_compared_with_the_tables(whole):
     markdown, _, _ = whole
     assert "raw 139, adapted 1.8" in markdown  # 0.347/0.0025, 0.893/0.5
     assert "90.2 % and 70.5 %" in markdown
     assert "92.9 %" in markdown
 
 
-def test_gradients_that_are_not_the_studys_are_held_against_no_claim(tmp_path):
+def test_gradients_that_are_not_the_studys_are_compared_with_no_claim(tmp_path):
     tables = analysis_tables()
     stages = tables["gradient_stages"]
     tables["gradient_stages"] = replace(stages, columns=stages.columns[:2])
@@ -219,7 +219,7 @@ def test_missing_pieces_are_named_and_the_others_are_shown(pieces, half):
     assert not re.search(r"\bNaN\b|\bnan\b|\bNone\b|Undefined|\{\{ |\{%", markdown)
 
 
-def test_made_data_stand_beside_no_claim(tmp_path):
+def test_synthetic_data_are_compared_with_no_claim(tmp_path):
     sweep = study_sweep(tmp_path, synthetic=True, data_name="synthetic")
     markdown = article_markdown(sweep, report_tables(sweep), {}, sentences={}, commands=[], versions={})
     assert "The data here is synthetic" in markdown
@@ -228,7 +228,7 @@ def test_made_data_stand_beside_no_claim(tmp_path):
     assert "pp higher" not in markdown
 
 
-def test_tables_show_the_studys_four_and_say_so(tmp_path):
+def test_tables_show_the_studys_four_with_a_note(tmp_path):
     markdown = an_article(tmp_path)[0]
     assert "4 of 5 configurations" in markdown
     other = study_sweep(tmp_path / "other", {STEP: FINALS[STEP]})
@@ -269,7 +269,7 @@ def test_the_meaning_of_gradients_is_not_repeated(beta, tmp_path):
     assert markdown.count("Variance: of each element over the steps") == 1
 
 
-def test_only_what_section_8_has_is_said_to_stand_there(whole):
+def test_only_what_section_8_has_is_said_to_be_there(whole):
     """No other table has the performance profile's columns."""
     parts = {part.split(".", 1)[1].lstrip()[:11]: part.split("\n## ")[0] for part in whole[0].split("**Table ")[1:]}
     said = {name for name, part in parts.items() if "Section 8 has all of them" in part}
@@ -285,7 +285,7 @@ def test_one_result_of_several_seeds_is_not_called_one_seed(tmp_path):
     assert "one seed per" not in markdown.lower()
 
 
-def test_adams_claims_stand_beside_the_adam_that_the_study_means(tmp_path):
+def test_adams_claims_are_beside_the_adam_of_the_study(tmp_path):
     """Not beside the Adam with another ε that is earlier in the sweep."""
     other = Configuration("Adam", {"lr": 0.001, "betas": [0.9, 0.999], "eps": 1.0})
     ours = Configuration("Adam", {"lr": 0.001, "betas": [0.9, 0.999], "eps": 1e-8})
@@ -298,7 +298,7 @@ def test_adams_claims_stand_beside_the_adam_that_the_study_means(tmp_path):
     assert claimed_configurations(last)["Adam"].configuration == other
 
 
-def test_whatever_a_name_is_it_stays_text(tmp_path):
+def test_any_name_stays_text(tmp_path):
     markdown, tables, figures = an_article(tmp_path, NASTY)
     shown = Page(article_html(markdown, figures, TITLE))
     assert not {"script", "img", "a", "del", "iframe"} & set(shown.tags)
@@ -344,7 +344,7 @@ def test_the_page_fetches_nothing(whole, page):
 
 
 def test_ids_are_the_pages_only_ones(whole):
-    """Figures made alike have the same ids in their files."""
+    """Figures of one kind have the same ids in their files."""
     markdown, _, figures = whole
     ids = re.findall(r'\bid="([^"]+)"', article_html(markdown, figures, TITLE))
     assert len(ids) == len(set(ids)) > len(FIGURES)

@@ -1,4 +1,4 @@
-"""The article in a real Chromium: what no look at its text can tell."""
+"""The article in a real Chromium: properties that its text does not show."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def page(browser: Any, address: str) -> Iterator[Any]:  # noqa: F811
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
 
-def test_it_loads_without_a_word_on_the_console_and_asks_for_nothing_but_itself(page, address):
-    """Whatever its names say."""
+def test_it_loads_without_console_output_and_requests_only_itself(page, address):
+    """For any names."""
     events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
     assert [url for url in asked if not url.startswith("data:")] == [address]
@@ -53,7 +53,7 @@ def test_every_figure_is_seen(page, width):
 
 
 @pytest.mark.parametrize("width", [400, 1200])
-def test_every_formula_has_a_size_and_a_display_formula_a_line_of_its_own(page, width):
+def test_every_formula_has_a_size_and_a_display_formula_a_separate_line(page, width):
     resize(page, width)
     boxes = page.execute_script(SIZES, "math")
     assert len(boxes) > 60

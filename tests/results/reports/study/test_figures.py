@@ -143,7 +143,7 @@ def test_those_that_lack_are_named(tmp_path: Path):
     assert "Without a result in this sweep: SGD + momentum, SGD + Nesterov." in notes
 
 
-def test_only_keeps_what_was_asked_for_under_its_new_name(sweep: SweepData):
+def test_only_keeps_the_requested_figures_under_their_new_names(sweep: SweepData):
     labels = [group.label for group in sweep.configurations]
     found = relabelled_subset(sweep, {labels[3]: "b", labels[0]: "a"})
     assert [group.label for group in found.configurations] == ["b", "a"]

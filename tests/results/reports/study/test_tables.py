@@ -18,7 +18,7 @@ from tests.results.hand_worked import (
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, climb, sweep_of
 
 
-def test_adam_along_the_way_has_the_nearest_epochs(hand_tables):
+def test_the_table_of_adam_has_the_nearest_epochs(hand_tables):
     """Epochs 1 and 10 as they were; the last is shown for 25 and 50, with a note."""
     table = hand_tables["adam"]
     assert [row.values["epoch"] for row in table.rows] == [1, 10]
@@ -30,7 +30,7 @@ def test_adam_along_the_way_has_the_nearest_epochs(hand_tables):
     assert "epochs 25, 50" in table.notes[0]
 
 
-def test_claimed_and_measured_stand_side_by_side(hand_tables):
+def test_claimed_and_measured_are_side_by_side(hand_tables):
     """Each claim beside the configuration that it is about, and no other."""
     rows = rows_of(hand_tables["claimed"])
     assert {
@@ -59,6 +59,6 @@ def test_a_claim_is_about_its_own_configuration(tmp_path, other):
     assert "claimed" not in report_tables(sweep_of(tmp_path, {other: [climb(20)]}))
 
 
-def test_made_data_measures_no_claim(hand_sweep):
+def test_synthetic_data_measure_no_claim(hand_sweep):
     sweep = replace(hand_sweep, synthetic=True)
     assert "claimed" not in report_tables(sweep)
