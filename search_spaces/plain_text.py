@@ -14,7 +14,7 @@ MAX_VALUE = 80
 """Maximum length of a quoted value in a message."""
 MAX_MESSAGE = 800
 """Maximum length of a message."""
-LONG_VALUE = re.compile(rf"""'[^']{{{MAX_VALUE + 1},}}'|"[^"]{{{MAX_VALUE + 1},}}\"""")
+LONG_VALUE = re.compile(rf"""(?<!\w)'[^']{{{MAX_VALUE + 1},}}'|"[^"]{{{MAX_VALUE + 1},}}\"""")
 
 
 def plain_text(text: str, keep: str = "") -> str:

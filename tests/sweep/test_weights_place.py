@@ -14,6 +14,7 @@ from sweep.analyses.trajectories import trace_trajectories
 from sweep.config.toml import parse_spec, spec_text
 from sweep.folder.paths import SweepFolder
 from sweep.folder.snapshot import weights_place
+from sweep.folder.trust import remember
 from sweep.planning.plan import make_packs, make_runs, resolve_configurations
 from tests.builders import attempt_of
 from tests.trainables.s3_server import BUCKET, S3Server
@@ -91,6 +92,7 @@ def test_a_trajectory_is_read_from_the_bucket_that_the_trial_wrote_to(tmp_path: 
             ledger.record([attempt], [EpochRow(**vars(row)) for row in report.rows], {})
         ledger.complete(pack.pack_id)
     folder.spec.write_text(spec_text(spec, configurations))
+    remember(folder, spec)
     run_id, told = runs[0].run_id, []
 
     trace_trajectories(folder, [run_id], grid=3, track=lambda what, done, total: told.append(what))

@@ -117,7 +117,7 @@ def test_a_sweep_is_packed_by_a_probe_and_from_then_on_by_its_ledger(
 ) -> None:
     """More seeds and more epochs use the chosen packing; packs of twice as many configurations were never timed."""
     monkeypatch.setattr(sweep.driver.pack_size, "PROBE_PAYS_FROM_SECONDS", 0.0)
-    monkeypatch.setattr(sweep.execution.in_process, "_cpus", lambda: 2)
+    monkeypatch.setattr(sweep.execution.in_process, "available_cpus", lambda: 2)
     outcome, said = run(spec(TEXT, "probed"), tmp_path)
     assert outcome.all_done
     assert "(probe: a run's step takes " in said
@@ -181,7 +181,7 @@ def test_threads_that_no_process_of_the_probe_has_room_for_are_not_timed_and_not
 def test_larger_groups_than_those_of_the_probe_are_probed_with_the_same_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep.execution.in_process, "_cpus", lambda: 2)
+    monkeypatch.setattr(sweep.execution.in_process, "available_cpus", lambda: 2)
     one = TEXT.replace("[0.01, 0.02, 0.03, 0.04, 0.05]", "0.01")
     outcome, said = run(spec(one, "grows", **{"resources.cpus_per_trial": 1}), tmp_path)
     assert "1 pack of 1, one thread each, 1 at a time\n" in said
