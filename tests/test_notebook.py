@@ -14,6 +14,7 @@ NOTEBOOK = ROOT / "notebooks" / "study.ipynb"
 PATIENCE_SECONDS = 300
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every figure that it ends a cell with is shown as a picture, and every table as one."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))

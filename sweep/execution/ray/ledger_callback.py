@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ray.cloudpickle
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
@@ -27,7 +27,7 @@ _LOST_NODE = re.compile(
     r"|\bNodeDiedError\b|The task's local raylet died\."
 )
 """Messages of Ray 2.60 about a trial whose node is gone. Ray has no exception type for it."""
-_MEMORY_MONITOR = re.compile(r"\bOutOfMemoryError\b|killed due to the node running low on memory")
+_MEMORY_MONITOR = re.compile(r"\bray\.exceptions\.OutOfMemoryError\b|killed due to the node running low on memory")
 """Messages of Ray 2.60 about a worker that its memory monitor ended. The exception of an actor does not arrive."""
 _WORKER_DIED = "its worker process has died"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -116,7 +116,8 @@ def _exception(trial: Trial) -> BaseException | None:
 def as_failure(traceback: str, error: BaseException | None) -> Failure:
     """Return the failure that Ray describes; an exception out of a trial is unpacked from Ray's own."""
     cause = error.cause if isinstance(error, RayTaskError) else error
-    monitor = "Ray's memory monitor" if _MEMORY_MONITOR.search(traceback) else ""
+    ended_by_ray = cause is None or isinstance(cause, RayError)  # else the trial raised it itself
+    monitor = "Ray's memory monitor" if ended_by_ray and _MEMORY_MONITOR.search(traceback) else ""
     return Failure(traceback, cause, lost_node=bool(_LOST_NODE.search(traceback)), killed_for_memory=monitor)
 
 

@@ -71,6 +71,7 @@ def test_the_study_writes_every_figure_every_table_and_the_article(study: Outcom
     assert "2 epochs; the study's protocol has 50" in text
 
 
+@pytest.mark.slow
 def test_the_study_continues_and_uses_its_own_analyses_only(study: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if its last command had ended early, and other commands had written into the folder.
 

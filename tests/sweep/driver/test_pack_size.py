@@ -194,6 +194,7 @@ def test_larger_groups_than_those_of_the_probe_are_probed_with_the_same_threads(
     assert {threads for _, threads in attempts} == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_on_gpus_only_the_size_is_chosen_and_a_short_sweep_is_not_probed_for(ray: Any, tmp_path: Path) -> None:
     outcome, said = run(spec(TEXT, "short", **{"resources.gpus_per_trial": 0.5}), tmp_path, ray=True)
@@ -205,6 +206,7 @@ def test_on_gpus_only_the_size_is_chosen_and_a_short_sweep_is_not_probed_for(ray
         assert {threads for (threads,) in ledger.rows("SELECT threads FROM attempts", {})} == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_after_a_failed_probe_the_sweep_uses_default_ratios(
     ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -246,3 +246,13 @@ def test_a_pack_without_memory_gets_twice_the_share_of_the_gpu(retries: Retries)
 def test_a_pack_that_progressed_is_retried_as_it_is(retries: Retries) -> None:
     assert retries.decide(Round((PACK,), 1, 0.0), PACK, CRASHED, progressed=True)
     assert retries.next_round() == Round((PACK,), 1, 0.0)
+
+
+def test_a_lack_of_gpu_memory_is_not_an_end_by_rays_memory_monitor() -> None:
+    """Both are called OutOfMemoryError; only the first is answered by a larger share of the GPU."""
+    text = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB."
+    failure = as_failure(text, torch.OutOfMemoryError(text))
+    assert failure.out_of_gpu_memory
+    assert not failure.killed_for_memory
+    assert not failure.out_of_memory
+    assert not as_failure(text, None).killed_for_memory
