@@ -80,6 +80,7 @@ class JobServer:
         for process in alive:
             process.kill()
         psutil.wait_procs(alive, timeout=30)
+        self.process.wait()
         self.log.close()
 
     def ask(self, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
