@@ -125,11 +125,10 @@ def run(
     from sweep.driver.driver import DriveOptions
     from sweep.driver.outputs import make_outputs
     from sweep.driver.until_decided import drive_until_decided
-    from sweep.folder.trust import ADDRESS
+    from sweep.folder.trust import from_file
 
-    typed = trust or isinstance(spec, Mapping) or "cluster" in overrides
-    from_file = frozenset() if typed else frozenset({ADDRESS})
-    options = DriveOptions(retry_failed=retry_failed, in_process=in_process, from_file=from_file)
+    untyped = from_file(overrides, trust=trust or isinstance(spec, Mapping))
+    options = DriveOptions(retry_failed=retry_failed, in_process=in_process, from_file=untyped)
     outcome = drive_until_decided(
         _spec(spec, overrides),
         Path(runs_dir),
@@ -143,7 +142,7 @@ def run(
 
 def confirm(
     sweep: Sweep, *, top: int | None = None, seeds: int | str = 10, quiet: bool = False, in_process: bool = False,
-    **overrides: Any,
+    trust: bool = False, **overrides: Any,
 ) -> Sweep:  # fmt: skip
     """Compare the best configurations of a sweep under new seeds, as ``sweep confirm`` does; return the new sweep.
 
@@ -153,6 +152,7 @@ def confirm(
         seeds: number of new seeds, the same for all configurations; ``"auto"``: until every comparison is decided.
         quiet: whether to print nothing.
         in_process: whether to train in this process, without Ray.
+        trust: whether to accept the address and the storage that the sweep's ``sweep.toml`` names.
         overrides: keys of the spec, such as ``resources={"pack": 4}``.
 
     Raises:
@@ -163,7 +163,7 @@ def confirm(
     from sweep.driver.outputs import make_outputs, make_report
     from sweep.driver.until_decided import drive_until_decided
 
-    spec = confirmation_spec(sweep.folder, top, seeds, overrides)
+    spec = confirmation_spec(sweep.folder, sweep.data, top, seeds, overrides, trust=trust)
     console = PlainConsole(quiet=quiet, force_terminal=False if in_process else None)
     outcome = drive_until_decided(spec, sweep.folder.runs_dir, console, DriveOptions(in_process=in_process))
     assert outcome is not None

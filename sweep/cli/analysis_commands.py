@@ -137,7 +137,7 @@ def study(
     given = {key: value for key, value in overrides.items() if value is not None}
     outcome = run_study(given, runs_dir, PlainConsole())
     folder = outcome.folder
-    for sentence in outcome.answer():
+    for sentence in outcome.answer:
         say(sentence)
     say(f"article: {near(folder.article_page)} and {near(folder.article)}  report: {near(folder.report)}")
     if not outcome.all_done:

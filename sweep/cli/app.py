@@ -112,6 +112,7 @@ def run(
 ) -> None:
     """Run a sweep; finished runs are skipped."""
     from sweep.config.toml import read_spec
+    from sweep.folder.trust import from_file
 
     overrides = _overrides(
         name=name, data=data, epochs=epochs, seeds=seeds, max_seeds=max_seeds, pack=pack, cpus_per_trial=cpus_per_trial,
@@ -120,7 +121,7 @@ def run(
     )  # fmt: skip
     spec = read_spec(source, overrides)
     options = {"dry_run": dry_run, "fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process}
-    _drive(spec, runs_dir, _from_file(overrides, trust or dry_run), **options)
+    _drive(spec, runs_dir, from_file(overrides, trust=trust or dry_run), **options)
 
 
 @app.command()
@@ -142,6 +143,7 @@ def resume(
 ) -> None:
     """Resume an interrupted sweep. PLACE/NAME resumes it from its storage, on any machine."""
     from sweep.driver.driver import read_resolved
+    from sweep.folder.trust import from_file
 
     overrides = _overrides(
         data=data, pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
@@ -155,7 +157,7 @@ def resume(
         name, overrides = folder.name, {"storage": place, **overrides}
     spec = read_resolved(SweepFolder.existing(runs_dir, name), overrides)
     options = {"fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process, "resuming": True}
-    _drive(spec, runs_dir, _from_file(overrides, trust), **options)
+    _drive(spec, runs_dir, from_file(overrides, trust=trust), **options)
 
 
 @app.command()
@@ -186,16 +188,12 @@ def confirm(
         address=address, max_seeds=max_seeds,
     )  # fmt: skip
     folder = SweepFolder.existing(runs_dir, name)
-    spec = confirmation_spec(folder, top, 10 if seeds is None else seeds, overrides, trust=trust)
-    say(power_sentence(load_sweep(folder.ledger, name), len(spec.configurations) - 1))
+    sweep = load_sweep(folder.ledger, name)
+    spec = confirmation_spec(folder, sweep, top, 10 if seeds is None else seeds, overrides, trust=trust)
+    say(power_sentence(sweep, len(spec.configurations) - 1))
     _drive(spec, runs_dir, frozenset(), dry_run=dry_run, in_process=in_process)
     if not dry_run:
         say(f"{near(make_report(folder))} shows this answer first")
-
-
-def _from_file(overrides: dict[str, Any], trust: bool) -> frozenset[str]:
-    """Return the keys of the address and the storage, without those that the user typed or accepted."""
-    return frozenset() if trust else frozenset({"cluster.address", "storage"} - set(overrides))
 
 
 def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) -> None:
@@ -223,7 +221,7 @@ def _drive(spec: Any, runs_dir: Path, from_file: frozenset[str], **how: bool) ->
         if outcome.count(word)
     )
     say(counts)
-    for sentence in outcome.answer():
+    for sentence in outcome.answer:
         say(f"  {sentence}")
     if outcome.all_done and isinstance(spec.seeds, int) and (needed := outcome.seeds_for_a_test()):
         seeds, seconds = needed

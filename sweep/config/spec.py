@@ -12,6 +12,7 @@ from search_spaces.axes import MAX_RUNS, counted_blocks
 Seed = Annotated[int, Field(ge=0, le=2**53)]
 
 
+MOST_SEEDS = 100_000
 DEFAULT_MAX_SEEDS = 30
 """For ``seeds = "auto"`` without ``max_seeds``."""
 
@@ -88,8 +89,8 @@ class Spec(_Table):
     max_images: int = Field(1_000_000, ge=1, le=100_000_000)  # a larger data set is refused before it is read
     storage: str = ""  # a folder that all nodes share, or s3://bucket/prefix; empty: the sweep's folder
     epochs: int = Field(50, ge=1, le=1_000_000)
-    seeds: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] | Annotated[list[Seed], Field(min_length=1)] = 3
-    max_seeds: Literal[0] | Annotated[int, Field(ge=2, le=100_000)] = 0  # above 0: add seeds until decided
+    seeds: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_SEEDS)] | Annotated[list[Seed], Field(min_length=1)] = 3
+    max_seeds: Literal[0] | Annotated[int, Field(ge=2, le=MOST_SEEDS)] = 0  # above 0: add seeds until decided
     max_runs: int = Field(MAX_RUNS, ge=1, le=10_000_000)  # a larger space is refused before it is built
     test_epochs: Literal["last", "all"] | list[Annotated[int, Field(ge=1)]] = "last"
     reference: str = ""  # label or id of the configuration that all others are compared with; not part of a run's id

@@ -5,23 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from results.ledger.arrays import ConfigurationRuns, SweepData, load_sweep
+from results.ledger.arrays import ConfigurationRuns, SweepData
 from results.metrics.power import pairs_needed
 from results.metrics.sequential import looks
 from results.tables.comparison import POWER_FOR, compare_best, configuration_families, seeds_text
 from search_spaces.errors import SpecError, SweepFolderError
-from sweep.config.spec import DEFAULT_MAX_SEEDS, Spec
+from sweep.config.spec import DEFAULT_MAX_SEEDS, MOST_SEEDS, Spec
 from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.driver import read_resolved
 from sweep.folder.paths import SweepFolder
-from sweep.folder.trust import ADDRESS, STORAGE, check_trusted
+from sweep.folder.trust import check_trusted, from_file
 
 DEFAULT_SD = 0.8
 """Assumed SD of paired differences in pp if a sweep has no pair of runs: that of LeNet-5 on CIFAR-100."""
 
 
 def confirmation_spec(
-    folder: SweepFolder, top: int | None, seeds: int | str, overrides: Mapping[str, Any], *, trust: bool = False
+    folder: SweepFolder,
+    sweep: SweepData,
+    top: int | None,
+    seeds: int | str,
+    overrides: Mapping[str, Any],
+    *,
+    trust: bool = False,
 ) -> Spec:
     """Return the spec of the sweep that compares the best configurations of ``folder`` under new seeds.
 
@@ -31,6 +37,7 @@ def confirmation_spec(
 
     Args:
         folder: the sweep whose configurations are chosen.
+        sweep: its measurements.
         top: number of configurations, at least 2; None: those of the existing confirmation, else 3.
         seeds: number of new seeds, at least 2; ``auto``: until every comparison is decided, up to ``max_seeds``.
         overrides: keys of the spec to replace, such as ``resources.pack``.
@@ -44,25 +51,24 @@ def confirmation_spec(
     if existing is None:
         raise SpecError(folder.name, "is a confirmation itself", "for more seeds: `sweep confirm NAME --seeds N`")
     name = existing.name
-    source = load_sweep(folder.ledger, folder.name)
     if existing.spec.exists():
         first = min(read_resolved(existing, {}).seed_list)
     else:
-        first = 1 + max(seed for group in source.configurations for seed in group.seeds)
+        first = 1 + max(seed for group in sweep.configurations for seed in group.seeds)
     changes = {**overrides, "name": name, "test_epochs": "last", **_seeds(first, seeds, overrides.get("max_seeds", 0))}
-    typed = {ADDRESS, STORAGE} if trust else {ADDRESS if "cluster" in overrides else "", *overrides}
+    untyped = from_file(overrides, trust=trust)
     if existing.spec.exists():
         spec = read_resolved(existing, changes)
-        check_trusted(existing, spec, {ADDRESS, STORAGE} - typed)
+        check_trusted(existing, spec, untyped)
         if top is not None and top != len(spec.configurations):
             raise SpecError(
                 "--top", f"{top}, but {name} has {len(spec.configurations)} configurations",
                 "leave it out, or remove that sweep first",
             )  # fmt: skip
         return spec
-    chosen = best_of_families(source, top or 3)
+    chosen = best_of_families(sweep, top or 3)
     base = read_resolved(folder, {})
-    check_trusted(folder, base, {ADDRESS, STORAGE} - typed)
+    check_trusted(folder, base, untyped)
     base = base.model_copy(
         update={"reference": chosen[0].configuration_id, "description": f"{folder.name}, confirmed under new seeds"}
     )
@@ -77,8 +83,8 @@ def _seeds(first: int, seeds: int | str, max_seeds: int) -> dict[str, Any]:
         return {"seeds": list(range(first, first + looks(most)[0])), "max_seeds": most}
     if max_seeds:
         raise SpecError("--max-seeds", f"{max_seeds}, but the number of seeds is fixed", "--seeds auto")
-    if seeds < 2:
-        raise SpecError("--seeds", f"{seeds}, but a comparison needs at least 2", "--seeds 10")
+    if not 2 <= seeds <= MOST_SEEDS:
+        raise SpecError("--seeds", f"{seeds:,}, but a comparison needs 2 to {MOST_SEEDS:,}", "--seeds 10")
     return {"seeds": list(range(first, first + seeds)), "max_seeds": 0}
 
 

@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from results.ledger.arrays import design_in
+from results.ledger.arrays import SweepData, design_in, load_sweep
 from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
 from search_spaces import Run
@@ -63,26 +64,29 @@ class Outcome:
         """Return how many runs have ``status``."""
         return sum(1 for found in self.statuses.values() if found == status)
 
+    @cached_property
+    def data(self) -> SweepData:
+        """The measurements."""
+        return load_sweep(self.folder.ledger, self.folder.name)
+
+    @property
     def answer(self) -> list[str]:
-        """Return the answer of the sweep so far, in a few sentences."""
-        from results.ledger.arrays import load_sweep
+        """The answer of the sweep so far, in a few sentences."""
         from results.reports.summary import answer
 
-        return answer(load_sweep(self.folder.ledger, self.folder.name))
+        return answer(self.data)
 
     def seeds_for_a_test(self) -> tuple[int, float | None] | None:
         """Return how many seeds a significance test needs, and how many seconds the new runs take at this rate.
 
         None if there are enough seeds. The seconds are None if nothing was trained.
         """
-        from results.ledger.arrays import load_sweep
         from results.reports.summary import seeds_for_a_test
 
-        sweep = load_sweep(self.folder.ledger, self.folder.name)
-        needed = seeds_for_a_test(sweep)
+        needed = seeds_for_a_test(self.data)
         if needed is None:
             return None
-        new = sum(max(0, needed - len(group.seeds)) for group in sweep.configurations) * sweep.epochs
+        new = sum(max(0, needed - len(group.seeds)) for group in self.data.configurations) * self.data.epochs
         return needed, new / self.rate if self.rate else None
 
     @property

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from results.ledger.arrays import load_sweep
 from results.tables.comparison import Comparisons, compare_best
 from sweep.config.spec import Spec
 from sweep.driver.driver import DEFAULT_OPTIONS, DriveOptions, Outcome, drive, tell
@@ -32,7 +31,7 @@ def drive_until_decided(
         outcome = drive(at_look, runs_dir, console, options)
         if outcome is None or not outcome.all_done:
             return outcome
-        compared = compare_best(load_sweep(outcome.folder.ledger, outcome.folder.name))
+        compared = compare_best(outcome.data)
         following = next((other for other in planned if other > look), None)
         tell(console, _told(compared, look, planned, following))
         if compared is None or not compared.undecided:

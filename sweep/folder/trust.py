@@ -26,6 +26,15 @@ NOT_SENT = {ADDRESS: "local", STORAGE: ""}
 TRUST = "--trust"
 
 
+def from_file(typed: Collection[str], *, trust: bool = False) -> frozenset[str]:
+    """Return the keys of the destinations whose values come from a file and are not accepted by ``trust``.
+
+    ``typed`` are the keys that the user gave: of the spec, or ``cluster`` for the table as a whole.
+    """
+    given = {*typed, ADDRESS} if "cluster" in typed else set(typed)
+    return frozenset() if trust else frozenset({ADDRESS, STORAGE} - given)
+
+
 def destinations(spec: Spec) -> dict[str, str]:
     """Return the destinations in ``spec`` by key."""
     found = {ADDRESS: spec.cluster.address, STORAGE: spec.storage}

@@ -6,10 +6,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 from sweep.process.supervisor import FORWARDED, is_new_request, leave_message, requests
+from trainables.runtime.signal_handlers import handled
 from trainables.runtime.stop_signal import StopRequest
 
 GRACE_SECONDS = 6.0
@@ -82,9 +83,6 @@ def stopping(
     Outside the main thread Python handles no signals, and signals have no effect here.
     """
     stop = Stopping(requested, say)
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
 
     def answer(number: int, frame: FrameType | None) -> None:
         if not is_new_request(number):
@@ -94,12 +92,8 @@ def stopping(
         stop.ask()
         leave_message(last_words)
 
-    before = {number: signal.signal(number, answer) for number in (*requests(), FORWARDED)}
-    try:
+    with handled((*requests(), FORWARDED), answer):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def keep_sigterm() -> Callable[[], None]:
@@ -120,14 +114,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-@contextmanager
-def ignored_hangup() -> Iterator[None]:
+def ignored_hangup() -> AbstractContextManager[None]:
     """Let the processes that the block starts ignore SIGHUP: a closed terminal sends it to them, too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before if before is not None else signal.SIG_DFL)
+    return handled([signal.SIGHUP], signal.SIG_IGN)

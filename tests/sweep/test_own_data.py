@@ -42,7 +42,7 @@ def test_a_sweep_on_own_data_has_its_number_of_classes(tmp_path: Path) -> None:
     assert (sweep.facts.classes, sweep.facts.val_images, sweep.facts.test_images) == (4, 12, 8)
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         assert runs_frame(ledger).query("status == 'diverged'")["final_val_acc"].tolist() == [25]
-    told = [printed, outcome.folder.spec.read_text(), *sweep.caveats(), *outcome.answer()]
+    told = [printed, outcome.folder.spec.read_text(), *sweep.caveats(), *outcome.answer]
     told += status_lines(folder_status(outcome.folder))
     assert not [text for text in told if "CIFAR" in text]
 

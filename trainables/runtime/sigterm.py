@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from trainables.runtime.signal_handlers import handled
 
 
 class Sigterm:
@@ -20,14 +21,10 @@ class Sigterm:
 
         Outside the main thread Python handles no signals, and this does nothing.
         """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.signal(signal.SIGTERM, self._note)
         try:
-            yield
+            with handled([signal.SIGTERM], self._note):
+                yield
         finally:
-            signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
             if self.came:
                 signal.raise_signal(signal.SIGTERM)
 

@@ -194,7 +194,7 @@ def test_the_api_gives_frames_and_figures(study: Outcome) -> None:
     assert loaded.tables["convergence"].attrs["notes"][-1].startswith("2 epochs; the study's protocol has 50")
     assert all(isinstance(figure, Figure) for figure in loaded.figures.values())
     assert set(loaded.figures) >= NAMED
-    assert loaded.answer == study.answer()
+    assert loaded.answer == study.answer
     with pytest.raises(SweepFolderError, match=r"no sweep 'nobody' in .*: study"):
         sweep.load(study.folder.runs_dir / "nobody")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -14,6 +15,7 @@ from results.ledger.ledger import Ledger
 from results.reports.summary import answer
 from search_spaces import Configuration
 from search_spaces.errors import SpecError, SweepFolderError, UnknownNameError
+from sweep.config.spec import Spec
 from sweep.config.toml import spec_text
 from sweep.driver.confirm import DEFAULT_SD, best_of_families, confirmation_spec, power_sentence
 from sweep.driver.driver import DriveOptions, read_resolved
@@ -31,6 +33,10 @@ CURVES = {
 }  # fmt: skip
 
 
+def confirmation(folder: SweepFolder, top: int | None, seeds: int | str, changes: dict[str, Any]) -> Spec:
+    return confirmation_spec(folder, load_sweep(folder.ledger, folder.name), top, seeds, changes)
+
+
 def designed(runs_dir: Path, curves: dict[Configuration, list[list[float]]] = CURVES) -> SweepFolder:
     """A finished sweep of three families, with a ledger and a resolved spec; Adam is best at its second rate."""
     folder = SweepFolder(runs_dir, "first")
@@ -42,7 +48,7 @@ def designed(runs_dir: Path, curves: dict[Configuration, list[list[float]]] = CU
 
 
 def test_the_best_of_each_family_is_compared_under_seeds_that_were_not_used(tmp_path: Path) -> None:
-    found = confirmation_spec(designed(tmp_path), 2, 4, {})
+    found = confirmation(designed(tmp_path), 2, 4, {})
     assert (found.name, found.seed_list, found.test_epochs, found.epochs) == ("first-confirm", [3, 4, 5, 6], "last", 10)
     assert found.expanded() == [FASTER, MOMENTUM]
     assert found.reference == FASTER.configuration_id
@@ -70,7 +76,7 @@ def test_a_sweep_without_two_results_to_compare_is_refused(
     tmp_path: Path, curves: dict[Configuration, list[list[float]]], words: str
 ) -> None:
     with pytest.raises(SweepFolderError, match=words):
-        confirmation_spec(designed(tmp_path, curves), None, 4, {})
+        confirmation(designed(tmp_path, curves), None, 4, {})
 
 
 def test_the_power_is_that_of_the_differences_seen(tmp_path: Path) -> None:
@@ -103,7 +109,7 @@ def test_confirmed_for_real_the_first_report_shows_it_and_more_seeds_extend_it(
     code, _, error = confirm("--top", "3")
     assert code == 2
     assert "--top" in error
-    more = confirmation_spec(SweepFolder(tmp_path, "tiny"), None, 3, {})
+    more = confirmation(SweepFolder(tmp_path, "tiny"), None, 3, {})
     assert (more.seed_list, len(more.configurations)) == ([2, 3, 4], 2)
     ended = call(["confirm", "tiny-confirm", "--runs-dir", tmp_path], tmp_path, monkeypatch, capfd)
     assert ended.returncode == 2
@@ -162,8 +168,8 @@ def test_seeds_until_decided_need_a_reference(changes: dict[str, object]) -> Non
 
 def test_a_confirmation_adds_seeds_until_decided(tmp_path: Path) -> None:
     folder = designed(tmp_path)
-    found = confirmation_spec(folder, 2, "auto", {})
+    found = confirmation(folder, 2, "auto", {})
     assert (found.seed_list, found.max_seeds, found.looks) == (list(range(3, 13)), 30, (10, 15, 22, 30))
-    for seeds, changes, words in ((4, {"max_seeds": 20}, "--max-seeds"), (1, {}, "--seeds")):
+    for seeds, changes, words in ((4, {"max_seeds": 20}, "--max-seeds"), (1, {}, "--seeds"), (10**9, {}, "100,000")):
         with pytest.raises(SpecError, match=words):
-            confirmation_spec(folder, 2, seeds, changes)
+            confirmation(folder, 2, seeds, changes)

@@ -99,7 +99,7 @@ def tear_names(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "where", "mend"),
+    ("damage", "where", "remedy"),
     [
         (drop_column, TRAIN_1, "no column 'fine_label' (it has img, coarse_label)"),
         (flatten_column, TRAIN_1, "expected a struct with a field 'bytes'"),
@@ -122,11 +122,11 @@ def tear_names(folder: Path) -> None:
     ],
 )
 def test_a_damaged_parquet_folder_is_refused(
-    parquet: Path, damage: Callable[[Path], None], where: str, mend: str
+    parquet: Path, damage: Callable[[Path], None], where: str, remedy: str
 ) -> None:
     """With the file, what is wrong with it, and what would be right."""
     damage(parquet)
-    assert_refused(str(parquet), str(parquet), where, mend)
+    assert_refused(str(parquet), str(parquet), where, remedy)
 
 
 class Bomb:
@@ -148,7 +148,7 @@ def test_a_malicious_pickle_does_not_run(archive: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "mend"),
+    ("name", "content", "remedy"),
     [
         ("train", b"", "again"),
         ("test", b"\x80\x02}S'data'\n", "again"),
@@ -162,10 +162,10 @@ def test_a_malicious_pickle_does_not_run(archive: Path, tmp_path: Path) -> None:
         ("meta", pickle.dumps({"fine_label_names": NAMES[:20]}), "100 class names"),
     ],
 )
-def test_a_damaged_archive_is_refused(archive: Path, name: str, content: bytes, mend: str) -> None:
+def test_a_damaged_archive_is_refused(archive: Path, name: str, content: bytes, remedy: str) -> None:
     """With the file, what is wrong with it, and what would be right."""
     (archive / name).write_bytes(content)
-    assert_refused(str(archive), str(archive / name), mend)
+    assert_refused(str(archive), str(archive / name), remedy)
 
 
 def test_an_incomplete_archive_is_refused(archive: Path) -> None:

@@ -157,7 +157,7 @@ def test_a_warm_up_rises_linearly_and_then_the_scheduler_begins(name: str) -> No
     alone = rates(name, params)
     ours = rates(name, params, warmup_steps=STEPS)
     assert ours[:STEPS] == pytest.approx([alone[0] * (t + 1) / STEPS for t in range(STEPS)])
-    if name == "ReduceLROnPlateau":  # gets the losses of its own epochs, which differ
+    if name == "ReduceLROnPlateau":  # its rates depend on the losses, which differ between the two runs
         assert ours[STEPS] == alone[0]
         assert ours[-1] < alone[0]
     else:
