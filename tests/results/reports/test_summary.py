@@ -281,3 +281,15 @@ def test_a_reference_without_a_result_is_compared_with_nothing(tmp_path):
     sweep = replace(sweep_of(tmp_path, {MOMENTUM: finals(30, 31), ADAM: finals(20, 21)}), reference_id="0123456789")
     assert "no result yet" in answer(sweep)[1]
     assert "comparison" not in report_tables(sweep)
+
+
+def test_the_level_of_a_look_is_what_a_verdict_needs(tmp_path):
+    """Six pairs on one side have p = 0.031: enough at 5 %, too few at the 1.25 % of each of four looks."""
+    curves = {PLAIN: finals(20, 21, 22, 23, 24, 25), MOMENTUM: finals(30, 31, 32, 33, 34, 35)}
+    fixed = replace(sweep_of(tmp_path, curves), reference_id=PLAIN.configuration_id)
+    assert "significantly better" in answer(fixed)[2]
+    growing = replace(fixed, max_seeds=30)
+    assert "too few seeds" in answer(growing)[2]
+    assert "1 comparison needs at least 8 seeds" in answer(growing)[3]
+    notes = " ".join(report_tables(growing)["comparison"].notes)
+    assert "at 4 looks (10, 15, 22, 30 seeds), each at the level 1.2 %" in notes

@@ -13,6 +13,7 @@ import results.metrics.sequential
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
 from results.reports.summary import answer
+from results.tables.comparison import Comparisons
 from search_spaces import Configuration
 from search_spaces.errors import SpecError, SweepFolderError, UnknownNameError
 from sweep.config.spec import Spec
@@ -173,3 +174,24 @@ def test_a_confirmation_adds_seeds_until_decided(tmp_path: Path) -> None:
     for seeds, changes, words in ((4, {"max_seeds": 20}, "--max-seeds"), (1, {}, "--seeds"), (10**9, {}, "100,000")):
         with pytest.raises(SpecError, match=words):
             confirmation(folder, 2, seeds, changes)
+
+
+def test_a_sweep_that_is_decided_gets_no_more_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results.metrics.sequential, "FIRST_LOOK", 2)
+    monkeypatch.setattr(Comparisons, "undecided", ())
+    screen = io.StringIO()
+    asked = spec(epochs=1, reference="Adam lr=0.003", seeds="auto", max_seeds=4)
+    outcome = drive_until_decided(asked, tmp_path, Console(file=screen, width=200), IN_PROCESS)
+    assert outcome is not None
+    assert len(outcome.statuses) == 8
+    assert "look 1 of 3, 2 seeds: 3 of 3 comparisons decided" in screen.getvalue()
+
+
+def test_a_confirmation_goes_only_where_the_sweep_was_sent(tmp_path: Path) -> None:
+    folder = designed(tmp_path)
+    folder.spec.write_text(folder.spec.read_text().replace('storage = ""', 'storage = "s3://elsewhere/there"'))
+    with pytest.raises(SpecError, match="s3://elsewhere/there"):
+        confirmation(folder, 2, 4, {})
+    trusted = confirmation_spec(folder, load_sweep(folder.ledger), 2, 4, {}, trust=True)
+    assert trusted.storage == "s3://elsewhere/there"
+    assert confirmation(folder, 2, 4, {"storage": ""}).storage == ""

@@ -85,12 +85,18 @@ def test_an_address_in_a_spec_file_gets_no_token_before_it_is_accepted(
         listener.accept()
 
 
-def test_a_received_storage_is_written_after_it_was_accepted_once(
-    received: SweepFolder, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def foreign_storage(received: SweepFolder) -> Path:
+    """Let the received spec name a storage, an empty folder beside the sweeps; return it."""
     outside = received.runs_dir.parent / "outside"
     outside.mkdir()
     edit(received, 'storage = ""', f'storage = "{outside}"')
+    return outside
+
+
+def test_a_received_storage_is_written_after_it_was_accepted_once(
+    received: SweepFolder, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    outside = foreign_storage(received)
     here, resume = received.runs_dir.parent, ["resume", "mine", "--in-process"]
     monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder: folder.report)
     told = sweeps.call(resume, here, monkeypatch, capfd)
@@ -110,9 +116,7 @@ def test_a_received_storage_is_written_after_it_was_accepted_once(
 def test_analyses_do_not_use_a_received_storage(
     received: SweepFolder, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    outside = received.runs_dir.parent / "outside"
-    outside.mkdir()
-    edit(received, 'storage = ""', f'storage = "{outside}"')
+    outside = foreign_storage(received)
     (log,) = received.logs.glob("*.log")
     run_id = log.read_text().partition("with runs ")[2].split()[0]
     for verb in (["trajectory", "mine"], ["activations", "mine", run_id]):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -132,3 +134,15 @@ def test_an_unknown_attribute_is_answered_with_names_of_the_package_and_not_of_o
 
 def test_a_third_partys_optimizer_is_found_by_its_path() -> None:
     assert optimizer_class("torch.optim:AdamW", "optimizer") is torch.optim.AdamW
+
+
+def test_an_optimizer_is_built_without_an_import_of_the_compiler() -> None:
+    """``torch._dynamo`` takes seconds; only a step needs it."""
+    code = (
+        "import sys\nimport torch\nfrom trainables.optim.optimizers import build_optimizer\n"
+        "optimizer = build_optimizer('Adam', {'lr': 0.1}, [torch.nn.Parameter(torch.zeros(2))], 'here')\n"
+        "optimizer.load_state_dict(optimizer.state_dict())\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
