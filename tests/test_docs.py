@@ -34,3 +34,21 @@ def test_every_cited_test_exists(path: Path) -> None:
             node.name for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.FunctionDef)
         }
         assert not name or name in functions, f"{file}::{name}"
+
+
+def test_every_selection_of_tests_by_a_word_selects_one() -> None:
+    """``pytest -k "a or b"``: each word is a part of the name of a test."""
+    names = {
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    selections = [
+        quoted or word
+        for path in DOCUMENTS
+        for quoted, word in re.findall(r'pytest -k (?:"([^"]+)"|(\w+))', path.read_text(encoding="utf-8"))
+    ]
+    assert selections
+    for word in {word for selection in selections for word in re.split(r" or | and |\bnot ", selection) if word}:
+        assert any(word in name for name in names), word
