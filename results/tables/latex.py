@@ -47,8 +47,8 @@ SEPARATION_POINTS = 2.0
 SLACK = 0.97
 """The share of the page that is used: the widths of texts are estimated."""
 
-MAX_WORD = 6
-"""Maximum length of another cell in a column of numbers, such as ``n/a`` or ``> 50``."""
+MAX_WORD = 7
+"""Maximum length of another cell in a column of numbers, such as ``n/a``, ``> 50`` or ``< 0.001``."""
 NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?(?: ± (\d+)(?:\.(\d+))?)?")
 BREAKS = frozenset("=_(/")
 """Characters of a label after which a line can end."""
@@ -110,7 +110,7 @@ class _LatexColumn:
         found = [NUMBER.fullmatch(text) for text in self.texts]
         self.matches = [match for match in found if match]
         self.numeric = bool(self.matches) and all(
-            match or len(text) <= 6 for match, text in zip(found, self.texts, strict=True)
+            match or len(text) <= MAX_WORD for match, text in zip(found, self.texts, strict=True)
         )
 
     @property
