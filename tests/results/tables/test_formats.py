@@ -183,6 +183,8 @@ def test_latex_compiles_and_nothing_is_wider_than_the_page(tmp_path):
     tables = [*make_tables(made_up_sweep(6, 3, 12)).values(), a_table(NASTY + " ✓ naïve")]
     long = tables[0]
     tables.append(replace(long, name="long", rows=[*long.rows] * 10))
+    high = make_tables(made_up_sweep(20, 3, 12))["convergence"]
+    tables.append(replace(high, name="high", notes=[*high.notes, "A long note. " * 40]))
     for table in tables:
         (tmp_path / f"{table.name}.tex").write_text(as_latex(table), encoding="utf-8")
     inputs = "\n".join(rf"\input{{{table.name}}}\clearpage" for table in tables)
@@ -190,6 +192,7 @@ def test_latex_compiles_and_nothing_is_wider_than_the_page(tmp_path):
     document = rf"\documentclass{{article}}{packages}\begin{{document}}{inputs}\end{{document}}"
     log = compiled(document, tmp_path)
     assert "Missing character" not in log
+    assert "Float too large for page" not in log
     assert re.findall(r"Overfull .hbox.*", log) == []
 
 
