@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
-from results.figures.label_layout import label_points, legend_below, padded_limits
+from results.figures.label_layout import label_points, legend_below, padded_limits, wrapped
 from results.figures.style import INK, LINESTYLES, MARKERS, MAX_DIRECT_LABELS, PALETTE, SMALL, Styles
 from results.metrics.intervals import Estimate
 from results.tables.table import Column, Row, Table, Value, cell_text
@@ -105,7 +105,7 @@ def draw_scheduler_heat_map(axes: Axes, table: Table, styles: Styles) -> None:
         )  # fmt: skip
     axes.set(xlim=(-0.5, len(optimizers) - 0.5), ylim=(len(schedulers) - 0.5, -0.5))
     axes.set_xticks(range(len(optimizers)), [name.replace(" ", "\n") for name in optimizers])
-    axes.set_yticks(range(len(schedulers)), schedulers)
+    axes.set_yticks(range(len(schedulers)), [wrapped(name) for name in schedulers])
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
@@ -176,7 +176,7 @@ def _interval(axes: Axes, x: float, y: float, *, xerr: list[list[float]], color:
 
 def _label_rows(axes: Axes, table: Table) -> None:
     names = [str(row.values["configuration"]) for row in table.rows]
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [wrapped(name) for name in names])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.6, len(names) - 0.4)
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from results.figures.label_layout import label_line_ends, legend_below
+from results.figures.label_layout import fit_beside_axes, label_line_ends, legend_below
 from results.figures.plot_data import LOG_RATES
 from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, Style, Styles
 from results.tables.table import Table
@@ -54,10 +54,7 @@ def draw_train_and_test(axes: Axes, table: Table, styles: Styles) -> None:
     keys = [Line2D([], [], color=GREY, linestyle="-"), Line2D([], [], color=GREY, linestyle=(0, (3.5, 1.5)))]
     axes.legend(keys, ["training", split], loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
     solid = [line for line in axes.get_lines()[::2] if _last_point(line) is not None]
-    if len(solid) <= MAX_DIRECT_LABELS:
-        _label_line_ends(axes, solid, styles)
-    else:
-        legend_below(axes, solid, [str(line.get_label()) for line in solid])
+    _label(axes, solid, styles)
 
 
 def draw_profile(axes: Axes, table: Table, styles: Styles) -> None:
@@ -101,15 +98,15 @@ def _epoch_axis(axes: Axes) -> None:
 
 
 def _label_lines(axes: Axes, styles: Styles) -> None:
-    lines = [line for line in axes.get_lines() if _last_point(line) is not None]
-    if len(lines) <= MAX_DIRECT_LABELS:
-        _label_line_ends(axes, lines, styles)
-    else:
-        legend_below(axes, lines, [str(line.get_label()) for line in lines])
+    _label(axes, [line for line in axes.get_lines() if _last_point(line) is not None], styles)
 
 
-def _label_line_ends(axes: Axes, lines: list[Line2D], styles: Styles) -> None:
+def _label(axes: Axes, lines: list[Line2D], styles: Styles) -> None:
+    """Label the lines at their ends, or in a legend below the axes."""
     names = [str(line.get_label()) for line in lines]
+    if not fit_beside_axes(names):
+        legend_below(axes, lines, names)
+        return
     ends = {name: end for name, line in zip(names, lines, strict=True) if (end := _last_point(line)) is not None}
     axes.set_ylim(axes.get_ylim())  # labels must not change the limits
     label_line_ends(axes, ends, {name: styles[name].color if name in styles else INK for name in names})

@@ -16,7 +16,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from scipy.optimize import isotonic_regression
 
-from results.figures.style import GREY, SMALL, TEXT
+from results.figures.style import GREY, MAX_DIRECT_CHARACTERS, MAX_DIRECT_LABELS, SMALL, TEXT
 from search_spaces.plain_text import plain_text
 
 LINE_HEIGHT = 1.3  # of the font's size
@@ -130,7 +130,7 @@ def legend_below(axes: Axes, handles: Sequence[Artist], names: Sequence[str]) ->
     """Add a legend below the axes and above the notes, in as many columns as fit; the figure grows by its height."""
     figure = _figure_of(axes)
     width = figure.get_figwidth()
-    texts = [_wrapped(figure_text(name), int((width - KEY_WIDTH) / CHARACTER_WIDTH)) for name in names]
+    texts = [wrapped(figure_text(name), int((width - KEY_WIDTH) / CHARACTER_WIDTH)) for name in names]
     widest = max(len(line) for text in texts for line in text.splitlines()) * CHARACTER_WIDTH + KEY_WIDTH
     columns = max(1, min(len(texts), int(width / widest)))
     rows = math.ceil(len(texts) / columns)
@@ -143,7 +143,13 @@ def legend_below(axes: Axes, handles: Sequence[Artist], names: Sequence[str]) ->
     legend.set_in_layout(False)  # its space is reserved
 
 
-def _wrapped(text: str, characters: int) -> str:
+def fit_beside_axes(names: Sequence[str]) -> bool:
+    """Whether the names fit beside the axes of a figure: few enough, and short enough to leave space for the axes."""
+    return len(names) <= MAX_DIRECT_LABELS and all(len(name) <= MAX_DIRECT_CHARACTERS for name in names)
+
+
+def wrapped(text: str, characters: int = MAX_DIRECT_CHARACTERS) -> str:
+    """Return ``text`` in lines of at most this number of characters."""
     return "\n".join(textwrap.wrap(text, characters, subsequent_indent="  ", break_on_hyphens=False)) or " "
 
 
