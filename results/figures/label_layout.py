@@ -16,14 +16,16 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from scipy.optimize import isotonic_regression
 
-from results.figures.style import GREY, MAX_DIRECT_CHARACTERS, MAX_DIRECT_LABELS, SMALL, TEXT
+from results.figures.style import GREY, SINGLE_COLUMN, SMALL, TEXT
 from search_spaces.plain_text import plain_text
 
 LINE_HEIGHT = 1.3  # of the font's size
-CHARACTER_WIDTH = SMALL * 0.62 / 72
-"""Estimated width of a character of a legend in inches."""
-KEY_WIDTH = 0.5
-"""Width of the line and the margins of a legend's entry in inches."""
+CHARACTER = SMALL * 0.62 / 72
+"""Estimated width of a character of a label, in inches."""
+SHARE_OF_LABELS = 0.55
+"""The share of a figure's width that labels beside the axes can use."""
+LEGEND_KEY = 0.5
+"""Width of the line or marker beside a name in a legend, in inches."""
 
 
 def figure_text(text: str) -> str:
@@ -130,12 +132,11 @@ def legend_below(axes: Axes, handles: Sequence[Artist], names: Sequence[str]) ->
     """Add a legend below the axes and above the notes, in as many columns as fit; the figure grows by its height."""
     figure = _figure_of(axes)
     width = figure.get_figwidth()
-    texts = [wrapped(figure_text(name), int((width - KEY_WIDTH) / CHARACTER_WIDTH)) for name in names]
-    widest = max(len(line) for text in texts for line in text.splitlines()) * CHARACTER_WIDTH + KEY_WIDTH
-    columns = max(1, min(len(texts), int(width / widest)))
-    rows = math.ceil(len(texts) / columns)
-    lines = sum(max(text.count("\n") + 1 for text in texts[row::rows]) for row in range(rows))
-    top = reserve_below(figure, (lines * TEXT * 1.45 + 6) / 72)
+    texts = [wrapped(figure_text(name), width - LEGEND_KEY) for name in names]
+    longest = max(len(line) for text in texts for line in text.split("\n"))
+    columns = max(1, min(len(names), int(width / (longest * CHARACTER + LEGEND_KEY))))
+    lines = sum(text.count("\n") + 1 for text in texts)
+    top = reserve_below(figure, (math.ceil(lines / columns) * TEXT * 1.45 + 6) / 72)
     legend = figure.legend(
         handles, texts, loc="upper center", ncols=columns, columnspacing=1.4,
         bbox_to_anchor=(width / 2, top), bbox_transform=figure.dpi_scale_trans,
@@ -143,14 +144,25 @@ def legend_below(axes: Axes, handles: Sequence[Artist], names: Sequence[str]) ->
     legend.set_in_layout(False)  # its space is reserved
 
 
-def fit_beside_axes(names: Sequence[str]) -> bool:
-    """Whether the names fit beside the axes of a figure: few enough, and short enough to leave space for the axes."""
-    return len(names) <= MAX_DIRECT_LABELS and all(len(name) <= MAX_DIRECT_CHARACTERS for name in names)
+def width_of(axes: Axes) -> float:
+    """Return the width of the figure in inches."""
+    return _figure_of(axes).get_figwidth()
 
 
-def wrapped(text: str, characters: int = MAX_DIRECT_CHARACTERS) -> str:
-    """Return ``text`` in lines of at most this number of characters."""
-    return "\n".join(textwrap.wrap(text, characters, subsequent_indent="  ", break_on_hyphens=False)) or " "
+def fit_beside_axes(axes: Axes, names: Sequence[str]) -> bool:
+    """Whether names leave enough of a figure over both columns to its axes; a narrower figure has no space for them."""
+    width = width_of(axes)
+    return width > SINGLE_COLUMN and all(len(name) * CHARACTER <= SHARE_OF_LABELS * width for name in names)
+
+
+def wrapped(text: str, inches: float) -> str:
+    """Return ``text`` in lines that are at most ``inches`` wide, broken between the parts of a label if possible."""
+    characters = max(1, int(inches / CHARACTER))
+    if len(text) <= characters:
+        return text
+    parts = text.split(" · ")
+    pieces = [part + " ·" for part in parts[:-1]] + parts[-1:]
+    return "\n".join(line for piece in pieces for line in textwrap.wrap(piece, characters))
 
 
 def write_notes(figure: Figure, notes: Sequence[str]) -> None:

@@ -18,9 +18,6 @@ PNG_DPI = 200
 MAX_DIRECT_LABELS = 6
 """Maximum number of lines that are labelled at their ends; more lines have a legend below the axes."""
 
-MAX_DIRECT_CHARACTERS = 60
-"""Maximum length of such a label, and of a line of a label beside the axes."""
-
 INK = "#262626"
 GREY = "#6b6b6b"
 LIGHT_GREY = "#d9d9d9"
