@@ -73,8 +73,9 @@ class ConfigurationRuns:
     @cached_property
     def counted(self) -> npt.NDArray[np.bool_]:
         """Boolean ``[n]``: runs with a result, done or diverged, with an accuracy for every epoch."""
-        ended = np.array([status in ("done", "diverged") for status in self.statuses])
-        return ended & np.isfinite(self._with_chance("val")).all(axis=1)
+        counts = np.array([status in ("done", "diverged") for status in self.statuses], dtype=np.bool_)
+        counts[counts] = np.isfinite(self._with_chance("val", counts)).all(axis=1)
+        return counts
 
     @cached_property
     def counted_ids(self) -> tuple[str, ...]:
@@ -88,12 +89,12 @@ class ConfigurationRuns:
 
     def accuracy(self, split: str = "val") -> Floats:
         """Return the accuracy ``[k, E]`` in percent of the k counted runs; chance from a divergence on."""
-        return self._with_chance(split)[self.counted]
+        return self._with_chance(split, self.counted)
 
-    def _with_chance(self, split: str) -> Floats:
-        values = self.curves[f"{split}_acc"]
+    def _with_chance(self, split: str, runs: npt.NDArray[np.bool_]) -> Floats:
+        values = self.curves[f"{split}_acc"][runs]
         epochs = np.arange(1, values.shape[1] + 1)
-        return np.where(epochs >= self.diverged_epochs[:, None], self.facts.chance, values)
+        return np.where(epochs >= self.diverged_epochs[runs, None], self.facts.chance, values)
 
     @cached_property
     def diverged(self) -> npt.NDArray[np.bool_]:
@@ -289,9 +290,12 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         facts = kept_facts(ledger)
     rows = [dict(zip(runs.columns, row, strict=True)) for row in runs.rows]
     length = max((row["target_epochs"] for row in rows), default=0)
-    if len(rows) * length > MAX_CELLS:
+    begun = {row[0] for row in epochs.rows}
+    configurations = {row["configuration"] for row in rows if row["run_id"] in begun}
+    cells = length * sum(row["configuration"] in configurations for row in rows)
+    if cells > MAX_CELLS:
         raise LedgerError(
-            f"{ledger_path}: plans {len(rows)} runs of {length} epochs; tables and figures can have "
+            f"{ledger_path}: has {cells // length} runs of {length} epochs; tables and figures can have "
             f"{MAX_CELLS} epochs of all runs. Split the sweep into several"
         )
     nothing: dict[str, Any] = {"data_name": "", "protocol": "{}", "data_fingerprint": ""}
@@ -309,7 +313,7 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         given_target=target,
         **(design_in(str(spec.rows[0][0])) if spec.rows else {}),
         facts=facts,
-        configurations=_grouped(rows, _cube([row["run_id"] for row in rows], epochs.rows, length), facts),
+        configurations=_grouped(rows, epochs.rows, length, facts),
     )
 
 
@@ -326,18 +330,18 @@ def design_in(spec: str) -> dict[str, Any]:
     }
 
 
-def _cube(run_ids: Sequence[str], rows: Sequence[tuple[Any, ...]], epochs: int) -> Floats:
-    """Return ``[runs, epochs, measured]`` with NaN if missing in the ledger."""
-    cube = np.full((len(run_ids), epochs, len(CURVES)), np.nan)
+def _curves(run_ids: Sequence[str], rows: Sequence[tuple[Any, ...]], epochs: int) -> dict[str, Floats]:
+    """Return each measured quantity as ``[runs, epochs]`` with NaN if missing in the ledger."""
     if not rows:
-        return cube
+        return dict.fromkeys(CURVES, np.broadcast_to(np.nan, (len(run_ids), epochs)))
+    cube = np.full((len(CURVES), len(run_ids), epochs), np.nan)
     row_of_run = {run_id: i for i, run_id in enumerate(run_ids)}
     table = np.array([row[1:] for row in rows], dtype=np.float64)  # None becomes NaN
     run_index = np.fromiter((row_of_run[row[0]] for row in rows), dtype=np.int64, count=len(rows))
     epoch_index = table[:, 0].astype(np.int64) - 1
     planned = epoch_index < epochs
-    cube[run_index[planned], epoch_index[planned]] = table[planned, 1:]
-    return cube
+    cube[:, run_index[planned], epoch_index[planned]] = table[planned, 1:].T
+    return dict(zip(CURVES, cube, strict=True))
 
 
 def _diverged_epoch(row: dict[str, Any]) -> float:
@@ -345,22 +349,29 @@ def _diverged_epoch(row: dict[str, Any]) -> float:
     return float(row["diverged_epoch"]) if row["status"] == "diverged" else np.nan
 
 
-def _grouped(rows: Sequence[dict[str, Any]], cube: Floats, facts: DataFacts) -> tuple[ConfigurationRuns, ...]:
-    members: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        members.setdefault(row["configuration"], []).append(i)
+def _grouped(
+    rows: Sequence[dict[str, Any]], measured: Sequence[tuple[Any, ...]], epochs: int, facts: DataFacts
+) -> tuple[ConfigurationRuns, ...]:
+    """Return the runs by configuration; one that has not begun has no memory for its epochs."""
+    members: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        members.setdefault(row["configuration"], []).append(row)
+    configuration_of = {row["run_id"]: row["configuration"] for row in rows}
+    measured_of: dict[str, list[tuple[Any, ...]]] = {}
+    for values in measured:
+        measured_of.setdefault(configuration_of[values[0]], []).append(values)
     configurations = {text: Configuration.from_dict(json.loads(text)) for text in members}
     labels = configuration_labels(list(configurations.values()))
     return tuple(
         ConfigurationRuns(
             configuration=configurations[text],
             label=plain_text(labels[configurations[text].configuration_id]),
-            run_ids=tuple(rows[i]["run_id"] for i in places),
-            seeds=tuple(rows[i]["seed"] for i in places),
-            statuses=tuple(rows[i]["status"] for i in places),
-            diverged_epochs=np.array([_diverged_epoch(rows[i]) for i in places]),
-            curves={name: cube[places, :, j] for j, name in enumerate(CURVES)},
+            run_ids=tuple(row["run_id"] for row in group),
+            seeds=tuple(row["seed"] for row in group),
+            statuses=tuple(row["status"] for row in group),
+            diverged_epochs=np.array([_diverged_epoch(row) for row in group]),
+            curves=_curves([row["run_id"] for row in group], measured_of.get(text, []), epochs),
             facts=facts,
         )
-        for text, places in members.items()
+        for text, group in members.items()
     )

@@ -44,8 +44,10 @@ def question(sweep: SweepData) -> str:
     task = f"with LeNet-5 on {sweep.data_label or 'no data'} ({counted(seeds, 'seed')}, {counted(epochs, 'epoch')})"
     if count == 1:
         return f"Which accuracy does {sweep.configurations[0].label} reach {task}?"
+    if not count:
+        return f"No configuration is planned {task}."
     return (
-        f"Which of {f'the {count:,}' if count else 'no'} configurations has the highest accuracy {task}, "
+        f"Which of the {count:,} configurations has the highest accuracy {task}, "
         "and is the difference statistically significant?"
     )
 
