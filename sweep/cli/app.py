@@ -269,7 +269,7 @@ def status(
     if watching:
         if name is None:
             raise SpecError("--watch", "needs the name of a sweep", "sweep status NAME --watch")
-        watch(StatusSource.named(name, runs_dir).status, PlainConsole(), as_json=as_json)
+        watch(StatusSource.named(name, runs_dir).watched(), PlainConsole(), as_json=as_json)
         return
     found = [StatusSource.named(name, runs_dir).status()] if name else all_statuses(runs_dir)
     if as_json:
