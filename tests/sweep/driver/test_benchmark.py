@@ -23,6 +23,7 @@ from sweep.folder.paths import SweepFolder
 from tests.builders import forge_checksums
 from tests.results.ledger.test_damage import change
 from tests.sweep.sweeps import call
+from trainables.training import loop
 
 IN_PROCESS = DriveOptions(in_process=True)
 HEAD = """
@@ -231,6 +232,35 @@ def test_two_studies_have_their_own_points_and_seeds(tmp_path: Path) -> None:
     assert seeds[2, "tuning"] == [1]
     assert seeds[1, "evaluation"] == seeds[1, "untuned"] == [10_000, 10_001]
     assert seeds[2, "evaluation"] == seeds[2, "untuned"] == [20_000, 20_001]
+
+
+NARROW = HEAD + SGD.replace("[1e-9, 1e9]", "[1e-3, 1e-1]") + ADAM.replace("[1e-9, 1.0]", "[1e-4, 1e-2]")
+HALVING = {"benchmark.budget": 4, "benchmark.halving": 3, "benchmark.tuning_epochs": 9, "epochs": 9}
+
+
+def test_halving_stops_runs_at_rungs_and_continues_the_others_from_their_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4 points: 2 are stopped after 1 epoch, 1 after 3; the last one trains 9. No epoch is trained twice."""
+    closed: list[int] = []
+    close = loop._close_epoch
+    monkeypatch.setattr(
+        loop, "_close_epoch", lambda pack, *rest: (closed.append(len(pack.members)), close(pack, *rest))
+    )
+    outcome, _ = benchmark(spec(NARROW, **HALVING), tmp_path)
+    assert outcome is not None
+    assert outcome.all_done
+    tuning = phases_of(outcome).query("phase == 'tuning'")
+    for method in ("SGD", "Adam"):
+        base = tuning[(tuning["method"] == method) & (tuning["point"] < 4)]
+        assert sorted(base["epochs"]) == [1, 1, 3, 9]
+        assert sorted(base["rung"]) == [0, 0, 1, 2]
+        assert list(base["stopped"]) == list(base["epochs"] < 9)
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
+        trained = ledger.epochs_recorded()
+        rows = ledger.rows("SELECT COUNT(*) FROM epochs", {})[0][0]
+    assert all(trained[row.run_id] == row.epochs for row in tuning.itertuples())
+    assert sum(closed) == rows
 
 
 def test_a_resolved_spec_keeps_the_search_space(whole: tuple[Outcome, str]) -> None:
