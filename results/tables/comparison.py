@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from results.ledger.arrays import ConfigurationRuns, SweepData
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import ConfigurationRuns
 from results.metrics import convergence
 from results.metrics.comparison import (
     ALPHA,
