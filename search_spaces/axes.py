@@ -108,7 +108,7 @@ class _Block:
             raise SpecError(f"{where}.sample_seed", shown(seed), "a whole number")
         optimizers = _tables(block["optimizer"], f"{where}.optimizer")
         schedulers = _tables(block.get("scheduler", NO_SCHEDULER), f"{where}.scheduler")
-        drawn = any(_is_sampler(value) for table in optimizers + schedulers for value in table.values())
+        drawn = any(is_sampler(value) for table in optimizers + schedulers for value in table.values())
         if "samples" in block and not drawn:
             raise SpecError(f"{where}.samples", "the block has no sampler", "add a sampler, or remove `samples`")
         return cls(optimizers, schedulers, block.get("warmup", 0), samples, seed, where)
@@ -159,7 +159,8 @@ def _tables(value: Any, where: str) -> list[dict[str, Any]]:
     return tables
 
 
-def _is_sampler(value: Any) -> bool:
+def is_sampler(value: Any) -> bool:
+    """Return whether ``value`` is a table with one sampler."""
     return isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in SAMPLERS
 
 
@@ -167,9 +168,9 @@ def _draw(table: Mapping[str, Any], rng: random.Random, where: str) -> dict[str,
     """Return ``table`` with every sampler in it replaced by one draw."""
     drawn = {}
     for key, value in table.items():
-        if _is_sampler(value):
+        if is_sampler(value):
             kind, bounds = next(iter(value.items()))
-            _check_bounds(kind, bounds, f"{where}.{key}")
+            check_bounds(kind, bounds, f"{where}.{key}")
             drawn[key] = SAMPLERS[kind](rng, bounds)
             if isinstance(drawn[key], list):
                 drawn[key] = [drawn[key]]  # a drawn list is one value and is not crossed
@@ -190,7 +191,7 @@ def _grid(table: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
 
 def _size(key: str, value: Any, where: str) -> int:
     """Return the number of values of ``key`` without building a logspace; a sampler has one value per draw."""
-    if _is_sampler(value):
+    if is_sampler(value):
         return 1
     if isinstance(value, Mapping):
         return _points(value, where)
@@ -229,7 +230,7 @@ def _points(axis: Mapping[str, Any], where: str) -> int:
             f"{shown(dict(axis))} is not an axis",
             f"valid: a list, {{logspace = [low, high], n = 4}}, {', '.join(SAMPLERS)}",
         )
-    _check_bounds("loguniform", axis["logspace"], where)
+    check_bounds("loguniform", axis["logspace"], where)
     n = axis["n"]
     if not isinstance(n, int) or isinstance(n, bool) or n < 2:
         raise SpecError(f"{where}.n", shown(n), "a whole number of points, at least 2")
@@ -242,7 +243,8 @@ def _logspace(bounds: Sequence[float], n: int) -> list[float]:
     return list(dict.fromkeys(_digits(10 ** (low + (high - low) * i / (n - 1)), 3) for i in range(n)))
 
 
-def _check_bounds(kind: str, bounds: Any, where: str) -> None:
+def check_bounds(kind: str, bounds: Any, where: str) -> None:
+    """Refuse invalid bounds of a sampler with a :class:`SpecError`."""
     if kind == "choice":
         if not isinstance(bounds, list) or not bounds:
             raise SpecError(f"{where}.choice", shown(bounds), "a list of at least one value")

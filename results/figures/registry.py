@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from results.figures import plot_data
+from results.figures import benchmark, plot_data
 from results.figures.charts import (
     ROW_INCHES,
     draw_epochs_to_target,
@@ -46,7 +46,7 @@ class FigureSpec:
     caption: str
     width: float = DOUBLE_COLUMN  # inches
     height: float = 2.7  # inches, without legend and notes
-    row_height: float = 0.0  # additional inches per row of the table
+    row_height: float = 0.0  # additional inches per configuration of the table
 
 
 def _curves(quantity: str, sweep: SweepData, table_of: TableOf) -> Table | None:
@@ -70,6 +70,18 @@ def _stability_and_accuracy(sweep: SweepData, table_of: TableOf) -> Table | None
 
 
 FIGURES: dict[str, FigureSpec] = {
+    "tuning_curves": FigureSpec(
+        benchmark.tuning_curves,
+        benchmark.draw_tuning_curves,
+        "Expected best validation accuracy by points spent on tuning, with 95 % bands.",
+    ),
+    "evaluation": FigureSpec(
+        benchmark.evaluation_accuracy,
+        benchmark.draw_evaluation,
+        "Accuracy under new seeds: every run, and the mean of each configuration with its 95 % t interval.",
+        height=0.8,
+        row_height=0.42,
+    ),
     "validation_loss": FigureSpec(partial(_curves, "val_loss"), draw_curves, "Validation loss by epoch."),
     "validation_accuracy": FigureSpec(partial(_curves, "val_acc"), draw_curves, "Validation accuracy by epoch."),
     "training_loss": FigureSpec(partial(_curves, "train_loss"), draw_curves, "Training loss by epoch."),
@@ -158,13 +170,14 @@ def sweep_styles(sweep: SweepData) -> dict[str, Style]:
     Configurations that the figures select come first, so that those in one figure have different colours.
     """
     picks = [plot_data.select_configurations(sweep, most).configurations for most in SELECTION_LIMITS]
-    return styles_of([group.label for groups in (*picks, sweep.configurations) for group in groups])
+    methods = [method.name for method in sweep.benchmark.methods] if sweep.benchmark is not None else []
+    return styles_of([*methods, *(group.label for groups in (*picks, sweep.configurations) for group in groups)])
 
 
 def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequence[str] = ()) -> Figure:
     """Draw a table as its figure, with its notes and the sweep's caveats below the axes in small grey type."""
     with drawing_style():
-        height = spec.height + spec.row_height * len(table.rows)
+        height = spec.height + spec.row_height * len({row.values.get("configuration") for row in table.rows})
         figure = Figure(figsize=(spec.width, height), layout="constrained")
         write_notes(figure, [*dict.fromkeys([*table.notes, *caveats])])
         axes = figure.add_subplot()

@@ -7,7 +7,8 @@ import json
 import math
 import tomllib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from results.ledger.benchmark import Benchmark, RunsOf, benchmark_of
 from results.ledger.configuration_runs import CURVES, ConfigurationRuns, curve_cube, grouped_runs
 from results.ledger.data_facts import CIFAR100, OF_CIFAR100, DataFacts, kept_facts
 from results.ledger.ledger import Ledger
+from results.ledger.phases import benchmark_in, read_phases
 from results.metrics.convergence import default_target
 from results.metrics.intervals import TOLERANCE
 from results.metrics.sequential import look_level
@@ -54,6 +57,8 @@ class SweepData:
     given_target: float | None = None  # percent
     facts: DataFacts = OF_CIFAR100
     reference_id: str = ""  # of the configuration that was named before the runs
+    benchmark: Benchmark | None = None  # its configurations are then those of the evaluation, once it has a result
+    lint_ignored: Mapping[str, str] = field(default_factory=dict)  # code of a lint finding → the reason to ignore it
     max_seeds: int = 0  # of a sweep whose seeds are added until the comparisons are decided; 0: their number is fixed
 
     @cached_property
@@ -187,6 +192,7 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
             "SELECT value FROM meta WHERE key = 'spec'",
         )
         facts = kept_facts(ledger)
+        phases = read_phases(ledger)
     rows = [dict(zip(runs.columns, row, strict=True)) for row in runs.rows]
     length = max((row["target_epochs"] for row in rows), default=0)
     if len(rows) * length > MAX_CELLS:
@@ -196,9 +202,13 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         )
     nothing: dict[str, Any] = {"data_name": "", "protocol": "{}", "data_fingerprint": ""}
     first = rows[0] if rows else nothing
+    cube = curve_cube([row["run_id"] for row in rows], epochs.rows, length)
+    text = str(spec.rows[0][0]) if spec.rows else ""
+    benchmark = None if phases.empty else benchmark_of(phases, benchmark_in(text), _reader(rows, cube, facts))
+    evaluations = [runs for method in benchmark.methods for runs in method.evaluations] if benchmark else []
     return SweepData(
         name=name or ledger_path.parent.name,
-        epochs=length,
+        epochs=benchmark.epochs if benchmark and evaluations else length,
         protocol={**json.loads(first["protocol"]), "data": first["data_fingerprint"]},
         data_name=first["data_name"],
         synthetic=any(row["synthetic"] for row in rows),
@@ -207,20 +217,42 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         pack_sizes=tuple(sorted({row[2] for row in attempts.rows})),
         versions=tuple(json.loads(text) for text in sorted({row[3] for row in attempts.rows})),
         given_target=target,
-        **(design_in(str(spec.rows[0][0])) if spec.rows else {}),
+        **(design_in(text) if text else {}),
         facts=facts,
-        configurations=grouped_runs(rows, curve_cube([row["run_id"] for row in rows], epochs.rows, length), facts),
+        configurations=tuple(evaluations) or grouped_runs(rows, cube, facts),
+        benchmark=benchmark,
     )
 
 
+def _reader(rows: Sequence[dict[str, Any]], cube: Floats, facts: DataFacts) -> RunsOf:
+    """Return the function that finds the runs of one configuration by their ids."""
+    place_of = {row["run_id"]: i for i, row in enumerate(rows)}
+
+    def runs_of(run_ids: Sequence[str], epochs: int) -> ConfigurationRuns | None:
+        places = sorted(place_of[run_id] for run_id in run_ids if run_id in place_of)
+        if not places:
+            return None
+        return grouped_runs([rows[i] for i in places], cube[places, :epochs], facts)[0]
+
+    return runs_of
+
+
 def design_in(spec: str) -> dict[str, Any]:
-    """Return what a resolved spec fixes about the comparisons: ``reference_id`` and ``max_seeds``."""
+    """Return what a resolved spec fixes about the comparisons: ``reference_id``, ``max_seeds``, ``lint_ignored``."""
     try:
         found = tomllib.loads(spec)
     except (ValueError, RecursionError):  # a ledger of another program, or one that was changed by hand
         found = {}
     most = found.get("max_seeds", 0)
+    benchmark = found.get("benchmark")
+    if isinstance(benchmark, dict):
+        most = benchmark.get("max_evaluation_seeds", 0) if benchmark.get("evaluation_seeds") == "auto" else 0
+    lint = found.get("lint")
+    ignored = lint.get("ignore") if isinstance(lint, dict) else None
     return {
         "reference_id": str(found.get("reference", "")),
         "max_seeds": most if isinstance(most, int) and most > 1 else 0,
+        "lint_ignored": {str(code): str(reason) for code, reason in ignored.items()}
+        if isinstance(ignored, dict)
+        else {},
     }

@@ -139,6 +139,7 @@ def _diverged_epoch(row: dict[str, Any]) -> float:
 
 
 def grouped_runs(rows: Sequence[dict[str, Any]], cube: Floats, facts: DataFacts) -> tuple[ConfigurationRuns, ...]:
+    """Return the runs by configuration, in the order of ``rows``; ``cube`` is that of :func:`curve_cube`."""
     members: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         members.setdefault(row["configuration"], []).append(i)
