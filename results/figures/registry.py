@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -146,18 +146,23 @@ FIGURES: dict[str, FigureSpec] = {
 """Figure, also the name of its file → its specification."""
 
 
-def make_figures(sweep: SweepData, tables: Mapping[str, Table] | None = None) -> dict[str, Figure]:
+def make_figures(
+    sweep: SweepData, tables: Mapping[str, Table] | None = None, only: Collection[str] | None = None
+) -> dict[str, Figure]:
     """Return every figure that the sweep has data for, by name.
 
     Args:
         sweep: the measured data.
         tables: tables of ``TABLES`` that exist already; the others are made.
+        only: the figures to make; None: all.
     """
     made = tables or {}
     table_of = cache(lambda name: made[name] if name in made else TABLES[name](sweep))
     styles = sweep_styles(sweep)
     figures = {}
     for name, spec in FIGURES.items():
+        if only is not None and name not in only:
+            continue
         table = spec.table(sweep, table_of)
         if table is not None and table.rows:
             figures[name] = draw_figure(spec, table, styles, sweep.caveats())

@@ -10,7 +10,6 @@ import numpy as np
 from results.ledger.arrays import SweepData
 from results.ledger.benchmark import Benchmark, Method
 from results.ledger.configuration_runs import ConfigurationRuns
-from results.tables.table import Table
 from search_spaces.errors import SpecError
 from search_spaces.method import Dimension
 from search_spaces.method import Method as MethodSpec
@@ -158,12 +157,3 @@ BENCHMARK_CHECKS: dict[str, Callable[[SweepData], Iterable[str]]] = {
     "LS109": _of_benchmark(_few_points),
 }
 """Code → the check of a benchmark: it returns what is unfair."""
-
-
-def findings(table: Table, kind: str) -> list[str]:
-    """Return the findings of this kind in the table ``fairness``, one line each: ``LS005 …: detail (page)``."""
-    return [
-        f"{row.values['code']} {row.values['check']}: {row.values['detail']} ({row.values['page']})"
-        for row in table.rows
-        if row.values["finding"] == kind
-    ]
