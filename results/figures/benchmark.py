@@ -91,9 +91,7 @@ def evaluation_accuracy(sweep: SweepData, table_of: TableOf) -> Table | None:
     if not rows:
         return None
     caption = f"{SPLIT_NAMES[split]} accuracy"
-    notes = [
-        "Triangle at the left: a run that diverged or ended at chance; the mean is then over the runs that trained."
-    ]
+    notes = ["Where runs diverged or ended at chance, the mean is over those that trained, without an interval."]
     shown = notes if any(not row.values["trained"] for row in rows) else []
     columns = (CONFIGURATION, Column("accuracy", caption, "%"), Column("mean", "Mean", "%"))
     return Table("evaluation", caption, columns, rows, shown)
