@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from search_spaces import Configuration, space_names, space_text
 from search_spaces.errors import SpecError, UnknownNameError, shortened, shown
 from sweep.config.benchmark import Benchmark
-from sweep.config.spec import Cluster, Imports, ProtocolTable, Resources, Spec
+from sweep.config.spec import Cluster, Imports, Lint, ProtocolTable, Resources, Spec
 
 RENAMED = {"cluster.wait": "cluster.autoscale_timeout"}
 """A key of older versions → its present name. A resolved spec may have the old one."""
@@ -144,6 +144,7 @@ def _keys(loc: tuple[int | str, ...]) -> list[str]:
 def _valid_keys(section: list[str]) -> list[str]:
     tables: dict[str, type[BaseModel]] = {
         "protocol": ProtocolTable, "resources": Resources, "cluster": Cluster, "imports": Imports,
+        "lint": Lint,
         "benchmark": Benchmark,
     }  # fmt: skip
     return sorted(tables.get(section[0] if section else "", Spec).model_fields)

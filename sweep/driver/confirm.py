@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from results.ledger.arrays import ConfigurationRuns, SweepData
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import ConfigurationRuns
 from results.metrics.power import pairs_needed
 from results.metrics.sequential import looks
 from results.tables.comparison import POWER_FOR, compare_best, configuration_families, seeds_text

@@ -69,10 +69,11 @@ class Outcome:
 
     @property
     def answer(self) -> list[str]:
-        """The answer of the sweep so far, in a few sentences."""
+        """The answer of the sweep so far, in a few sentences, and one line per finding of the lint."""
+        from results.reports.lead import lint_lines
         from results.reports.summary import answer
 
-        return answer(self.data)
+        return [*answer(self.data), *(f"lint {line}" for line in lint_lines(self.data))]
 
     def seeds_for_a_test(self) -> tuple[int, float | None] | None:
         """Return how many seeds a significance test needs, and how many seconds the new runs take at this rate.
