@@ -75,19 +75,6 @@ class Outcome:
 
         return [*answer(self.data), *(f"lint {line}" for line in lint_lines(self.data))]
 
-    def seeds_for_a_test(self) -> tuple[int, float | None] | None:
-        """Return how many seeds a significance test needs, and how many seconds the new runs take at this rate.
-
-        None if there are enough seeds. The seconds are None if nothing was trained.
-        """
-        from results.reports.summary import seeds_for_a_test
-
-        needed = seeds_for_a_test(self.data)
-        if needed is None:
-            return None
-        new = sum(max(0, needed - len(group.seeds)) for group in self.data.configurations) * self.data.epochs
-        return needed, new / self.rate if self.rate else None
-
     @property
     def all_done(self) -> bool:
         """Whether every run has its result; a diverged run is one."""
@@ -129,6 +116,9 @@ class DriveOptions:
     in_process: bool = False  # train in this process, without Ray
     stage: Stage | None = None  # a part of a benchmark
     from_file: frozenset[str] = frozenset()  # keys of the spec (sweep.folder.trust) whose values come from a file
+    say_step: Callable[[str], None] = lambda stage: (
+        None
+    )  # called with what the driver does next; empty: training begins
 
 
 def make_executor(in_process: bool) -> Executor:
@@ -178,6 +168,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             "go to another directory"
         )
     spec.expanded()  # reports an error in the spec before the data is loaded
+    options.say_step(f"reading the data {spec.data}")
     data = load_data(spec.data, **spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     configurations = resolve_configurations(spec, steps_per_epoch)
@@ -213,9 +204,11 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                     control.serve(ControlStorage(storage))
             packs: list[Pack] = []
             if left.to_train:  # refuses what has no place before anything is written
+                options.say_step(executor.opening)
                 resources = stack.enter_context(
                     executor.open(spec, configurations, lambda text: tell(console, text), lambda: control.asked)
                 )
+                options.say_step("choosing the pack size and the threads (probe)")
                 packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data, executor)
                 packs = longest_first(packs_left(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
@@ -242,6 +235,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             ledger.interrupt()  # runs that an earlier driver left in the state "running"
             if packs:
                 progress = _progress(chosen, runs, ledger, console)
+                options.say_step("")
                 session = SweepSession(chosen, folder, ledger, data, progress, control, snapshots, options.fail_fast)
                 try:
                     with progress:
