@@ -25,7 +25,8 @@ from search_spaces.canonical import canonical_json, checked_value
 from search_spaces.configuration import NO_SCHEDULER, Configuration
 from search_spaces.errors import SpecError, shortened, shown
 
-BLOCK_KEYS = ("optimizer", "scheduler", "warmup", "samples", "sample_seed")
+BLOCK_KEYS = ("optimizer", "scheduler", "warmup", "batch_size", "samples", "sample_seed")
+LARGEST_BATCH = 100_000
 LIST_VALUED = frozenset({"betas", "milestones", "etas", "step_sizes", "schedulers"})
 """Parameters whose value is a list: one list is one value, a list of lists is crossed."""
 
@@ -89,6 +90,7 @@ class _Block:
     optimizers: list[dict[str, Any]]
     schedulers: list[dict[str, Any]]
     warmup: Any
+    batch_size: Any  # None: the protocol's
     samples: int
     seed: int
     where: str
@@ -111,11 +113,13 @@ class _Block:
         drawn = any(_is_sampler(value) for table in optimizers + schedulers for value in table.values())
         if "samples" in block and not drawn:
             raise SpecError(f"{where}.samples", "the block has no sampler", "add a sampler, or remove `samples`")
-        return cls(optimizers, schedulers, block.get("warmup", 0), samples, seed, where)
+        return cls(optimizers, schedulers, block.get("warmup", 0), block.get("batch_size"), samples, seed, where)
 
     def count(self) -> int:
         """Return how many configurations the block has at most: equal draws and equal tables count twice."""
-        points = self.samples * _size("warmup", self.warmup, f"{self.where}.warmup")
+        points = self.samples
+        for key, value in (("warmup", self.warmup), ("batch_size", self.batch_size)):
+            points *= _size(key, value, f"{self.where}.{key}")
         for tables, part in ((self.optimizers, "optimizer"), (self.schedulers, "scheduler")):
             points *= sum(
                 math.prod(_size(key, value, f"{self.where}.{part}.{key}") for key, value in table.items())
@@ -126,20 +130,38 @@ class _Block:
     def configurations(self) -> Iterator[Configuration]:
         """Yield the configurations in order; the same one may occur more than once."""
         where = self.where
-        warmups = _options("warmup", self.warmup, f"{where}.warmup")
+        warmups, sizes = self._warmups(), self._batch_sizes()
         for draw in range(self.samples):
-            for optimizer, scheduler, warmup in itertools.product(self.optimizers, self.schedulers, warmups):
-                if isinstance(warmup, bool) or not isinstance(warmup, int | float) or not 0 <= warmup < math.inf:
-                    raise SpecError(f"{where}.warmup", shown(warmup), "a number of epochs, 0 or more")
+            for optimizer, scheduler, warmup, size in itertools.product(
+                self.optimizers, self.schedulers, warmups, sizes
+            ):
                 # One draw is one point for the whole block: each part has its own generator, so the point depends
                 # neither on the lists that it is crossed with nor on the number of samplers in the other part.
                 drawn_optimizer = _draw(optimizer, random.Random(f"{self.seed}/{draw}"), f"{where}.optimizer")
                 drawn_scheduler = _draw(scheduler, random.Random(f"{self.seed}/{draw}/scheduler"), f"{where}.scheduler")
                 yield from (
-                    Configuration.from_dict({"optimizer": o, "scheduler": s, "warmup": warmup})
+                    Configuration.from_dict({"optimizer": o, "scheduler": s, "warmup": warmup, "batch_size": size})
                     for o in _grid(drawn_optimizer, f"{where}.optimizer")
                     for s in _grid(drawn_scheduler, f"{where}.scheduler")
                 )
+
+    def _warmups(self) -> list[Any]:
+        where = f"{self.where}.warmup"
+        warmups = _options("warmup", self.warmup, where)
+        for warmup in warmups:
+            if isinstance(warmup, bool) or not isinstance(warmup, int | float) or not 0 <= warmup < math.inf:
+                raise SpecError(where, shown(warmup), "a number of epochs, 0 or more")
+        return warmups
+
+    def _batch_sizes(self) -> list[int]:
+        if self.batch_size is None:
+            return [0]
+        where = f"{self.where}.batch_size"
+        sizes = _options("batch_size", self.batch_size, where)
+        for size in sizes:
+            if type(size) is not int or not 1 <= size <= LARGEST_BATCH:
+                raise SpecError(where, shown(size), f"a whole number of images, from 1 to {LARGEST_BATCH:,}")
+        return sizes
 
 
 def _tables(value: Any, where: str) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ class Configuration:
     scheduler: str = NO_SCHEDULER
     scheduler_params: Mapping[str, Any] = field(default_factory=dict)
     warmup: float = 0
+    batch_size: int = 0  # 0: the protocol's
     follows_length: bool = False  # whether its schedule depends on the epochs of the sweep; not part of the identity
     cannot_resume: str = ""  # why a checkpoint does not hold all of its state; empty: it does; not part of the identity
 
@@ -40,6 +41,7 @@ class Configuration:
             "optimizer": {"name": self.optimizer, **self.optimizer_params},
             "scheduler": {"name": self.scheduler, **self.scheduler_params},
             "warmup": self.warmup,
+            **({"batch_size": self.batch_size} if self.batch_size else {}),
         }
         return dict(checked_value(table, "configuration"))
 
@@ -48,7 +50,10 @@ class Configuration:
         """Read what :meth:`to_dict` wrote."""
         optimizer = dict(table["optimizer"])
         scheduler = dict(table.get("scheduler", {"name": NO_SCHEDULER}))
-        return cls(optimizer.pop("name"), optimizer, scheduler.pop("name"), scheduler, table.get("warmup", 0))
+        return cls(
+            optimizer.pop("name"), optimizer, scheduler.pop("name"), scheduler, table.get("warmup", 0),
+            table.get("batch_size", 0),
+        )  # fmt: skip
 
     @cached_property
     def key(self) -> str:
@@ -61,12 +66,17 @@ class Configuration:
         return content_hash(self.to_dict(), 10)
 
     def columns(self) -> dict[str, Any]:
-        """Return one flat column per key: ``optimizer``, ``optimizer.lr``, …, ``scheduler.T_max``, ``warmup``."""
+        """Return one flat column per key: ``optimizer``, ``optimizer.lr``, …, ``scheduler.T_max``, ``warmup``.
+
+        ``batch_size`` is a column where it is not the protocol's.
+        """
         flat: dict[str, Any] = {"optimizer": self.optimizer}
         flat |= {f"optimizer.{key}": value for key, value in self.optimizer_params.items()}
         flat["scheduler"] = self.scheduler
         flat |= {f"scheduler.{key}": value for key, value in self.scheduler_params.items()}
         flat["warmup"] = self.warmup
+        if self.batch_size:
+            flat["batch_size"] = self.batch_size
         return flat
 
     def resolved(self, epochs: int, steps_per_epoch: int, where: str) -> Configuration:

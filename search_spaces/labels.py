@@ -95,6 +95,8 @@ def _label(row: Mapping[str, Any], groups: Mapping[str, _Group]) -> str:
         parts.append(" ".join(groups["scheduler"].words(row)))
     if row["warmup"]:
         parts.append(f"warmup={_shown(row['warmup'])}")
+    if "batch_size" in row:
+        parts.append(f"batch_size={row['batch_size']}")
     return " · ".join(parts)
 
 
@@ -111,6 +113,8 @@ def _full_label(row: Mapping[str, Any], same: Sequence[Mapping[str, Any]]) -> st
             parts.append(" ".join(words))
     if row["warmup"]:
         parts.append(f"warmup={_shown(row['warmup'])}")
+    if "batch_size" in row:
+        parts.append(f"batch_size={row['batch_size']}")
     return " · ".join(parts)
 
 

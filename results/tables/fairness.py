@@ -52,13 +52,17 @@ def _unequal_rates(sweep: SweepData) -> Iterator[str]:
     for group in sweep.configurations:
         if group.columns["scheduler"] == NO_SCHEDULER:
             columns = group.columns
-            rest = [f"{k}={v}" for k, v in columns.items() if k.startswith("optimizer.") and k != "optimizer.lr"]
+            rest = [f"{k}={v}" for k, v in columns.items() if _is_setting(k)]
             rates.setdefault(" ".join([str(columns["optimizer"]), *rest]), set()).add(columns.get("optimizer.lr", 0))
     counts = {len(found) for found in rates.values()}
     if len(counts) > 1:
         yield f"{min(counts)} to {max(counts)} learning rates per optimizer; more attempts give a higher best accuracy"
     elif counts == {1} and len(rates) > 1:
         yield "one learning rate per optimizer: the result describes optimizer and learning rate together"
+
+
+def _is_setting(column: str) -> bool:
+    return column == "batch_size" or (column.startswith("optimizer.") and column != "optimizer.lr")
 
 
 def _unequal_attempts(sweep: SweepData) -> Iterator[str]:

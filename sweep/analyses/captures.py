@@ -59,7 +59,7 @@ def capture_gradients(
         about = {
             **subjects.about(run, "gradients", device),
             "layer": layer, "layer_shape": list(shapes(subjects.data.classes)[layer]), "beta": beta,
-            "batch_size": run.protocol.batch_size, "examples": len(subjects.data.train_labels),
+            "batch_size": run.conditions.batch_size, "examples": len(subjects.data.train_labels),
         }  # fmt: skip
         with writable(path), gradient_writer(path, about) as writer:
             noise = gradient_capture.capture_gradients(

@@ -170,7 +170,7 @@ def spec_text(spec: Spec, configurations: list[Configuration]) -> str:
             inline = tomlkit.inline_table()
             inline.update({k: [v] if isinstance(v, list) else v for k, v in table[key].items() if not _has_none(v)})
             block[key] = inline
-        block["warmup"] = table["warmup"]
+        block.update({key: table[key] for key in ("warmup", "batch_size") if key in table})
         blocks.append(block)
     for line in HOW_TO_CHANGE:
         document.add(tomlkit.comment(line))

@@ -17,7 +17,7 @@ from rich.console import Console
 from results.ledger.arrays import SweepData, design_in, load_sweep
 from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
-from search_spaces import Run
+from search_spaces import Protocol, Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
 from search_spaces.plain_text import counted
@@ -168,7 +168,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     spec.expanded()  # reports an error in the spec before the data is loaded
     data = load_data(spec.data, **spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
-    configurations = resolve_configurations(spec, steps_per_epoch)
+    configurations = resolve_configurations(spec, steps_per_epoch, len(data.train_labels))
     spec = spec.model_copy(update={"reference": reference_id(spec.reference, configurations)})
     runs = make_runs(spec, configurations, data.fingerprint)
     if data.notes:
@@ -297,11 +297,12 @@ def _as_chosen(spec: Spec, packing: Packing, gpus: float) -> Spec:
 
 def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
     """Refuse to continue a sweep with another protocol or other data: its rows could not be compared."""
-    before = ledger.protocol() or {}
-    now = {**run.protocol.to_dict(), "data": run.data_fingerprint}
-    for key, value in now.items():
-        if before.get(key, value) != value:
-            then, now_asked = before[key], value
+    before = ledger.protocol()
+    if before is None:
+        return
+    started = {**Protocol.from_dict(before).settings(), "data": before["data"]}
+    for key, value in {**run.protocol.settings(), "data": run.data_fingerprint}.items():
+        if (then := started[key]) != (now_asked := value):
             if key == "data":
                 then, now_asked = f"data with fingerprint {then:.12}…", f"data with fingerprint {value:.12}…"
             raise SpecError(

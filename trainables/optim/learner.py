@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
 from search_spaces import Configuration
 from trainables.optim.optimizers import build_optimizer
@@ -25,8 +26,8 @@ class Learner:
     """
 
     def __init__(
-        self, configuration: Configuration, parameters: Sequence[nn.Parameter], seed: int, warmup_steps: int,
-        where: tuple[str, str] = ("optimizer", "scheduler"),
+        self, configuration: Configuration, parameters: Mapping[str, nn.Parameter], seed: int, warmup_steps: int,
+        where: tuple[str, str] = ("optimizer", "scheduler"), decay_on: str = "all",
     ) -> None:  # fmt: skip
         """``parameters`` have their gradients; ``where`` is what an error of the optimizer or scheduler begins with.
 
@@ -34,21 +35,19 @@ class Learner:
             SpecError: an optimizer or scheduler that refuses its parameters.
         """
         self._seed = seed
-        self._parameters = list(parameters)
+        self._parameters = list(parameters.values())
         self._gradients = [parameter.grad for parameter in self._parameters]
         self.own_optimizer, self.own_schedule = names_own_code(configuration)
         with self._seeded("optimizer", own=self.own_optimizer):
             self.optimizer = build_optimizer(
-                configuration.optimizer, configuration.optimizer_params, self._parameters, where[0]
+                configuration.optimizer, configuration.optimizer_params, parameters, where[0], decay_on
             )
         with self._seeded("schedule", own=self.own_schedule):
             self.schedule = Schedule(
                 configuration.scheduler, configuration.scheduler_params, self.optimizer, warmup_steps, where[1]
             )
 
-        self._modes = self.own_optimizer and all(
-            callable(getattr(self.optimizer, mode, None)) for mode in ("train", "eval")
-        )
+        self._modes = has_modes(self.optimizer)
         self.training_mode()
 
     def training_mode(self) -> None:
@@ -106,6 +105,11 @@ class Learner:
         """Load what :meth:`state_dict` returned."""
         self.schedule.load_state_dict(saved["schedule"])
         load_optimizer(self.optimizer, saved["optimizer"])
+
+
+def has_modes(optimizer: Optimizer) -> bool:
+    """Return whether ``optimizer`` evaluates other weights than it trains, as schedule-free optimizers do."""
+    return all(callable(getattr(optimizer, mode, None)) for mode in ("train", "eval"))
 
 
 def names_own_code(configuration: Configuration) -> tuple[bool, bool]:

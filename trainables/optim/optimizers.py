@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from search_spaces.errors import SpecError, UnknownNameError, shortened, shown
+from trainables.optim.parameter_groups import DECAY, Named, check_decay, named, without_decay
 from trainables.optim.plugins import import_named
 from trainables.optim.signature import complete, defaults_of
 from trainables.optim.user_code import message_of, one_line_errors
@@ -71,21 +72,31 @@ def complete_optimizer(name: str, params: Mapping[str, Any], where: str) -> dict
     return full
 
 
-def build_optimizer(name: str, params: Mapping[str, Any], tensors: Iterable[Tensor], where: str) -> Optimizer:
-    """Create the optimizer for ``tensors``.
+def build_optimizer(
+    name: str, params: Mapping[str, Any], tensors: Iterable[Tensor] | Named, where: str, decay_on: str = "all"
+) -> Optimizer:
+    """Create the optimizer for ``tensors``; ``decay_on`` is the protocol's ``weight_decay_on``.
 
     Raises:
         SpecError: the class refuses a value; the message is that of the class.
     """
     # A spec may have betas = [0, 0.999], and Adam refuses integers.
-    arguments = {
+    arguments: dict[str, Any] = {
         key: tuple(None if item is None else float(item) for item in value) if isinstance(value, list) else value
         for key, value in params.items()
     }
     found = optimizer_class(name, where)
+    targets = named(tensors)
+    groups: list[dict[str, Any]] = [{"params": targets}]
+    if decay_on == "matrices" and DECAY in params:
+        groups = without_decay(groups)
+    given_groups = [{**group, "params": list(group["params"].values())} for group in groups]
+    first: Any = given_groups if len(given_groups) > 1 else given_groups[0]["params"]
     try:
         with one_line_errors(where, name) if ":" in name else nullcontext():
-            return found(tensors, **arguments)  # type: ignore[arg-type]  # the parameters differ by class
+            built = found(first, **arguments)
+        check_decay(built, params, decay_on, where)
+        return built
     except (ValueError, TypeError, RuntimeError) as error:
         given = ", ".join(f"{key}={value}" for key, value in params.items())
         raise SpecError(f"{where} {shortened(f'{name}({given})', MOST_GIVEN)}", message_of(error)) from error

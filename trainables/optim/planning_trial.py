@@ -20,11 +20,10 @@ from torch import Tensor, nn
 from search_spaces import Configuration
 from search_spaces.errors import SpecError
 from trainables.optim.learner import Learner, names_own_code
+from trainables.optim.parameter_groups import TINY_SHAPES
 from trainables.optim.user_code import error_text, one_line_errors
 from trainables.runtime.seeding import generator
 
-SHAPES = ((4, 3, 3, 3), (4,), (5, 4), (5,))
-"""Parameters of the tiny model, of the kinds that LeNet-5 has."""
 STEPS = 2
 """Steps of an epoch."""
 EPOCHS = 6
@@ -89,11 +88,13 @@ class _DivergedError(ArithmeticError):
 
 
 class _TinyRun:
-    """A training of a model with the parameters :data:`SHAPES`, whose gradients depend on its weights and the step."""
+    """A training of the tiny model, whose gradients depend on its weights and the step."""
 
     def __init__(self, configuration: Configuration, dtype: torch.dtype, where: str) -> None:
         rng = generator(CPU, 0, "planning trial")
-        self._parameters = [nn.Parameter(torch.randn(shape, generator=rng).to(dtype).mul_(0.1)) for shape in SHAPES]
+        self._parameters = [
+            nn.Parameter(torch.randn(shape, generator=rng).to(dtype).mul_(0.1)) for shape in TINY_SHAPES.values()
+        ]
         for parameter in self._parameters:
             parameter.grad = torch.zeros_like(parameter)
         self._gradients = [parameter.grad for parameter in self._parameters]
@@ -101,8 +102,9 @@ class _TinyRun:
         self._where, self._name = where, configuration.optimizer
         warmup_steps = round(configuration.warmup * STEPS)
         self._learner = Learner(
-            configuration, self._parameters, 0, warmup_steps, (f"{where}: optimizer", f"{where}: scheduler")
-        )
+            configuration, dict(zip(TINY_SHAPES, self._parameters, strict=True)), 0, warmup_steps,
+            (f"{where}: optimizer", f"{where}: scheduler"),
+        )  # fmt: skip
         self._steps = 0
 
     def step(self) -> Any:

@@ -22,6 +22,7 @@ class SteppedPack(Protocol):
     device: torch.device
     members: list[Member]
     step_in_epoch: int
+    clips: bool
 
     @property
     def next_step(self) -> tuple[int, int]:
@@ -36,6 +37,9 @@ class SteppedPack(Protocol):
 
     def freeze_non_finite(self, losses: Tensor) -> None:
         """Freeze every run whose loss (``[K]``) is not finite."""
+
+    def clip_gradients(self) -> None:
+        """Scale each run's gradient to the protocol's largest norm; nothing is done where it has none."""
 
 
 class Step(Protocol):
@@ -74,6 +78,7 @@ class EagerStep:
 
     def update(self) -> None:
         """Take the optimizer step of every member that has not diverged, and move its schedule on."""
+        self._pack.clip_gradients()
         for member in self._pack.alive:
             member.lrs.append(member.schedule.lr)
             member.learner.update(*self._pack.next_step)
@@ -108,6 +113,7 @@ class GraphedStep:
         self._outside: list[Member] = []
         self._grouped: GroupedOptimizers | None = None
         self._update: Captured | None = None
+        self._clip = Captured(pack.clip_gradients, graphs) if pack.clips else None
 
     def compute_gradients(self, batch: Batch) -> None:
         """Leave the gradients of the mean loss over ``batch`` in the stack, and its losses in the pack."""
@@ -131,6 +137,8 @@ class GraphedStep:
         if self._alive != pack.alive:
             self._regroup()
         self._send_lrs()
+        if self._clip is not None:
+            self._clip()
         if self._update is not None and self._grouped is not None:
             self._update()
             self._grouped.share_state()
