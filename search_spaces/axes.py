@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.canonical import canonical_json, checked_value
-from search_spaces.configuration import NO_SCHEDULER, Configuration
+from search_spaces.configuration import BASE, NO_SCHEDULER, REST, Configuration
 from search_spaces.errors import SpecError, shortened, shown
 
 BLOCK_KEYS = ("optimizer", "scheduler", "warmup", "batch_size", "samples", "sample_seed")
 LARGEST_BATCH = 100_000
-LIST_VALUED = frozenset({"betas", "milestones", "etas", "step_sizes", "schedulers"})
+LIST_VALUED = frozenset({"betas", "milestones", "etas", "step_sizes", "schedulers", "groups"})
 """Parameters whose value is a list: one list is one value, a list of lists is crossed."""
 
 SAMPLERS: dict[str, Callable[[random.Random, Sequence[Any]], Any]] = {
@@ -110,7 +110,7 @@ class _Block:
             raise SpecError(f"{where}.sample_seed", shown(seed), "a whole number")
         optimizers = _tables(block["optimizer"], f"{where}.optimizer")
         schedulers = _tables(block.get("scheduler", NO_SCHEDULER), f"{where}.scheduler")
-        drawn = any(_is_sampler(value) for table in optimizers + schedulers for value in table.values())
+        drawn = any(_has_sampler(table) for table in optimizers + schedulers)
         if "samples" in block and not drawn:
             raise SpecError(f"{where}.samples", "the block has no sampler", "add a sampler, or remove `samples`")
         return cls(optimizers, schedulers, block.get("warmup", 0), block.get("batch_size"), samples, seed, where)
@@ -181,6 +181,15 @@ def _tables(value: Any, where: str) -> list[dict[str, Any]]:
     return tables
 
 
+def _has_sampler(table: Mapping[str, Any]) -> bool:
+    return any(_is_sampler(value) or (_is_inner(key, value) and _has_sampler(value)) for key, value in table.items())
+
+
+def _is_inner(key: str, value: Any) -> bool:
+    """Return whether ``value`` is the table of an optimizer in another one, whose lists are crossed like all others."""
+    return key in (BASE, REST) and isinstance(value, Mapping)
+
+
 def _is_sampler(value: Any) -> bool:
     return isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in SAMPLERS
 
@@ -195,6 +204,8 @@ def _draw(table: Mapping[str, Any], rng: random.Random, where: str) -> dict[str,
             drawn[key] = SAMPLERS[kind](rng, bounds)
             if isinstance(drawn[key], list):
                 drawn[key] = [drawn[key]]  # a drawn list is one value and is not crossed
+        elif _is_inner(key, value):
+            drawn[key] = _draw(value, rng, f"{where}.{key}")
         else:
             drawn[key] = value
     return drawn
@@ -214,6 +225,8 @@ def _size(key: str, value: Any, where: str) -> int:
     """Return the number of values of ``key`` without building a logspace; a sampler has one value per draw."""
     if _is_sampler(value):
         return 1
+    if _is_inner(key, value):
+        return math.prod(_size(inner, each, f"{where}.{inner}") for inner, each in value.items())
     if isinstance(value, Mapping):
         return _points(value, where)
     return len(_options(key, value, where))
@@ -221,6 +234,10 @@ def _size(key: str, value: Any, where: str) -> int:
 
 def _options(key: str, value: Any, where: str) -> list[Any]:
     """Return the distinct values of ``key``: the items of a list, the points of a logspace, or the single value."""
+    if _is_inner(key, value):
+        if "name" not in value:
+            raise SpecError(where, f"{shown(dict(value))} has no name", 'for example {name = "SGD", lr = 0.1}')
+        return list(_grid(value, where))
     if isinstance(value, Mapping):
         return _logspace(value["logspace"], _points(value, where))
     if not isinstance(value, list | tuple):

@@ -15,6 +15,12 @@ from search_spaces.expressions import Quantities, evaluate, is_expression
 NO_SCHEDULER = "none"
 PARTS = "schedulers"
 """The parameter of a scheduler that is made of others; its value is a list of tables."""
+BASE = "base"
+"""The parameter of an optimizer that wraps another one, which is a table."""
+REST = "rest"
+"""The parameter of an optimizer for some parameters of the model: another optimizer, a table, for all others."""
+GROUPS = "groups"
+"""The parameter of an optimizer that is a list of tables: parameter groups."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +39,7 @@ class Configuration:
     warmup: float = 0
     batch_size: int = 0  # 0: the protocol's
     follows_length: bool = False  # whether its schedule depends on the epochs of the sweep; not part of the identity
+    needs_own_pack: str = ""  # why its runs do not share a pack; empty: they do; not part of the identity
     cannot_resume: str = ""  # why a checkpoint does not hold all of its state; empty: it does; not part of the identity
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,6 +62,21 @@ class Configuration:
             table.get("batch_size", 0),
         )  # fmt: skip
 
+    @property
+    def lr(self) -> Any:
+        """The learning rate: that of the optimizer, or of the base that it wraps; None without one."""
+        base = self.optimizer_params.get(BASE)
+        inner = base.get("lr") if isinstance(base, Mapping) else None
+        return self.optimizer_params.get("lr", inner)
+
+    def without_lr(self) -> Configuration:
+        """Return the configuration without its learning rate."""
+        params = {key: value for key, value in self.optimizer_params.items() if key != "lr"}
+        base = params.get(BASE)
+        if "lr" not in self.optimizer_params and isinstance(base, Mapping):
+            params[BASE] = {key: value for key, value in base.items() if key != "lr"}
+        return replace(self, optimizer_params=params)
+
     @cached_property
     def key(self) -> str:
         """The canonical JSON: the identity of the configuration."""
@@ -71,7 +93,16 @@ class Configuration:
         ``batch_size`` is a column where it is not the protocol's.
         """
         flat: dict[str, Any] = {"optimizer": self.optimizer}
-        flat |= {f"optimizer.{key}": value for key, value in self.optimizer_params.items()}
+        if self.lr is not None and "lr" not in self.optimizer_params:
+            flat["optimizer.lr"] = self.lr
+        for key, value in self.optimizer_params.items():
+            if key in (BASE, REST) and isinstance(value, Mapping):
+                flat["optimizer"] += f"({_short(value)})" if key == BASE else f"+{_short(value)}"
+                flat |= {f"optimizer.{key}.{inner}": each for inner, each in value.items()}
+            else:
+                flat[f"optimizer.{key}"] = value
+        if "lr" not in self.optimizer_params:  # the learning rate is that of the base
+            flat.pop(f"optimizer.{BASE}.lr", None)
         flat["scheduler"] = self.scheduler
         flat |= {f"scheduler.{key}": value for key, value in self.scheduler_params.items()}
         flat["warmup"] = self.warmup
@@ -88,7 +119,7 @@ class Configuration:
         Raises:
             SpecError: an invalid expression; the message begins with ``where``.
         """
-        lr = self.optimizer_params.get("lr")
+        lr = self.lr
         warmup_steps = round(self.warmup * steps_per_epoch)
         quantities = Quantities(
             epochs=max(epochs - math.floor(self.warmup), 1),
@@ -113,6 +144,11 @@ class Configuration:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+
+def _short(table: Mapping[str, Any]) -> str:
+    """Return the class of ``module:Class``."""
+    return str(table.get("name")).rpartition(":")[2]
 
 
 def _of_parts(whole: Quantities, params: Mapping[str, Any], count: int) -> list[Quantities]:

@@ -162,8 +162,8 @@ def device_of(subjects: Subjects) -> torch.device:
 
 def _key_without_rate(run: Run) -> str:
     choice = run.configuration
-    params = {key: value for key, value in choice.optimizer_params.items() if key != "lr"}
-    return Configuration(choice.optimizer, params).key
+    bare = Configuration(choice.optimizer, choice.optimizer_params, batch_size=choice.batch_size)
+    return bare.without_lr().key
 
 
 def _label_without_rate(label: str) -> str:

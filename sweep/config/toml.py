@@ -168,7 +168,7 @@ def spec_text(spec: Spec, configurations: list[Configuration]) -> str:
         block = tomlkit.table()
         for key in ("optimizer", "scheduler"):
             inline = tomlkit.inline_table()
-            inline.update({k: [v] if isinstance(v, list) else v for k, v in table[key].items() if not _has_none(v)})
+            inline.update(_uncrossed(table[key]))
             block[key] = inline
         block.update({key: table[key] for key in ("warmup", "batch_size") if key in table})
         blocks.append(block)
@@ -176,6 +176,12 @@ def spec_text(spec: Spec, configurations: list[Configuration]) -> str:
         document.add(tomlkit.comment(line))
     document["configurations"] = blocks
     return tomlkit.dumps(document)
+
+
+def _uncrossed(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table of an optimizer or scheduler with every list as one value."""
+    values = {key: _uncrossed(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+    return {key: [value] if isinstance(value, list) else value for key, value in values.items() if not _has_none(value)}
 
 
 def _has_none(value: Any) -> bool:

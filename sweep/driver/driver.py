@@ -43,6 +43,7 @@ from sweep.planning.plan import (
     make_packs,
     make_runs,
     resolve_configurations,
+    told_own_packs,
     told_restarts,
 )
 from sweep.planning.reference import reference_id
@@ -173,7 +174,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     runs = make_runs(spec, configurations, data.fingerprint)
     if data.notes:
         tell(console, f"data {data.name}: {'; '.join(data.notes)}")
-    tell(console, *told_restarts(configurations))
+    tell(console, *told_own_packs(configurations), *told_restarts(configurations))
     if options.dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
         return None

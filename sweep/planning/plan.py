@@ -53,8 +53,9 @@ def resolve_configurations(spec: Spec, steps_per_epoch: int, examples: int | Non
     """
     import torch
 
-    from trainables.optim.learner import names_own_code
+    from trainables.optim.needs import REASONS, check_clipping, need_of
     from trainables.optim.planning_trial import why_not_resumed
+    from trainables.optim.plugins import names_own_code
     from trainables.optim.validation import complete_configuration
 
     dtype: torch.dtype = getattr(torch, spec.protocol.dtype)
@@ -82,6 +83,9 @@ def resolve_configurations(spec: Spec, steps_per_epoch: int, examples: int | Non
                 if kind not in reasons:
                     reasons[kind] = why_not_resumed(found, dtype, where)
                 found = replace(found, cannot_resume=reasons[kind])
+            if reason := REASONS.get(need_of(found), ""):
+                check_clipping(spec.shared_protocol, need_of(found), where)
+                found = replace(found, needs_own_pack=reason)
             complete[found.key] = found
     _check_replaced_momentum(spec.name, list(complete.values()))
     return list(complete.values())
@@ -100,13 +104,20 @@ def _kind_of(configuration: Configuration) -> str:
     return canonical_json({**kind(configuration.to_dict()), "warmup": configuration.warmup > 0})
 
 
+def told_own_packs(configurations: Sequence[Configuration]) -> list[str]:
+    """Return a line for every optimizer whose runs share no pack, with the reason."""
+    reasons = {str(c.columns()["optimizer"]): c.needs_own_pack for c in configurations if c.needs_own_pack}
+    return [f"{name}: one run per pack, because {reason}" for name, reason in reasons.items()]
+
+
 def told_restarts(configurations: Sequence[Configuration]) -> list[str]:
     """Return a line for every class that cannot resume exactly, with the reason."""
     reasons: dict[str, str] = {}
     for configuration in configurations:
         if configuration.cannot_resume:
-            optimizer, params = configuration.optimizer, configuration.scheduler_params
-            own = [name for name in (optimizer, configuration.scheduler, params.get("lr_lambda")) if ":" in str(name)]
+            params = configuration.scheduler_params
+            names = (configuration.columns()["optimizer"], configuration.scheduler, params.get("lr_lambda"))
+            own = [name for name in names if ":" in str(name)]
             reasons.setdefault(" with ".join(map(str, own)) or configuration.scheduler, configuration.cannot_resume)
     return [
         f"{name} cannot resume exactly: {reason}; after an interruption its runs restart from epoch 1"
@@ -173,7 +184,7 @@ def sort_out(
 
     The runs of one seed and batch size share their batches and form a group. Runs whose schedule depends on the length
     of the sweep form another group: more epochs replace these runs and extend the others. So do runs that restart in
-    place of a resume, so that the others resume.
+    place of a resume, so that the others resume. A run that needs a pack of one is a group of one.
 
     Args:
         runs: every run of the sweep.
@@ -195,7 +206,8 @@ def sort_out(
     for run in runs:
         if run.run_id not in placed:
             choice = run.configuration
-            kind = (run.seed, choice.batch_size, choice.follows_length, bool(choice.cannot_resume))
+            alone = run.run_id if choice.needs_own_pack else ""
+            kind = (run.seed, choice.batch_size, choice.follows_length, bool(choice.cannot_resume), alone)
             groups.setdefault(kind, []).append(run)
     return packs, list(groups.values())
 

@@ -12,12 +12,13 @@ from torch.optim import lr_scheduler
 
 from search_spaces import Configuration, Protocol
 from search_spaces.errors import SpecError
+from trainables.optim.composed import scheduled
 from trainables.optim.learner import has_modes
 from trainables.optim.optimizers import build_optimizer, complete_optimizer
-from trainables.optim.parameter_groups import TINY_SHAPES
 from trainables.optim.plugins import check_allowed
 from trainables.optim.schedule import Schedule, has_lr
 from trainables.optim.schedulers import complete_scheduler
+from trainables.optim.tiny_model import TinyModel
 from trainables.optim.user_code import one_line_errors
 
 LARGEST_RATE = torch.finfo(torch.float32).max
@@ -52,9 +53,7 @@ def complete_configuration(
         raise SpecError(  # PyTorch would set a momentum that differs from the configuration
             f"{where}: scheduler.cycle_momentum", "true, but optimizer.momentum is 0", "set cycle_momentum = false"
         )
-    tiny = {name: torch.nn.Parameter(torch.zeros(shape)) for name, shape in TINY_SHAPES.items()}
-    for parameter in tiny.values():
-        parameter.grad = torch.zeros_like(parameter)
+    tiny = TinyModel(torch.float32).parameters
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch repeats its warnings in the training
         optimizer = build_optimizer(
@@ -66,7 +65,9 @@ def complete_configuration(
                 "0, or another optimizer",
             )  # fmt: skip
         warmup_steps = round(full.warmup * steps_per_epoch)
-        schedule = Schedule(full.scheduler, full.scheduler_params, optimizer, warmup_steps, f"{where}: scheduler")
+        schedule = Schedule(
+            full.scheduler, full.scheduler_params, scheduled(optimizer), warmup_steps, f"{where}: scheduler"
+        )
         _try_out(schedule, full, epochs, epochs * steps_per_epoch - warmup_steps, f"{where}: scheduler")
     return full
 

@@ -116,16 +116,21 @@ class Pack:
 
     def measure(self, batch: Batch) -> Tensor:
         """As :meth:`backward`; the losses are also added to the epoch's, and kept as means of this step."""
-        losses = self.backward(batch)
+        losses, correct = self.backward(batch)
         self.loss_sum += losses
+        self.correct_sum += correct
         torch.div(losses, batch.labels.shape[1], out=self.step_losses)
         return losses
 
-    def backward(self, batch: Batch) -> Tensor:
-        """Leave the gradients of the mean loss over ``batch`` in the stack; return the summed losses ``[K]``."""
+    def backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Leave the gradients of the mean loss over ``batch`` in the stack.
+
+        Returns:
+            The summed losses ``[K]`` and the numbers of correct predictions ``[K]``.
+        """
         B = batch.labels.shape[1]
         self.stack.zero_grad()
-        losses = torch.zeros_like(self.loss_sum)
+        losses, correct = torch.zeros_like(self.loss_sum), torch.zeros_like(self.correct_sum)
         examples = MICRO_BATCH if self._step.splits_batches else B
         for start in range(0, B, examples):
             part = batch.part(start, start + examples)
@@ -133,12 +138,22 @@ class Pack:
             loss = _cross_entropy_sums(logits, part.labels, self.protocol.label_smoothing)
             (loss.sum() / B).backward()
             losses += loss.detach()
-            self.correct_sum += _correct(logits, part.labels)
-        return losses
+            correct += _correct(logits, part.labels)
+        return losses, correct
 
-    def _logits(self, batch: Batch) -> Tensor:
+    def differentiable_gradients(self, k: int, batch: Batch) -> list[Tensor]:
+        """Return the gradients of run k on ``batch``, with their graph (``create_graph``)."""
+        views = self.stack.member(k)
+        logits = self._logits(batch.of_run(k), {name: view[None] for name, view in views.items()})
+        loss = _cross_entropy_sums(logits, batch.of_run(k).labels, self.protocol.label_smoothing)
+        mean = loss.sum() / batch.labels.shape[1]
+        return list(torch.autograd.grad(mean, list(views.values()), create_graph=True))
+
+    def _logits(self, batch: Batch, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return the logits of the stack, or of models with ``parameters``."""
         images = augmentation.normalise(batch.images, self.dtype)
-        return stacked_logits(self.stack.stacked, images[0] if len(images) == 1 else images, batch.masks)
+        stacked = self.stack.stacked if parameters is None else parameters
+        return stacked_logits(stacked, images[0] if len(images) == 1 else images, batch.masks)
 
     def clip_gradients(self) -> None:
         """Scale each run's gradient to the protocol's largest norm; nothing is done where it has none."""
@@ -193,8 +208,8 @@ class Pack:
         for k, (member, saved) in enumerate(zip(self.members, state["members"], strict=True)):
             if saved["run_id"] != member.run.run_id:
                 raise ValueError(f"the state is of run {saved['run_id']}, not of {member.run.run_id}")
-            self.stack.load_member(k, saved["parameters"])
             member.learner.load_state_dict(saved)
+            self.stack.load_member(k, saved["parameters"])
             if self.average is not None:
                 self.average.load_state_dict(k, saved["average"])
             member.rows = [EpochMetrics(**row) for row in saved["rows"]]
