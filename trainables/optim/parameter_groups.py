@@ -129,7 +129,7 @@ def rates_of_groups(arguments: Mapping[str, Any], optimizer: Optimizer) -> dict[
 
     ``OneCycleLR`` and ``CyclicLR`` would give all groups one rate.
     """
-    rates = [group.get("lr") for group in optimizer.param_groups]
+    rates: list[Any] = [group.get("lr") for group in optimizer.param_groups]
     if len(set(rates)) == 1 or not all(isinstance(rate, int | float) for rate in rates):
         return dict(arguments)
     return {
