@@ -18,7 +18,7 @@ from results.ledger.arrays import SweepData, design_in, load_sweep
 from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
 from results.ledger.phases import benchmark_in
-from search_spaces import Run
+from search_spaces import Protocol, Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
 from search_spaces.plain_text import counted
@@ -44,6 +44,7 @@ from sweep.planning.plan import (
     longest_first,
     make_runs,
     resolve_configurations,
+    told_own_packs,
     told_restarts,
 )
 from sweep.planning.reference import reference_id
@@ -116,9 +117,7 @@ class DriveOptions:
     in_process: bool = False  # train in this process, without Ray
     stage: Stage | None = None  # a part of a benchmark
     from_file: frozenset[str] = frozenset()  # keys of the spec (sweep.folder.trust) whose values come from a file
-    say_step: Callable[[str], None] = lambda stage: (
-        None
-    )  # called with what the driver does next; empty: training begins
+    say_step: Callable[[str], None] = lambda step: None  # called with the next step; empty: training begins
 
 
 def make_executor(in_process: bool) -> Executor:
@@ -171,7 +170,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     options.say_step(f"reading the data {spec.data}")
     data = load_data(spec.data, **spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
-    configurations = resolve_configurations(spec, steps_per_epoch)
+    configurations = resolve_configurations(spec, steps_per_epoch, len(data.train_labels))
     spec = spec.model_copy(update={"reference": reference_id(spec.reference, configurations)})
     runs = make_runs(spec, configurations, data.fingerprint)
     stage = options.stage
@@ -179,7 +178,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
         runs = [run for run in runs if run.run_id in stage.run_ids]
     if data.notes:
         tell(console, f"data {data.name}: {'; '.join(data.notes)}")
-    tell(console, *told_restarts(configurations))
+    tell(console, *told_own_packs(configurations), *told_restarts(configurations))
     if options.dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
         return None
@@ -281,11 +280,12 @@ def _as_chosen(spec: Spec, packing: Packing, gpus: float) -> Spec:
 
 def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
     """Refuse to continue a sweep with another protocol or other data: its rows could not be compared."""
-    before = ledger.protocol() or {}
-    now = {**run.protocol.to_dict(), "data": run.data_fingerprint}
-    for key, value in now.items():
-        if before.get(key, value) != value:
-            then, now_asked = before[key], value
+    before = ledger.protocol()
+    if before is None:
+        return
+    started = {**Protocol.from_dict(before).settings(), "data": before["data"]}
+    for key, value in {**run.protocol.settings(), "data": run.data_fingerprint}.items():
+        if (then := started[key]) != (now_asked := value):
             if key == "data":
                 then, now_asked = f"data with fingerprint {then:.12}…", f"data with fingerprint {value:.12}…"
             raise SpecError(
