@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from results.ledger.arrays import ConfigurationRuns, SweepData
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import ConfigurationRuns
 from results.metrics.comparison import (
     BETTER,
     NO_DIFFERENCE,
@@ -17,6 +18,7 @@ from results.metrics.comparison import (
 from results.metrics.equivalence import MARGIN
 from results.metrics.intervals import Estimate
 from results.reports.significance import significance_sentences
+from results.reports.verdict import verdict_sentences
 from results.tables.comparison import (
     SPLIT_NAMES,
     Comparisons,
@@ -42,6 +44,12 @@ def question(sweep: SweepData) -> str:
     seeds = len({seed for group in sweep.configurations for seed in group.seeds})
     count, epochs = len(sweep.configurations), sweep.epochs
     task = f"with LeNet-5 on {sweep.data_label or 'no data'} ({counted(seeds, 'seed')}, {counted(epochs, 'epoch')})"
+    if sweep.benchmark is not None:
+        return (
+            f"Which of {counted(len(sweep.benchmark.methods), 'method')} has the highest accuracy with LeNet-5 on "
+            f"{sweep.data_label or 'no data'} after equal tuning ({counted(sweep.benchmark.budget, 'point')} each), "
+            "and is the difference statistically significant?"
+        )
     if count == 1:
         return f"Which accuracy does {sweep.configurations[0].label} reach {task}?"
     if not count:
@@ -54,6 +62,8 @@ def question(sweep: SweepData) -> str:
 
 def answer(sweep: SweepData) -> list[str]:
     """Return the answer: the best configuration, its difference from the second best, and the significance test."""
+    if sweep.benchmark is not None:
+        return verdict_sentences(sweep)
     best = sweep.best
     if best is None:
         if not sweep.counted:
@@ -77,7 +87,7 @@ def answer(sweep: SweepData) -> list[str]:
 
 def seeds_for_a_test(sweep: SweepData) -> int | None:
     """Return the number of seeds that a significance test needs; None if there are enough, or nothing to compare."""
-    compared = compare_best(sweep) if sweep.best else None
+    compared = compare_best(sweep) if sweep.best and sweep.benchmark is None else None
     if compared is None or {compared.verdict(contender) for contender in compared.contenders} != {TOO_FEW}:
         return None
     return min_pairs(len(compared.tested))

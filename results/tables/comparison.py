@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from results.ledger.arrays import ConfigurationRuns, SweepData
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import ConfigurationRuns
 from results.metrics import convergence
 from results.metrics.comparison import (
     ALPHA,
@@ -237,17 +238,19 @@ def notes_on_looks(sweep: SweepData) -> list[str]:
     ]
 
 
-def notes_on_tests(comparisons: list[Comparison], level: float = ALPHA) -> list[str]:
-    """Return the notes on the tests, the correction, equivalence and power."""
+def notes_on_tests(
+    comparisons: list[Comparison], level: float = ALPHA, pairs: str = "runs with the same seed", unit: str = "seeds"
+) -> list[str]:
+    """Return the notes on the tests, the correction, equivalence and power; ``unit`` is what a pair shares."""
     family = len(comparisons)
     if not family:
         return ["The result holds for this task only."]
     drawn = any(comparison.test == SIGN_FLIP_DRAWN for comparison in comparisons)
     notes = [
-        "p: two-sided sign-flip test on pairs of runs with the same seed, "
+        f"p: two-sided sign-flip test on pairs of {pairs}, "
         + ("Monte Carlo for more than 20 pairs" if drawn else "exact")
         + f", Holm-corrected for this table. It assumes symmetric differences. {_counted(family)} at least "
-        f"{min_pairs(family, level)} seeds for p ≤ {level:.2g}. The result holds for these images and this task only.",
+        f"{min_pairs(family, level)} {unit} for p ≤ {level:.2g}. The result holds for these images and this task only.",
         f"Equal within {MARGIN:g} pp: the 90 % interval of the difference lies within ± {MARGIN:g} pp.",
     ]
     if any(comparison.test == MCNEMAR for comparison in comparisons):
