@@ -348,6 +348,16 @@ def test_an_invalid_benchmark_is_one_line_and_exit_2(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("words", [["run", "optimizers-tuned"], ["benchmark", "optimizers"], ["confirm", "tiny"]])
+def test_a_command_for_the_other_kind_of_spec_is_one_line_and_exit_2(
+    words: list[str], whole: tuple[Outcome, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    ended = call([*words, "--runs-dir", whole[0].folder.runs_dir], tmp_path, monkeypatch, capfd)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+    assert "benchmark" in ended.stderr
+
+
 @pytest.mark.parametrize("key", ["budget = 3", "tuning_seeds = 2", "evaluation_seeds = 3", "epochs = 9"])
 def test_a_method_with_another_budget_or_other_seeds_is_refused(key: str) -> None:
     with pytest.raises(SpecError, match="the same for all methods"):
