@@ -66,9 +66,9 @@ def tuning_band(scores: Floats) -> tuple[Floats, Floats]:
 
     The best of k independent points is below y with probability F(y)^k, so its median is the quantile q = ½^(1/k) of
     one point (the median tuning curve of Lourie et al. 2023, *Show Your Work with Confidence*). The interval of a
-    quantile is distribution-free: from the order statistic y_(r) to y_(s) with the largest r and the smallest s for which
-    P(Bin(N, q) < r) ≤ 2.5 % and P(Bin(N, q) ≥ s) ≤ 2.5 % (Conover 1999, section 3.2). Few points say little about
-    better points that were not drawn: the upper limit is +∞ from about k = N/5 on, and the lower one can be −∞.
+    quantile is distribution-free: from the order statistic y_(r) to y_(s) with the largest r and the smallest s for
+    which P(Bin(N, q) < r) ≤ 2.5 % and P(Bin(N, q) ≥ s) ≤ 2.5 % (Conover 1999, section 3.2). Few points say little
+    about better points that were not drawn: the upper limit is +∞ from about k = N/5 on, and the lower one can be −∞.
     A bootstrap has an upper limit there, but covers the true value in half of all cases for k = N.
     """
     n = len(scores)
