@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -54,11 +55,9 @@ def draw_tuning_curves(axes: Axes, table: Table, styles: Styles) -> None:
         (line,) = axes.plot(
             points, curve, color=style.color, linestyle=style.linestyle, marker=style.marker, markersize=3, label=name
         )
-        known = np.isfinite(low)
-        axes.fill_between(
-            points, low, np.where(np.isfinite(high), high, curve), where=known.tolist(), color=style.color, linewidth=0,
-            alpha=0.14 if len(names) <= 3 else 0.08,
-        )  # fmt: skip
+        shade: dict[str, Any] = {"color": style.color, "linewidth": 0, "alpha": 0.14 if len(names) <= 3 else 0.08}
+        axes.fill_between(points, low, curve, where=np.isfinite(low).tolist(), **shade)
+        axes.fill_between(points, curve, high, where=np.isfinite(high).tolist(), **shade)
         lines.append(line)
     axes.set_xlabel("Points spent on tuning")
     axes.set_ylabel("Expected best val. acc. (%)")
