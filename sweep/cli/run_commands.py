@@ -109,6 +109,8 @@ def run(
         autoscale_timeout=autoscale_timeout, storage=storage,
     )  # fmt: skip
     spec = read_spec(source, overrides)
+    if spec.benchmark is not None:
+        raise SpecError(source, "is a benchmark", f"sweep benchmark {shlex.quote(source)}")
     options = {"dry_run": dry_run, "fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process}
     _drive_and_tell(spec, runs_dir, from_file(overrides, trust=trust or dry_run), **options)
 

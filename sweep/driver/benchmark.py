@@ -240,7 +240,12 @@ def drive_benchmark(
         epochs = min(row.epochs for row in left)
         runs = {run.run_id: run for row, run in rows if row.epochs == epochs}
         tell(console, f"tuning: {_spending(plan, tunings)}")
-        stage = Stage(runs, text, partial(write_phases, phases=["tuning"], rows=[row for row, _ in rows]))
+        stage = Stage(
+            runs,
+            text,
+            partial(write_phases, phases=["tuning"], rows=[row for row, _ in rows]),
+            continues=bool(plan.design.halving),
+        )
         outcome = drive(
             plan.stage_spec(runs.values(), epochs, test=False), runs_dir, console, replace(options, stage=stage)
         )

@@ -26,6 +26,7 @@ from sweep.config.spec import Spec
 from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.announcements import left_to_train, packs_left, tell, tell_changes, tell_edits, tell_start
 from sweep.driver.pack_size import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
+from sweep.driver.survivors import join_checkpoints
 from sweep.execution.executor import Executor
 from sweep.execution.session import SweepSession
 from sweep.execution.training import train_packs
@@ -114,6 +115,7 @@ class Stage:
     run_ids: Collection[str]  # those of the spec that are trained
     text: str  # of the folder's sweep.toml
     planned: Callable[[Ledger], None]  # called after the runs are planned
+    continues: bool = False  # runs of other packs are continued from their checkpoints
 
 
 @dataclass(frozen=True)
@@ -227,6 +229,8 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             keep_facts(ledger, DataFacts(data.title, data.classes, len(data.val_labels), len(data.test_labels)))
             if packs:
                 ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], str(packing.size))
+            if stage is not None and stage.continues:
+                join_checkpoints(folder, spec, ledger, packs)
             if options.retry_failed:
                 ledger.retry([run.run_id for run in runs])
             text = stage.text if stage else spec_text(spec, configurations)
