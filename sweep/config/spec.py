@@ -79,6 +79,12 @@ class Imports(_Table):
     packages: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]] = []
 
 
+class TrackingTable(_Table):
+    """``[tracking]``: copies of the measurements in other programs. It is not part of a run's id."""
+
+    trackers: list[Literal["tensorboard", "mlflow", "wandb"]] = []
+
+
 class Spec(_Table):
     """A sweep as a user writes it. Every key has a default, except the configurations."""
 
@@ -99,6 +105,7 @@ class Spec(_Table):
     resources: Resources = Resources()
     cluster: Cluster = Cluster()
     imports: Imports = Imports()
+    tracking: TrackingTable = TrackingTable()
     configurations: list[dict[str, Any]]
 
     @model_validator(mode="after")

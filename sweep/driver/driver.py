@@ -47,6 +47,8 @@ from sweep.planning.plan import (
 )
 from sweep.planning.reference import reference_id
 from sweep.progress.live_view import Progress, Recorded
+from sweep.tracking.backend import check_trackers
+from sweep.tracking.of_sweep import tracking_of
 
 if TYPE_CHECKING:
     from trainables.data.dataset import DataSet
@@ -143,6 +145,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     from trainables.data.dataset import load_data
     from trainables.optim.plugins import in_sweep_folder
 
+    check_trackers(spec.tracking.trackers)
     executor = make_executor(options.in_process)
     executor.check(spec, runs_dir)
     folder = SweepFolder(runs_dir, spec.name)
@@ -212,12 +215,15 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             if packs:
                 progress = _progress(chosen, runs, ledger, console)
                 options.stage("")
-                session = SweepSession(chosen, folder, ledger, data, progress, control, snapshots, options.fail_fast)
-                try:
-                    with progress:
-                        train_packs(session, packs, executor)
-                finally:
-                    ledger.interrupt()
+                with tracking_of(folder, ledger, spec.tracking.trackers, progress.say) as tracking:
+                    session = SweepSession(
+                        chosen, folder, ledger, data, progress, control, snapshots, tracking, options.fail_fast
+                    )
+                    try:
+                        with progress:
+                            train_packs(session, packs, executor)
+                    finally:
+                        ledger.interrupt()
         return Outcome(folder, ledger.statuses(), progress.mean_rate if packs else None)
 
 
