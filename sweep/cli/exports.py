@@ -10,7 +10,7 @@ from results.tables.formats import TABLE_WRITERS
 from search_spaces.errors import SpecError, UnknownNameError
 from sweep.folder.paths import SweepFolder
 from sweep.process.output import say
-from sweep.tracking.backend import TRACKERS, check_trackers
+from sweep.tracking.registry import TRACKERS, check_trackers
 
 OPTUNA = "optuna"
 

@@ -58,7 +58,7 @@ def _overrides(*, track: str | None, **given: Any) -> dict[str, Any]:
     }
     found = {keys.get(key, key): value for key, value in given.items() if value is not None}
     if track is not None:
-        from sweep.tracking.backend import check_trackers
+        from sweep.tracking.registry import check_trackers
 
         names = [word.strip() for word in track.split(",") if word.strip()]
         check_trackers(names)

@@ -47,8 +47,8 @@ from sweep.planning.plan import (
 )
 from sweep.planning.reference import reference_id
 from sweep.progress.live_view import Progress, Recorded
-from sweep.tracking.backend import check_trackers
 from sweep.tracking.of_sweep import tracking_of
+from sweep.tracking.registry import check_trackers
 
 if TYPE_CHECKING:
     from trainables.data.dataset import DataSet

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from results.ledger.ledger import Ledger
 from sweep.folder.paths import SweepFolder
-from sweep.tracking.backend import TRACKERS, Backend
+from sweep.tracking.backend import Backend
+from sweep.tracking.registry import TRACKERS
 from sweep.tracking.tracked_run import recorded_epochs, tracked_runs
 from sweep.tracking.tracking import Tracking
 

@@ -12,9 +12,10 @@ import pytest
 from results.ledger.ledger import Ledger
 from search_spaces.errors import SpecError, UnknownNameError
 from sweep.folder.paths import SweepFolder
-from sweep.tracking import backend as registry
-from sweep.tracking.backend import Backend, Tracker, Written, check_trackers
+from sweep.tracking import registry
+from sweep.tracking.backend import Backend, Written
 from sweep.tracking.of_sweep import export_to_trackers, tracking_of
+from sweep.tracking.registry import Tracker, check_trackers
 from sweep.tracking.tracked_run import Epoch, TrackedRun, recorded_epochs, tracked_runs
 from sweep.tracking.tracking import Tracking
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, climb, write_ledger
