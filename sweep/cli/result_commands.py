@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         app, export_command, RESULTS, "sweep export quickstart --format csv,md,tex",
         "sweep export quickstart --format tensorboard,optuna", name="export",
     )  # fmt: skip
-    add_command(app, report, RESULTS, "sweep report quickstart --open")
+    add_command(app, report, RESULTS, "sweep report quickstart --open", "sweep report quickstart --serve")
     add_command(app, compare, RESULTS, "sweep compare optimizers other --format md")
 
 
@@ -124,13 +124,23 @@ def export_command(
 def report(
     name: Name,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve it on this machine, with curves that grow, until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --serve; 0: any free port.")] = 8765,
     target: Target = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Write the figures and the report of a sweep. The sweep may be unfinished."""
+    folder = SweepFolder.existing(runs_dir, name)
+    if serve:
+        from sweep.cli.live_page import serve_report
+
+        serve_report(folder, port, target, open_it=open_it)
+        return
     from sweep.driver.outputs import make_report
 
-    page = make_report(SweepFolder.existing(runs_dir, name), target)
+    page = make_report(folder, target)
     say(near(page))
     if open_it:
         typer.launch(page.as_uri())
