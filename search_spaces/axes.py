@@ -182,7 +182,7 @@ def _tables(value: Any, where: str) -> list[dict[str, Any]]:
 
 
 def _has_sampler(table: Mapping[str, Any]) -> bool:
-    return any(_is_sampler(value) or (_is_inner(key, value) and _has_sampler(value)) for key, value in table.items())
+    return any(is_sampler(value) or (_is_inner(key, value) and _has_sampler(value)) for key, value in table.items())
 
 
 def _is_inner(key: str, value: Any) -> bool:
@@ -190,7 +190,8 @@ def _is_inner(key: str, value: Any) -> bool:
     return key in (BASE, REST) and isinstance(value, Mapping)
 
 
-def _is_sampler(value: Any) -> bool:
+def is_sampler(value: Any) -> bool:
+    """Return whether ``value`` is a table with one sampler."""
     return isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in SAMPLERS
 
 
@@ -198,9 +199,9 @@ def _draw(table: Mapping[str, Any], rng: random.Random, where: str) -> dict[str,
     """Return ``table`` with every sampler in it replaced by one draw."""
     drawn = {}
     for key, value in table.items():
-        if _is_sampler(value):
+        if is_sampler(value):
             kind, bounds = next(iter(value.items()))
-            _check_bounds(kind, bounds, f"{where}.{key}")
+            check_bounds(kind, bounds, f"{where}.{key}")
             drawn[key] = SAMPLERS[kind](rng, bounds)
             if isinstance(drawn[key], list):
                 drawn[key] = [drawn[key]]  # a drawn list is one value and is not crossed
@@ -223,7 +224,7 @@ def _grid(table: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
 
 def _size(key: str, value: Any, where: str) -> int:
     """Return the number of values of ``key`` without building a logspace; a sampler has one value per draw."""
-    if _is_sampler(value):
+    if is_sampler(value):
         return 1
     if _is_inner(key, value):
         return math.prod(_size(inner, each, f"{where}.{inner}") for inner, each in value.items())
@@ -268,7 +269,7 @@ def _points(axis: Mapping[str, Any], where: str) -> int:
             f"{shown(dict(axis))} is not an axis",
             f"valid: a list, {{logspace = [low, high], n = 4}}, {', '.join(SAMPLERS)}",
         )
-    _check_bounds("loguniform", axis["logspace"], where)
+    check_bounds("loguniform", axis["logspace"], where)
     n = axis["n"]
     if not isinstance(n, int) or isinstance(n, bool) or n < 2:
         raise SpecError(f"{where}.n", shown(n), "a whole number of points, at least 2")
@@ -281,7 +282,8 @@ def _logspace(bounds: Sequence[float], n: int) -> list[float]:
     return list(dict.fromkeys(_digits(10 ** (low + (high - low) * i / (n - 1)), 3) for i in range(n)))
 
 
-def _check_bounds(kind: str, bounds: Any, where: str) -> None:
+def check_bounds(kind: str, bounds: Any, where: str) -> None:
+    """Refuse invalid bounds of a sampler with a :class:`SpecError`."""
     if kind == "choice":
         if not isinstance(bounds, list) or not bounds:
             raise SpecError(f"{where}.choice", shown(bounds), "a list of at least one value")

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from results.ledger.arrays import ConfigurationRuns, SweepData
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import ConfigurationRuns
 from results.metrics.profiles import expected_best_of
 from results.tables.summary import COUNTS, FINAL, learning_rate_families, run_counts
 from results.tables.table import Column, Row, Table

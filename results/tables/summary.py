@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import ConfigurationRuns, Floats
 from results.metrics import convergence, stability
 from results.metrics.intervals import Estimate, binomial_standard_error, mean_over_runs, sd_chi2_interval
 from results.metrics.profiles import MIN_RUNS_FOR_IQM, interquartile_mean
