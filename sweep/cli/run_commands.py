@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 import typer
 
+from search_spaces.errors import SpecError
 from sweep.cli.options import (
     Address,
     AsJson,
