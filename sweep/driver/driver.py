@@ -52,6 +52,9 @@ from sweep.progress.live_view import Progress, Recorded
 from sweep.tracking.of_sweep import tracking_of
 from sweep.tracking.registry import check_trackers
 
+PACKS_SHOWN = 20
+"""Packs that a dry run lists."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -343,6 +346,8 @@ def _tell_plan(
             f" ({duration(one_run)} per run); divide by the number of concurrent trials",
         )
     labels = configuration_labels(list(dict.fromkeys(run.configuration for run in runs)))
-    for pack in packs:
+    for pack in packs[:PACKS_SHOWN]:
         names = "; ".join(f"{labels[run.configuration.configuration_id]} seed {run.seed}" for run in pack.runs)
         tell(console, f"  pack {pack.pack_id}: {names}")
+    if len(packs) > PACKS_SHOWN:
+        tell(console, f"  and {counted(len(packs) - PACKS_SHOWN, 'more pack')}")
