@@ -21,7 +21,7 @@ from search_spaces.plain_text import plain_text
 
 LINE_HEIGHT = 1.3  # of the font's size
 CHARACTER_WIDTH = SMALL * 0.62 / 72
-"""Estimated width of a character of a legend in inches."""
+"""Estimated width of a character of a label in inches."""
 SHARE_OF_LABELS = 0.55
 """The share of a figure's width that labels beside the axes can use."""
 KEY_WIDTH = 0.5

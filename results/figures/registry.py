@@ -170,7 +170,7 @@ def make_figures(
 def figure_tables(
     sweep: SweepData, tables: Mapping[str, Table] | None = None, only: Collection[str] | None = None
 ) -> dict[str, Table]:
-    """Return the table of every figure that the sweep has data for, by the figure's name; see :func:`make_figures`."""
+    """Return the table of every figure that the sweep has data for, by the figure's name."""
     made = tables or {}
     table_of = cache(lambda name: made[name] if name in made else TABLES[name](sweep))
     found = {name: spec.table(sweep, table_of) for name, spec in FIGURES.items() if only is None or name in only}
@@ -190,7 +190,8 @@ def sweep_styles(sweep: SweepData) -> dict[str, Style]:
 def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequence[str] = ()) -> Figure:
     """Draw a table as its figure, with its notes and the sweep's caveats below the axes in small grey type."""
     with drawing_style():
-        height = spec.height + spec.row_height * _lines_of_names(spec.width, table)
+        rows = len({row.values.get("configuration") for row in table.rows})
+        height = spec.height + spec.row_height * rows * _lines_per_row(spec.width, table)
         figure = Figure(figsize=(spec.width, height), layout="constrained")
         write_notes(figure, [*dict.fromkeys([*table.notes, *caveats])])
         axes = figure.add_subplot()
@@ -198,11 +199,9 @@ def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequenc
     return figure
 
 
-def _lines_of_names(width: float, table: Table) -> int:
-    """Return the lines that the names of the rows need beside the axes, if each has as many as the longest."""
-    names = {figure_text(str(row.values.get("configuration") or "")) for row in table.rows}
-    longest = max((wrapped(name, SHARE_OF_LABELS * width).count("\n") + 1 for name in names), default=1)
-    return longest * len(names)
+def _lines_per_row(width: float, table: Table) -> int:
+    names = (figure_text(str(row.values.get("configuration") or "")) for row in table.rows)
+    return max((wrapped(name, SHARE_OF_LABELS * width).count("\n") + 1 for name in names), default=1)
 
 
 def _without_math(table: Table) -> Table:
