@@ -170,7 +170,7 @@ def make_figures(
 def figure_tables(
     sweep: SweepData, tables: Mapping[str, Table] | None = None, only: Collection[str] | None = None
 ) -> dict[str, Table]:
-    """Return the table of every figure that the sweep has data for, by the figure's name."""
+    """Return the table of every figure that the sweep has data for, by the figure's name; see :func:`make_figures`."""
     made = tables or {}
     table_of = cache(
         lambda name: made[name] if name in made else TABLES[name](sweep) if has_table(sweep, name) else None

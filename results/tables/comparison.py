@@ -195,14 +195,12 @@ def comparison_table(sweep: SweepData) -> Table | None:
         )
         for contender in compared.contenders
     ]  # fmt: skip
-    what = (
-        "the other learning rates" if compared.by_rate else "the other configurations, each at its best learning rate"
-    )
-    role = (
-        "It is the reference."
-        if compared.named_before
-        else f"It has the highest validation accuracy of {counted(len(sweep.eligible), 'configuration')}."
-    )
+    one = len(rows) == 1
+    if compared.by_rate:
+        what = f"the other learning rate{'' if one else 's'}"
+    else:
+        what = f"the other configuration{', at' if one else 's, each at'} its best learning rate"
+    role = "It is the reference." if compared.named_before else _role_of_best(len(sweep.eligible))
     return Table(
         "comparison",
         f"{best.label} compared with {what}, in {sweep.name}: final {SPLIT_NAMES[split]} accuracy, paired by seed",
@@ -221,6 +219,12 @@ def comparison_table(sweep: SweepData) -> Table | None:
             *sweep.caveats(),
         ],
     )
+
+
+def _role_of_best(eligible: int) -> str:
+    if eligible == 1:
+        return "It is the only configuration with enough seeds to be chosen as the best."
+    return f"It has the highest validation accuracy of {counted(eligible, 'configuration')}."
 
 
 def notes_on_looks(sweep: SweepData) -> list[str]:

@@ -68,7 +68,7 @@ def _rate_counts(sweep: SweepData) -> list[int]:
     for group in sweep.configurations:
         if group.columns["scheduler"] == NO_SCHEDULER:
             columns = group.columns
-            rest = [f"{k}={v}" for k, v in columns.items() if k.startswith("optimizer.") and k != "optimizer.lr"]
+            rest = [f"{k}={v}" for k, v in columns.items() if _is_setting(k)]
             rates.setdefault(" ".join([str(columns["optimizer"]), *rest]), set()).add(columns.get("optimizer.lr", 0))
     return [len(found) for found in rates.values()]
 
@@ -83,6 +83,10 @@ def _one_rate(sweep: SweepData) -> Iterator[str]:
     counts = _rate_counts(sweep)
     if set(counts) == {1} and len(counts) > 1:
         yield "one learning rate per optimizer: the result describes optimizer and learning rate together"
+
+
+def _is_setting(column: str) -> bool:
+    return column == "batch_size" or (column.startswith("optimizer.") and column != "optimizer.lr")
 
 
 def _unequal_attempts(sweep: SweepData) -> Iterator[str]:

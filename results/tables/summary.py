@@ -198,6 +198,9 @@ def _lr_sensitivities(sweep: SweepData) -> Mapping[str, float]:
     return found
 
 
+RATES = ("optimizer.lr", "scheduler.base_lr", "scheduler.max_lr")
+
+
 def learning_rate_families(sweep: SweepData) -> dict[str, list[ConfigurationRuns]]:
     """Return the counted configurations in families that differ only in the learning rate.
 
@@ -206,7 +209,7 @@ def learning_rate_families(sweep: SweepData) -> dict[str, list[ConfigurationRuns
     families: dict[str, list[ConfigurationRuns]] = {}
     for group in sweep.counted:
         if isinstance(group.columns.get("optimizer.lr"), int | float):
-            rest = {k: v for k, v in group.columns.items() if k.rpartition(".")[2] not in ("lr", "base_lr", "max_lr")}
+            rest = {k: v for k, v in group.columns.items() if k not in RATES}
             families.setdefault(repr(sorted(rest.items(), key=str)), []).append(group)
     return families
 

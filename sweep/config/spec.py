@@ -29,6 +29,10 @@ class ProtocolTable(_Table):
     augment: bool = True
     val_fraction: float = Field(0.1, gt=0, lt=1)
     dtype: Literal["float32", "float64"] = "float32"
+    grad_clip_norm: float = Field(0, ge=0, allow_inf_nan=False)  # 0: no clipping
+    label_smoothing: float = Field(0, ge=0, lt=1)
+    ema_decay: float = Field(0, ge=0, lt=1)  # 0: no average
+    weight_decay_on: Literal["all", "matrices"] = "all"
 
 
 class Resources(_Table):

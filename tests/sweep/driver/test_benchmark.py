@@ -143,7 +143,9 @@ def test_test_is_never_evaluated_in_the_tuning_and_once_in_the_evaluation(whole:
     assert {epoch for _, epoch in rows} == {3}
     data = load_sweep(outcome.folder.ledger)
     assert data.epochs == 3
-    assert sum(len(group.run_ids) for group in data.configurations) == 8
+    assert sum(len(group.run_ids) for group in data.configurations) == 4  # two methods under two seeds
+    assert data.benchmark is not None
+    assert [len(method.untuned.run_ids) for method in data.benchmark.methods if method.untuned] == [2, 2]
 
 
 def test_the_schedule_of_a_selected_point_has_the_length_of_the_evaluation(whole: tuple[Outcome, str]) -> None:
