@@ -24,7 +24,7 @@ from results.figures.curves import draw_curves, draw_learning_rates, draw_profil
 from results.figures.label_layout import SHARE_OF_LABELS, figure_text, wrapped, write_notes
 from results.figures.style import DOUBLE_COLUMN, PNG_DPI, SINGLE_COLUMN, Style, Styles, drawing_style, styles_of
 from results.ledger.arrays import SweepData
-from results.tables.registry import TABLES
+from results.tables.registry import TABLES, has_table
 from results.tables.table import Table
 from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError, UnknownNameError
@@ -172,7 +172,9 @@ def figure_tables(
 ) -> dict[str, Table]:
     """Return the table of every figure that the sweep has data for, by the figure's name."""
     made = tables or {}
-    table_of = cache(lambda name: made[name] if name in made else TABLES[name](sweep))
+    table_of = cache(
+        lambda name: made[name] if name in made else TABLES[name](sweep) if has_table(sweep, name) else None
+    )
     found = {name: spec.table(sweep, table_of) for name, spec in FIGURES.items() if only is None or name in only}
     return {name: table for name, table in found.items() if table is not None and table.rows}
 

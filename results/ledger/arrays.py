@@ -175,15 +175,18 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         LedgerError: the ledger cannot be read.
     """
     with Ledger.open_read_only(ledger_path) as ledger:
+        phases = read_phases(ledger)
+        # While a benchmark is evaluated, the runs of its tuning are not planned.
+        read = "planned" if phases.empty else "(planned OR run_id IN (SELECT run_id FROM phases))"
         runs, epochs, attempts, spec = ledger.read(
-            """
+            f"""
             SELECT run_id, configuration, seed, status, target_epochs, diverged_epoch, data_name, synthetic, protocol,
                    data_fingerprint
-            FROM run_statuses WHERE planned ORDER BY ordinal, seed, run_id
+            FROM run_statuses WHERE {read} ORDER BY ordinal, seed, run_id
             """,
             f"""
             SELECT run_id, epoch, {", ".join(CURVES)}
-            FROM epochs WHERE run_id IN (SELECT run_id FROM runs WHERE planned)
+            FROM epochs WHERE run_id IN (SELECT run_id FROM runs WHERE {read})
             """,
             """
             SELECT DISTINCT a.device, a.threads, e.pack_size, a.versions
@@ -192,7 +195,6 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
             "SELECT value FROM meta WHERE key = 'spec'",
         )
         facts = kept_facts(ledger)
-        phases = read_phases(ledger)
     rows = [dict(zip(runs.columns, row, strict=True)) for row in runs.rows]
     length = max((row["target_epochs"] for row in rows), default=0)
     if len(rows) * length > MAX_CELLS:

@@ -47,7 +47,7 @@ def question(sweep: SweepData) -> str:
     if sweep.benchmark is not None:
         return (
             f"Which of {counted(len(sweep.benchmark.methods), 'method')} has the highest accuracy with LeNet-5 on "
-            f"{sweep.data_label or 'no data'} after equal tuning ({counted(sweep.benchmark.budget, 'point')} each), "
+            f"{sweep.data_label or 'no data'} after equal tuning ({counted(sweep.benchmark.points, 'point')} each), "
             "and is the difference statistically significant?"
         )
     if count == 1:
