@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli import analysis_commands, result_commands, run_commands, setup_commands, sweep_commands
+from sweep.cli import (
+    analysis_commands,
+    benchmark_commands,
+    result_commands,
+    run_commands,
+    setup_commands,
+    sweep_commands,
+)
 from sweep.cli.styled_help import StyledGroup
 from sweep.process.output import say
 
@@ -41,5 +48,5 @@ def options(
     """Take the options that belong to no command."""
 
 
-for commands in (run_commands, result_commands, sweep_commands, analysis_commands, setup_commands):
+for commands in (run_commands, benchmark_commands, result_commands, sweep_commands, analysis_commands, setup_commands):
     commands.register(app)

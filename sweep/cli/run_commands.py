@@ -1,11 +1,13 @@
-"""The commands that train: run, resume and confirm."""
+"""The commands that train a sweep: run, resume and confirm."""
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 import typer
 
+from search_spaces.errors import SpecError
 from sweep.cli.options import (
     Address,
     AsJson,
@@ -46,7 +48,7 @@ def register(app: typer.Typer) -> None:
     add_command(app, confirm, RUN, "sweep confirm optimizers --top 3 --seeds 10")
 
 
-def _overrides(*, track: str | None, **given: Any) -> dict[str, Any]:
+def spec_overrides(*, track: str | None = None, **given: Any) -> dict[str, Any]:
     """Return the given options under the keys of the spec; ``track`` has the names of trackers."""
     keys = {
         "pack": "resources.pack",
@@ -55,6 +57,9 @@ def _overrides(*, track: str | None, **given: Any) -> dict[str, Any]:
         "max_concurrent": "resources.max_concurrent",
         "address": "cluster.address",
         "autoscale_timeout": "cluster.autoscale_timeout",
+        "budget": "benchmark.budget",
+        "tuning_epochs": "benchmark.tuning_epochs",
+        "evaluation_seeds": "benchmark.evaluation_seeds",
     }
     found = {keys.get(key, key): value for key, value in given.items() if value is not None}
     if track is not None:
@@ -95,12 +100,14 @@ def run(
     from sweep.config.toml import read_spec
     from sweep.folder.trust import from_file
 
-    overrides = _overrides(
+    overrides = spec_overrides(
         name=name, data=data, epochs=epochs, seeds=seeds, max_seeds=max_seeds, pack=pack, cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address,
         autoscale_timeout=autoscale_timeout, storage=storage, track=track,
     )  # fmt: skip
     spec = read_spec(source, overrides)
+    if spec.benchmark is not None:
+        raise SpecError(source, "is a benchmark", f"sweep benchmark {shlex.quote(source)}")
     options = {"dry_run": dry_run, "fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process}
     untyped = from_file(overrides, trust=trust or dry_run)
     train(spec, runs_dir, Output(quiet, as_json), from_file=untyped, **options)
@@ -130,7 +137,7 @@ def resume(
     from sweep.driver.driver import read_resolved
     from sweep.folder.trust import from_file
 
-    overrides = _overrides(
+    overrides = spec_overrides(
         data=data, pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
         max_concurrent=max_concurrent, address=address,
         autoscale_timeout=autoscale_timeout, storage=storage, track=track,
@@ -176,7 +183,7 @@ def confirm(
     from sweep.driver.finalists import DEFAULT_SEEDS
     from sweep.driver.outputs import make_report
 
-    overrides = _overrides(
+    overrides = spec_overrides(
         pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent,
         address=address, max_seeds=max_seeds, track=track,
     )  # fmt: skip

@@ -35,11 +35,14 @@ def spaces(
 
     for name in space_names():
         spec = read_spec(name)
-        configurations, seeds = len(spec.expanded()), len(spec.seed_list)
-        counts = (
-            f"{configurations * seeds:4d} runs ({counted(configurations, 'configuration')} × {counted(seeds, 'seed')})"
-        )
-        say(f"{name:15} {counts:41} {counted(spec.epochs, 'epoch'):>10}  {spec.data:10} {spec.description}")
+        if spec.benchmark is not None:
+            methods, budget = len(spec.methods), spec.benchmark.budget
+            counts = f"benchmark: {counted(methods, 'method')} × {counted(budget, 'point')}"
+        else:
+            configurations, seeds = len(spec.expanded()), len(spec.seed_list)
+            runs = f"{configurations * seeds:4d} runs"
+            counts = f"{runs} ({counted(configurations, 'configuration')} × {counted(seeds, 'seed')})"
+        say(f"{name:20} {counts:41} {counted(spec.epochs, 'epoch'):>10}  {spec.data:10} {spec.description}")
 
 
 def doctor(data: Data = None, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:

@@ -56,10 +56,12 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
             Stages(console, lines=lines) as stages,
         ):
             stages.begin(f"sweep {spec.name}: loading PyTorch")
+            from sweep.driver.benchmark import drive_benchmark
             from sweep.driver.driver import DriveOptions
             from sweep.driver.until_decided import drive_until_decided
 
-            outcome = drive_until_decided(spec, runs_dir, console, DriveOptions(**how, stage=stages.begin))
+            drive_spec = drive_until_decided if spec.benchmark is None else drive_benchmark
+            outcome = drive_spec(spec, runs_dir, console, DriveOptions(**how, say_step=stages.begin))
             if outcome is None:
                 return
             stages.begin("writing tables, figures and the report")

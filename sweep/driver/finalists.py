@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from results.ledger.arrays import ConfigurationRuns, SweepData
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import ConfigurationRuns
 from results.tables.comparison import configuration_families
 from search_spaces.errors import SweepFolderError
 
