@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from results.metrics.comparison import TOO_FEW
 from results.metrics.intervals import Estimate
 from results.tables.comparison import SPLIT_NAMES
 from results.tables.numbers import estimate_text
@@ -23,6 +24,8 @@ MOST_ROWS = 10
 WIDTH = 80
 """Most columns of a terminal that the table takes."""
 DECIMALS = 2
+SHORT = {OTHER_RATE: "–", TOO_FEW: "too few"}
+"""A verdict → its form in the table."""
 
 
 class EstimateRecord(BaseModel):
@@ -144,7 +147,7 @@ def _table(ranking: Ranking) -> Table:
     for row in ranking.rows[:MOST_ROWS]:
         cells = [str(row.rank), row.group.label, _cell(row.validation), _cell(row.test)]
         if compared is not None:
-            cells += [_difference(row), row.verdict if row.verdict != OTHER_RATE else "–"]
+            cells += [_difference(row), SHORT.get(row.verdict, row.verdict)]
         table.add_row(*map(Text, cells))
     return table
 
@@ -178,6 +181,8 @@ def _notes(ranking: Ranking) -> list[str]:
         notes.append(f"{counted(ranking.without_result, 'configuration')} without a result.")
     if compared is not None and any(row.verdict == OTHER_RATE for row in ranking.rows[:MOST_ROWS]):
         notes.append("–: the same optimizer and scheduler are compared at another learning rate.")
+    if any(row.verdict == TOO_FEW for row in ranking.rows[:MOST_ROWS]):
+        notes.append("too few: there are too few seeds for a significance test.")
     if compared is not None:
         notes.append(f"Differences: {SPLIT_NAMES[compared.split]} accuracy, paired by seed, 95 % interval.")
     if sweep.synthetic:

@@ -22,6 +22,8 @@ STATES = {
     "running": TrialState.RUNNING, "interrupted": TrialState.RUNNING,
 }  # fmt: skip
 """State of a run → Optuna's state; any other run is waiting."""
+VALUE = "final validation accuracy (%)"
+"""What the value of a trial is."""
 LOG_FACTOR = 10
 """A positive parameter whose largest value is at least this times its smallest one is on a logarithmic scale."""
 
