@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -85,8 +85,7 @@ def run_range_tests(
     different = list({_key_without_rate(run): run for run in reversed(subjects.runs)}.values())[::-1]
     labels = {run.run_id: _label_without_rate(subjects.label(run)) for run in different}
     files = []
-    for start in range(0, len(different), RANGE_TEST_PACK):
-        runs = different[start : start + RANGE_TEST_PACK]
+    for runs in _packs_of_one_batch_size(different):
         what = f"range test of {', '.join(labels[run.run_id] for run in runs)}"
         found = range_test(
             runs, subjects.data, device, RateRange(lr_from, lr_to, steps), on_progress=named(track, what)
@@ -158,6 +157,14 @@ def device_of(subjects: Subjects) -> torch.device:
     device = training_device(subjects.spec.resources.gpus > 0)
     deterministic(device)
     return device
+
+
+def _packs_of_one_batch_size(runs: Sequence[Run]) -> Iterator[list[Run]]:
+    """Yield the runs of a pack: at most RANGE_TEST_PACK runs, with one batch size."""
+    for size in dict.fromkeys(run.conditions.batch_size for run in runs):
+        same = [run for run in runs if run.conditions.batch_size == size]
+        for start in range(0, len(same), RANGE_TEST_PACK):
+            yield same[start : start + RANGE_TEST_PACK]
 
 
 def _key_without_rate(run: Run) -> str:

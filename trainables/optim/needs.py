@@ -81,7 +81,7 @@ def need_of(configuration: Configuration) -> Need:
         Exception: what its first step raises, where it can be given nothing that it needs.
     """
     if not names_own_code(configuration)[0]:
-        return "closure" if configuration.optimizer in WITH_CLOSURE else "gradients"
+        return "closure" if configuration.optimizer.rpartition(":")[2] in WITH_CLOSURE else "gradients"
     failed: Exception | None = None
     needs: tuple[Need, ...] = ("gradients", "closure", "graph")
     with warnings.catch_warnings(), without_breakpoints():

@@ -77,9 +77,16 @@ def _inner_names(params: Mapping[str, Any], where: str) -> list[tuple[str, Any]]
 
 
 def names_own_code(configuration: Configuration) -> tuple[bool, bool]:
-    """Return whether the optimizer, and the schedule, have code that is not PyTorch's: a class or a function."""
+    """Return whether the optimizer, and the schedule, have code that is not PyTorch's: a class or a function.
+
+    An optimizer that contains another one counts as such: PyTorch has none.
+    """
     keys = [key for key, name in named_in(configuration) if name.partition(":")[0].partition(".")[0] != "torch"]
-    return any(key.startswith("optimizer") for key in keys), any(key.startswith("scheduler") for key in keys)
+    composed = not {BASE, REST}.isdisjoint(configuration.optimizer_params)
+    return (
+        composed or any(key.startswith("optimizer") for key in keys),
+        any(key.startswith("scheduler") for key in keys),
+    )
 
 
 def check_allowed(configuration: Configuration, packages: Collection[str], where: str) -> None:
