@@ -153,7 +153,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     """
     from sweep.folder.snapshot import published, sweep_storage
     from trainables.data.dataset import load_data
-    from trainables.optim.plugins import in_sweep_folder
+    from trainables.runtime.user_imports import in_sweep_folder
 
     executor = make_executor(options.in_process)
     executor.check(spec, runs_dir)

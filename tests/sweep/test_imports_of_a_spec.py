@@ -21,9 +21,10 @@ from sweep.planning.plan import resolve_configurations
 from tests.builders import attempt_of, row_of
 from tests.sweep.sweeps import call
 from trainables.optim.optimizers import optimizer_class
-from trainables.optim.plugins import check_allowed, import_named, in_sweep_folder, leave_sweep_folders
+from trainables.optim.plugins import check_allowed
 from trainables.optim.schedulers import build_scheduler
 from trainables.optim.validation import complete_configuration
+from trainables.runtime.user_imports import import_named, in_sweep_folder, leave_sweep_folders
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 120

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from search_spaces.errors import SpecError, UnknownNameError, shortened, shown
-from trainables.optim.plugins import import_named
 from trainables.optim.signature import complete, defaults_of
-from trainables.optim.user_code import message_of, one_line_errors
 from trainables.optim.without_compiler import leave_compiler_out
+from trainables.runtime.user_code import message_of, one_line_errors
+from trainables.runtime.user_imports import import_named
 
 leave_compiler_out()
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from search_spaces import Configuration
 from search_spaces.errors import SpecError
 from trainables.optim.learner import Learner, names_own_code
-from trainables.optim.user_code import error_text, one_line_errors
 from trainables.runtime.seeding import generator
+from trainables.runtime.user_code import error_text, one_line_errors
 
 SHAPES = ((4, 3, 3, 3), (4,), (5, 4), (5,))
 """Parameters of the tiny model, of the kinds that LeNet-5 has."""

@@ -14,9 +14,9 @@ from torch.optim import Optimizer, lr_scheduler
 from search_spaces.configuration import NO_SCHEDULER, PARTS
 from search_spaces.errors import SpecError, UnknownNameError, shortened, shown
 from search_spaces.expressions import is_expression
-from trainables.optim.plugins import import_named
 from trainables.optim.signature import complete, defaults_of
-from trainables.optim.user_code import message_of, one_line_errors
+from trainables.runtime.user_code import message_of, one_line_errors
+from trainables.runtime.user_imports import import_named
 
 Interval = Literal["batch", "epoch", "val_loss"]
 HIDDEN = frozenset({"optimizer", "last_epoch", "verbose"})

@@ -16,7 +16,7 @@ from trainables.optim.optimizers import build_optimizer, complete_optimizer
 from trainables.optim.plugins import check_allowed
 from trainables.optim.schedule import Schedule, has_lr
 from trainables.optim.schedulers import complete_scheduler
-from trainables.optim.user_code import one_line_errors
+from trainables.runtime.user_code import one_line_errors
 
 LARGEST_RATE = torch.finfo(torch.float32).max
 MOST_TRIED = 500
