@@ -4,13 +4,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: sweep test test-slow test-cluster lint browser shellcheck clean help
+.PHONY: sweep docs test test-slow test-cluster lint browser shellcheck clean help
 
 help:
 	@echo "make sweep   set up .venv and run the quickstart space on synthetic data"
 	@echo "make test    set up .venv and run ruff, mypy and pytest (the report is tested in Chromium)"
 	@echo "make test-slow     short forms of the soak test and of long benchmarks"
 	@echo "make test-cluster  run the tests that need several loopback nodes"
+	@echo "make docs    write the documentation as pages to site/"
 	@echo "make clean   remove .venv and tool caches (never runs/)"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -56,5 +57,14 @@ test-slow: $(STAMP)
 test-cluster: $(STAMP)
 	@$(BIN)/pytest -m cluster tests/sweep/execution
 
+# The documentation as pages, with the reference of all commands. Warnings, such as a broken link, are errors.
+docs: $(VENV)/.installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+$(VENV)/.installed-docs: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The tests that the documents cite exist."""
+"""The documents: the tests that they cite exist, every page is in the contents, every error and option is explained."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
+
+from search_spaces.errors import UserError
+from sweep.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -52,3 +56,27 @@ def test_every_selection_of_tests_by_a_word_selects_one() -> None:
     assert selections
     for word in {word for selection in selections for word in re.split(r" or | and |\bnot ", selection) if word}:
         assert any(word in name for name in names), word
+
+
+def test_every_page_is_in_the_contents_of_the_site() -> None:
+    contents = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    listed = re.findall(r": (\w+\.md)$", contents, re.MULTILINE)
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert pages <= set(listed)
+    assert len(listed) == len(set(listed))
+
+
+def test_every_error_of_a_user_has_a_section_in_the_troubleshooting_page() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (\w+Error)$", text, re.MULTILINE)
+    assert sorted(sections) == sorted(cls.__name__ for cls in UserError.__subclasses__())
+
+
+def test_every_command_and_every_option_has_a_help_text() -> None:
+    """The site's reference of the commands is made from these texts."""
+    without = []
+    for name, command in typer.main.get_group(app).commands.items():
+        if not command.help:
+            without.append(name)
+        without += [f"{name} {option.name}" for option in command.params if not getattr(option, "help", None)]
+    assert not without

@@ -136,13 +136,36 @@ def test_a_third_partys_optimizer_is_found_by_its_path() -> None:
     assert optimizer_class("torch.optim:AdamW", "optimizer") is torch.optim.AdamW
 
 
-def test_an_optimizer_is_built_without_an_import_of_the_compiler() -> None:
-    """``torch._dynamo`` takes seconds; only a step needs it."""
-    code = (
-        "import sys\nimport torch\nfrom trainables.optim.optimizers import build_optimizer\n"
-        "optimizer = build_optimizer('Adam', {'lr': 0.1}, [torch.nn.Parameter(torch.zeros(2))], 'here')\n"
-        "optimizer.load_state_dict(optimizer.state_dict())\n"
-        "print('torch._dynamo' in sys.modules)"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "False\n"
+STEPS_BEFORE_AND_AFTER_THE_IMPORT = """
+import sys, torch
+from trainables.optim.optimizers import OPTIMIZERS, build_optimizer
+
+names = list(OPTIMIZERS)
+
+def weights():
+    found = []
+    for name in names:
+        weight = torch.nn.Parameter(torch.linspace(-1, 1, 6).reshape(2, 3))
+        optimizer = build_optimizer(name, {"lr": 0.1}, [weight], "here")
+        for _ in range(3):
+            weight.grad = weight.detach() ** 3
+            optimizer.step()
+        optimizer.load_state_dict(optimizer.state_dict())
+        assert torch.is_grad_enabled()
+        found.append(weight.detach().clone())
+    return found
+
+first = weights()
+imported = "torch._dynamo" in sys.modules
+import torch._dynamo
+print(len(names), imported, all(torch.equal(a, b) for a, b in zip(first, weights(), strict=True)))
+"""
+
+
+def test_optimizers_step_without_an_import_of_the_compiler_and_with_it_to_the_same_bits() -> None:
+    """``torch._dynamo`` takes seconds to import. The same steps are taken before and after its import."""
+    command = [sys.executable, "-c", STEPS_BEFORE_AND_AFTER_THE_IMPORT]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    count, *rest = found.stdout.split()
+    assert int(count) >= 12
+    assert rest == ["False", "True"]
