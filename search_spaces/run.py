@@ -9,23 +9,40 @@ from typing import Any
 
 from search_spaces.canonical import content_hash
 from search_spaces.configuration import Configuration
+from search_spaces.models import LENET5
 
 TRAINING_VERSION = 1
 """Increased when a change makes the same run train to other numbers; a test with golden numbers checks this."""
 
+FIRST_SETTINGS = ("batch_size", "dropout", "augment", "val_fraction", "dtype")
+"""The settings that are part of every id."""
+
 
 @dataclass(frozen=True)
 class Protocol:
-    """The settings that all runs of a sweep share; sweeps with the same protocol are comparable."""
+    """The settings that all runs of a sweep share; sweeps with the same protocol are comparable.
+
+    The settings below ``dtype`` are part of an id only where they differ from their defaults, so that ids of earlier
+    versions stay valid.
+    """
 
     batch_size: int = 128
     dropout: float = 0.3
     augment: bool = True
     val_fraction: float = 0.1
     dtype: str = "float32"
+    model: str = LENET5  # a name of search_spaces.models, or module:factory
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the protocol as a table."""
+        """Return the protocol as a table, without later settings at their defaults."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name in FIRST_SETTINGS or getattr(self, field.name) != field.default
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Return every setting."""
         return asdict(self)
 
     @classmethod

@@ -33,6 +33,7 @@ from results.tables.comparison import (
     seeds_text,
 )
 from results.tables.numbers import estimate_text, rounded
+from search_spaces.models import LENET5, model_title
 from search_spaces.plain_text import counted
 
 MAX_DESCRIBED = 5
@@ -49,7 +50,8 @@ def question(sweep: SweepData) -> str:
     seeds = len({seed for group in sweep.configurations for seed in group.seeds})
     count, epochs = len(sweep.configurations), sweep.epochs
     return (
-        f"Which of {counted(count, 'configuration')} has the highest accuracy with LeNet-5 on "
+        f"Which of {counted(count, 'configuration')} has the highest accuracy with "
+        f"{model_title(sweep.protocol.get('model', LENET5))} on "
         f"{sweep.data_label or 'no data'} ({counted(seeds, 'seed')}, {counted(epochs, 'epoch')}), "
         "and is the difference statistically significant?"
     )

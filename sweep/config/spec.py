@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from search_spaces import Configuration, Protocol, expand
 from search_spaces.axes import MAX_RUNS, counted_blocks
+from search_spaces.models import LENET5
 
 Seed = Annotated[int, Field(ge=0, le=2**53)]
 
@@ -85,6 +86,7 @@ class Spec(_Table):
     name: str = "sweep"
     description: str = ""
     data: str = "cifar100"
+    model: str = Field(LENET5, min_length=1, max_length=200)  # of search_spaces.models, or module:factory
     labels: str = Field("", max_length=200)  # of data with several: fine, coarse, or a column of Parquet files
     max_images: int = Field(1_000_000, ge=1, le=100_000_000)  # a larger data set is refused before it is read
     storage: str = ""  # a folder that all nodes share, or s3://bucket/prefix; empty: the sweep's folder
@@ -139,7 +141,7 @@ class Spec(_Table):
     @property
     def shared_protocol(self) -> Protocol:
         """The protocol, which is part of every run's id."""
-        return Protocol(**self.protocol.model_dump())
+        return Protocol(**self.protocol.model_dump(), model=self.model)
 
     @property
     def data_options(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from results.ledger.arrays import SweepData, design_in, load_sweep
+from results.ledger.arrays import SweepData, load_sweep
 from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
 from search_spaces import Run
@@ -25,6 +25,7 @@ from sweep.config.spec import Spec
 from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.changes import announce_changes, spec_edits
 from sweep.driver.pack_size import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
+from sweep.driver.same_sweep import check_same_protocol, check_same_reference
 from sweep.execution.executor import Executor
 from sweep.execution.session import SweepSession
 from sweep.execution.training import train_packs
@@ -33,9 +34,10 @@ from sweep.folder.lease import Lease
 from sweep.folder.lease_places import FolderLease
 from sweep.folder.leftovers import remove_unfinished
 from sweep.folder.paths import SweepFolder, resume_command, write_atomically
-from sweep.folder.provenance import write_provenance
+from sweep.folder.provenance import own_code, write_provenance
 from sweep.folder.status import duration
 from sweep.folder.trust import check_trusted, remember
+from sweep.planning.model import plan_model
 from sweep.planning.plan import (
     DEFAULT_PACK,
     Pack,
@@ -168,19 +170,20 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     spec.expanded()  # reports an error in the spec before the data is loaded
     data = load_data(spec.data, **spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
-    configurations = resolve_configurations(spec, steps_per_epoch)
+    spec, model = plan_model(spec, data.classes)
+    configurations = model.configurations(resolve_configurations(spec, steps_per_epoch))
     spec = spec.model_copy(update={"reference": reference_id(spec.reference, configurations)})
     runs = make_runs(spec, configurations, data.fingerprint)
     if data.notes:
         tell(console, f"data {data.name}: {'; '.join(data.notes)}")
-    tell(console, *told_restarts(configurations))
+    tell(console, *model.lines(), *told_restarts(configurations))
     if options.dry_run:
-        _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
+        _tell_plan(console, spec, runs, folder, len(data.train_labels) * model.cost, options.retry_failed)
         return None
     with _driven(folder, lambda text: tell(console, text)) as control, Ledger.create_or_open(folder.ledger) as ledger:
         planned_before = folder.spec.exists()
-        _check_same_protocol(ledger, folder, runs[0])
-        _check_same_reference(ledger, spec)
+        check_same_protocol(ledger, folder, runs[0])
+        check_same_reference(ledger, spec)
         left = _left_to_train(ledger, spec, runs, options.retry_failed)
         _tell_edits(console, ledger, folder, options.resuming)
         _tell_start(console, spec, runs, left, data)
@@ -198,11 +201,13 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                 resources = stack.enter_context(
                     executor.open(spec, configurations, lambda text: tell(console, text), lambda: control.asked)
                 )
-                packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data, executor)
+                packing, at_a_time = choose_packing(
+                    spec, left.wanted, left.finished, ledger, data, executor, model.cost
+                )
                 packs = longest_first(_packs(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
                 chosen = _as_chosen(spec, packing, executor.gpus_per_trial(spec, packs, data, ledger))
-                write_provenance(folder, data, dict(resources), packing.to_dict())
+                write_provenance(folder, data, dict(resources), packing.to_dict(), own_code(runs))
                 if packing.chosen:
                     ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))
             ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)
@@ -295,41 +300,16 @@ def _as_chosen(spec: Spec, packing: Packing, gpus: float) -> Spec:
     return spec.model_copy(update={"resources": resources})
 
 
-def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
-    """Refuse to continue a sweep with another protocol or other data: its rows could not be compared."""
-    before = ledger.protocol() or {}
-    now = {**run.protocol.to_dict(), "data": run.data_fingerprint}
-    for key, value in now.items():
-        if before.get(key, value) != value:
-            then, now_asked = before[key], value
-            if key == "data":
-                then, now_asked = f"data with fingerprint {then:.12}…", f"data with fingerprint {value:.12}…"
-            raise SpecError(
-                key, f"the sweep {folder.name!r} was started with {then}, this command has {now_asked}",
-                f"start another sweep with --name, or use the value in {folder.spec}",
-            )  # fmt: skip
-
-
-def _check_same_reference(ledger: Ledger, spec: Spec) -> None:
-    """Refuse another reference once there are results: it would not be named before them."""
-    before = design_in(ledger.kept_spec() or "")["reference_id"]
-    if spec.reference != before and ledger.epochs_recorded():
-        raise SpecError(
-            "reference", f"the sweep {spec.name!r} has results, and was started with {before or 'none'}",
-            f"`sweep confirm {spec.name}` compares under new seeds",
-        )  # fmt: skip
-
-
 def _tell_plan(
-    console: Console, spec: Spec, runs: Sequence[Run], folder: SweepFolder, examples: int, retry_failed: bool
+    console: Console, spec: Spec, runs: Sequence[Run], folder: SweepFolder, examples: float, retry_failed: bool
 ) -> None:
-    """Print what would be trained; nothing is written."""
+    """Print what would be trained; nothing is written. ``examples`` is multiplied by the cost of the model."""
     with ExitStack() as stack:
         ledger = None
         if folder.ledger.exists():
             folder.check_links()
             ledger = stack.enter_context(Ledger.open_read_only(folder.ledger))
-            _check_same_protocol(ledger, folder, runs[0])
+            check_same_protocol(ledger, folder, runs[0])
             _tell_edits(console, ledger, folder, resuming=False)
         left = _left_to_train(ledger, spec, runs, retry_failed)
         size, _, _ = known_packing(spec, ledger)

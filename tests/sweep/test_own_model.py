@@ -1,0 +1,105 @@
+"""A sweep with a model of the user: planned, trained, continued, and refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from search_spaces.errors import SpecError
+from sweep.config.spec import Resources
+from tests.sweep import sweeps
+
+MODEL = """
+import torch
+from torch import nn
+
+class Plain(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Dropout(0.1), nn.Linear(48, classes))
+    def forward(self, images):
+        return self.layers(images)
+
+class Normed(Plain):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.layers.insert(2, nn.BatchNorm1d(48))
+
+def frozen(classes):
+    return Plain(classes).requires_grad_(False)
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "a_users_model.py").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "a_users_model", raising=False)  # of an earlier test
+    return tmp_path
+
+
+def run(here: Path, model: str, name: str = "tiny", **overrides: object) -> tuple[sweeps.Outcome, str]:
+    spec = sweeps.spec(name=name, model=model, seeds=1, **overrides)
+    return sweeps.run(spec, here / "runs")
+
+
+def test_a_packed_model_trains_and_is_in_provenance_spec_and_question(here: Path) -> None:
+    outcome, printed = run(here, "a_users_model:Plain")
+    assert outcome.count("done") == 4
+    assert "model a_users_model:Plain: 4,900 parameters" in printed
+    assert "packed by torch.func.vmap" in printed
+    assert "2 packs of 2" in printed
+    (session,) = json.loads(outcome.folder.provenance.read_text())
+    digest = hashlib.sha256(MODEL.encode()).hexdigest()[:16]
+    assert session["own_code"] == {"a_users_model": digest}
+    assert 'model = "a_users_model:Plain"' in outcome.folder.spec.read_text()
+    frame, _ = sweeps.frames(outcome)
+    assert len(frame) == 4
+    from results.reports.summary import question
+
+    assert "with a_users_model:Plain on" in question(outcome.data)
+    again, printed = run(here, "a_users_model:Plain")
+    assert "nothing to train" in printed
+    assert again.statuses == outcome.statuses
+
+
+def test_batch_normalisation_trains_one_run_per_pack(here: Path) -> None:
+    outcome, printed = run(here, "a_users_model:Normed", epochs=1)
+    assert outcome.count("done") == 4
+    assert "one run per pack: its buffer layers.2.running_mean changes in training" in printed
+    assert "4 packs of 1" in printed
+
+
+def test_another_model_is_refused_in_an_existing_sweep(here: Path) -> None:
+    run(here, "a_users_model:Plain", epochs=1)
+    for model, then in (("lenet5", "a_users_model:Plain"), ("a_users_model:Normed", "a_users_model:Plain")):
+        with pytest.raises(SpecError, match=rf"model.*{then}.*{model}"):
+            run(here, model, epochs=1)
+
+
+def test_a_bad_model_ends_the_command_with_code_2_before_anything_is_written(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (here / "mine.toml").write_text('model = "a_users_model:frozen"\n' + sweeps.SPEC)
+    ended = sweeps.call(["run", "mine.toml", "--in-process"], here, monkeypatch, capfd)
+    assert ended.returncode == 2
+    line = ended.stderr.strip()
+    assert "\n" not in line
+    assert "mine: model: 'a_users_model:frozen'" in line
+    assert "layers.3.weight" in line or "requires_grad" in line
+    assert not (here / "runs").exists()
+
+
+def test_one_run_per_pack_replaces_the_pack_size_of_the_spec() -> None:
+    from sweep.planning.model import plan_model
+
+    spec = sweeps.spec(model="tests.trainables.own_models:Normed", resources=Resources(pack=4).model_dump())
+    planned, model = plan_model(spec, 20)
+    assert planned.resources.pack == 1
+    assert "running_mean" in model.alone
+    assert plan_model(sweeps.spec(), 20) == (sweeps.spec(), type(model)())
