@@ -33,6 +33,10 @@ TableOf = Callable[[str], Table | None]
 """A name of ``TABLES`` → this table of the sweep, made once."""
 
 FORMATS = ("png", "svg")
+"""The formats of a sweep's figures."""
+PAPER_FORMAT = "pdf"
+WITHOUT_TIME = {"png": {"Software": None}, "svg": {"Date": None}, PAPER_FORMAT: {"CreationDate": None}}
+"""Format that can be written → the metadata that would differ from one writing to the next."""
 
 SELECTION_LIMITS = (plot_data.MAX_LINE_PAIRS, plot_data.MAX_CONFIGURATIONS)
 
@@ -141,15 +145,19 @@ def make_figures(sweep: SweepData, tables: Mapping[str, Table] | None = None) ->
         sweep: the measured data.
         tables: tables of ``TABLES`` that exist already; the others are made.
     """
+    styles = sweep_styles(sweep)
+    return {
+        name: draw_figure(FIGURES[name], table, styles, sweep.caveats())
+        for name, table in figure_tables(sweep, tables).items()
+    }
+
+
+def figure_tables(sweep: SweepData, tables: Mapping[str, Table] | None = None) -> dict[str, Table]:
+    """Return the table of every figure that the sweep has data for, by the figure's name."""
     made = tables or {}
     table_of = cache(lambda name: made[name] if name in made else TABLES[name](sweep))
-    styles = sweep_styles(sweep)
-    figures = {}
-    for name, spec in FIGURES.items():
-        table = spec.table(sweep, table_of)
-        if table is not None and table.rows:
-            figures[name] = draw_figure(spec, table, styles, sweep.caveats())
-    return figures
+    found = {name: spec.table(sweep, table_of) for name, spec in FIGURES.items()}
+    return {name: table for name, table in found.items() if table is not None and table.rows}
 
 
 def sweep_styles(sweep: SweepData) -> dict[str, Style]:
@@ -198,7 +206,7 @@ def write_figures(figures: Mapping[str, Figure], folder: Path, formats: Sequence
     Each file is replaced atomically.
 
     Raises:
-        UnknownNameError: a format is not in ``FORMATS``; no file is written.
+        UnknownNameError: a format that cannot be written; no file is written.
         SweepFolderError: the folder cannot be written.
     """
     _check_formats(formats)
@@ -211,8 +219,8 @@ def write_figures(figures: Mapping[str, Figure], folder: Path, formats: Sequence
 
 def _check_formats(formats: Sequence[str]) -> None:
     for suffix in formats:
-        if suffix not in FORMATS:
-            raise UnknownNameError("format", suffix, FORMATS)
+        if suffix not in WITHOUT_TIME:
+            raise UnknownNameError("format", suffix, WITHOUT_TIME)
 
 
 def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
@@ -222,7 +230,6 @@ def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
         figure.draw_without_rendering()
         figure.set_layout_engine(None)
         for suffix, path in zip(formats, paths, strict=True):
-            metadata = {"Date": None} if suffix == "svg" else {"Software": None}
             with atomic_write(path) as unfinished:
-                figure.savefig(unfinished, format=suffix, dpi=PNG_DPI, metadata=metadata)
+                figure.savefig(unfinished, format=suffix, dpi=PNG_DPI, metadata=WITHOUT_TIME[suffix])
     return paths

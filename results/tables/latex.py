@@ -69,9 +69,9 @@ def as_latex(table: Table) -> str:
     alignment = "@{}" + "".join(column.specification for column in columns) + "@{}"
     header = " & ".join(column.heading for column in columns) + r" \\"
     body = [_row(cells) for cells in zip(*(column.cells for column in columns), strict=True)]
-    caption = rf"\caption{{{_latex(table.caption)}}}"
+    caption = rf"\caption{{{latex_text(table.caption)}}}"
     label = rf"\label{{tab:{table.name.replace('_', '-')}}}"
-    notes = [rf"\par\smallskip\raggedright {_latex(note, breaks=True)}" for note in table.notes]
+    notes = [rf"\par\smallskip\raggedright {latex_text(note, breaks=True)}" for note in table.notes]
     comment = [f"% Columns that the other formats have: {', '.join(left_out)}"] if left_out else []
     size = [size_of_type, rf"\setlength{{\tabcolsep}}{{{SEPARATION_POINTS:g}pt}}"]
     if len(table.rows) > MAX_FLOAT_ROWS:
@@ -145,14 +145,16 @@ class _LatexColumn:
 
     @property
     def heading(self) -> str:
-        title = _latex(self.column.title)
+        title = latex_text(self.column.title)
         return rf"{{\parbox[b]{{{self.share}}}{{\centering\hspace{{0pt}}{title}}}}}" if self.numeric else title
 
     @property
     def cells(self) -> list[str]:
         if not self.numeric:
-            return [_latex(text, breaks=True) for text in self.texts]
-        return [text.replace("±", r"\pm") if NUMBER.fullmatch(text) else f"{{{_latex(text)}}}" for text in self.texts]
+            return [latex_text(text, breaks=True) for text in self.texts]
+        return [
+            text.replace("±", r"\pm") if NUMBER.fullmatch(text) else f"{{{latex_text(text)}}}" for text in self.texts
+        ]
 
 
 def _layout(columns: list[_LatexColumn]) -> str:
@@ -173,7 +175,7 @@ def _points(text: str) -> float:
     return sum(3.1 if c in NARROW else 7.4 if c in WIDE else 6.4 if c.isupper() else 4.7 for c in text)
 
 
-def _latex(text: str, *, breaks: bool = False) -> str:
+def latex_text(text: str, *, breaks: bool = False) -> str:
     """Return ``text`` as LaTeX code; ``breaks`` lets a line end after a sign or within a name of several words."""
     codes = []
     for before, sign in zip(" " + text, text, strict=False):

@@ -63,6 +63,7 @@ class SweepFolder:
         self.figures = self.path / "figures"
         self.article_figures = self.figures / "article"
         self.report = self.path / "report.html"
+        self.paper = self.path / "paper"
         self.article = self.path / "article.md"
         self.article_page = self.path / "article.html"
 
