@@ -21,7 +21,7 @@ from sweep.process.supervisor import InterruptedSweepError
 
 app = typer.Typer(
     name="sweep",
-    help="Compare optimizers, momentum variants and learning-rate schedulers on LeNet-5 and CIFAR-100.",
+    help="Compare optimizers, momentum variants and learning-rate schedulers, on LeNet-5 and CIFAR-100 by default.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

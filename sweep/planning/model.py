@@ -33,7 +33,7 @@ class ModelPlan:
         title = model_title(self.name)
         text = f"model {self.name}{f' ({title})' if title != self.name else ''}: {self.parameters:,} parameters, "
         text += f"{self.cost:.3g} times the multiplications of LeNet-5; "
-        text += f"one run per pack: {self.alone}" if self.alone else "packed by torch.func.vmap"
+        text += f"one run per pack: {self.alone}" if self.alone else "its runs share packs"
         return [text]
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces.errors import SpecError
+from search_spaces.errors import SpecError, UnknownNameError
+from sweep.analyses.captures import capture_gradients, map_activations, run_range_tests
+from sweep.analyses.targets import of_sweep
+from sweep.analyses.trajectories import trace_trajectories
 from sweep.config.spec import Resources
 from tests.sweep import sweeps
 
@@ -52,7 +55,7 @@ def test_a_packed_model_trains_and_is_in_provenance_spec_and_question(here: Path
     outcome, printed = run(here, "a_users_model:Plain")
     assert outcome.count("done") == 4
     assert "model a_users_model:Plain: 4,900 parameters" in printed
-    assert "packed by torch.func.vmap" in printed
+    assert "its runs share packs" in printed
     assert "2 packs of 2" in printed
     (session,) = json.loads(outcome.folder.provenance.read_text())
     digest = hashlib.sha256(MODEL.encode()).hexdigest()[:16]
@@ -66,6 +69,20 @@ def test_a_packed_model_trains_and_is_in_provenance_spec_and_question(here: Path
     again, printed = run(here, "a_users_model:Plain")
     assert "nothing to train" in printed
     assert again.statuses == outcome.statuses
+
+
+def test_analyses_work_or_refuse_another_model_in_one_line(here: Path) -> None:
+    folder = run(here, "a_users_model:Plain", epochs=1)[0].folder
+    one = of_sweep(folder).only(of_sweep(folder).runs[0])
+    (path,) = capture_gradients(one, layer="layers.3.weight", batches=3)
+    assert path.name.startswith(f"{one.runs[0].run_id}.layers.3.weight")
+    with pytest.raises(UnknownNameError, match=r"unknown layer 'conv1.weight'.*layers\.3\.bias, layers\.3\.weight"):
+        capture_gradients(one, batches=3)
+    assert len(run_range_tests(of_sweep(folder), steps=3)) == 2
+    with pytest.raises(SpecError, match=r"trajectory.*a_users_model:Plain.*not LeNet-5"):
+        trace_trajectories(folder)
+    with pytest.raises(SpecError, match=r"activations.*a_users_model:Plain.*not LeNet-5"):
+        map_activations(folder, one.runs[0].run_id)
 
 
 def test_batch_normalisation_trains_one_run_per_pack(here: Path) -> None:
