@@ -308,6 +308,12 @@ class Ledger:
         found = self.rows("SELECT value FROM meta WHERE key = :key", {"key": key})
         return str(found[0][0]) if found else None
 
+    def write(self, *statements: tuple[str, Iterable[Sequence[Any]]]) -> None:
+        """Execute statements, each with its rows of parameters, in one transaction."""
+        with self._transaction() as connection:
+            for statement, rows in statements:
+                connection.executemany(statement, rows)
+
     def packs(self, size: str) -> dict[str, list[str]]:
         """Return the members, in their order, of every pack that was started, or planned with this ``size``.
 

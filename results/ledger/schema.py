@@ -4,6 +4,7 @@ History of ``SCHEMA_VERSION`` (SQLite's ``user_version``, also in ``meta``):
 
 1   ``meta``, ``runs``, ``packs``, ``epochs``, ``attempts``, and the view ``run_statuses``.
 2   ``checksums``: a checksum for each table, which covers the rows that an older ledger had at its migration.
+3   ``phases``: the runs of a benchmark by phase, study, method and point.
 
 To change the schema: increase ``SCHEMA_VERSION``, describe the version here, change ``CREATE`` for new ledgers, and add
 to ``MIGRATIONS``, under the previous version, the statements that migrate an old ledger. A ledger is refused if its
@@ -16,12 +17,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 CHECKSUMS_SINCE = 2
 """The first version with checksums. A ledger of this version without them is damaged."""
 
-READABLE = (1, 2)
+PHASES_SINCE = 3
+"""The first version with the phases of a benchmark."""
+
+READABLE = (1, 2, 3)
 """The versions that can be read without a migration."""
 
 MAX_EPOCHS = 1_000_000
@@ -38,8 +42,23 @@ CREATE_CHECKSUMS = """
     ) WITHOUT ROWID
     """
 
+CREATE_PHASES = """
+    CREATE TABLE phases (
+        run_id  TEXT NOT NULL REFERENCES runs,
+        phase   TEXT NOT NULL CHECK (phase IN ('tuning', 'evaluation', 'untuned')),
+        study   INTEGER NOT NULL,  -- from 1
+        method  TEXT NOT NULL,     -- its name in the spec
+        point   INTEGER NOT NULL,  -- from 0, in the order of drawing; -1 for the untuned point
+        epochs  INTEGER NOT NULL,  -- that the run trains in this phase; those of its last rung if it is stopped
+        rung    INTEGER NOT NULL,  -- the last rung that the run trains to, from 0; 0 without halving
+        stopped INTEGER NOT NULL,  -- 1 if the run is stopped after this rung
+        PRIMARY KEY (phase, study, method, point, run_id)
+    ) WITHOUT ROWID
+    """
+
 CREATE: tuple[str, ...] = (
     CREATE_CHECKSUMS,
+    CREATE_PHASES,
     """
     CREATE TABLE meta (
         key   TEXT PRIMARY KEY,  -- created, schema_version, spec (the last written sweep.toml), gpu_share,
@@ -128,7 +147,7 @@ CREATE: tuple[str, ...] = (
     """,
 )
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {1: (CREATE_CHECKSUMS,)}
+MIGRATIONS: dict[int, tuple[str, ...]] = {1: (CREATE_CHECKSUMS,), 2: (CREATE_PHASES,)}
 """Version → the statements that migrate a ledger of this version to the next one."""
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from results.ledger.checksums import TableChecksum, row_hash, stored_checksums
-from results.ledger.schema import CHECKSUMS_SINCE, CREATE, CREATE_CHECKSUMS, MAX_EPOCHS
+from results.ledger.schema import CHECKSUMS_SINCE, CREATE, CREATE_CHECKSUMS, CREATE_PHASES, MAX_EPOCHS, PHASES_SINCE
 from search_spaces.configuration import Configuration
 from search_spaces.errors import LedgerError, UserError
 from search_spaces.run import Protocol
@@ -23,7 +23,7 @@ from search_spaces.run import Protocol
 Schema = dict[str, str]
 """Name of a table or view → the normalized text of the statement that creates it."""
 
-TABLES = ("meta", "packs", "runs", "attempts", "epochs")
+TABLES = ("meta", "packs", "runs", "attempts", "epochs", "phases")
 TYPES = {"TEXT": str, "INTEGER": int, "REAL": float}
 MAX_BYTES = 1 << 28
 """Maximum size of one value; a damaged length does not allocate more memory."""
@@ -49,10 +49,14 @@ def shortened(value: object, length: int = 100) -> str:
 
 
 def schema_of(version: int) -> Schema:
-    """Return the schema of this version; version 1 has no checksums."""
-    return expected_schema(
-        CREATE if version >= CHECKSUMS_SINCE else tuple(text for text in CREATE if text != CREATE_CHECKSUMS)
-    )
+    """Return the schema of this version; version 1 has no checksums, and phases exist since version 3."""
+    since = {CREATE_CHECKSUMS: CHECKSUMS_SINCE, CREATE_PHASES: PHASES_SINCE}
+    return expected_schema(tuple(text for text in CREATE if version >= since.get(text, 1)))
+
+
+def tables_of(version: int) -> tuple[str, ...]:
+    """Return the tables of this version, without ``checksums``."""
+    return TABLES if version >= PHASES_SINCE else TABLES[:-1]
 
 
 @cache
@@ -92,7 +96,7 @@ def check_content(connection: sqlite3.Connection, path: Path, version: int) -> N
     try:
         if version >= CHECKSUMS_SINCE:
             stored = stored_checksums(connection)
-            for table in TABLES:
+            for table in tables_of(version):
                 limit = stored.get(table, TableChecksum())
                 if _checked_rows(connection, table, limit.entries) != limit:
                     raise DamageError(f"the table {table!r} does not match its checksum")
@@ -100,9 +104,9 @@ def check_content(connection: sqlite3.Connection, path: Path, version: int) -> N
             (problem,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             if problem != "ok":
                 raise DamageError(str(problem).splitlines()[-1])
-            for table in TABLES:
+            for table in tables_of(version):
                 _checked_rows(connection, table)
-        for query in IMPOSSIBLE:
+        for query in IMPOSSIBLE + (IMPOSSIBLE_PHASES if version >= PHASES_SINCE else ()):
             if row := connection.execute(query).fetchone():
                 raise DamageError(", ".join(shortened(value, 40) for value in row))
         for query, check in JSON_VALUES.items():
@@ -153,6 +157,10 @@ IMPOSSIBLE = (
     "SELECT 'seed ' || seed, run_id FROM runs WHERE seed < 0 LIMIT 1",
     "SELECT 'a row of an unknown run or attempt', run_id FROM epochs WHERE run_id NOT IN (SELECT run_id FROM runs) "
     "OR attempt_id NOT IN (SELECT attempt_id FROM attempts) LIMIT 1",
+)
+IMPOSSIBLE_PHASES = (
+    f"SELECT epochs || ' phase epochs', run_id FROM phases WHERE epochs NOT BETWEEN 1 AND {MAX_EPOCHS} LIMIT 1",
+    "SELECT 'a phase of an unknown run', run_id FROM phases WHERE run_id NOT IN (SELECT run_id FROM runs) LIMIT 1",
 )
 """Queries whose result is a value that no ledger has."""
 

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from search_spaces import Configuration, Protocol, expand
 from search_spaces.axes import MAX_RUNS, counted_blocks
+from search_spaces.errors import SpecError, shown
+from search_spaces.method import Method, methods_of
 from search_spaces.models import LENET5
-
-Seed = Annotated[int, Field(ge=0, le=2**53)]
-
+from sweep.config.benchmark import Benchmark, Seed
 
 MOST_SEEDS = 100_000
 DEFAULT_MAX_SEEDS = 30
@@ -30,6 +30,10 @@ class ProtocolTable(_Table):
     augment: bool = True
     val_fraction: float = Field(0.1, gt=0, lt=1)
     dtype: Literal["float32", "float64"] = "float32"
+    grad_clip_norm: float = Field(0, ge=0, allow_inf_nan=False)  # 0: no clipping
+    label_smoothing: float = Field(0, ge=0, lt=1)
+    ema_decay: float = Field(0, ge=0, lt=1)  # 0: no average
+    weight_decay_on: Literal["all", "matrices"] = "all"
 
 
 class Resources(_Table):
@@ -80,6 +84,26 @@ class Imports(_Table):
     packages: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]] = []
 
 
+class Lint(_Table):
+    """``[lint]``: findings of the fairness lint to ignore, each with a reason that is printed beside it.
+
+    It is not part of a run's id.
+    """
+
+    ignore: dict[str, Annotated[str, Field(max_length=500)]] = {}
+
+    @model_validator(mode="after")
+    def _codes_exist_and_have_a_reason(self) -> Self:
+        from results.tables.lint_codes import LINT_CODES, LINT_PAGE
+
+        for code, reason in self.ignore.items():
+            if code not in LINT_CODES:
+                raise ValueError(f"lint.ignore: {shown(code)} is no code of the lint; valid: {', '.join(LINT_CODES)}")
+            if not reason.strip():
+                raise ValueError(f"lint.ignore.{code}: needs a reason, which is printed beside it ({LINT_PAGE})")
+        return self
+
+
 class Spec(_Table):
     """A sweep as a user writes it. Every key has a default, except the configurations."""
 
@@ -101,7 +125,10 @@ class Spec(_Table):
     resources: Resources = Resources()
     cluster: Cluster = Cluster()
     imports: Imports = Imports()
-    configurations: list[dict[str, Any]]
+    lint: Lint = Lint()
+    benchmark: Benchmark | None = None
+    methods: list[dict[str, Any]] = []  # of a benchmark, in place of the configurations
+    configurations: list[dict[str, Any]] = []  # required, except in a benchmark
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
@@ -122,6 +149,42 @@ class Spec(_Table):
         if isinstance(self.test_epochs, list) and any(epoch > self.epochs for epoch in self.test_epochs):
             raise ValueError(f"test_epochs: {max(self.test_epochs)} is greater than epochs, which is {self.epochs}")
         return self
+
+    @model_validator(mode="after")
+    def _benchmark_is_whole(self) -> Self:
+        if self.benchmark is None:
+            if self.methods:
+                raise ValueError("methods: need a table [benchmark] with a budget")
+            if "configurations" not in self.model_fields_set:
+                raise ValueError("configurations: missing")
+            return self
+        for key in ("configurations", "seeds", "max_seeds", "test_epochs", "reference"):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key}: a benchmark has [[methods]], tuning_seeds and evaluation_seeds instead")
+        if self.benchmark.tuning_epochs > self.epochs:
+            tuning = self.benchmark.tuning_epochs
+            raise ValueError(f"benchmark.tuning_epochs: {tuning} is greater than epochs, which is {self.epochs}")
+        return self
+
+    @property
+    def tuning_epochs(self) -> int:
+        """The epochs of a run of a benchmark's tuning."""
+        return (self.benchmark.tuning_epochs if self.benchmark else 0) or self.epochs
+
+    def checked_methods(self) -> list[Method]:
+        """Return the methods of a benchmark.
+
+        Raises:
+            SpecError: an invalid method, or one that sets a key of ``[benchmark]``.
+        """
+        for i, table in enumerate(self.methods):
+            for key in table:
+                if key in Benchmark.model_fields or key in ("epochs", "seeds", "protocol"):
+                    raise SpecError(
+                        f"{self.name}: methods[{i}].{key}", "is the same for all methods of a benchmark",
+                        "set it in [benchmark]" if key in Benchmark.model_fields else "set it for the whole spec",
+                    )  # fmt: skip
+        return methods_of(self.methods, self.name)
 
     @property
     def seed_list(self) -> list[int]:
@@ -171,7 +234,10 @@ class Spec(_Table):
             SpecError: an invalid block, or more than ``max_runs`` runs.
             DataError: invalid options of synthetic data, or more than ``max_images`` images.
         """
-        counted_blocks(self.configurations, self.name, seeds=self._number_of_seeds, max_runs=self.max_runs)
+        if self.benchmark is not None:
+            self.checked_methods()
+        else:
+            counted_blocks(self.configurations, self.name, seeds=self._number_of_seeds, max_runs=self.max_runs)
         if self.data.startswith("synthetic"):
             from trainables.data.synthetic import check_size, is_synthetic
 

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from search_spaces import Configuration, space_names, space_text
 from search_spaces.errors import SpecError, UnknownNameError, shortened, shown
-from sweep.config.spec import Cluster, Imports, ProtocolTable, Resources, Spec
+from sweep.config.benchmark import Benchmark
+from sweep.config.spec import Cluster, Imports, Lint, ProtocolTable, Resources, Spec
 
 RENAMED = {"cluster.wait": "cluster.autoscale_timeout"}
 """A key of older versions → its present name. A resolved spec may have the old one."""
@@ -143,6 +144,8 @@ def _keys(loc: tuple[int | str, ...]) -> list[str]:
 def _valid_keys(section: list[str]) -> list[str]:
     tables: dict[str, type[BaseModel]] = {
         "protocol": ProtocolTable, "resources": Resources, "cluster": Cluster, "imports": Imports,
+        "lint": Lint,
+        "benchmark": Benchmark,
     }  # fmt: skip
     return sorted(tables.get(section[0] if section else "", Spec).model_fields)
 
@@ -153,29 +156,75 @@ def spec_text(spec: Spec, configurations: list[Configuration]) -> str:
     TOML has no ``None``: a parameter whose default is ``None`` is left out, and filled in when the text is read. A list
     in a configuration is written as a list of one list, because a plain list is crossed.
     """
-    document = tomlkit.document()
-    document.add(tomlkit.comment("Resolved by `sweep run`; `sweep resume` reads this file."))
-    for key, value in spec.model_dump(exclude={"configurations", "seeds"}).items():
-        document[key] = value
-    if os.path.isdir(spec.data):  # noqa: PTH112  Path.is_dir raises if a name is too long
-        document["data"] = str(Path(spec.data).resolve())  # `sweep resume` may start in another directory
-    if spec.storage and "://" not in spec.storage:
-        document["storage"] = str(Path(spec.storage).absolute())
+    document = _document(spec, "run", {"configurations", "seeds", "benchmark", "methods"})
     document["seeds"] = spec.seed_list
     blocks = tomlkit.aot()
     for configuration in configurations:
-        table = configuration.to_dict()
         block = tomlkit.table()
-        for key in ("optimizer", "scheduler"):
-            inline = tomlkit.inline_table()
-            inline.update({k: [v] if isinstance(v, list) else v for k, v in table[key].items() if not _has_none(v)})
-            block[key] = inline
-        block["warmup"] = table["warmup"]
+        for key, value in configuration_block(configuration).items():
+            block[key] = _inline(value)
         blocks.append(block)
     for line in HOW_TO_CHANGE:
         document.add(tomlkit.comment(line))
     document["configurations"] = blocks
     return tomlkit.dumps(document)
+
+
+def configuration_block(configuration: Configuration) -> dict[str, Any]:
+    """Return the block of a spec that is this configuration alone; a parameter that is ``None`` is left out."""
+    table = configuration.to_dict()
+    parts = {part: _uncrossed(table[part]) for part in ("optimizer", "scheduler")}
+    return {**parts, **{key: table[key] for key in ("warmup", "batch_size") if key in table}}
+
+
+def benchmark_text(spec: Spec) -> str:
+    """Return a benchmark's resolved spec as TOML: every key written out, and the search space of every method."""
+    assert spec.benchmark is not None
+    benchmark = spec.benchmark.model_copy(update={"tuning_epochs": spec.tuning_epochs})
+    not_written = {"configurations", "seeds", "max_seeds", "test_epochs", "reference", "methods"}
+    document = _document(spec.model_copy(update={"benchmark": benchmark}), "benchmark", not_written)
+    methods = tomlkit.aot()
+    for method in spec.methods:
+        block = tomlkit.table()
+        for key, value in method.items():
+            block[key] = _inline(value)
+        methods.append(block)
+    document["methods"] = methods
+    return tomlkit.dumps(document)
+
+
+def _document(spec: Spec, command: str, without: set[str]) -> tomlkit.TOMLDocument:
+    """Return the keys of ``spec`` that are not in ``without``, as they are resolved by this command."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment(f"Resolved by `sweep {command}`; `sweep resume` reads this file."))
+    for key, value in spec.model_dump(exclude=without).items():
+        document[key] = value
+    if os.path.isdir(spec.data):  # noqa: PTH112  Path.is_dir raises if a name is too long
+        document["data"] = str(Path(spec.data).resolve())  # `sweep resume` may start in another directory
+    if spec.storage and "://" not in spec.storage:
+        document["storage"] = str(Path(spec.storage).absolute())
+    return document
+
+
+def _inline(value: Any) -> Any:
+    """Return ``value`` with every table in it as an inline table."""
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        for key, item in value.items():
+            table[key] = _inline(item)
+        return table
+    if isinstance(value, list):
+        array = tomlkit.array()
+        for item in value:
+            array.append(_inline(item))
+        return array
+    return value
+
+
+def _uncrossed(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table of an optimizer or scheduler with every list as one value."""
+    values = {key: _uncrossed(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+    return {key: [value] if isinstance(value, list) else value for key, value in values.items() if not _has_none(value)}
 
 
 def _has_none(value: Any) -> bool:

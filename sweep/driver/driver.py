@@ -5,27 +5,29 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
 from results.ledger.arrays import SweepData, load_sweep
 from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
+from results.ledger.phases import benchmark_in
 from search_spaces import Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
 from search_spaces.plain_text import counted
 from sweep.config.spec import Spec
 from sweep.config.toml import parse_resolved, spec_text
-from sweep.driver.changes import announce_changes, spec_edits
+from sweep.driver.announcements import left_to_train, packs_left, tell, tell_changes, tell_edits, tell_start
 from sweep.driver.pack_size import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
 from sweep.driver.same_sweep import check_same_protocol, check_same_reference
+from sweep.driver.survivors import join_checkpoints
 from sweep.execution.executor import Executor
 from sweep.execution.session import SweepSession
 from sweep.execution.training import train_packs
@@ -33,7 +35,7 @@ from sweep.folder.control import Control, ControlFolder, ControlStorage
 from sweep.folder.lease import Lease
 from sweep.folder.lease_places import FolderLease
 from sweep.folder.leftovers import remove_unfinished
-from sweep.folder.paths import SweepFolder, resume_command, write_atomically
+from sweep.folder.paths import SweepFolder, write_atomically
 from sweep.folder.provenance import own_code, write_provenance
 from sweep.folder.status import duration
 from sweep.folder.trust import check_trusted, remember
@@ -42,16 +44,13 @@ from sweep.planning.plan import (
     DEFAULT_PACK,
     Pack,
     longest_first,
-    make_packs,
     make_runs,
     resolve_configurations,
+    told_own_packs,
     told_restarts,
 )
 from sweep.planning.reference import reference_id
 from sweep.progress.live_view import Progress, Recorded
-
-if TYPE_CHECKING:
-    from trainables.data.dataset import DataSet
 
 
 @dataclass(frozen=True)
@@ -73,23 +72,11 @@ class Outcome:
 
     @property
     def answer(self) -> list[str]:
-        """The answer of the sweep so far, in a few sentences."""
+        """The answer of the sweep so far, in a few sentences, and one line per finding of the lint."""
+        from results.reports.lead import lint_lines
         from results.reports.summary import answer
 
-        return answer(self.data)
-
-    def seeds_for_a_test(self) -> tuple[int, float | None] | None:
-        """Return how many seeds a significance test needs, and how many seconds the new runs take at this rate.
-
-        None if there are enough seeds. The seconds are None if nothing was trained.
-        """
-        from results.reports.summary import seeds_for_a_test
-
-        needed = seeds_for_a_test(self.data)
-        if needed is None:
-            return None
-        new = sum(max(0, needed - len(group.seeds)) for group in self.data.configurations) * self.data.epochs
-        return needed, new / self.rate if self.rate else None
+        return [*answer(self.data), *(f"lint {line}" for line in lint_lines(self.data))]
 
     @property
     def all_done(self) -> bool:
@@ -112,6 +99,16 @@ def read_resolved(folder: SweepFolder, overrides: Mapping[str, Any]) -> Spec:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A part of a benchmark: some runs of a spec, and what is written in place of the spec."""
+
+    run_ids: Collection[str]  # those of the spec that are trained
+    text: str  # of the folder's sweep.toml
+    planned: Callable[[Ledger], None]  # called after the runs are planned
+    continues: bool = False  # runs of other packs are continued from their checkpoints
+
+
+@dataclass(frozen=True)
 class DriveOptions:
     """How :func:`drive` runs a sweep. None of it is kept in the sweep."""
 
@@ -120,7 +117,9 @@ class DriveOptions:
     retry_failed: bool = False  # also retry runs that failed before
     resuming: bool = False  # the spec is that of the folder's own sweep.toml
     in_process: bool = False  # train in this process, without Ray
+    stage: Stage | None = None  # a part of a benchmark
     from_file: frozenset[str] = frozenset()  # keys of the spec (sweep.folder.trust) whose values come from a file
+    say_step: Callable[[str], None] = lambda step: None  # called with the next step; empty: training begins
 
 
 def make_executor(in_process: bool) -> Executor:
@@ -157,6 +156,8 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     from trainables.data.dataset import load_data
     from trainables.runtime.user_imports import in_sweep_folder
 
+    if spec.benchmark is not None:
+        raise SpecError(spec.name, "is a benchmark", f"sweep benchmark {spec.name}")
     executor = make_executor(options.in_process)
     executor.check(spec, runs_dir)
     folder = SweepFolder(runs_dir, spec.name)
@@ -168,15 +169,19 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             "go to another directory"
         )
     spec.expanded()  # reports an error in the spec before the data is loaded
+    options.say_step(f"reading the data {spec.data}")
     data = load_data(spec.data, **spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     spec, model = plan_model(spec, data.classes)
-    configurations = model.configurations(resolve_configurations(spec, steps_per_epoch))
+    configurations = model.configurations(resolve_configurations(spec, steps_per_epoch, len(data.train_labels)))
     spec = spec.model_copy(update={"reference": reference_id(spec.reference, configurations)})
     runs = make_runs(spec, configurations, data.fingerprint)
+    stage = options.stage
+    if stage is not None:
+        runs = [run for run in runs if run.run_id in stage.run_ids]
     if data.notes:
         tell(console, f"data {data.name}: {'; '.join(data.notes)}")
-    tell(console, *model.lines(), *told_restarts(configurations))
+    tell(console, *model.lines(), *told_own_packs(configurations), *told_restarts(configurations))
     if options.dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels) * model.cost, options.retry_failed)
         return None
@@ -184,10 +189,13 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
         planned_before = folder.spec.exists()
         check_same_protocol(ledger, folder, runs[0])
         check_same_reference(ledger, spec)
-        left = _left_to_train(ledger, spec, runs, options.retry_failed)
-        _tell_edits(console, ledger, folder, options.resuming)
-        _tell_start(console, spec, runs, left, data)
-        _tell_changes(console, ledger, spec, runs, left, folder)
+        if stage is None and benchmark_in(ledger.kept_spec() or "") is not None:
+            raise SpecError(spec.name, "is the name of a benchmark", "start the sweep under another name: --name NAME")
+        left = left_to_train(ledger, spec, runs, options.retry_failed)
+        tell_edits(console, ledger, folder, options.resuming)
+        tell_start(console, spec, runs, left, data)
+        if stage is None:
+            tell_changes(console, ledger, spec, runs, left, folder)
         with ExitStack() as stack:
             snapshots = None
             if storage is not None:
@@ -198,25 +206,31 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                     control.serve(ControlStorage(storage))
             packs: list[Pack] = []
             if left.to_train:  # refuses what has no place before anything is written
+                options.say_step(executor.opening)
                 resources = stack.enter_context(
                     executor.open(spec, configurations, lambda text: tell(console, text), lambda: control.asked)
                 )
+                options.say_step("choosing the pack size and the threads (probe)")
                 packing, at_a_time = choose_packing(
                     spec, left.wanted, left.finished, ledger, data, executor, model.cost
                 )
-                packs = longest_first(_packs(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
+                packs = longest_first(packs_left(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
                 chosen = _as_chosen(spec, packing, executor.gpus_per_trial(spec, packs, data, ledger))
                 write_provenance(folder, data, dict(resources), packing.to_dict(), own_code(runs))
                 if packing.chosen:
                     ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))
             ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)
+            if stage is not None:
+                stage.planned(ledger)
             keep_facts(ledger, DataFacts(data.title, data.classes, len(data.val_labels), len(data.test_labels)))
             if packs:
                 ledger.plan_packs([(pack.pack_id, pack.run_ids) for pack in packs], str(packing.size))
+            if stage is not None and stage.continues:
+                join_checkpoints(folder, spec, ledger, packs)
             if options.retry_failed:
                 ledger.retry([run.run_id for run in runs])
-            text = spec_text(spec, configurations)
+            text = stage.text if stage else spec_text(spec, configurations)
             write_atomically(folder.spec, text)
             remember(folder, spec)
             if storage is not None and not planned_before:
@@ -225,6 +239,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             ledger.interrupt()  # runs that an earlier driver left in the state "running"
             if packs:
                 progress = _progress(chosen, runs, ledger, console)
+                options.say_step("")
                 session = SweepSession(chosen, folder, ledger, data, progress, control, snapshots, options.fail_fast)
                 try:
                     with progress:
@@ -261,38 +276,6 @@ def _progress(spec: Spec, runs: Sequence[Run], ledger: Ledger, console: Console)
     return Progress(runs, Recorded.of(ledger), spec.epochs, names, console)
 
 
-@dataclass(frozen=True)
-class Left:
-    """What is left to train: the runs to train, the ids of the finished ones among them, and the failed runs."""
-
-    wanted: list[Run]
-    finished: set[str]
-    failed: set[str]
-
-    @property
-    def to_train(self) -> int:
-        """How many runs have no result yet and get one."""
-        return len(self.wanted) - len(self.finished)
-
-
-def _left_to_train(ledger: Ledger | None, spec: Spec, runs: Sequence[Run], retry_failed: bool) -> Left:
-    """Return what is left to train; ``ledger`` is None for a new sweep.
-
-    Without a retry, a failed run is left out: its pack is split, and the members without a result get new packs and
-    start again. With a retry, the failed run is trained like any other, and its pack is continued unchanged.
-    """
-    if ledger is None:
-        return Left(list(runs), set(), set())
-    ids = [run.run_id for run in runs]
-    finished = ledger.finished(ids, spec.epochs)
-    failed = set() if retry_failed else ledger.failed(ids, spec.epochs)
-    return Left([run for run in runs if run.run_id not in failed], finished, failed)
-
-
-def _packs(ledger: Ledger | None, left: Left, size: int) -> list[Pack]:
-    return make_packs(left.wanted, left.finished, ledger.packs(str(size)) if ledger else {}, size)
-
-
 def _as_chosen(spec: Spec, packing: Packing, gpus: float) -> Spec:
     """Return ``spec`` with the chosen numbers of CPUs and GPUs in place of `auto`."""
     cpus = spec.resources.cpus if spec.resources.cpus_per_trial != "auto" else float(packing.threads)
@@ -310,10 +293,10 @@ def _tell_plan(
             folder.check_links()
             ledger = stack.enter_context(Ledger.open_read_only(folder.ledger))
             check_same_protocol(ledger, folder, runs[0])
-            _tell_edits(console, ledger, folder, resuming=False)
-        left = _left_to_train(ledger, spec, runs, retry_failed)
+            tell_edits(console, ledger, folder, resuming=False)
+        left = left_to_train(ledger, spec, runs, retry_failed)
         size, _, _ = known_packing(spec, ledger)
-        packs = _packs(ledger, left, size or DEFAULT_PACK)
+        packs = packs_left(ledger, left, size or DEFAULT_PACK)
         one_run = spec.epochs * examples * SECONDS_PER_EXAMPLE
         hours = one_run * sum(len(pack.runs) for pack in packs) / 3600
         tell(
@@ -326,7 +309,7 @@ def _tell_plan(
             + ("" if size else f" of up to {DEFAULT_PACK}; the pack size is chosen when the sweep starts"),
         )
         if ledger is not None:
-            _tell_changes(console, ledger, spec, runs, left, folder)
+            tell_changes(console, ledger, spec, runs, left, folder)
         tell(
             console,
             f"expected: about {hours:.2f} CPU-hours in total, estimated for one CPU thread"
@@ -336,43 +319,3 @@ def _tell_plan(
     for pack in packs:
         names = "; ".join(f"{labels[run.configuration.configuration_id]} seed {run.seed}" for run in pack.runs)
         tell(console, f"  pack {pack.pack_id}: {names}")
-
-
-def _tell_start(console: Console, spec: Spec, runs: Sequence[Run], left: Left, data: DataSet) -> None:
-    made = " (generated images, not CIFAR-100)" if data.synthetic else ""
-    text = f"sweep {spec.name}: {counted(len(runs), 'run')}, {counted(spec.epochs, 'epoch')}, data {data.name}{made}; "
-    if left.to_train:
-        text += f"{len(left.finished)} done before, {left.to_train} to train"
-    elif left.failed:
-        text += f"{len(left.finished)} done before, nothing to train"
-    else:
-        text += "all done before, nothing to train"
-    tell(console, text)
-
-
-def _tell_changes(
-    console: Console, ledger: Ledger, spec: Spec, runs: Sequence[Run], left: Left, folder: SweepFolder
-) -> None:
-    """Print what this changes in the ledger, and which runs stay failed."""
-    tell(console, *(f"  {line}" for line in announce_changes(ledger, runs, spec.epochs)))
-    if left.failed:
-        again = resume_command(folder.name, folder.runs_dir, retry_failed=True)
-        tell(console, f"  {len(left.failed)} failed before; to retry: {again}")
-
-
-def _tell_edits(console: Console, ledger: Ledger, folder: SweepFolder, resuming: bool) -> None:
-    """Report manual edits of the folder's spec: `sweep resume` applies them, `sweep run` overwrites them."""
-    written = ledger.kept_spec()
-    if written is None or not folder.spec.exists():
-        return
-    present = folder.spec.read_text(encoding="utf-8", errors="replace")
-    if present != written:
-        then = "this command applies the edit" if resuming else "`run` ignores this edit; `resume` applies it"
-        edits = "; ".join(spec_edits(written, present))
-        tell(console, f"{folder.spec} was edited since sweep wrote it: {edits}; {then}")
-
-
-def tell(console: Console, *lines: str) -> None:
-    """Print lines as they are."""
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)

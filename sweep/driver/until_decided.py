@@ -8,7 +8,8 @@ from rich.console import Console
 
 from results.tables.comparison import Comparisons, compare_best
 from sweep.config.spec import Spec
-from sweep.driver.driver import DEFAULT_OPTIONS, DriveOptions, Outcome, drive, tell
+from sweep.driver.announcements import tell
+from sweep.driver.driver import DEFAULT_OPTIONS, DriveOptions, Outcome, drive
 
 
 def drive_until_decided(

@@ -138,12 +138,15 @@ COUNTS = {
 }  # fmt: skip
 
 
+BENCHMARKS = {"benchmark-quickstart", "optimizers-tuned", "schedulers-tuned"}  # they have methods
+
+
 def catalogue(name: str) -> list[Configuration]:
     return expand(tomllib.loads(space_text(name))["configurations"], name)
 
 
 def test_the_catalogue_holds_the_spaces_that_it_promises() -> None:
-    assert {name: len(catalogue(name)) for name in space_names()} == COUNTS
+    assert {name: len(catalogue(name)) for name in space_names() if name not in BENCHMARKS} == COUNTS
 
 
 IDS = {
@@ -169,7 +172,7 @@ def test_an_axis_keeps_the_type_of_its_numbers_and_takes_equal_ones_once() -> No
 
 
 def test_an_unknown_space_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown space 'studie' \(did you mean study\?\); valid: full, "):
+    with pytest.raises(UnknownNameError, match=r"unknown space 'studie' \(did you mean study\?\); valid: .*full, "):
         space_text("studie")
 
 

@@ -15,6 +15,8 @@ from results.ledger.arrays import load_sweep
 from results.ledger.checksums import row_hash
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
+from results.ledger.phases import PhaseRow, write_phases
+from results.ledger.schema import SCHEMA_VERSION
 from results.ledger.verification import TABLES
 from search_spaces.errors import LedgerError
 from search_spaces.run import Run
@@ -29,9 +31,10 @@ Rows = dict[str, list[tuple]]
 def content(path: Path) -> Rows:
     """Return all rows of a ledger, by table."""
     with Ledger.open_read_only(path) as ledger:
-        found = ledger.read(*(f"SELECT * FROM {table} ORDER BY 1, 2" for table in TABLES))
+        tables = TABLES if ledger.rows("PRAGMA table_info(phases)", {}) else TABLES[:-1]
+        found = ledger.read(*(f"SELECT * FROM {table} ORDER BY 1, 2" for table in tables))
         ledger.statuses()
-    return dict(zip(TABLES, (result.rows for result in found), strict=True))
+    return dict(zip(tables, (result.rows for result in found), strict=True))
 
 
 @pytest.fixture
@@ -91,7 +94,8 @@ def test_an_older_ledger_is_read_as_it_is_and_gets_checksums_when_it_is_written(
     Ledger.create_or_open(path).close()
     after = content(path)
     meta = dict(after.pop("meta"))
-    assert (meta.pop("schema_version"), dict(before.pop("meta")).keys() - meta.keys()) == ("2", {"schema_version"})
+    assert (meta.pop("schema_version"), dict(before.pop("meta")).keys() - meta.keys()) == ("3", {"schema_version"})
+    assert after.pop("phases") == []
     assert after == before
     change(path, "UPDATE epochs SET val_acc = val_acc + 1e-9 WHERE epoch = 1")
     assert "checksum" in refusal(path)
@@ -138,7 +142,7 @@ def test_a_row_that_the_ledger_did_not_write_is_refused(small: Path, statement: 
     assert "is damaged" in refusal(small)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, SCHEMA_VERSION])
 @pytest.mark.parametrize(
     "statement",
     [
@@ -152,7 +156,7 @@ def test_a_row_that_the_ledger_did_not_write_is_refused(small: Path, statement: 
     ],
 )
 def test_a_schema_that_is_not_a_ledgers_is_refused(small: Path, statement: str, version: int) -> None:
-    path = small if version == 2 else shutil.copy(OLDER, small.with_name("older.sqlite"))
+    path = small if version == SCHEMA_VERSION else shutil.copy(OLDER, small.with_name("older.sqlite"))
     change(path, statement)
     assert "is damaged" in refusal(path)
 
@@ -238,6 +242,7 @@ def test_every_kind_of_write_keeps_the_checksums(
         lambda ledger: ledger.keep_spec("b"),
         lambda ledger: ledger.keep_packing("cpu", "{}"),
         lambda ledger: ledger.keep_gpu_share({"share": 1, "runs": 2}),
+        lambda ledger: write_phases(ledger, ["tuning"], [PhaseRow(ids[0], "tuning", 1, "Adam", 0, 3)]),
     ]
     for write in writes:
         with Ledger.create_or_open(path) as ledger:

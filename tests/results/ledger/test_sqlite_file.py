@@ -74,9 +74,10 @@ def test_a_newer_schema_is_refused_by_both_numbers(ledger, path, opening):
 
 def test_a_schema_that_cannot_be_read_directly_is_migrated_by_the_writer(ledger, path, monkeypatch):
     ledger.close()
-    monkeypatch.setattr(sqlite_file, "SCHEMA_VERSION", 3)
-    monkeypatch.setattr(sqlite_file, "READABLE", (3,))
-    assert "has schema 2, older than 3" in refusal(Ledger.open_read_only, path)
+    newer = sqlite_file.SCHEMA_VERSION + 1
+    monkeypatch.setattr(sqlite_file, "SCHEMA_VERSION", newer)
+    monkeypatch.setattr(sqlite_file, "READABLE", (newer,))
+    assert f"has schema {newer - 1}, older than {newer}" in refusal(Ledger.open_read_only, path)
 
 
 def test_an_empty_file_becomes_a_ledger_for_the_writer_only(path):

@@ -15,9 +15,9 @@ from tests.sweep.config.test_spec import BLOCK, STEPS_PER_EPOCH, parse
 SLIPS = [
     (
         "epoch = 3",
-        "my.toml: epoch: unknown key; valid: cluster, configurations, data, description, epochs, imports, labels, ",
+        "my.toml: epoch: unknown key; valid: benchmark, cluster, configurations, data, description, epochs, imports, ",
     ),
-    ("int = 3", "my.toml: int: unknown key; valid: cluster, configurations, data"),
+    ("int = 3", "my.toml: int: unknown key; valid: benchmark, cluster, configurations, data"),
     (
         "protocol = {lr = 1}",
         "my.toml: protocol.lr: unknown key; valid: augment, batch_size, dropout, dtype, val_fraction",
@@ -109,7 +109,7 @@ def test_what_is_neither_a_file_nor_a_space_is_answered_with_the_spaces(
     source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UnknownNameError, match=r"unknown space .*; valid: FILE\.toml, full, .*quickstart"):
+    with pytest.raises(UnknownNameError, match=r"unknown space .*; valid: FILE\.toml, .*full, .*quickstart"):
         read_spec(source)
 
 

@@ -1,0 +1,341 @@
+"""`sweep benchmark`: tuned with equal budgets, selected by validation, evaluated under new seeds, resumed."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from results.ledger.arrays import load_sweep
+from results.ledger.ledger import Ledger
+from results.ledger.phases import benchmark_in, read_phases
+from search_spaces import space_names
+from search_spaces.errors import LedgerError, SpecError
+from sweep.config.spec import Spec
+from sweep.config.toml import benchmark_text, parse_resolved, parse_spec, read_spec
+from sweep.driver.benchmark import BenchmarkPlan, drive_benchmark
+from sweep.driver.driver import DriveOptions, Outcome, drive, read_resolved
+from sweep.folder.paths import SweepFolder
+from tests.builders import forge_checksums
+from tests.results.ledger.test_damage import change
+from tests.sweep.sweeps import call
+from trainables.training import loop
+
+IN_PROCESS = DriveOptions(in_process=True)
+HEAD = """
+data = "synthetic:n_train=200,n_test=100,seed=0"
+epochs = 3
+[protocol]
+batch_size = 50
+val_fraction = 0.5
+[resources]
+pack = 2
+cpus_per_trial = 1
+[benchmark]
+budget = 2
+tuning_epochs = 2
+evaluation_seeds = 2
+"""
+SGD = """
+[[methods]]
+name = "SGD"
+optimizer = {name = "SGD", lr = {loguniform = [1e-9, 1e9]}}
+"""
+ADAM = """
+[[methods]]
+name = "Adam"
+optimizer = {name = "Adam", lr = {loguniform = [1e-9, 1.0]}}
+scheduler = {name = "CosineAnnealingLR"}
+"""
+THIRD = """
+[[methods]]
+name = "RMSprop"
+optimizer = {name = "RMSprop", lr = {loguniform = [1e-9, 1.0]}}
+"""
+
+
+def spec(text: str = HEAD + SGD + ADAM, **overrides: Any) -> Spec:
+    return parse_spec(text, where="tiny.toml", name="tiny", overrides=overrides)
+
+
+def benchmark(asked: Spec, runs_dir: Path, options: DriveOptions = IN_PROCESS) -> tuple[Outcome | None, str]:
+    screen = io.StringIO()
+    outcome = drive_benchmark(asked, runs_dir, Console(file=screen, width=300), options)
+    return outcome, screen.getvalue()
+
+
+def content(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """What a benchmark measured: no times, no hosts."""
+    with Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
+        runs, epochs, phases, spec = ledger.read(
+            "SELECT run_id, seed, configuration, target_epochs, planned, status FROM run_statuses ORDER BY 1",
+            "SELECT run_id, epoch, train_loss, train_acc, val_loss, val_acc, test_loss, test_acc, lr, pack_size "
+            "FROM epochs ORDER BY 1, 2",
+            "SELECT * FROM phases ORDER BY 1, 2, 3, 4, 5",
+            "SELECT value FROM meta WHERE key = 'spec'",
+        )
+    return {"runs": runs.rows, "epochs": epochs.rows, "phases": phases.rows, "spec": spec.rows}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, str]:
+    outcome, said = benchmark(spec(), tmp_path_factory.mktemp("whole"))
+    assert outcome is not None
+    return outcome, said
+
+
+def phases_of(outcome: Outcome) -> pd.DataFrame:
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
+        frame = read_phases(ledger)
+        seeds = dict(ledger.rows("SELECT run_id, seed FROM runs", {}))
+    return frame.assign(seed=frame["run_id"].map(seeds))
+
+
+def test_every_method_is_tuned_selected_and_evaluated_under_the_same_new_seeds(whole: tuple[Outcome, str]) -> None:
+    outcome, said = whole
+    assert outcome.all_done
+    found = phases_of(outcome)
+    tuning, evaluation, untuned = (found[found["phase"] == word] for word in ("tuning", "evaluation", "untuned"))
+    for method in ("SGD", "Adam"):
+        points = list(tuning[tuning["method"] == method]["point"])
+        assert points == list(range(len(points)))
+        assert len(points) in (2, 3)  # 3 after a range was widened
+        assert list(evaluation[evaluation["method"] == method]["seed"]) == [10_000, 10_001]
+        assert list(untuned[untuned["method"] == method]["seed"]) == [10_000, 10_001]
+    assert tuning["method"].value_counts().nunique() == 1
+    assert set(tuning["seed"]) == {0}
+    assert (set(tuning["epochs"]), set(evaluation["epochs"])) == ({2}, {3})
+    assert set(untuned["point"]) == {-1}
+    assert said.count("selected in study 1") == 2
+
+
+def test_the_selected_point_has_the_highest_final_validation_accuracy(whole: tuple[Outcome, str]) -> None:
+    """By a plain loop over the ledger; a diverged run counts as chance, 1 %."""
+    outcome, _ = whole
+    found = phases_of(outcome)
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
+        final = dict(ledger.rows("SELECT run_id, val_acc FROM epochs WHERE epoch = 2", {}))
+        lost = {run_id for (run_id,) in ledger.rows("SELECT run_id FROM runs WHERE diverged_epoch <= 2", {})}
+    for method in ("SGD", "Adam"):
+        best, highest = -1, -1.0
+        for row in found[(found["phase"] == "tuning") & (found["method"] == method)].itertuples():
+            accuracy = 1.0 if row.run_id in lost else final[row.run_id]
+            if accuracy > highest:
+                best, highest = row.point, accuracy
+        chosen = set(found[(found["phase"] == "evaluation") & (found["method"] == method)]["point"])
+        assert chosen == {best}
+
+
+def test_test_is_never_evaluated_in_the_tuning_and_once_in_the_evaluation(whole: tuple[Outcome, str]) -> None:
+    outcome, _ = whole
+    tuning = set(phases_of(outcome).query("phase == 'tuning'")["run_id"])
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
+        rows = ledger.rows("SELECT run_id, epoch FROM epochs WHERE test_acc IS NOT NULL", {})
+    assert not tuning & {run_id for run_id, _ in rows}
+    assert {epoch for _, epoch in rows} == {3}
+    data = load_sweep(outcome.folder.ledger)
+    assert data.epochs == 3
+    assert sum(len(group.run_ids) for group in data.configurations) == 4  # two methods under two seeds
+    assert data.benchmark is not None
+    assert [len(method.untuned.run_ids) for method in data.benchmark.methods if method.untuned] == [2, 2]
+
+
+def test_the_schedule_of_a_selected_point_has_the_length_of_the_evaluation(whole: tuple[Outcome, str]) -> None:
+    outcome, _ = whole
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
+        rows = ledger.rows(
+            "SELECT DISTINCT p.phase, json_extract(r.configuration, '$.scheduler.T_max') FROM phases p "
+            "JOIN runs r USING (run_id) WHERE p.method = 'Adam' ORDER BY 1", {},
+        )  # fmt: skip
+    assert rows == [("evaluation", 3), ("tuning", 2), ("untuned", 3)]
+
+
+def test_the_same_command_again_and_a_resume_train_nothing(
+    whole: tuple[Outcome, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome, _ = whole
+    before = content(outcome.folder.path)
+    monkeypatch.setattr("sweep.driver.driver.train_packs", lambda *_: pytest.fail("trains"))
+    for asked in (spec(), read_resolved(outcome.folder, {})):
+        again, _ = benchmark(asked, outcome.folder.runs_dir)
+        assert again is not None
+        assert again.all_done
+        after = content(outcome.folder.path)
+        assert {**after, "spec": 0} == {**before, "spec": 0}
+
+
+class KilledError(BaseException):
+    """Ends the driver as a kill does: nothing of it runs to its end."""
+
+
+@pytest.mark.parametrize("reports", [1, 4, 7, 9])
+def test_a_benchmark_that_is_killed_in_any_phase_ends_with_the_same_ledger(
+    whole: tuple[Outcome, str], reports: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, left = Ledger.record, iter(range(reports))
+
+    def killed(self: Ledger, *arguments: Any) -> None:
+        if next(left, None) is None:
+            raise KilledError
+        record(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record", killed)
+        with pytest.raises(KilledError):
+            benchmark(spec(), tmp_path)
+    folder = SweepFolder(tmp_path, "tiny")
+    outcome, _ = benchmark(read_resolved(folder, {}), tmp_path)
+    assert outcome is not None
+    assert outcome.all_done
+    expected = content(whole[0].folder.path)
+    assert {**content(folder.path), "spec": 0} == {**expected, "spec": 0}
+
+
+def test_a_method_added_later_trains_its_own_runs_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: tuple[Outcome, str]
+) -> None:
+    import shutil
+
+    shutil.copytree(whole[0].folder.path, tmp_path / "tiny")
+    before = content(tmp_path / "tiny")
+    outcome, _ = benchmark(spec(HEAD + SGD + ADAM + THIRD), tmp_path)
+    assert outcome is not None
+    after = content(tmp_path / "tiny")
+    assert set(before["epochs"]) <= set(after["epochs"])
+    assert set(before["phases"]) <= set(after["phases"])
+    new = {row[0] for row in after["epochs"]} - {row[0] for row in before["epochs"]}
+    found = phases_of(outcome)
+    assert set(found[found["run_id"].isin(new)]["method"]) == {"RMSprop"}
+
+
+def test_a_tuning_run_with_a_test_accuracy_is_refused(tmp_path: Path, whole: tuple[Outcome, str]) -> None:
+    import shutil
+
+    shutil.copytree(whole[0].folder.path, tmp_path / "tiny")
+    path = tmp_path / "tiny" / "ledger.sqlite"
+    change(path, "UPDATE epochs SET test_acc = 50 WHERE epoch = 2 AND run_id IN "
+                 "(SELECT run_id FROM phases WHERE phase = 'tuning')")  # fmt: skip
+    forge_checksums(path)
+    with pytest.raises(LedgerError, match="test accuracy in the tuning"):
+        benchmark(spec(), tmp_path)
+
+
+def test_two_studies_have_their_own_points_and_seeds(tmp_path: Path) -> None:
+    outcome, _ = benchmark(spec(**{"benchmark.studies": 2, "benchmark.budget": 1, "epochs": 2}), tmp_path)
+    assert outcome is not None
+    assert outcome.all_done
+    found = phases_of(outcome)
+    seeds = {key: sorted(set(group["seed"])) for key, group in found.groupby(["study", "phase"])}
+    assert seeds[1, "tuning"] == [0]
+    assert seeds[2, "tuning"] == [1]
+    assert seeds[1, "evaluation"] == seeds[1, "untuned"] == [10_000, 10_001]
+    assert seeds[2, "evaluation"] == seeds[2, "untuned"] == [20_000, 20_001]
+
+
+NARROW = HEAD + SGD.replace("[1e-9, 1e9]", "[1e-3, 1e-1]") + ADAM.replace("[1e-9, 1.0]", "[1e-4, 1e-2]")
+HALVING = {"benchmark.budget": 4, "benchmark.halving": 3, "benchmark.tuning_epochs": 9, "epochs": 9}
+
+
+def test_halving_stops_runs_at_rungs_and_continues_the_others_from_their_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4 points: 2 are stopped after 1 epoch, 1 after 3; the last one trains 9. No epoch is trained twice."""
+    closed: list[int] = []
+    close = loop._close_epoch
+    monkeypatch.setattr(
+        loop, "_close_epoch", lambda pack, *rest: (closed.append(len(pack.members)), close(pack, *rest))
+    )
+    outcome, _ = benchmark(spec(NARROW, **HALVING), tmp_path)
+    assert outcome is not None
+    assert outcome.all_done
+    tuning = phases_of(outcome).query("phase == 'tuning'")
+    for method in ("SGD", "Adam"):
+        base = tuning[(tuning["method"] == method) & (tuning["point"] < 4)]
+        assert sorted(base["epochs"]) == [1, 1, 3, 9]
+        assert sorted(base["rung"]) == [0, 0, 1, 2]
+        assert list(base["stopped"]) == list(base["epochs"] < 9)
+    with Ledger.open_read_only(outcome.folder.ledger) as ledger:
+        trained = ledger.epochs_recorded()
+        rows = ledger.rows("SELECT COUNT(*) FROM epochs", {})[0][0]
+    assert all(trained[row.run_id] == row.epochs for row in tuning.itertuples())
+    assert sum(closed) == rows
+
+
+def test_a_resolved_spec_keeps_the_search_space(whole: tuple[Outcome, str]) -> None:
+    text = whole[0].folder.spec.read_text()
+    assert benchmark_text(parse_resolved(text, where="x", name="tiny")).splitlines()[-4:] == text.splitlines()[-4:]
+    design = benchmark_in(text)
+    assert design is not None
+    assert design["methods"][0]["optimizer"]["lr"] == {"loguniform": [1e-9, 1e9]}
+    assert design["benchmark"]["tuning_epochs"] == 2
+
+
+def test_a_dry_run_prints_the_spending_and_the_power_and_writes_nothing(tmp_path: Path) -> None:
+    outcome, said = benchmark(spec(), tmp_path, DriveOptions(in_process=True, dry_run=True))
+    assert outcome is None
+    assert not list(tmp_path.iterdir())
+    assert "4 tuning + 6 evaluation + 6 untuned = 16 run-epochs" in said  # 2 points × 2, 2 seeds × 3, the same
+    assert "total: 32 run-epochs; if a range is widened, 4 more" in said
+    assert "1 pp needs 8 evaluation seeds, of 2 pp 4" in said  # as pairs_needed at an SD of 0.8
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (HEAD.replace("budget = 2", "budget = 0"), "budget"),
+        (HEAD + 'sampler = "best"', "sampler"),
+        (HEAD + "points = 3", "unknown key"),
+        (HEAD + "tuning_seeds = [10000]", "10000 is also a tuning seed"),
+        (HEAD.replace("evaluation_seeds = 2", "evaluation_seeds = [0, 5]"), "0 is also a tuning seed"),
+        (HEAD.replace("tuning_epochs = 2", "tuning_epochs = 4"), "greater than epochs"),
+        ("seeds = 5\n" + HEAD, "seeds"),
+        ('test_epochs = "all"\n' + HEAD, "test_epochs"),
+    ],
+)
+def test_an_invalid_benchmark_is_one_line_and_exit_2(
+    text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "b.toml").write_text(text + SGD + ADAM)
+    ended = call(["benchmark", "b.toml", "--in-process"], tmp_path, monkeypatch, capfd)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+    assert words in ended.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("key", ["budget = 3", "tuning_seeds = 2", "evaluation_seeds = 3", "epochs = 9"])
+def test_a_method_with_another_budget_or_other_seeds_is_refused(key: str) -> None:
+    with pytest.raises(SpecError, match="the same for all methods"):
+        spec(HEAD + SGD + ADAM + key)
+
+
+def test_a_sweep_and_a_benchmark_do_not_share_a_folder(tmp_path: Path, whole: tuple[Outcome, str]) -> None:
+    plain = parse_spec(
+        HEAD.partition("[benchmark]")[0] + '[[configurations]]\noptimizer = {name = "SGD", lr = 0.1}',
+        where="x", name="tiny", overrides={"epochs": 1, "seeds": 1},
+    )  # fmt: skip
+    with pytest.raises(SpecError, match="benchmark"):
+        drive(plain, whole[0].folder.runs_dir, Console(file=io.StringIO()), IN_PROCESS)
+    with pytest.raises(SpecError, match="sweep benchmark"):
+        drive(spec(), tmp_path, Console(file=io.StringIO()), IN_PROCESS)
+    drive(plain, tmp_path, Console(file=io.StringIO()), IN_PROCESS)
+    with pytest.raises(SpecError, match="no benchmark"):
+        benchmark(spec(), tmp_path)
+
+
+BENCHMARKS = [name for name in space_names() if read_spec(name).benchmark]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_named_benchmark_resolves_all_points_and_untuned_configurations(name: str) -> None:
+    asked = read_spec(name)
+    plan = BenchmarkPlan(asked, "f" * 16, 352)
+    plan.check()
+    assert len(list(plan.tuning_rows(plan.tune(None)))) == len(asked.methods) * asked.benchmark.budget
+
+
+def test_the_named_benchmarks_are_those_of_the_docs() -> None:
+    assert BENCHMARKS == ["benchmark-quickstart", "optimizers-tuned", "schedulers-tuned"]
