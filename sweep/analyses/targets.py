@@ -90,9 +90,11 @@ def of_space(source: str | Spec, overrides: Mapping[str, Any], runs_dir: Path, s
 
     spec = source if isinstance(source, Spec) else read_spec(source, overrides)
     data = load_data(spec.data, **spec.data_options)
-    plan_model(spec, data.classes)  # refuses a model that cannot be trained
+    spec, model = plan_model(spec, data.classes)
     examples = len(data.train_labels)
-    configurations = resolve_configurations(spec, math.ceil(examples / spec.protocol.batch_size), examples)
+    configurations = resolve_configurations(
+        spec, math.ceil(examples / spec.protocol.batch_size), examples, model.layout
+    )
     folder = SweepFolder(runs_dir, spec.name)
     folder.check_links()
     one_seed = spec.model_copy(update={"seeds": [spec.seed_list[0] if seed is None else seed]})

@@ -173,7 +173,8 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     data = load_data(spec.data, **spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     spec, model = plan_model(spec, data.classes)
-    configurations = model.configurations(resolve_configurations(spec, steps_per_epoch, len(data.train_labels)))
+    found = resolve_configurations(spec, steps_per_epoch, len(data.train_labels), model.layout)
+    configurations = model.configurations(found)
     spec = spec.model_copy(update={"reference": reference_id(spec.reference, configurations)})
     runs = make_runs(spec, configurations, data.fingerprint)
     stage = options.stage

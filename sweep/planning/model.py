@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from search_spaces import Configuration
 from search_spaces.models import LENET5, model_title
 from sweep.config.spec import Spec
+
+if TYPE_CHECKING:
+    from trainables.optim.tiny_model import Layout
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,7 @@ class ModelPlan:
     parameters: int = 0  # 0: not counted
     cost: float = 1.0  # multiplications of a forward pass, relative to LeNet-5
     alone: str = ""  # why a pack has one run; empty: packs have several
+    layout: Layout = ()  # name and number of dimensions of each parameter; empty: LeNet-5's
     cannot_resume: str = ""  # why its runs restart after an interruption; empty: they resume
 
     def configurations(self, found: Sequence[Configuration]) -> list[Configuration]:
@@ -52,4 +57,4 @@ def plan_model(spec: Spec, classes: int) -> tuple[Spec, ModelPlan]:
     facts = try_model(spec.shared_protocol, classes, spec.imports.packages, f"{spec.name}: model")
     if facts.alone:
         spec = spec.model_copy(update={"resources": spec.resources.model_copy(update={"pack": 1})})
-    return spec, ModelPlan(spec.model, facts.parameters, facts.cost, facts.alone, facts.cannot_resume)
+    return spec, ModelPlan(spec.model, facts.parameters, facts.cost, facts.alone, facts.layout, facts.cannot_resume)

@@ -85,6 +85,21 @@ def test_analyses_work_or_refuse_another_model_in_one_line(here: Path) -> None:
         map_activations(folder, one.runs[0].run_id)
 
 
+def test_groups_name_the_parameters_of_the_model(here: Path) -> None:
+    groups = [{"match": "layers.3.bias", "lr_factor": 0.1}]
+    block = [{"optimizer": {"name": "SGD", "lr": 0.1, "groups": [groups]}}]
+    outcome, _ = run(here, "a_users_model:Plain", epochs=1, configurations=block)
+    assert outcome.all_done
+    with pytest.raises(SpecError, match=r"fc9\.\*.*matches no parameter.*layers\.3\.weight"):
+        block = [{"optimizer": {"name": "SGD", "lr": 0.1, "groups": [[{"match": "fc9.*", "lr_factor": 0.1}]]}}]
+        run(here, "a_users_model:Plain", name="other", configurations=block)
+
+
+def test_groups_name_every_layer_of_lenet5(here: Path) -> None:
+    block = [{"optimizer": {"name": "SGD", "lr": 0.1, "groups": [[{"match": "fc1.*", "lr_factor": 0.1}]]}}]
+    assert run(here, "lenet5", epochs=1, configurations=block)[0].all_done
+
+
 def test_batch_normalisation_trains_one_run_per_pack(here: Path) -> None:
     outcome, printed = run(here, "a_users_model:Normed", epochs=1)
     assert outcome.count("done") == 4

@@ -21,6 +21,7 @@ from trainables.models.module_stack import ModuleStack
 from trainables.models.registry import module_stack
 from trainables.optim.optimizers import complete_optimizer
 from trainables.optim.planning_trial import bits_of
+from trainables.optim.tiny_model import Layout, layout_of
 from trainables.runtime.seeding import generator
 from trainables.runtime.user_code import error_text, one_line_errors
 from trainables.runtime.user_imports import check_named
@@ -44,6 +45,7 @@ class ModelFacts:
     """What a trial found out about a model."""
 
     parameters: int  # number of trained values
+    layout: Layout  # name and number of dimensions of each parameter
     cost: float  # multiplications of a forward pass, relative to LeNet-5
     alone: str  # why its runs cannot share a pack; empty: they can
     cannot_resume: str  # why a checkpoint does not hold all of its state; empty: it does
@@ -73,7 +75,7 @@ def try_model(protocol: Protocol, classes: int, packages: Collection[str], where
             trial.check_pass()
             alone = trial.why_alone()
             cannot_resume = trial.why_not_resumed()
-        return ModelFacts(trial.count, trial.cost(), alone, cannot_resume)
+        return ModelFacts(trial.count, trial.layout(), trial.cost(), alone, cannot_resume)
 
 
 class _Trial:
@@ -179,6 +181,10 @@ class _Trial:
         if any(differ):
             return "steps after a checkpoint differ; keep its state in registered buffers"
         return ""
+
+    def layout(self) -> Layout:
+        """Return the layout of the parameters."""
+        return layout_of(dict(self._module.named_parameters()))
 
     def cost(self) -> float:
         """Return the multiplications in convolutions and dense layers relative to LeNet-5; 1 where there are none.
