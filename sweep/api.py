@@ -107,7 +107,7 @@ def run(
     spec: str | Path | Mapping[str, Any], *, runs_dir: str | Path = DEFAULT_RUNS_DIR, quiet: bool = False,
     retry_failed: bool = False, in_process: bool = False, trust: bool = False, **overrides: Any,
 ) -> Sweep:  # fmt: skip
-    """Run a sweep as ``sweep run`` does, without its finished runs; return the sweep.
+    """Run a sweep as ``sweep run`` does, or a benchmark as ``sweep benchmark`` does, without its finished runs.
 
     Args:
         spec: the name of a space, a TOML file, or such a file's content as a mapping.
@@ -122,6 +122,7 @@ def run(
     Raises:
         search_spaces.errors.UserError: an invalid spec, data set or folder; nothing has been trained.
     """
+    from sweep.driver.benchmark import drive_benchmark
     from sweep.driver.driver import DriveOptions
     from sweep.driver.outputs import make_outputs
     from sweep.driver.until_decided import drive_until_decided
@@ -129,12 +130,9 @@ def run(
 
     untyped = from_file(overrides, trust=trust or isinstance(spec, Mapping))
     options = DriveOptions(retry_failed=retry_failed, in_process=in_process, from_file=untyped)
-    outcome = drive_until_decided(
-        _spec(spec, overrides),
-        Path(runs_dir),
-        PlainConsole(quiet=quiet, force_terminal=False if in_process else None),
-        options,
-    )
+    asked = _spec(spec, overrides)
+    console = PlainConsole(quiet=quiet, force_terminal=False if in_process else None)
+    outcome = (drive_benchmark if asked.benchmark else drive_until_decided)(asked, Path(runs_dir), console, options)
     assert outcome is not None
     make_outputs(outcome.folder)
     return Sweep(outcome.folder)

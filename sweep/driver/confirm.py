@@ -48,6 +48,8 @@ def confirmation_spec(
         SweepFolderError: the sweep is not finished, or has fewer than two configurations that learned.
         SpecError: ``top`` differs from the existing confirmation, or ``folder`` is a confirmation itself.
     """
+    if read_resolved(folder, {}).benchmark is not None:
+        raise SpecError(folder.name, "is a benchmark, whose evaluation has new seeds", "for more: --evaluation-seeds N")
     existing = folder.confirmation
     if existing is None:
         raise SpecError(folder.name, "is a confirmation itself", "for more seeds: `sweep confirm NAME --seeds N`")

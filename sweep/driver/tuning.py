@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from search_spaces.method import Dimension, Method
+from search_spaces.plain_text import counted
 from sweep.config.benchmark import Benchmark
 from sweep.planning.sampling import Values, draw, extra_points, seed_of
 
@@ -120,7 +121,7 @@ def tune_study(methods: Sequence[Method], design: Benchmark, epochs: int, study:
                 ranges = ", ".join(dimensions)
                 notes.append(
                     f"study {study}: the best point of {method.name} is on the edge of its range ({ranges}): "
-                    f"the range is widened once, and every method gets {count} more points"
+                    f"the range is widened once, and every method gets {counted(count, 'more point')}"
                 )
             found[method.name], whole = _with_extra(found[method.name], method, dimensions, design, epochs, score)
             complete = complete and whole

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+import results.metrics.sequential
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
 from results.ledger.phases import benchmark_in, read_phases
@@ -17,11 +18,14 @@ from search_spaces import space_names
 from search_spaces.errors import LedgerError, SpecError
 from sweep.config.spec import Spec
 from sweep.config.toml import benchmark_text, parse_resolved, parse_spec, read_spec
-from sweep.driver.benchmark import BenchmarkPlan, drive_benchmark
+from sweep.driver.benchmark import BenchmarkPlan, _undecided, drive_benchmark
 from sweep.driver.driver import DriveOptions, Outcome, drive, read_resolved
+from sweep.driver.tuning import MethodTuning, StudyTuning
 from sweep.folder.paths import SweepFolder
 from tests.builders import forge_checksums
 from tests.results.ledger.test_damage import change
+from tests.results.ledger_sweeps import ADAM as ADAM_RUN
+from tests.results.ledger_sweeps import MOMENTUM, PLAIN, climb, write_ledger
 from tests.sweep.sweeps import call
 from trainables.training import loop
 
@@ -265,6 +269,46 @@ def test_halving_stops_runs_at_rungs_and_continues_the_others_from_their_checkpo
     assert sum(closed) == rows
 
 
+def test_evaluation_seeds_are_added_look_by_look_and_a_repetition_trains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks at 2 and 3 seeds. What a look decides is another test; here the first one leaves a comparison."""
+    monkeypatch.setattr("sweep.driver.benchmark._undecided", lambda *_: 1)
+    monkeypatch.setattr(results.metrics.sequential, "FIRST_LOOK", 2)
+    design = {"benchmark.budget": 1, "benchmark.evaluation_seeds": "auto", "benchmark.max_evaluation_seeds": 3}
+    asked = spec(**design, epochs=2)
+    assert asked.benchmark is not None
+    assert asked.benchmark.looks == (2, 3)
+    outcome, said = benchmark(asked, tmp_path)
+    assert outcome is not None
+    found = phases_of(outcome)
+    for phase in ("evaluation", "untuned"):
+        seeds = found[found["phase"] == phase].groupby("method")["seed"].agg(list)
+        assert list(seeds) == [[10_000, 10_001, 10_002]] * 2
+    assert "2 of up to 3 seeds: 1 comparison undecided" in said
+    monkeypatch.setattr("sweep.driver.driver.train_packs", lambda *_: pytest.fail("trains"))
+    benchmark(asked, tmp_path)
+    pd.testing.assert_frame_equal(phases_of(outcome), found)
+
+
+@pytest.mark.parametrize(("adam", "expected"), [(40.0, 0), (30.6, 1)])
+def test_a_look_compares_the_tuned_methods_with_the_best_of_the_tuning_only(
+    tmp_path: Path, adam: float, expected: int
+) -> None:
+    """Momentum was best in the tuning. Adam is far from it, or not; the untuned PLAIN is not compared."""
+    noise = [0.3, -0.2, 0.1, -0.4, 0.2, 0.5, -0.1, 0.0, -0.3, 0.4]
+    folder = SweepFolder(tmp_path, "designed")
+    folder.create()
+    write_ledger(
+        folder.ledger,
+        {MOMENTUM: [climb(30 + x) for x in noise], ADAM_RUN: [climb(adam - 3 * x) for x in noise],
+         PLAIN: [climb(30 - 2 * x) for x in noise]},
+    )  # fmt: skip
+    known = {"SGD": MOMENTUM.configuration_id, "Adam": ADAM_RUN.configuration_id}
+    tuning = StudyTuning(1, {"SGD": MethodTuning([], {0: 31.0}, []), "Adam": MethodTuning([], {0: 30.0}, [])}, True)
+    assert _undecided(Outcome(folder, {}), known, tuning, 10) == expected
+
+
 def test_a_resolved_spec_keeps_the_search_space(whole: tuple[Outcome, str]) -> None:
     text = whole[0].folder.spec.read_text()
     assert benchmark_text(parse_resolved(text, where="x", name="tiny")).splitlines()[-4:] == text.splitlines()[-4:]
@@ -304,6 +348,16 @@ def test_an_invalid_benchmark_is_one_line_and_exit_2(
     assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
     assert words in ended.stderr
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("words", [["run", "optimizers-tuned"], ["benchmark", "optimizers"], ["confirm", "tiny"]])
+def test_a_command_for_the_other_kind_of_spec_is_one_line_and_exit_2(
+    words: list[str], whole: tuple[Outcome, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    ended = call([*words, "--runs-dir", whole[0].folder.runs_dir], tmp_path, monkeypatch, capfd)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+    assert "benchmark" in ended.stderr
 
 
 @pytest.mark.parametrize("key", ["budget = 3", "tuning_seeds = 2", "evaluation_seeds = 3", "epochs = 9"])
