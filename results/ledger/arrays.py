@@ -26,6 +26,7 @@ from results.metrics.intervals import TOLERANCE
 from results.metrics.sequential import look_level
 from results.metrics.stability import chance_limit
 from search_spaces.errors import LedgerError
+from search_spaces.models import LENET5, model_title
 from search_spaces.plain_text import counted
 
 MAX_SEED_SETS = 50
@@ -147,11 +148,16 @@ class SweepData:
         """Name of the data set, marked if it is synthetic."""
         return f"{self.data_name} (made from a seed)" if self.synthetic else self.data_name
 
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return str(self.protocol.get("model", LENET5))
+
     def caveats(self) -> list[str]:
         """Return the notes that belong to every table and figure of this sweep."""
         if not self.epochs:  # a planned run has at least 1 epoch
             return ["Empty: no run is planned."]
-        notes = []
+        notes = [] if self.model == LENET5 else [f"Model: {model_title(self.model)}."]
         if self.synthetic:
             notes.append("Synthetic data (made from a seed): these numbers do not apply to CIFAR-100.")
         if self.partial:

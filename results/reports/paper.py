@@ -110,8 +110,7 @@ def _task(sweep: SweepData) -> str:
         data = f"{latex_text(facts.title)}{source} ({facts.classes} classes)"
     sizes = [(facts.val_images, "validation"), (facts.test_images, "test")]
     known = " and ".join(f"{size:,} {name} images" for size, name in sizes if size is not None)
-    name = sweep.protocol.get("model", LENET5)
-    model = latex_text(model_title(name)) + (r"~\cite{lecun1998gradient}" if name == LENET5 else "")
+    model = latex_text(model_title(sweep.model)) + (r"~\cite{lecun1998gradient}" if sweep.model == LENET5 else "")
     return (
         f"We train {model} on {data}."
         + (f" {known[0].upper()}{known[1:]} are held out." if known else "")

@@ -28,7 +28,7 @@ from results.tables.comparison import (
     pairs_won,
 )
 from results.tables.numbers import estimate_text
-from search_spaces.models import LENET5, model_title
+from search_spaces.models import model_title
 from search_spaces.plain_text import counted
 
 MAX_DESCRIBED = 5
@@ -44,7 +44,7 @@ def question(sweep: SweepData) -> str:
     """Return the question that the sweep answers, in one sentence."""
     seeds = len({seed for group in sweep.configurations for seed in group.seeds})
     count, epochs = len(sweep.configurations), sweep.epochs
-    model = model_title(sweep.protocol.get("model", LENET5))
+    model = model_title(sweep.model)
     task = f"with {model} on {sweep.data_label or 'no data'} ({counted(seeds, 'seed')}, {counted(epochs, 'epoch')})"
     if sweep.benchmark is not None:
         return (

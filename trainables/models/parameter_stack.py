@@ -30,6 +30,7 @@ class ParameterStack:
         self.buffers: dict[str, Tensor] = {
             name: torch.stack([member.buffers[name] for member in members]).to(device) for name in members[0].buffers
         }
+        self._buffers_before: dict[str, Tensor] = {}
         self._views = [self._view(k) for k in range(len(members))]
 
     def _view(self, k: int) -> dict[str, nn.Parameter]:
@@ -61,6 +62,15 @@ class ParameterStack:
     def member_buffers(self, k: int) -> dict[str, Tensor]:
         """Return the buffers of model k, which share storage with the stack."""
         return {name: stacked[k] for name, stacked in self.buffers.items()}
+
+    def keep_buffers(self) -> None:
+        """Keep a copy of the buffers, for :meth:`restore_buffers`."""
+        self._buffers_before = {name: buffer.clone() for name, buffer in self.buffers.items()}
+
+    def restore_buffers(self) -> None:
+        """Give the buffers their values at :meth:`keep_buffers`."""
+        for name, before in self._buffers_before.items():
+            self.buffers[name].copy_(before)
 
     def load_member(
         self, k: int, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor] | None = None

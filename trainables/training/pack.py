@@ -123,6 +123,8 @@ class Pack:
 
     def measure(self, batch: Batch) -> Tensor:
         """As :meth:`backward`; the losses are also added to the epoch's, and kept as means of this step."""
+        if any(member.learner.need != "gradients" for member in self.members):
+            self.stack.keep_buffers()
         losses, correct = self.backward(batch)
         self.loss_sum += losses
         self.correct_sum += correct

@@ -279,5 +279,4 @@ def test_clipping_an_average_and_a_closure_work_with_other_models(data: DataSet,
     for mine, averaged in zip(model.parameters(), average.module.parameters(), strict=True):
         mine.data.copy_(averaged)
     expected = F.cross_entropy(model.eval()(images), torch.from_numpy(few.val_labels)).item()
-    if name == SMALL:  # the pack runs the pass once before the closure, which moves running statistics once more
-        assert whole[0].val_loss == pytest.approx(expected, rel=1e-9)
+    assert whole[0].val_loss == pytest.approx(expected, rel=1e-9)
