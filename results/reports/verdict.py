@@ -148,7 +148,7 @@ def _without_sd(found: Standings, unit: str, family: int, opened: list[tuple[Com
 
 def _decided(sweep: SweepData, benchmark: Benchmark, found: Standings) -> str:
     if found.several_studies:
-        return "No more seeds or studies are needed: every comparison is decided, with the variance of the tuning in it."
+        return "No more seeds or studies are needed: all comparisons include the variance of the tuning."
     return (
         "No more seeds are needed to compare these points, but another tuning may choose others; "
         f"`studies = {STUDIES_NEXT}` measures this."
