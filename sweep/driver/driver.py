@@ -77,11 +77,10 @@ class Outcome:
 
     @property
     def answer(self) -> list[str]:
-        """The answer of the sweep so far, in a few sentences, and one line per finding of the lint."""
-        from results.reports.lead import lint_lines
+        """The answer of the sweep so far, in a few sentences."""
         from results.reports.summary import answer
 
-        return [*answer(self.data), *(f"lint {line}" for line in lint_lines(self.data))]
+        return answer(self.data)
 
     @property
     def all_done(self) -> bool:
