@@ -192,8 +192,7 @@ def sweep_styles(sweep: SweepData) -> dict[str, Style]:
 def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequence[str] = ()) -> Figure:
     """Draw a table as its figure, with its notes and the sweep's caveats below the axes in small grey type."""
     with drawing_style():
-        rows = len({row.values.get("configuration") for row in table.rows})
-        height = spec.height + spec.row_height * rows * _lines_per_row(spec.width, table)
+        height = spec.height + spec.row_height * _lines_of_names(spec.width, table)
         figure = Figure(figsize=(spec.width, height), layout="constrained")
         write_notes(figure, [*dict.fromkeys([*table.notes, *caveats])])
         axes = figure.add_subplot()
@@ -201,9 +200,11 @@ def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequenc
     return figure
 
 
-def _lines_per_row(width: float, table: Table) -> int:
-    names = (figure_text(str(row.values.get("configuration") or "")) for row in table.rows)
-    return max((wrapped(name, SHARE_OF_LABELS * width).count("\n") + 1 for name in names), default=1)
+def _lines_of_names(width: float, table: Table) -> int:
+    """Return the lines that the names of the rows need beside the axes, if each has as many as the longest."""
+    names = {figure_text(str(row.values.get("configuration") or "")) for row in table.rows}
+    longest = max((wrapped(name, SHARE_OF_LABELS * width).count("\n") + 1 for name in names), default=1)
+    return longest * len(names)
 
 
 def _without_math(table: Table) -> Table:

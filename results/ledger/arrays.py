@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from results.ledger.benchmark import Benchmark, RunsOf, benchmark_of
-from results.ledger.configuration_runs import CURVES, ConfigurationRuns, curve_cube, grouped_runs
+from results.ledger.configuration_runs import CURVES, ConfigurationRuns, MeasuredCurves, grouped_runs
 from results.ledger.data_facts import CIFAR100, OF_CIFAR100, DataFacts, kept_facts
 from results.ledger.ledger import Ledger
 from results.ledger.phases import benchmark_in, read_phases
@@ -203,16 +203,19 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         facts = kept_facts(ledger)
     rows = [dict(zip(runs.columns, row, strict=True)) for row in runs.rows]
     length = max((row["target_epochs"] for row in rows), default=0)
-    if len(rows) * length > MAX_CELLS:
+    with_rows = {row[0] for row in epochs.rows}
+    begun = {row["configuration"] for row in rows if row["run_id"] in with_rows}
+    cells = length * sum(row["configuration"] in begun for row in rows)
+    if cells > MAX_CELLS:
         raise LedgerError(
-            f"{ledger_path}: plans {len(rows)} runs of {length} epochs; tables and figures can have "
+            f"{ledger_path}: has {cells // length} runs of {length} epochs; tables and figures can have "
             f"{MAX_CELLS} epochs of all runs. Split the sweep into several"
         )
     nothing: dict[str, Any] = {"data_name": "", "protocol": "{}", "data_fingerprint": ""}
     first = rows[0] if rows else nothing
-    cube = curve_cube([row["run_id"] for row in rows], epochs.rows, length)
+    curves = MeasuredCurves(epochs.rows, length)
     text = str(spec.rows[0][0]) if spec.rows else ""
-    benchmark = None if phases.empty else benchmark_of(phases, benchmark_in(text), _reader(rows, cube, facts))
+    benchmark = None if phases.empty else benchmark_of(phases, benchmark_in(text), _reader(rows, curves, facts))
     evaluations = [runs for method in benchmark.methods for runs in method.evaluations] if benchmark else []
     return SweepData(
         name=name or ledger_path.parent.name,
@@ -227,12 +230,12 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         given_target=target,
         **(design_in(text) if text else {}),
         facts=facts,
-        configurations=tuple(evaluations) or grouped_runs(rows, cube, facts),
+        configurations=tuple(evaluations) or grouped_runs(rows, curves, facts),
         benchmark=benchmark,
     )
 
 
-def _reader(rows: Sequence[dict[str, Any]], cube: Floats, facts: DataFacts) -> RunsOf:
+def _reader(rows: Sequence[dict[str, Any]], curves: MeasuredCurves, facts: DataFacts) -> RunsOf:
     """Return the function that finds the runs of one configuration by their ids."""
     place_of = {row["run_id"]: i for i, row in enumerate(rows)}
 
@@ -240,7 +243,7 @@ def _reader(rows: Sequence[dict[str, Any]], cube: Floats, facts: DataFacts) -> R
         places = sorted(place_of[run_id] for run_id in run_ids if run_id in place_of)
         if not places:
             return None
-        return grouped_runs([rows[i] for i in places], cube[places, :epochs], facts)[0]
+        return grouped_runs([rows[i] for i in places], curves, facts, epochs)[0]
 
     return runs_of
 

@@ -54,8 +54,10 @@ def question(sweep: SweepData) -> str:
         )
     if count == 1:
         return f"Which accuracy does {sweep.configurations[0].label} reach {task}?"
+    if not count:
+        return f"No configuration is planned {task}."
     return (
-        f"Which of {f'the {count:,}' if count else 'no'} configurations has the highest accuracy {task}, "
+        f"Which of the {count:,} configurations has the highest accuracy {task}, "
         "and is the difference statistically significant?"
     )
 
