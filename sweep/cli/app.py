@@ -10,7 +10,7 @@ import typer
 
 from search_spaces.errors import SpecError
 from search_spaces.plain_text import counted, message_line
-from sweep.cli import analysis_commands, control_commands, run_commands
+from sweep.cli import analysis_commands, baseline_commands, control_commands, run_commands
 from sweep.cli.options import EXIT_FAILED, Data, Name, RunsDir, near
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder
 from sweep.process.output import say
@@ -174,3 +174,4 @@ def doctor(data: Data = None, runs_dir: RunsDir = DEFAULT_RUNS_DIR) -> None:
 
 control_commands.register(app)
 analysis_commands.register(app)
+baseline_commands.register(app)

@@ -204,6 +204,10 @@ def benchmark(
             help="New seeds of the evaluation; auto: until every comparison is decided.",
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="BASELINES", help="Compare with published runs: baselines, a name, or a folder."),
+    ] = None,
     pack: PackSize = None,
     cpus_per_trial: Cpus = None,
     gpus_per_trial: Gpus = None,
@@ -231,7 +235,16 @@ def benchmark(
     if spec.benchmark is None:
         raise SpecError(source, "has no [benchmark] and no [[methods]]", f"sweep run {shlex.quote(source)}")
     options = {"dry_run": dry_run, "fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process}
+    if against is not None:
+        from sweep.driver.against import check_against
+
+        check_against(spec, against)
     _drive_and_tell(spec, runs_dir, from_file(overrides, trust=trust or dry_run), **options)
+    if against is not None and not dry_run:
+        from sweep.driver.against import against_lines
+
+        for line in against_lines(SweepFolder(runs_dir, spec.name), against):
+            say(line)
 
 
 def _drive_and_tell(spec: Spec, runs_dir: Path, from_file: frozenset[str], **how: Any) -> None:

@@ -29,7 +29,8 @@ ROOT = Path(__file__).parents[3]
 DATA = "synthetic:n_train=1000,n_test=100"
 COMMANDS = (
     "run", "resume", "confirm", "benchmark", "status", "logs", "spaces", "export", "report", "compare", "doctor",
-    "stop", "cancel", "gradients", "lr-range", "trajectory", "activations", "study",
+    "stop", "cancel", "gradients", "lr-range", "trajectory", "activations", "study", "baseline",
+    "challenge",
 )  # fmt: skip
 PATIENCE_SECONDS = 120
 PACK = "1" * 16
