@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.canonical import canonical_json, checked_value
-from search_spaces.configuration import NO_SCHEDULER, Configuration
+from search_spaces.configuration import BASE, NO_SCHEDULER, REST, Configuration
 from search_spaces.errors import SpecError, shortened, shown
 
-BLOCK_KEYS = ("optimizer", "scheduler", "warmup", "samples", "sample_seed")
-LIST_VALUED = frozenset({"betas", "milestones", "etas", "step_sizes", "schedulers"})
+BLOCK_KEYS = ("optimizer", "scheduler", "warmup", "batch_size", "samples", "sample_seed")
+LARGEST_BATCH = 100_000
+LIST_VALUED = frozenset({"betas", "milestones", "etas", "step_sizes", "schedulers", "groups"})
 """Parameters whose value is a list: one list is one value, a list of lists is crossed."""
 
 SAMPLERS: dict[str, Callable[[random.Random, Sequence[Any]], Any]] = {
@@ -89,6 +90,7 @@ class _Block:
     optimizers: list[dict[str, Any]]
     schedulers: list[dict[str, Any]]
     warmup: Any
+    batch_size: Any  # None: the protocol's
     samples: int
     seed: int
     where: str
@@ -108,14 +110,16 @@ class _Block:
             raise SpecError(f"{where}.sample_seed", shown(seed), "a whole number")
         optimizers = _tables(block["optimizer"], f"{where}.optimizer")
         schedulers = _tables(block.get("scheduler", NO_SCHEDULER), f"{where}.scheduler")
-        drawn = any(is_sampler(value) for table in optimizers + schedulers for value in table.values())
+        drawn = any(_has_sampler(table) for table in optimizers + schedulers)
         if "samples" in block and not drawn:
             raise SpecError(f"{where}.samples", "the block has no sampler", "add a sampler, or remove `samples`")
-        return cls(optimizers, schedulers, block.get("warmup", 0), samples, seed, where)
+        return cls(optimizers, schedulers, block.get("warmup", 0), block.get("batch_size"), samples, seed, where)
 
     def count(self) -> int:
         """Return how many configurations the block has at most: equal draws and equal tables count twice."""
-        points = self.samples * _size("warmup", self.warmup, f"{self.where}.warmup")
+        points = self.samples
+        for key, value in (("warmup", self.warmup), ("batch_size", self.batch_size)):
+            points *= _size(key, value, f"{self.where}.{key}")
         for tables, part in ((self.optimizers, "optimizer"), (self.schedulers, "scheduler")):
             points *= sum(
                 math.prod(_size(key, value, f"{self.where}.{part}.{key}") for key, value in table.items())
@@ -126,20 +130,38 @@ class _Block:
     def configurations(self) -> Iterator[Configuration]:
         """Yield the configurations in order; the same one may occur more than once."""
         where = self.where
-        warmups = _options("warmup", self.warmup, f"{where}.warmup")
+        warmups, sizes = self._warmups(), self._batch_sizes()
         for draw in range(self.samples):
-            for optimizer, scheduler, warmup in itertools.product(self.optimizers, self.schedulers, warmups):
-                if isinstance(warmup, bool) or not isinstance(warmup, int | float) or not 0 <= warmup < math.inf:
-                    raise SpecError(f"{where}.warmup", shown(warmup), "a number of epochs, 0 or more")
+            for optimizer, scheduler, warmup, size in itertools.product(
+                self.optimizers, self.schedulers, warmups, sizes
+            ):
                 # One draw is one point for the whole block: each part has its own generator, so the point depends
                 # neither on the lists that it is crossed with nor on the number of samplers in the other part.
                 drawn_optimizer = _draw(optimizer, random.Random(f"{self.seed}/{draw}"), f"{where}.optimizer")
                 drawn_scheduler = _draw(scheduler, random.Random(f"{self.seed}/{draw}/scheduler"), f"{where}.scheduler")
                 yield from (
-                    Configuration.from_dict({"optimizer": o, "scheduler": s, "warmup": warmup})
+                    Configuration.from_dict({"optimizer": o, "scheduler": s, "warmup": warmup, "batch_size": size})
                     for o in _grid(drawn_optimizer, f"{where}.optimizer")
                     for s in _grid(drawn_scheduler, f"{where}.scheduler")
                 )
+
+    def _warmups(self) -> list[Any]:
+        where = f"{self.where}.warmup"
+        warmups = _options("warmup", self.warmup, where)
+        for warmup in warmups:
+            if isinstance(warmup, bool) or not isinstance(warmup, int | float) or not 0 <= warmup < math.inf:
+                raise SpecError(where, shown(warmup), "a number of epochs, 0 or more")
+        return warmups
+
+    def _batch_sizes(self) -> list[int]:
+        if self.batch_size is None:
+            return [0]
+        where = f"{self.where}.batch_size"
+        sizes = _options("batch_size", self.batch_size, where)
+        for size in sizes:
+            if type(size) is not int or not 1 <= size <= LARGEST_BATCH:
+                raise SpecError(where, shown(size), f"a whole number of images, from 1 to {LARGEST_BATCH:,}")
+        return sizes
 
 
 def _tables(value: Any, where: str) -> list[dict[str, Any]]:
@@ -159,6 +181,15 @@ def _tables(value: Any, where: str) -> list[dict[str, Any]]:
     return tables
 
 
+def _has_sampler(table: Mapping[str, Any]) -> bool:
+    return any(is_sampler(value) or (_is_inner(key, value) and _has_sampler(value)) for key, value in table.items())
+
+
+def _is_inner(key: str, value: Any) -> bool:
+    """Return whether ``value`` is the table of an optimizer in another one, whose lists are crossed like all others."""
+    return key in (BASE, REST) and isinstance(value, Mapping)
+
+
 def is_sampler(value: Any) -> bool:
     """Return whether ``value`` is a table with one sampler."""
     return isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in SAMPLERS
@@ -174,6 +205,8 @@ def _draw(table: Mapping[str, Any], rng: random.Random, where: str) -> dict[str,
             drawn[key] = SAMPLERS[kind](rng, bounds)
             if isinstance(drawn[key], list):
                 drawn[key] = [drawn[key]]  # a drawn list is one value and is not crossed
+        elif _is_inner(key, value):
+            drawn[key] = _draw(value, rng, f"{where}.{key}")
         else:
             drawn[key] = value
     return drawn
@@ -193,6 +226,8 @@ def _size(key: str, value: Any, where: str) -> int:
     """Return the number of values of ``key`` without building a logspace; a sampler has one value per draw."""
     if is_sampler(value):
         return 1
+    if _is_inner(key, value):
+        return math.prod(_size(inner, each, f"{where}.{inner}") for inner, each in value.items())
     if isinstance(value, Mapping):
         return _points(value, where)
     return len(_options(key, value, where))
@@ -200,6 +235,10 @@ def _size(key: str, value: Any, where: str) -> int:
 
 def _options(key: str, value: Any, where: str) -> list[Any]:
     """Return the distinct values of ``key``: the items of a list, the points of a logspace, or the single value."""
+    if _is_inner(key, value):
+        if "name" not in value:
+            raise SpecError(where, f"{shown(dict(value))} has no name", 'for example {name = "SGD", lr = 0.1}')
+        return list(_grid(value, where))
     if isinstance(value, Mapping):
         return _logspace(value["logspace"], _points(value, where))
     if not isinstance(value, list | tuple):

@@ -15,6 +15,12 @@ from search_spaces.expressions import Quantities, evaluate, is_expression
 NO_SCHEDULER = "none"
 PARTS = "schedulers"
 """The parameter of a scheduler that is made of others; its value is a list of tables."""
+BASE = "base"
+"""The parameter of an optimizer that wraps another one, which is a table."""
+REST = "rest"
+"""The parameter of an optimizer for some parameters of the model: another optimizer, a table, for all others."""
+GROUPS = "groups"
+"""The parameter of an optimizer that is a list of tables: parameter groups."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +37,9 @@ class Configuration:
     scheduler: str = NO_SCHEDULER
     scheduler_params: Mapping[str, Any] = field(default_factory=dict)
     warmup: float = 0
+    batch_size: int = 0  # 0: the protocol's
     follows_length: bool = False  # whether its schedule depends on the epochs of the sweep; not part of the identity
+    needs_own_pack: str = ""  # why its runs do not share a pack; empty: they do; not part of the identity
     cannot_resume: str = ""  # why a checkpoint does not hold all of its state; empty: it does; not part of the identity
 
     def to_dict(self) -> dict[str, Any]:
@@ -40,6 +48,7 @@ class Configuration:
             "optimizer": {"name": self.optimizer, **self.optimizer_params},
             "scheduler": {"name": self.scheduler, **self.scheduler_params},
             "warmup": self.warmup,
+            **({"batch_size": self.batch_size} if self.batch_size else {}),
         }
         return dict(checked_value(table, "configuration"))
 
@@ -48,7 +57,25 @@ class Configuration:
         """Read what :meth:`to_dict` wrote."""
         optimizer = dict(table["optimizer"])
         scheduler = dict(table.get("scheduler", {"name": NO_SCHEDULER}))
-        return cls(optimizer.pop("name"), optimizer, scheduler.pop("name"), scheduler, table.get("warmup", 0))
+        return cls(
+            optimizer.pop("name"), optimizer, scheduler.pop("name"), scheduler, table.get("warmup", 0),
+            table.get("batch_size", 0),
+        )  # fmt: skip
+
+    @property
+    def lr(self) -> Any:
+        """The learning rate: that of the optimizer, or of the base that it wraps; None without one."""
+        base = self.optimizer_params.get(BASE)
+        inner = base.get("lr") if isinstance(base, Mapping) else None
+        return self.optimizer_params.get("lr", inner)
+
+    def without_lr(self) -> Configuration:
+        """Return the configuration without its learning rate."""
+        params = {key: value for key, value in self.optimizer_params.items() if key != "lr"}
+        base = params.get(BASE)
+        if "lr" not in self.optimizer_params and isinstance(base, Mapping):
+            params[BASE] = {key: value for key, value in base.items() if key != "lr"}
+        return replace(self, optimizer_params=params)
 
     @cached_property
     def key(self) -> str:
@@ -61,12 +88,26 @@ class Configuration:
         return content_hash(self.to_dict(), 10)
 
     def columns(self) -> dict[str, Any]:
-        """Return one flat column per key: ``optimizer``, ``optimizer.lr``, …, ``scheduler.T_max``, ``warmup``."""
+        """Return one flat column per key: ``optimizer``, ``optimizer.lr``, …, ``scheduler.T_max``, ``warmup``.
+
+        ``batch_size`` is a column where it is not the protocol's.
+        """
         flat: dict[str, Any] = {"optimizer": self.optimizer}
-        flat |= {f"optimizer.{key}": value for key, value in self.optimizer_params.items()}
+        if self.lr is not None and "lr" not in self.optimizer_params:
+            flat["optimizer.lr"] = self.lr
+        for key, value in self.optimizer_params.items():
+            if key in (BASE, REST) and isinstance(value, Mapping):
+                flat["optimizer"] += f"({_short(value)})" if key == BASE else f"+{_short(value)}"
+                flat |= {f"optimizer.{key}.{inner}": each for inner, each in value.items()}
+            else:
+                flat[f"optimizer.{key}"] = value
+        if "lr" not in self.optimizer_params:  # the learning rate is that of the base
+            flat.pop(f"optimizer.{BASE}.lr", None)
         flat["scheduler"] = self.scheduler
         flat |= {f"scheduler.{key}": value for key, value in self.scheduler_params.items()}
         flat["warmup"] = self.warmup
+        if self.batch_size:
+            flat["batch_size"] = self.batch_size
         return flat
 
     def resolved(self, epochs: int, steps_per_epoch: int, where: str) -> Configuration:
@@ -78,7 +119,7 @@ class Configuration:
         Raises:
             SpecError: an invalid expression; the message begins with ``where``.
         """
-        lr = self.optimizer_params.get("lr")
+        lr = self.lr
         warmup_steps = round(self.warmup * steps_per_epoch)
         quantities = Quantities(
             epochs=max(epochs - math.floor(self.warmup), 1),
@@ -103,6 +144,11 @@ class Configuration:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+
+def _short(table: Mapping[str, Any]) -> str:
+    """Return the class of ``module:Class``."""
+    return str(table.get("name")).rpartition(":")[2]
 
 
 def _of_parts(whole: Quantities, params: Mapping[str, Any], count: int) -> list[Quantities]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from search_spaces.canonical import one_spelling
 from search_spaces.class_defaults import OPTIMIZER_DEFAULTS, SCHEDULER_DEFAULTS, class_defaults
-from search_spaces.configuration import NO_SCHEDULER, PARTS, Configuration
+from search_spaces.configuration import GROUPS, NO_SCHEDULER, PARTS, Configuration
 
 OMITTED: tuple[Any, ...] = (None, 0, False)
 """Values that switch an option off: a label omits them where they are the default, or the default is unknown."""
@@ -64,7 +64,7 @@ class _Group:
                 shown = value != default or (key in self._differing[name] and value not in OMITTED)
             else:
                 shown = key in self._differing[name] and value not in OMITTED
-            if shown or key == "optimizer.lr" or parameter == PARTS:
+            if shown or key == "optimizer.lr" or parameter in (PARTS, GROUPS):
                 words.append(_word(parameter, value))
         return words
 
@@ -95,6 +95,8 @@ def _label(row: Mapping[str, Any], groups: Mapping[str, _Group]) -> str:
         parts.append(" ".join(groups["scheduler"].words(row)))
     if row["warmup"]:
         parts.append(f"warmup={_shown(row['warmup'])}")
+    if "batch_size" in row:
+        parts.append(f"batch_size={row['batch_size']}")
     return " · ".join(parts)
 
 
@@ -111,6 +113,8 @@ def _full_label(row: Mapping[str, Any], same: Sequence[Mapping[str, Any]]) -> st
             parts.append(" ".join(words))
     if row["warmup"]:
         parts.append(f"warmup={_shown(row['warmup'])}")
+    if "batch_size" in row:
+        parts.append(f"batch_size={row['batch_size']}")
     return " · ".join(parts)
 
 
@@ -136,12 +140,13 @@ def _shown(value: Any, *, full: bool = False) -> str:
     if isinstance(value, list):
         return "[" + " ".join(_shown(item, full=full) for item in value) + "]"
     if isinstance(value, Mapping):
-        name = str(value.get("name", ""))
+        name = str(value.get("name", value.get("match", "")))
+        full = full or "name" not in value
         defaults = class_defaults("scheduler", name) or {}
         words = [
             f"{key}={_shown(item, full=full)}"
             for key, item in value.items()
-            if key != "name" and (full or (key in defaults and item != one_spelling(defaults[key])))
+            if key not in ("name", "match") and (full or (key in defaults and item != one_spelling(defaults[key])))
         ]
         text = " ".join([_short(name), *words])
         return f"({text})" if words else text

@@ -37,6 +37,17 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def share_of(number: int, total: int, noun: str) -> str:
+    """Return a part of several things in words: ``no seed``, ``the seed``, ``2 of 3 seeds``, ``all 3 seeds``."""
+    if number == 0:
+        return f"no {noun}"
+    if total == 1:
+        return f"the {noun}"
+    if number == total:
+        return f"{'both' if total == 2 else f'all {total:,}'} {noun}s"
+    return f"{number:,} of {counted(total, noun)}"
+
+
 def message_line(text: str) -> str:
     """Return the text of a message as one line of plain text; long quoted values and long texts lose their middle."""
     line = LONG_VALUE.sub(_short_value, plain_text(text))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,19 +13,38 @@ from search_spaces.configuration import Configuration
 TRAINING_VERSION = 1
 """Increased when a change makes the same run train to other numbers; a test with golden numbers checks this."""
 
+FIRST_SETTINGS = ("batch_size", "dropout", "augment", "val_fraction", "dtype")
+"""The settings that are part of every id."""
+
 
 @dataclass(frozen=True)
 class Protocol:
-    """The settings that all runs of a sweep share; sweeps with the same protocol are comparable."""
+    """The settings that all runs of a sweep share; sweeps with the same protocol are comparable.
+
+    A configuration may have another batch size. The settings below ``dtype`` are part of an id only where they differ
+    from their defaults, so that ids of earlier versions stay valid.
+    """
 
     batch_size: int = 128
     dropout: float = 0.3
     augment: bool = True
     val_fraction: float = 0.1
     dtype: str = "float32"
+    grad_clip_norm: float = 0.0  # largest norm of a run's gradient, as in clip_grad_norm_; 0: no clipping
+    label_smoothing: float = 0.0  # of the training loss, as in torch.nn.functional.cross_entropy
+    ema_decay: float = 0.0  # of the average of the weights that is evaluated; 0: the weights are evaluated
+    weight_decay_on: str = "all"  # or matrices: parameters of two or more dimensions
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the protocol as a table."""
+        """Return the protocol as a table, without later settings at their defaults."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name in FIRST_SETTINGS or getattr(self, field.name) != field.default
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Return every setting."""
         return asdict(self)
 
     @classmethod
@@ -42,6 +61,12 @@ class Run:
     seed: int
     protocol: Protocol
     data_fingerprint: str
+
+    @property
+    def conditions(self) -> Protocol:
+        """The protocol that this run is trained with: the sweep's, with the batch size of its configuration."""
+        size = self.configuration.batch_size
+        return replace(self.protocol, batch_size=size) if size else self.protocol
 
     @cached_property
     def run_id(self) -> str:

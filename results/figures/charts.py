@@ -11,12 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
-from results.figures.label_layout import label_points, legend_below, padded_limits
+from results.figures.label_layout import label_points, legend_below, padded_limits, width_of, wrapped
 from results.figures.style import INK, LINESTYLES, MARKERS, MAX_DIRECT_LABELS, PALETTE, SMALL, Styles
 from results.metrics.intervals import Estimate
 from results.tables.table import Column, Row, Table, Value, cell_text
 
 ROW_INCHES = 0.21  # height of one row of a dot plot
+SHARE_OF_LABELS = 0.55
+"""The largest part of a dot plot's width that the names of its rows take."""
 
 
 def draw_final_accuracy(axes: Axes, table: Table, styles: Styles) -> None:
@@ -29,7 +31,8 @@ def draw_final_accuracy(axes: Axes, table: Table, styles: Styles) -> None:
     low, high = axes.get_xlim()
     axes.set_xlim(max(low, 0), min(high, 100))  # an interval of few seeds can exceed the range of an accuracy
     axes.grid(visible=False)
-    axes.set_xlabel("Final validation accuracy (%), 95 % interval")
+    room = (1 - SHARE_OF_LABELS) * width_of(axes)
+    axes.set_xlabel(wrapped("Final validation accuracy (%), 95 % interval", room))
 
 
 def draw_epochs_to_target(axes: Axes, table: Table, styles: Styles) -> None:
@@ -175,7 +178,8 @@ def _interval(axes: Axes, x: float, y: float, *, xerr: list[list[float]], color:
 
 
 def _label_rows(axes: Axes, table: Table) -> None:
-    names = [str(row.values["configuration"]) for row in table.rows]
+    width = width_of(axes)
+    names = [wrapped(str(row.values["configuration"]), SHARE_OF_LABELS * width) for row in table.rows]
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.6, len(names) - 0.4)

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from results.figures.label_layout import label_line_ends, legend_below
+from results.figures.label_layout import label_line_ends, legend_below, width_of
 from results.figures.plot_data import LOG_RATES
-from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, Style, Styles
+from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, SINGLE_COLUMN, Style, Styles
 from results.tables.table import Table
 
 Series = dict[str, list[float]]
@@ -102,7 +102,7 @@ def _epoch_axis(axes: Axes) -> None:
 
 def _label_lines(axes: Axes, styles: Styles) -> None:
     lines = [line for line in axes.get_lines() if _last_point(line) is not None]
-    if len(lines) <= MAX_DIRECT_LABELS:
+    if len(lines) <= MAX_DIRECT_LABELS and width_of(axes) > SINGLE_COLUMN:
         _label_line_ends(axes, lines, styles)
     else:
         legend_below(axes, lines, [str(line.get_label()) for line in lines])

@@ -20,6 +20,10 @@ from results.figures.style import GREY, SMALL, TEXT
 from search_spaces.plain_text import plain_text
 
 LINE_HEIGHT = 1.3  # of the font's size
+CHARACTER_WIDTH = SMALL * 0.62 / 72
+"""Estimated width of a character of a legend in inches."""
+KEY_WIDTH = 0.5
+"""Width of the line and the margins of a legend's entry in inches."""
 
 
 def figure_text(text: str) -> str:
@@ -126,14 +130,32 @@ def legend_below(axes: Axes, handles: Sequence[Artist], names: Sequence[str]) ->
     """Add a legend below the axes and above the notes, in as many columns as fit; the figure grows by its height."""
     figure = _figure_of(axes)
     width = figure.get_figwidth()
-    widest = max(map(len, names)) * SMALL * 0.62 / 72 + 0.5
-    columns = max(1, min(len(names), int(width / widest)))
-    top = reserve_below(figure, (math.ceil(len(names) / columns) * TEXT * 1.45 + 6) / 72)
+    texts = [wrapped(figure_text(name), width - KEY_WIDTH) for name in names]
+    widest = max(len(line) for text in texts for line in text.splitlines()) * CHARACTER_WIDTH + KEY_WIDTH
+    columns = max(1, min(len(texts), int(width / widest)))
+    rows = math.ceil(len(texts) / columns)
+    lines = sum(max(text.count("\n") + 1 for text in texts[row::rows]) for row in range(rows))
+    top = reserve_below(figure, (lines * TEXT * 1.45 + 6) / 72)
     legend = figure.legend(
-        handles, [figure_text(name) for name in names], loc="upper center", ncols=columns, columnspacing=1.4,
+        handles, texts, loc="upper center", ncols=columns, columnspacing=1.4,
         bbox_to_anchor=(width / 2, top), bbox_transform=figure.dpi_scale_trans,
     )  # fmt: skip
     legend.set_in_layout(False)  # its space is reserved
+
+
+def width_of(axes: Axes) -> float:
+    """Return the width of the figure in inches."""
+    return _figure_of(axes).get_figwidth()
+
+
+def wrapped(text: str, inches: float) -> str:
+    """Return ``text`` in lines that are at most ``inches`` wide, broken between the parts of a label if possible."""
+    characters = max(1, int(inches / CHARACTER_WIDTH))
+    if len(text) <= characters:
+        return text or " "
+    parts = text.split(" · ")
+    pieces = [part + " ·" for part in parts[:-1]] + parts[-1:]
+    return "\n".join(line for piece in pieces for line in textwrap.wrap(piece, characters, break_on_hyphens=False))
 
 
 def write_notes(figure: Figure, notes: Sequence[str]) -> None:

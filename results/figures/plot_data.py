@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.ledger.arrays import MAX_NAMED, ConfigurationRuns, Floats, SweepData
+from results.ledger.arrays import MAX_NAMED, SweepData
+from results.ledger.configuration_runs import ConfigurationRuns, Floats
 from results.metrics.intervals import Estimate
 from results.tables.table import Column, Row, Table, Value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from results.figures import plot_data
+from results.figures import benchmark, plot_data
 from results.figures.charts import (
     ROW_INCHES,
     draw_epochs_to_target,
@@ -33,6 +33,10 @@ TableOf = Callable[[str], Table | None]
 """A name of ``TABLES`` → this table of the sweep, made once."""
 
 FORMATS = ("png", "svg")
+"""The formats of a sweep's figures."""
+PAPER_FORMAT = "pdf"
+WITHOUT_TIME = {"png": {"Software": None}, "svg": {"Date": None}, PAPER_FORMAT: {"CreationDate": None}}
+"""Format that can be written → the metadata that would differ from one writing to the next."""
 
 SELECTION_LIMITS = (plot_data.MAX_LINE_PAIRS, plot_data.MAX_CONFIGURATIONS)
 
@@ -46,7 +50,7 @@ class FigureSpec:
     caption: str
     width: float = DOUBLE_COLUMN  # inches
     height: float = 2.7  # inches, without legend and notes
-    row_height: float = 0.0  # additional inches per row of the table
+    row_height: float = 0.0  # additional inches per configuration of the table
 
 
 def _curves(quantity: str, sweep: SweepData, table_of: TableOf) -> Table | None:
@@ -70,6 +74,18 @@ def _stability_and_accuracy(sweep: SweepData, table_of: TableOf) -> Table | None
 
 
 FIGURES: dict[str, FigureSpec] = {
+    "tuning_curves": FigureSpec(
+        benchmark.tuning_curves,
+        benchmark.draw_tuning_curves,
+        "Expected best validation accuracy by points spent on tuning, with 95 % bands.",
+    ),
+    "evaluation": FigureSpec(
+        benchmark.evaluation_accuracy,
+        benchmark.draw_evaluation,
+        "Accuracy under new seeds: every run, and the mean of each configuration with its 95 % t interval.",
+        height=0.8,
+        row_height=0.42,
+    ),
     "validation_loss": FigureSpec(partial(_curves, "val_loss"), draw_curves, "Validation loss by epoch."),
     "validation_accuracy": FigureSpec(partial(_curves, "val_acc"), draw_curves, "Validation accuracy by epoch."),
     "training_loss": FigureSpec(partial(_curves, "train_loss"), draw_curves, "Training loss by epoch."),
@@ -134,22 +150,31 @@ FIGURES: dict[str, FigureSpec] = {
 """Figure, also the name of its file → its specification."""
 
 
-def make_figures(sweep: SweepData, tables: Mapping[str, Table] | None = None) -> dict[str, Figure]:
+def make_figures(
+    sweep: SweepData, tables: Mapping[str, Table] | None = None, only: Collection[str] | None = None
+) -> dict[str, Figure]:
     """Return every figure that the sweep has data for, by name.
 
     Args:
         sweep: the measured data.
         tables: tables of ``TABLES`` that exist already; the others are made.
+        only: the figures to make; None: all.
     """
+    styles = sweep_styles(sweep)
+    return {
+        name: draw_figure(FIGURES[name], table, styles, sweep.caveats())
+        for name, table in figure_tables(sweep, tables, only).items()
+    }
+
+
+def figure_tables(
+    sweep: SweepData, tables: Mapping[str, Table] | None = None, only: Collection[str] | None = None
+) -> dict[str, Table]:
+    """Return the table of every figure that the sweep has data for, by the figure's name; see :func:`make_figures`."""
     made = tables or {}
     table_of = cache(lambda name: made[name] if name in made else TABLES[name](sweep))
-    styles = sweep_styles(sweep)
-    figures = {}
-    for name, spec in FIGURES.items():
-        table = spec.table(sweep, table_of)
-        if table is not None and table.rows:
-            figures[name] = draw_figure(spec, table, styles, sweep.caveats())
-    return figures
+    found = {name: spec.table(sweep, table_of) for name, spec in FIGURES.items() if only is None or name in only}
+    return {name: table for name, table in found.items() if table is not None and table.rows}
 
 
 def sweep_styles(sweep: SweepData) -> dict[str, Style]:
@@ -158,13 +183,14 @@ def sweep_styles(sweep: SweepData) -> dict[str, Style]:
     Configurations that the figures select come first, so that those in one figure have different colours.
     """
     picks = [plot_data.select_configurations(sweep, most).configurations for most in SELECTION_LIMITS]
-    return styles_of([group.label for groups in (*picks, sweep.configurations) for group in groups])
+    methods = [method.name for method in sweep.benchmark.methods] if sweep.benchmark is not None else []
+    return styles_of([*methods, *(group.label for groups in (*picks, sweep.configurations) for group in groups)])
 
 
 def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequence[str] = ()) -> Figure:
     """Draw a table as its figure, with its notes and the sweep's caveats below the axes in small grey type."""
     with drawing_style():
-        height = spec.height + spec.row_height * len(table.rows)
+        height = spec.height + spec.row_height * len({row.values.get("configuration") for row in table.rows})
         figure = Figure(figsize=(spec.width, height), layout="constrained")
         write_notes(figure, [*dict.fromkeys([*table.notes, *caveats])])
         axes = figure.add_subplot()
@@ -198,7 +224,7 @@ def write_figures(figures: Mapping[str, Figure], folder: Path, formats: Sequence
     Each file is replaced atomically.
 
     Raises:
-        UnknownNameError: a format is not in ``FORMATS``; no file is written.
+        UnknownNameError: a format that cannot be written; no file is written.
         SweepFolderError: the folder cannot be written.
     """
     _check_formats(formats)
@@ -211,8 +237,8 @@ def write_figures(figures: Mapping[str, Figure], folder: Path, formats: Sequence
 
 def _check_formats(formats: Sequence[str]) -> None:
     for suffix in formats:
-        if suffix not in FORMATS:
-            raise UnknownNameError("format", suffix, FORMATS)
+        if suffix not in WITHOUT_TIME:
+            raise UnknownNameError("format", suffix, WITHOUT_TIME)
 
 
 def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
@@ -222,7 +248,6 @@ def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
         figure.draw_without_rendering()
         figure.set_layout_engine(None)
         for suffix, path in zip(formats, paths, strict=True):
-            metadata = {"Date": None} if suffix == "svg" else {"Software": None}
             with atomic_write(path) as unfinished:
-                figure.savefig(unfinished, format=suffix, dpi=PNG_DPI, metadata=metadata)
+                figure.savefig(unfinished, format=suffix, dpi=PNG_DPI, metadata=WITHOUT_TIME[suffix])
     return paths

@@ -7,8 +7,8 @@ import json
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from results.ledger.benchmark import Benchmark, RunsOf, benchmark_of
+from results.ledger.configuration_runs import CURVES, ConfigurationRuns, curve_cube, grouped_runs
 from results.ledger.data_facts import CIFAR100, OF_CIFAR100, DataFacts, kept_facts
 from results.ledger.ledger import Ledger
+from results.ledger.phases import benchmark_in, read_phases
 from results.metrics.convergence import default_target
-from results.metrics.intervals import TOLERANCE, Estimate, mean_over_runs
+from results.metrics.intervals import TOLERANCE
 from results.metrics.sequential import look_level
-from results.metrics.stability import at_chance, chance_limit
-from search_spaces import Configuration
+from results.metrics.stability import chance_limit
 from search_spaces.errors import LedgerError
-from search_spaces.labels import configuration_labels
-from search_spaces.plain_text import counted, plain_text
+from search_spaces.plain_text import counted
 
 MAX_SEED_SETS = 50
 """Maximum number of different sets of seeds whose intersections are looked at."""
@@ -36,105 +37,7 @@ MAX_CELLS = 100_000_000
 MAX_NAMED = 5
 """Maximum number of configurations that a note names."""
 
-CURVES = (
-    "train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc",
-    "lr", "lr_first", "lr_last", "epoch_seconds",
-)  # fmt: skip
-
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class ConfigurationRuns:
-    """One configuration and its n planned runs, in the order of their seeds.
-
-    ``curves`` holds ``[n, E]`` for each name in :data:`CURVES`, NaN if missing in the ledger.
-    """
-
-    configuration: Configuration
-    label: str
-    run_ids: tuple[str, ...]
-    seeds: tuple[int, ...]
-    statuses: tuple[str, ...]
-    diverged_epochs: Floats  # [n], from 1; NaN for a run that did not diverge
-    curves: dict[str, Floats]
-    facts: DataFacts = OF_CIFAR100
-
-    @property
-    def configuration_id(self) -> str:
-        """The configuration's id."""
-        return self.configuration.configuration_id
-
-    @cached_property
-    def columns(self) -> dict[str, Any]:
-        """The configuration, flat: ``optimizer``, ``optimizer.lr``, …"""
-        return self.configuration.columns()
-
-    @cached_property
-    def counted(self) -> npt.NDArray[np.bool_]:
-        """Boolean ``[n]``: runs with a result, done or diverged, with an accuracy for every epoch."""
-        ended = np.array([status in ("done", "diverged") for status in self.statuses])
-        return ended & np.isfinite(self._with_chance("val")).all(axis=1)
-
-    @cached_property
-    def counted_ids(self) -> tuple[str, ...]:
-        """Run ids of the counted runs."""
-        return tuple(run_id for run_id, counts in zip(self.run_ids, self.counted, strict=True) if counts)
-
-    @cached_property
-    def counted_seeds(self) -> tuple[int, ...]:
-        """Seeds of the counted runs."""
-        return tuple(seed for seed, counts in zip(self.seeds, self.counted, strict=True) if counts)
-
-    def accuracy(self, split: str = "val") -> Floats:
-        """Return the accuracy ``[k, E]`` in percent of the k counted runs; chance from a divergence on."""
-        return self._with_chance(split)[self.counted]
-
-    def _with_chance(self, split: str) -> Floats:
-        values = self.curves[f"{split}_acc"]
-        epochs = np.arange(1, values.shape[1] + 1)
-        return np.where(epochs >= self.diverged_epochs[:, None], self.facts.chance, values)
-
-    @cached_property
-    def diverged(self) -> npt.NDArray[np.bool_]:
-        """Boolean ``[k]``: counted runs that diverged."""
-        return np.isfinite(self.diverged_epochs[self.counted])
-
-    @cached_property
-    def final(self) -> Floats:
-        """Validation accuracy ``[k]`` in percent after the last epoch."""
-        return self.accuracy()[:, -1]
-
-    @cached_property
-    def trained(self) -> npt.NDArray[np.bool_]:
-        """Boolean ``[k]``: counted runs that did not diverge and did not end at chance on validation."""
-        return ~self.diverged & ~at_chance(self.final, self.facts.classes)
-
-    def mean(self, split: str = "val") -> Estimate:
-        """Return the mean final accuracy in percent, without an interval where a run did not train."""
-        return mean_over_runs(self.accuracy(split)[:, -1], ~self.trained)
-
-    def mean_under(self, seeds: Collection[int]) -> float:
-        """Return the mean final validation accuracy in percent of the counted runs under ``seeds``."""
-        return float(self.final[[seed in seeds for seed in self.counted_seeds]].mean())
-
-    @property
-    def n_done(self) -> int:
-        """The number of counted runs."""
-        return int(self.counted.sum())
-
-    @property
-    def share_of_runs(self) -> str:
-        """The number of counted runs, and the status of the others: ``2 of 3 (1 failed)``."""
-        without = [
-            "without an accuracy for every epoch" if status in ("done", "diverged") else status
-            for status, counts in zip(self.statuses, self.counted, strict=True)
-            if not counts
-        ]
-        words = [f"{without.count(status)} {status}" for status in dict.fromkeys(without)]
-        return f"{len(self.run_ids) - len(without)} of {len(self.run_ids)}" + (
-            f" ({', '.join(words)})" if words else ""
-        )
 
 
 @dataclass(frozen=True)
@@ -154,6 +57,8 @@ class SweepData:
     given_target: float | None = None  # percent
     facts: DataFacts = OF_CIFAR100
     reference_id: str = ""  # of the configuration that was named before the runs
+    benchmark: Benchmark | None = None  # its configurations are then those of the evaluation, once it has a result
+    lint_ignored: Mapping[str, str] = field(default_factory=dict)  # code of a lint finding → the reason to ignore it
     max_seeds: int = 0  # of a sweep whose seeds are added until the comparisons are decided; 0: their number is fixed
 
     @cached_property
@@ -287,6 +192,7 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
             "SELECT value FROM meta WHERE key = 'spec'",
         )
         facts = kept_facts(ledger)
+        phases = read_phases(ledger)
     rows = [dict(zip(runs.columns, row, strict=True)) for row in runs.rows]
     length = max((row["target_epochs"] for row in rows), default=0)
     if len(rows) * length > MAX_CELLS:
@@ -296,9 +202,13 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         )
     nothing: dict[str, Any] = {"data_name": "", "protocol": "{}", "data_fingerprint": ""}
     first = rows[0] if rows else nothing
+    cube = curve_cube([row["run_id"] for row in rows], epochs.rows, length)
+    text = str(spec.rows[0][0]) if spec.rows else ""
+    benchmark = None if phases.empty else benchmark_of(phases, benchmark_in(text), _reader(rows, cube, facts))
+    evaluations = [runs for method in benchmark.methods for runs in method.evaluations] if benchmark else []
     return SweepData(
         name=name or ledger_path.parent.name,
-        epochs=length,
+        epochs=benchmark.epochs if benchmark and evaluations else length,
         protocol={**json.loads(first["protocol"]), "data": first["data_fingerprint"]},
         data_name=first["data_name"],
         synthetic=any(row["synthetic"] for row in rows),
@@ -307,60 +217,42 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         pack_sizes=tuple(sorted({row[2] for row in attempts.rows})),
         versions=tuple(json.loads(text) for text in sorted({row[3] for row in attempts.rows})),
         given_target=target,
-        **(design_in(str(spec.rows[0][0])) if spec.rows else {}),
+        **(design_in(text) if text else {}),
         facts=facts,
-        configurations=_grouped(rows, _cube([row["run_id"] for row in rows], epochs.rows, length), facts),
+        configurations=tuple(evaluations) or grouped_runs(rows, cube, facts),
+        benchmark=benchmark,
     )
 
 
+def _reader(rows: Sequence[dict[str, Any]], cube: Floats, facts: DataFacts) -> RunsOf:
+    """Return the function that finds the runs of one configuration by their ids."""
+    place_of = {row["run_id"]: i for i, row in enumerate(rows)}
+
+    def runs_of(run_ids: Sequence[str], epochs: int) -> ConfigurationRuns | None:
+        places = sorted(place_of[run_id] for run_id in run_ids if run_id in place_of)
+        if not places:
+            return None
+        return grouped_runs([rows[i] for i in places], cube[places, :epochs], facts)[0]
+
+    return runs_of
+
+
 def design_in(spec: str) -> dict[str, Any]:
-    """Return what a resolved spec fixes about the comparisons: ``reference_id`` and ``max_seeds``."""
+    """Return what a resolved spec fixes about the comparisons: ``reference_id``, ``max_seeds``, ``lint_ignored``."""
     try:
         found = tomllib.loads(spec)
     except (ValueError, RecursionError):  # a ledger of another program, or one that was changed by hand
         found = {}
     most = found.get("max_seeds", 0)
+    benchmark = found.get("benchmark")
+    if isinstance(benchmark, dict):
+        most = benchmark.get("max_evaluation_seeds", 0) if benchmark.get("evaluation_seeds") == "auto" else 0
+    lint = found.get("lint")
+    ignored = lint.get("ignore") if isinstance(lint, dict) else None
     return {
         "reference_id": str(found.get("reference", "")),
         "max_seeds": most if isinstance(most, int) and most > 1 else 0,
+        "lint_ignored": {str(code): str(reason) for code, reason in ignored.items()}
+        if isinstance(ignored, dict)
+        else {},
     }
-
-
-def _cube(run_ids: Sequence[str], rows: Sequence[tuple[Any, ...]], epochs: int) -> Floats:
-    """Return ``[runs, epochs, measured]`` with NaN if missing in the ledger."""
-    cube = np.full((len(run_ids), epochs, len(CURVES)), np.nan)
-    if not rows:
-        return cube
-    row_of_run = {run_id: i for i, run_id in enumerate(run_ids)}
-    table = np.array([row[1:] for row in rows], dtype=np.float64)  # None becomes NaN
-    run_index = np.fromiter((row_of_run[row[0]] for row in rows), dtype=np.int64, count=len(rows))
-    epoch_index = table[:, 0].astype(np.int64) - 1
-    planned = epoch_index < epochs
-    cube[run_index[planned], epoch_index[planned]] = table[planned, 1:]
-    return cube
-
-
-def _diverged_epoch(row: dict[str, Any]) -> float:
-    """Return NaN for a run that did not diverge, or only after the planned epochs."""
-    return float(row["diverged_epoch"]) if row["status"] == "diverged" else np.nan
-
-
-def _grouped(rows: Sequence[dict[str, Any]], cube: Floats, facts: DataFacts) -> tuple[ConfigurationRuns, ...]:
-    members: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        members.setdefault(row["configuration"], []).append(i)
-    configurations = {text: Configuration.from_dict(json.loads(text)) for text in members}
-    labels = configuration_labels(list(configurations.values()))
-    return tuple(
-        ConfigurationRuns(
-            configuration=configurations[text],
-            label=plain_text(labels[configurations[text].configuration_id]),
-            run_ids=tuple(rows[i]["run_id"] for i in places),
-            seeds=tuple(rows[i]["seed"] for i in places),
-            statuses=tuple(rows[i]["status"] for i in places),
-            diverged_epochs=np.array([_diverged_epoch(rows[i]) for i in places]),
-            curves={name: cube[places, :, j] for j, name in enumerate(CURVES)},
-            facts=facts,
-        )
-        for text, places in members.items()
-    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from results.ledger.ledger import Ledger
 from search_spaces.configuration import Configuration
 from search_spaces.errors import LedgerError, UnknownNameError
+from search_spaces.labels import configuration_labels
 from search_spaces.run import TRAINING_VERSION, Protocol, Run
 
 MAX_LISTED = 20
@@ -83,6 +84,35 @@ def begun_pack_of(ledger: Ledger, run_id: str) -> str | None:
     """Return the id of the pack that was last started with a run, reported or not; None before its start."""
     found = ledger.rows("SELECT pack_id FROM runs WHERE run_id = :run", {"run": run_id})
     return found[0][0] if found else None
+
+
+def run_names(ledger: Ledger) -> dict[str, str]:
+    """Return the name of every run for a user, by run id: its configuration's label and its seed."""
+    rows = ledger.rows("SELECT run_id, configuration, seed FROM runs ORDER BY ordinal, seed, run_id", {})
+    configurations = {text: Configuration.from_dict(json.loads(text)) for text in dict.fromkeys(row[1] for row in rows)}
+    labels = configuration_labels(list(configurations.values()))
+    return {
+        run_id: f"{labels[configurations[text].configuration_id]}, seed {seed}" for run_id, text, seed in rows
+    }  # fmt: skip
+
+
+def training_rate(ledger: Ledger) -> float | None:
+    """Return the measured run-epochs per second of the trials that ended, with their start-up; None without one.
+
+    The seconds are those in which at least one of these trials ran.
+    """
+    trials = ledger.rows(
+        """
+        SELECT a.started, a.ended, COUNT(*) FROM attempts a JOIN epochs e USING (attempt_id)
+        WHERE a.outcome = 'done' AND a.ended > a.started GROUP BY a.attempt_id ORDER BY a.started
+        """,
+        {},
+    )
+    seconds, until = 0.0, float("-inf")
+    for started, ended, _ in trials:
+        seconds += max(0.0, ended - max(started, until))
+        until = max(until, ended)
+    return sum(count for _, _, count in trials) / seconds if seconds > 0 else None
 
 
 def train_losses(ledger: Ledger, run_id: str) -> dict[int, float | None]:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from results.ledger.arrays import SweepData
 from results.metrics.intervals import Estimate
+from results.reports.lead import Lead
 from results.tables.fairness import WARNING
 from results.tables.table import NOT_AVAILABLE, Column, Row, Table, Value
 from search_spaces.plain_text import counted
@@ -58,6 +59,9 @@ class _Section:
     content: Any
 
 
+NO_LEAD = Lead("", (), None, (), ())
+
+
 @dataclass(frozen=True)
 class ReportTexts:
     """The texts of a report; all of them are escaped on the page."""
@@ -67,28 +71,39 @@ class ReportTexts:
     provenance: Sequence[Mapping[str, Any]] = ()  # one record per start of the sweep
     commands: Sequence[str] = ()  # command lines that reproduce the numbers
     spec: str = ""  # the resolved spec, TOML
+    lead: Lead | None = None  # what the page shows first, in place of the answer
 
 
 def report_html(
     sweep: SweepData, tables: Mapping[str, Table], figures: Mapping[str, ReportFigure], texts: ReportTexts
 ) -> str:
     """Return the report page as HTML, without reading or writing a file."""
-    names = sorted((name for name in tables if name != FAIRNESS_TABLE), key=lambda name: name != FIRST_TABLE)
+    lead = texts.lead or NO_LEAD
+    names = sorted(
+        (name for name in tables if name != FAIRNESS_TABLE and tables[name] is not lead.table),
+        key=lambda name: name != FIRST_TABLE,
+    )
     lint = tables.get(FAIRNESS_TABLE)
+    drawn = _sections(
+        "figure",
+        (
+            (name, figure.caption, inline_svg(figure.svg, prefix=f"svg{number}-", label=figure.caption))
+            for number, (name, figure) in enumerate(figures.items(), start=1)
+        ),
+    )
+    by_name = dict(zip(figures, drawn, strict=True))
+    first = [(lead.table.name, lead.table.caption, _table_view(lead.table))] if lead.table is not None else []
     return page_template("report.html.j2").render(
         name=sweep.name,
         question=texts.question,
         size=sweep_facts(sweep),
         answer=texts.answer,
         caveats=sweep.caveats(),
+        lead=texts.lead,
+        lead_tables=_sections("first", first),
+        lead_figures=[by_name[name] for name in lead.figures if name in by_name],
         tables=_sections("table", ((name, tables[name].caption, _table_view(tables[name])) for name in names)),
-        figures=_sections(
-            "figure",
-            (
-                (name, figure.caption, inline_svg(figure.svg, prefix=f"svg{number}-", label=figure.caption))
-                for number, (name, figure) in enumerate(figures.items(), start=1)
-            ),
-        ),
+        figures=[section for name, section in by_name.items() if name not in lead.figures],
         lint=_Section("lint-table", "Fairness lint", lint.caption, _table_view(lint)) if lint else None,
         warning=WARNING,
         warnings=sum(row.values.get("finding") == WARNING for row in lint.rows) if lint else 0,

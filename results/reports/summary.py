@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
-from results.ledger.arrays import ConfigurationRuns, SweepData
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import ConfigurationRuns
 from results.metrics.comparison import (
     BETTER,
-    EQUAL,
-    MCNEMAR,
     NO_DIFFERENCE,
-    SIGN_FLIP,
-    SIGN_FLIP_DRAWN,
     TOO_FEW,
     TRAINS_LESS,
     TRAINS_MORE,
@@ -21,18 +17,17 @@ from results.metrics.comparison import (
 )
 from results.metrics.equivalence import MARGIN
 from results.metrics.intervals import Estimate
+from results.reports.significance import significance_sentences
+from results.reports.verdict import verdict_sentences
 from results.tables.comparison import (
-    EQUAL_BY_THEORY,
     SPLIT_NAMES,
     Comparisons,
     Contender,
     compare_best,
     notes_on_looks,
     pairs_won,
-    seeds_needed,
-    seeds_text,
 )
-from results.tables.numbers import estimate_text, rounded
+from results.tables.numbers import estimate_text
 from search_spaces.plain_text import counted
 
 MAX_DESCRIBED = 5
@@ -48,15 +43,25 @@ def question(sweep: SweepData) -> str:
     """Return the question that the sweep answers, in one sentence."""
     seeds = len({seed for group in sweep.configurations for seed in group.seeds})
     count, epochs = len(sweep.configurations), sweep.epochs
+    task = f"with LeNet-5 on {sweep.data_label or 'no data'} ({counted(seeds, 'seed')}, {counted(epochs, 'epoch')})"
+    if sweep.benchmark is not None:
+        return (
+            f"Which of {counted(len(sweep.benchmark.methods), 'method')} has the highest accuracy with LeNet-5 on "
+            f"{sweep.data_label or 'no data'} after equal tuning ({counted(sweep.benchmark.budget, 'point')} each), "
+            "and is the difference statistically significant?"
+        )
+    if count == 1:
+        return f"Which accuracy does {sweep.configurations[0].label} reach {task}?"
     return (
-        f"Which of {counted(count, 'configuration')} has the highest accuracy with LeNet-5 on "
-        f"{sweep.data_label or 'no data'} ({counted(seeds, 'seed')}, {counted(epochs, 'epoch')}), "
+        f"Which of {f'the {count:,}' if count else 'no'} configurations has the highest accuracy {task}, "
         "and is the difference statistically significant?"
     )
 
 
 def answer(sweep: SweepData) -> list[str]:
     """Return the answer: the best configuration, its difference from the second best, and the significance test."""
+    if sweep.benchmark is not None:
+        return verdict_sentences(sweep)
     best = sweep.best
     if best is None:
         if not sweep.counted:
@@ -80,7 +85,7 @@ def answer(sweep: SweepData) -> list[str]:
 
 def seeds_for_a_test(sweep: SweepData) -> int | None:
     """Return the number of seeds that a significance test needs; None if there are enough, or nothing to compare."""
-    compared = compare_best(sweep) if sweep.best else None
+    compared = compare_best(sweep) if sweep.best and sweep.benchmark is None else None
     if compared is None or {compared.verdict(contender) for contender in compared.contenders} != {TOO_FEW}:
         return None
     return min_pairs(len(compared.tested))
@@ -151,7 +156,7 @@ def _against_reference(compared: Comparisons) -> list[str]:
     return [
         f"The reference is {compared.best.label}.",
         *found,
-        *([f"{left} more are in the table `comparison`."] if left else []),
+        *([f"{left} more {'is' if left == 1 else 'are'} in the table `comparison`."] if left else []),
     ]
 
 
@@ -162,66 +167,12 @@ def _negative(difference: Estimate) -> Estimate:
 
 
 def _significance(sweep: SweepData, compared: Comparisons) -> str:
-    verdicts = [compared.verdict(contender) for contender in compared.contenders]
-    total = counted(len(verdicts), "other learning rate" if compared.by_rate else "other configuration")
-    subject = "The reference" if compared.named_before else "It"
-    sentences = []
-    if set(verdicts) <= {TOO_FEW}:
-        sentences.append(_too_few(compared))
-    else:
-        better, worse = (verdicts.count(word) for word in (BETTER, WORSE))
-        sentences.append(
-            f"{subject} is significantly better than {better} of {total}"
-            + (f" and significantly worse than {worse}" if worse else "")
-            + f" ({_test_names(compared)}, Holm-corrected, {100 * compared.level:.2g} % level)."
-        )
-        others = {
-            TRAINS_MORE: subject + " trains significantly more often than {}.",
-            TRAINS_LESS: subject + " trains significantly less often than {}.",
-            TOO_FEW: "Too few seeds for a test: {}.",
-            EQUAL: "Equal in every pair: {}.",
-            EQUAL_BY_THEORY: "Equal by theory: {}.",
-        }
-        sentences += [text.format(verdicts.count(word)) for word, text in others.items() if word in verdicts]
-        equal = sum(
-            compared.verdict(c) == NO_DIFFERENCE and c.comparison.equivalent for c in compared.contenders
-        )  # fmt: skip
-        undecided = verdicts.count(NO_DIFFERENCE) - equal
-        if equal:
-            sentences.append(f"Equal within {MARGIN:g} pp: {equal}.")
-        if undecided:
-            sentences.append(f"Undecided: {undecided}.")
+    sentences = significance_sentences(compared)
     if any(not contender.comparison.all_trained for contender in compared.contenders):
         sentences.append("Where a run ended at chance or diverged, the shares of runs that trained are compared.")
     if compared.split != "test":
         sentences.append("It was selected on the same data, so the comparison is exploratory.")
     return " ".join([*sentences, *compared.notes_on_choice(sweep), *notes_on_looks(sweep), _scope(sweep)])
-
-
-def _too_few(compared: Comparisons) -> str:
-    """Describe how many seeds are needed, at the largest SD of the paired differences."""
-    family = len(compared.tested)
-    needs = "needs" if family == 1 else "need"
-    text = (
-        f"Too few seeds for a significance test: {counted(family, 'comparison')} {needs} at least "
-        f"{min_pairs(family, compared.level)} seeds."
-    )
-    known = [c.comparison for c in compared.tested if math.isfinite(c.comparison.sd)]
-    if not known:
-        return text
-    largest = max(known, key=lambda comparison: comparison.sd)
-    return (
-        f"{text} For 80 % power to find a true difference of 0.5, 1 and 2 pp: "
-        f"{seeds_text(seeds_needed(largest, family))} seeds, at an SD of the "
-        f"paired differences of {rounded(largest.sd, 2)} pp."
-    )
-
-
-def _test_names(compared: Comparisons) -> str:
-    names = dict.fromkeys(contender.comparison.test for contender in compared.tested)
-    words = {SIGN_FLIP: "exact sign-flip test", SIGN_FLIP_DRAWN: "Monte Carlo sign-flip test",
-             MCNEMAR: "exact McNemar test"}  # fmt: skip
-    return " and ".join(words[name] for name in names)
 
 
 def _scope(sweep: SweepData) -> str:

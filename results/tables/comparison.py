@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from results.ledger.arrays import ConfigurationRuns, SweepData
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import ConfigurationRuns
 from results.metrics import convergence
 from results.metrics.comparison import (
     ALPHA,
@@ -194,14 +195,12 @@ def comparison_table(sweep: SweepData) -> Table | None:
         )
         for contender in compared.contenders
     ]  # fmt: skip
-    what = (
-        "the other learning rates" if compared.by_rate else "the other configurations, each at its best learning rate"
-    )
-    role = (
-        "It is the reference."
-        if compared.named_before
-        else f"It has the highest validation accuracy of {counted(len(sweep.eligible), 'configuration')}."
-    )
+    one = len(rows) == 1
+    if compared.by_rate:
+        what = f"the other learning rate{'' if one else 's'}"
+    else:
+        what = f"the other configuration{', at' if one else 's, each at'} its best learning rate"
+    role = "It is the reference." if compared.named_before else _role_of_best(len(sweep.eligible))
     return Table(
         "comparison",
         f"{best.label} compared with {what}, in {sweep.name}: final {SPLIT_NAMES[split]} accuracy, paired by seed",
@@ -222,6 +221,12 @@ def comparison_table(sweep: SweepData) -> Table | None:
     )
 
 
+def _role_of_best(eligible: int) -> str:
+    if eligible == 1:
+        return "It is the only configuration with enough seeds to be chosen as the best."
+    return f"It has the highest validation accuracy of {counted(eligible, 'configuration')}."
+
+
 def notes_on_looks(sweep: SweepData) -> list[str]:
     """Return how the level is divided where seeds are added until the comparisons are decided."""
     if not sweep.max_seeds:
@@ -233,17 +238,19 @@ def notes_on_looks(sweep: SweepData) -> list[str]:
     ]
 
 
-def notes_on_tests(comparisons: list[Comparison], level: float = ALPHA) -> list[str]:
-    """Return the notes on the tests, the correction, equivalence and power."""
+def notes_on_tests(
+    comparisons: list[Comparison], level: float = ALPHA, pairs: str = "runs with the same seed", unit: str = "seeds"
+) -> list[str]:
+    """Return the notes on the tests, the correction, equivalence and power; ``unit`` is what a pair shares."""
     family = len(comparisons)
     if not family:
         return ["The result holds for this task only."]
     drawn = any(comparison.test == SIGN_FLIP_DRAWN for comparison in comparisons)
     notes = [
-        "p: two-sided sign-flip test on pairs of runs with the same seed, "
+        f"p: two-sided sign-flip test on pairs of {pairs}, "
         + ("Monte Carlo for more than 20 pairs" if drawn else "exact")
         + f", Holm-corrected for this table. It assumes symmetric differences. {_counted(family)} at least "
-        f"{min_pairs(family, level)} seeds for p ≤ {level:.2g}. The result holds for these images and this task only.",
+        f"{min_pairs(family, level)} {unit} for p ≤ {level:.2g}. The result holds for these images and this task only.",
         f"Equal within {MARGIN:g} pp: the 90 % interval of the difference lies within ± {MARGIN:g} pp.",
     ]
     if any(comparison.test == MCNEMAR for comparison in comparisons):

@@ -3,62 +3,90 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from results.ledger.arrays import MAX_NAMED, SweepData
 from results.metrics.comparison import min_pairs
-from results.tables.comparison import compare_best
+from results.tables.benchmark_lint import BENCHMARK_CHECKS
+from results.tables.lint_codes import LINT_CODES, anchor_of
+from results.tables.standings import comparisons_asked
 from results.tables.summary import learning_rate_families
 from results.tables.table import Column, Row, Table
 from search_spaces import NO_SCHEDULER
 from search_spaces.canonical import one_spelling
-from search_spaces.plain_text import counted
+from search_spaces.plain_text import counted, plain_text
 
-OK, WARNING = "ok", "warning"
+Check = Callable[[SweepData], Iterable[str]]
+
+OK, WARNING, IGNORED = "ok", "warning", "ignored"
 
 SHARED_SETTINGS = ("weight_decay", "momentum")
 """Settings of the same meaning in several optimizers; a difference between rows must be visible in their labels."""
 
 
 def fairness_table(sweep: SweepData) -> Table:
-    """One row per check: ``ok``, or ``warning`` and the reason."""
-    rows = [
-        Row({"check": check, "finding": WARNING if problems else OK, "detail": "; ".join(problems) or "–"})
-        for check, problems in (
-            ("equal numbers of learning rates", list(_unequal_rates(sweep))),
-            ("equal tuning per optimizer", list(_unequal_attempts(sweep))),
-            ("equal numbers of seeds", list(_unequal_seeds(sweep))),
-            ("best learning rate inside its grid", list(_best_on_edge(sweep))),
-            ("labels show all settings", list(_hidden_settings(sweep))),
-            ("runs paired by seed", list(_unpaired(sweep))),
-            ("learning rate tuned for each scheduler", list(_borrowed_rates(sweep))),
-            ("selection on validation only", []),  # selection code does not read the test columns, which a test checks
-            ("no run without a result", list(_left_out(sweep))),
-            ("one kind of device", list(_mixed_devices(sweep))),
+    """One row per check: ``ok``, or ``warning`` and the reason, or ``ignored`` and why the spec ignores it."""
+    rows = []
+    for code, find in checks_of(sweep).items():
+        problems = list(dict.fromkeys(find(sweep)))
+        reason = sweep.lint_ignored.get(code) if problems else None
+        detail = "; ".join(problems) or "–"
+        rows.append(
+            Row(
+                {
+                    "code": code,
+                    "check": LINT_CODES[code],
+                    "finding": IGNORED if reason else WARNING if problems else OK,
+                    "detail": f"{detail} (ignored: {plain_text(reason)})" if reason else detail,
+                    "page": anchor_of(code) if problems else None,
+                }
+            )
         )
-    ]
     return Table(
         "fairness",
         f"Fairness lint of {sweep.name}",
-        (Column("check", "Check"), Column("finding", "Finding"), Column("detail", "Detail")),
+        (
+            Column("check", "Check"), Column("code", "Code"), Column("finding", "Finding"), Column("detail", "Detail"),
+            Column("page", "Explained in"),
+        ),
         rows,
         ["Selection code does not read the test columns. A test of this project checks it.", *sweep.caveats()],
-    )
+    )  # fmt: skip
 
 
-def _unequal_rates(sweep: SweepData) -> Iterator[str]:
+def checks_of(sweep: SweepData) -> dict[str, Check]:
+    """Return the checks that apply to a sweep: in a benchmark, those of tuning by hand are replaced."""
+    if sweep.benchmark is None:
+        return CHECKS
+    kept = {code: find for code, find in CHECKS.items() if code not in OF_CHOSEN_CONFIGURATIONS}
+    return {**kept, **BENCHMARK_CHECKS}
+
+
+def _rate_counts(sweep: SweepData) -> list[int]:
     """Count the learning rates of each optimizer with its momentum settings, without schedulers."""
     rates: dict[str, set[float]] = {}
     for group in sweep.configurations:
         if group.columns["scheduler"] == NO_SCHEDULER:
             columns = group.columns
-            rest = [f"{k}={v}" for k, v in columns.items() if k.startswith("optimizer.") and k != "optimizer.lr"]
+            rest = [f"{k}={v}" for k, v in columns.items() if _is_setting(k)]
             rates.setdefault(" ".join([str(columns["optimizer"]), *rest]), set()).add(columns.get("optimizer.lr", 0))
-    counts = {len(found) for found in rates.values()}
-    if len(counts) > 1:
+    return [len(found) for found in rates.values()]
+
+
+def _unequal_rates(sweep: SweepData) -> Iterator[str]:
+    counts = _rate_counts(sweep)
+    if len(set(counts)) > 1:
         yield f"{min(counts)} to {max(counts)} learning rates per optimizer; more attempts give a higher best accuracy"
-    elif counts == {1} and len(rates) > 1:
+
+
+def _one_rate(sweep: SweepData) -> Iterator[str]:
+    counts = _rate_counts(sweep)
+    if set(counts) == {1} and len(counts) > 1:
         yield "one learning rate per optimizer: the result describes optimizer and learning rate together"
+
+
+def _is_setting(column: str) -> bool:
+    return column == "batch_size" or (column.startswith("optimizer.") and column != "optimizer.lr")
 
 
 def _unequal_attempts(sweep: SweepData) -> Iterator[str]:
@@ -90,10 +118,14 @@ def _unequal_seeds(sweep: SweepData) -> Iterator[str]:
     counts = {int(group.counted.sum()) for group in sweep.configurations}
     if len(counts) > 1:
         yield f"{min(counts)} to {max(counts)} runs with a result per configuration"
-    compared = compare_best(sweep)
-    needed = min_pairs(len(compared.tested) if compared else 1, sweep.level)
+
+
+def _few_seeds(sweep: SweepData) -> Iterator[str]:
+    counts = [int(group.counted.sum()) for group in sweep.configurations]
+    family = comparisons_asked(sweep)
+    needed = min_pairs(family, sweep.level)
     if counts and max(counts) < needed:
-        asked = f"{len(compared.tested)} comparisons need" if compared and len(compared.tested) > 1 else "a test needs"
+        asked = f"{family} comparisons need" if family > 1 else "a test needs"
         yield f"at most {counted(max(counts), 'seed')}: {asked} at least {needed} for p ≤ 0.05"
 
 
@@ -130,3 +162,23 @@ def _left_out(sweep: SweepData) -> Iterator[str]:
 def _mixed_devices(sweep: SweepData) -> Iterator[str]:
     if len(sweep.devices) > 1:
         yield f"{', '.join(sweep.devices)}: the same run gives different bits on them"
+
+
+CHECKS: dict[str, Check] = {
+    "LS001": _unequal_rates,
+    "LS002": _one_rate,
+    "LS003": _unequal_attempts,
+    "LS004": _unequal_seeds,
+    "LS005": _few_seeds,
+    "LS006": _best_on_edge,
+    "LS007": _hidden_settings,
+    "LS008": _unpaired,
+    "LS009": _borrowed_rates,
+    "LS010": lambda sweep: (),  # selection code does not read the test columns, which a test checks
+    "LS011": _left_out,
+    "LS012": _mixed_devices,
+}
+"""Code → the check of a sweep: it returns what is unfair."""
+
+OF_CHOSEN_CONFIGURATIONS = ("LS001", "LS002", "LS003", "LS006", "LS007", "LS009")
+"""Checks of tuning by hand. In a benchmark, the methods are tuned, and named by the spec."""

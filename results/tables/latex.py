@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +39,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """Table → its columns in LaTeX. Of any other table, the first :data:`MAX_COLUMNS` printed columns are taken."""
 
 MAX_FLOAT_ROWS = 40
-"""A longer table is a ``longtable``, which continues on the next page."""
+"""A table with more rows is a ``longtable``, which continues on the next page."""
+MAX_FLOAT_LINES = 46
+"""So is a table with more lines of type, its caption and its notes included: a float does not continue."""
+WRAPPING = 1.25
+"""Lines of a wrapped text relative to its width: words are not divided."""
 
 PAGE_POINTS = 345.0
 """Width of the text of ``article`` with its default options."""
@@ -47,8 +52,8 @@ SEPARATION_POINTS = 2.0
 SLACK = 0.97
 """The share of the page that is used: the widths of texts are estimated."""
 
-MAX_WORD = 6
-"""Maximum length of another cell in a column of numbers, such as ``n/a`` or ``> 50``."""
+MAX_WORD = 7
+"""Maximum length of another cell in a column of numbers, such as ``n/a``, ``> 50`` or ``< 0.001``."""
 NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?(?: ± (\d+)(?:\.(\d+))?)?")
 BREAKS = frozenset("=_(/")
 """Characters of a label after which a line can end."""
@@ -69,12 +74,12 @@ def as_latex(table: Table) -> str:
     alignment = "@{}" + "".join(column.specification for column in columns) + "@{}"
     header = " & ".join(column.heading for column in columns) + r" \\"
     body = [_row(cells) for cells in zip(*(column.cells for column in columns), strict=True)]
-    caption = rf"\caption{{{_latex(table.caption)}}}"
+    caption = rf"\caption{{{latex_text(table.caption)}}}"
     label = rf"\label{{tab:{table.name.replace('_', '-')}}}"
-    notes = [rf"\par\smallskip\raggedright {_latex(note, breaks=True)}" for note in table.notes]
+    notes = [rf"\par\smallskip\raggedright {latex_text(note, breaks=True)}" for note in table.notes]
     comment = [f"% Columns that the other formats have: {', '.join(left_out)}"] if left_out else []
     size = [size_of_type, rf"\setlength{{\tabcolsep}}{{{SEPARATION_POINTS:g}pt}}"]
-    if len(table.rows) > MAX_FLOAT_ROWS:
+    if len(table.rows) > MAX_FLOAT_ROWS or _lines(table, columns) > MAX_FLOAT_LINES:
         lines = [
             r"\begingroup", *size, rf"\begin{{longtable}}{{{alignment}}}", rf"{caption}{label}\\", r"\toprule", header,
             r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot", *body, r"\end{longtable}", *notes,
@@ -110,7 +115,7 @@ class _LatexColumn:
         found = [NUMBER.fullmatch(text) for text in self.texts]
         self.matches = [match for match in found if match]
         self.numeric = bool(self.matches) and all(
-            match or len(text) <= 6 for match, text in zip(found, self.texts, strict=True)
+            match or len(text) <= MAX_WORD for match, text in zip(found, self.texts, strict=True)
         )
 
     @property
@@ -145,14 +150,16 @@ class _LatexColumn:
 
     @property
     def heading(self) -> str:
-        title = _latex(self.column.title)
+        title = latex_text(self.column.title)
         return rf"{{\parbox[b]{{{self.share}}}{{\centering\hspace{{0pt}}{title}}}}}" if self.numeric else title
 
     @property
     def cells(self) -> list[str]:
         if not self.numeric:
-            return [_latex(text, breaks=True) for text in self.texts]
-        return [text.replace("±", r"\pm") if NUMBER.fullmatch(text) else f"{{{_latex(text)}}}" for text in self.texts]
+            return [latex_text(text, breaks=True) for text in self.texts]
+        return [
+            text.replace("±", r"\pm") if NUMBER.fullmatch(text) else f"{{{latex_text(text)}}}" for text in self.texts
+        ]
 
 
 def _layout(columns: list[_LatexColumn]) -> str:
@@ -168,12 +175,26 @@ def _layout(columns: list[_LatexColumn]) -> str:
     return size
 
 
+def _lines(table: Table, columns: Sequence[_LatexColumn]) -> int:
+    """Return the estimated number of lines of a table with its caption, its heading and its notes."""
+    rows = zip(*(column.texts for column in columns), strict=True)
+    widths = [PAGE_POINTS if column.numeric else column.width for column in columns]
+    lines = sum(max(map(_wrapped, row, widths)) for row in rows)
+    texts = [table.caption, *table.notes]
+    return lines + 3 + len(texts) + sum(_wrapped(text, PAGE_POINTS) for text in texts)
+
+
+def _wrapped(text: str, width: float) -> int:
+    points = _points(text)
+    return 1 if points <= width else math.ceil(WRAPPING * points / width)
+
+
 def _points(text: str) -> float:
     """Return the estimated width of a text in points, in ``footnotesize`` (8 pt)."""
     return sum(3.1 if c in NARROW else 7.4 if c in WIDE else 6.4 if c.isupper() else 4.7 for c in text)
 
 
-def _latex(text: str, *, breaks: bool = False) -> str:
+def latex_text(text: str, *, breaks: bool = False) -> str:
     """Return ``text`` as LaTeX code; ``breaks`` lets a line end after a sign or within a name of several words."""
     codes = []
     for before, sign in zip(" " + text, text, strict=False):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from results.ledger.arrays import ConfigurationRuns, SweepData
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import ConfigurationRuns
 from results.metrics.profiles import expected_best_of
 from results.tables.summary import COUNTS, FINAL, learning_rate_families, run_counts
 from results.tables.table import Column, Row, Table
-from search_spaces import Configuration
 from search_spaces.labels import configuration_labels
 from search_spaces.plain_text import plain_text
 
@@ -74,14 +76,7 @@ def family_labels(families: list[list[ConfigurationRuns]]) -> list[str]:
     bare = []
     for groups in families:
         first = groups[0].configuration
-        bare.append(
-            Configuration(
-                first.optimizer,
-                {key: value for key, value in first.optimizer_params.items() if key != "lr"},
-                first.scheduler,
-                {key: value for key, value in first.scheduler_params.items() if key not in ("base_lr", "max_lr")},
-                first.warmup,
-            )
-        )
+        scheduler = {key: value for key, value in first.scheduler_params.items() if key not in ("base_lr", "max_lr")}
+        bare.append(replace(first.without_lr(), scheduler_params=scheduler))
     labels = configuration_labels(bare)
     return [plain_text(labels[configuration.configuration_id]) for configuration in bare]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from results.ledger.arrays import SweepData
+from results.tables.benchmark import BENCHMARK_TABLES
 from results.tables.comparison import comparison_table, profile_table
 from results.tables.fairness import fairness_table
 from results.tables.learning_rates import expected_best_table, learning_rates_table
@@ -14,6 +15,7 @@ from results.tables.summary import consolidated_table, convergence_table, stabil
 from results.tables.table import Table
 
 TABLES: dict[str, Callable[[SweepData], Table | None]] = {
+    **BENCHMARK_TABLES,
     "consolidated": consolidated_table,
     "convergence": convergence_table,
     "stability": stability_table,
@@ -27,10 +29,14 @@ TABLES: dict[str, Callable[[SweepData], Table | None]] = {
 }
 """Table → the function that makes it; None if the sweep has no data for it."""
 
+OF_CHOSEN_CONFIGURATIONS = ("comparison", "schedulers", "momentum", "learning_rates", "expected_best")
+"""Tables of a sweep whose configurations were chosen by hand; a benchmark has its own comparison of methods."""
+
 
 def make_tables(
     sweep: SweepData, registry: Mapping[str, Callable[[SweepData], Table | None]] = TABLES
 ) -> dict[str, Table]:
     """Return every table of ``registry`` that the sweep has data for, by name."""
-    made = {name: build(sweep) for name, build in registry.items()}
+    omitted = OF_CHOSEN_CONFIGURATIONS if sweep.benchmark is not None else ()
+    made = {name: build(sweep) for name, build in registry.items() if name not in omitted}
     return {name: replace(table, data=sweep.data_label) for name, table in made.items() if table is not None}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from results.ledger.arrays import ConfigurationRuns, SweepData
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import ConfigurationRuns
 from results.metrics.intervals import TOLERANCE
 from results.tables.summary import COUNTS, FINAL, SEED_SD, TEST, run_counts, spread
 from results.tables.table import Column, Row, Table, Value

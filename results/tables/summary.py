@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from results.ledger.arrays import ConfigurationRuns, Floats, SweepData
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import ConfigurationRuns, Floats
 from results.metrics import convergence, stability
 from results.metrics.intervals import Estimate, binomial_standard_error, mean_over_runs, sd_chi2_interval
 from results.metrics.profiles import MIN_RUNS_FOR_IQM, interquartile_mean
@@ -197,6 +198,9 @@ def _lr_sensitivities(sweep: SweepData) -> Mapping[str, float]:
     return found
 
 
+RATES = ("optimizer.lr", "scheduler.base_lr", "scheduler.max_lr")
+
+
 def learning_rate_families(sweep: SweepData) -> dict[str, list[ConfigurationRuns]]:
     """Return the counted configurations in families that differ only in the learning rate.
 
@@ -205,7 +209,7 @@ def learning_rate_families(sweep: SweepData) -> dict[str, list[ConfigurationRuns
     families: dict[str, list[ConfigurationRuns]] = {}
     for group in sweep.counted:
         if isinstance(group.columns.get("optimizer.lr"), int | float):
-            rest = {k: v for k, v in group.columns.items() if k.rpartition(".")[2] not in ("lr", "base_lr", "max_lr")}
+            rest = {k: v for k, v in group.columns.items() if k not in RATES}
             families.setdefault(repr(sorted(rest.items(), key=str)), []).append(group)
     return families
 

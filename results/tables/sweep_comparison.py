@@ -11,6 +11,7 @@ from results.metrics.comparison import holm, verdict
 from results.tables.comparison import COMPARISON_COLUMNS, PAIRS, compare_groups, comparison_values, notes_on_tests
 from results.tables.summary import CONFIGURATION
 from results.tables.table import Column, Row, Table
+from search_spaces import Protocol
 from search_spaces.errors import SpecError
 from search_spaces.plain_text import counted
 
@@ -19,7 +20,10 @@ WINNERS_OF_BOTH = (
     "these same runs, which favours it."
 )
 
-MUST_AGREE = ("batch_size", "dropout", "augment", "val_fraction", "dtype", "data")
+MUST_AGREE = (
+    "batch_size", "dropout", "augment", "val_fraction", "dtype", "grad_clip_norm", "label_smoothing", "ema_decay",
+    "weight_decay_on", "data",
+)  # fmt: skip
 
 
 BEST_OF_EACH = "best of each"
@@ -40,8 +44,11 @@ def compare_sweeps(a: SweepData, b: SweepData) -> list[Table]:
     for sweep in (a, b):
         if not sweep.configurations:
             raise SpecError(sweep.name, "has no planned run", "compare sweeps that have results")
+    settings = [
+        {**Protocol.from_dict(sweep.protocol).settings(), "data": sweep.protocol.get("data")} for sweep in (a, b)
+    ]
     for field in MUST_AGREE:
-        ours, theirs = a.protocol.get(field), b.protocol.get(field)
+        ours, theirs = (each[field] for each in settings)
         if ours != theirs:
             what = "data fingerprint" if field == "data" else field
             raise SpecError(f"{a.name} and {b.name}", f"{what} is {ours} in {a.name} and {theirs} in {b.name}",

@@ -59,7 +59,7 @@ def capture_gradients(
         about = {
             **subjects.about(run, "gradients", device),
             "layer": layer, "layer_shape": list(shapes(subjects.data.classes)[layer]), "beta": beta,
-            "batch_size": run.protocol.batch_size, "examples": len(subjects.data.train_labels),
+            "batch_size": run.conditions.batch_size, "examples": len(subjects.data.train_labels),
         }  # fmt: skip
         with writable(path), gradient_writer(path, about) as writer:
             noise = gradient_capture.capture_gradients(
@@ -162,8 +162,8 @@ def device_of(subjects: Subjects) -> torch.device:
 
 def _key_without_rate(run: Run) -> str:
     choice = run.configuration
-    params = {key: value for key, value in choice.optimizer_params.items() if key != "lr"}
-    return Configuration(choice.optimizer, params).key
+    bare = Configuration(choice.optimizer, choice.optimizer_params, batch_size=choice.batch_size)
+    return bare.without_lr().key
 
 
 def _label_without_rate(label: str) -> str:

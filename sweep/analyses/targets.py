@@ -78,7 +78,8 @@ def of_space(source: str | Spec, overrides: Mapping[str, Any], runs_dir: Path, s
 
     spec = source if isinstance(source, Spec) else read_spec(source, overrides)
     data = load_data(spec.data, **spec.data_options)
-    configurations = resolve_configurations(spec, math.ceil(len(data.train_labels) / spec.protocol.batch_size))
+    examples = len(data.train_labels)
+    configurations = resolve_configurations(spec, math.ceil(examples / spec.protocol.batch_size), examples)
     folder = SweepFolder(runs_dir, spec.name)
     folder.check_links()
     one_seed = spec.model_copy(update={"seeds": [spec.seed_list[0] if seed is None else seed]})

@@ -10,15 +10,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search_spaces.errors import SpecError
-from sweep.cli.options import EXIT_FAILED, Data, Name, RunsDir, near
+from sweep.cli.options import EXIT_FAILED, Data, Name, RunsDir, Source, near
+from sweep.cli.styled_help import ANALYSE, add_command
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
 from sweep.process.output import say
 
 if TYPE_CHECKING:
     from sweep.analyses.captures import Track
 
-Seed = Annotated[int | None, typer.Option(help="Seed.  [default: the first]")]
+Seed = Annotated[int | None, typer.Option(help="Seed.", show_default="the first")]
 RunId = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Run id, or the beginning of one.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    add_command(app, study, ANALYSE, "sweep study --epochs 10 --seeds 2")
+    add_command(
+        app, gradients, ANALYSE, "sweep gradients --space optimizers", "sweep gradients --sweep optimizers --run 3f2a"
+    )
+    add_command(app, lr_range, ANALYSE, "sweep lr-range optimizers --steps 352")
+    add_command(app, trajectory, ANALYSE, "sweep trajectory optimizers")
+    add_command(app, activations, ANALYSE, "sweep activations optimizers 3f2a")
 
 
 def gradients(
@@ -65,13 +77,13 @@ def gradients(
 
 
 def lr_range(
-    source: Annotated[
-        str, typer.Argument(metavar="SPACE|FILE.toml", help="A named space (see `sweep spaces`) or a spec file.")
-    ],
+    source: Source,
     lr_from: Annotated[float, typer.Option("--from", help="First learning rate.")] = 1e-7,
     lr_to: Annotated[float, typer.Option("--to", help="Last learning rate.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Number of mini-batches, each with a higher rate.")] = 100,
-    name: Annotated[str | None, typer.Option(help="Name of the result folder.  [default: the space's name]")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the result folder.", show_default="the space's name")
+    ] = None,
     seed: Seed = None,
     data: Data = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
@@ -124,7 +136,7 @@ def activations(
 
 def study(
     data: Data = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs per run.  [default: 50]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs per run.", show_default="50")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds (0 … SEEDS-1).")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the sweep and its folder.")] = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
@@ -144,12 +156,6 @@ def study(
         again = resume_command(folder.name, folder.runs_dir, retry_failed=outcome.count("failed") > 0)
         say(f"not all runs have a result; to retry: {again}, then run this command again", error=True)
         raise typer.Exit(EXIT_FAILED)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``app``."""
-    for command in (gradients, lr_range, trajectory, activations, study):
-        app.command(name=command.__name__.replace("_", "-"))(command)
 
 
 def _print_outputs(folder: SweepFolder, files: list[Path]) -> None:

@@ -8,8 +8,15 @@ from typing import Annotated
 import typer
 
 from sweep.cli.options import EXIT_FAILED, Name, RunsDir, near
+from sweep.cli.styled_help import RESULTS, add_command
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder
 from sweep.process.output import say
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    add_command(app, baseline, RESULTS, "sweep baseline optimizers-tuned FOLDER")
+    add_command(app, challenge, RESULTS, "sweep challenge optimizers_tuned --data FOLDER")
 
 
 def challenge(
@@ -37,9 +44,3 @@ def baseline(
 
     for path in write_baseline(SweepFolder.existing(runs_dir, name).ledger, out):
         say(near(path))
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    for command in (baseline, challenge):
-        app.command()(command)

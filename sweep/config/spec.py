@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from search_spaces import Configuration, Protocol, expand
 from search_spaces.axes import MAX_RUNS, counted_blocks
-from search_spaces.errors import SpecError
+from search_spaces.errors import SpecError, shown
 from search_spaces.method import Method, methods_of
 from sweep.config.benchmark import Benchmark, Seed
 
@@ -29,6 +29,10 @@ class ProtocolTable(_Table):
     augment: bool = True
     val_fraction: float = Field(0.1, gt=0, lt=1)
     dtype: Literal["float32", "float64"] = "float32"
+    grad_clip_norm: float = Field(0, ge=0, allow_inf_nan=False)  # 0: no clipping
+    label_smoothing: float = Field(0, ge=0, lt=1)
+    ema_decay: float = Field(0, ge=0, lt=1)  # 0: no average
+    weight_decay_on: Literal["all", "matrices"] = "all"
 
 
 class Resources(_Table):
@@ -79,6 +83,26 @@ class Imports(_Table):
     packages: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]] = []
 
 
+class Lint(_Table):
+    """``[lint]``: findings of the fairness lint to ignore, each with a reason that is printed beside it.
+
+    It is not part of a run's id.
+    """
+
+    ignore: dict[str, Annotated[str, Field(max_length=500)]] = {}
+
+    @model_validator(mode="after")
+    def _codes_exist_and_have_a_reason(self) -> Self:
+        from results.tables.lint_codes import LINT_CODES, LINT_PAGE
+
+        for code, reason in self.ignore.items():
+            if code not in LINT_CODES:
+                raise ValueError(f"lint.ignore: {shown(code)} is no code of the lint; valid: {', '.join(LINT_CODES)}")
+            if not reason.strip():
+                raise ValueError(f"lint.ignore.{code}: needs a reason, which is printed beside it ({LINT_PAGE})")
+        return self
+
+
 class Spec(_Table):
     """A sweep as a user writes it. Every key has a default, except the configurations."""
 
@@ -99,6 +123,7 @@ class Spec(_Table):
     resources: Resources = Resources()
     cluster: Cluster = Cluster()
     imports: Imports = Imports()
+    lint: Lint = Lint()
     benchmark: Benchmark | None = None
     methods: list[dict[str, Any]] = []  # of a benchmark, in place of the configurations
     configurations: list[dict[str, Any]] = []  # required, except in a benchmark

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from search_spaces import Configuration, space_names, space_text
 from search_spaces.errors import SpecError, UnknownNameError, shortened, shown
 from sweep.config.benchmark import Benchmark
-from sweep.config.spec import Cluster, Imports, ProtocolTable, Resources, Spec
+from sweep.config.spec import Cluster, Imports, Lint, ProtocolTable, Resources, Spec
 
 RENAMED = {"cluster.wait": "cluster.autoscale_timeout"}
 """A key of older versions → its present name. A resolved spec may have the old one."""
@@ -144,6 +144,7 @@ def _keys(loc: tuple[int | str, ...]) -> list[str]:
 def _valid_keys(section: list[str]) -> list[str]:
     tables: dict[str, type[BaseModel]] = {
         "protocol": ProtocolTable, "resources": Resources, "cluster": Cluster, "imports": Imports,
+        "lint": Lint,
         "benchmark": Benchmark,
     }  # fmt: skip
     return sorted(tables.get(section[0] if section else "", Spec).model_fields)
@@ -161,11 +162,7 @@ def spec_text(spec: Spec, configurations: list[Configuration]) -> str:
     for configuration in configurations:
         block = tomlkit.table()
         for key, value in configuration_block(configuration).items():
-            if isinstance(value, dict):
-                block[key] = tomlkit.inline_table()
-                block[key].update(value)
-            else:
-                block[key] = value
+            block[key] = _inline(value)
         blocks.append(block)
     for line in HOW_TO_CHANGE:
         document.add(tomlkit.comment(line))
@@ -176,12 +173,8 @@ def spec_text(spec: Spec, configurations: list[Configuration]) -> str:
 def configuration_block(configuration: Configuration) -> dict[str, Any]:
     """Return the block of a spec that is this configuration alone; a parameter that is ``None`` is left out."""
     table = configuration.to_dict()
-    parts = {
-        part: {key: [value] if isinstance(value, list) else value for key, value in table[part].items()
-               if not _has_none(value)}
-        for part in ("optimizer", "scheduler")
-    }  # fmt: skip
-    return {**parts, "warmup": table["warmup"]}
+    parts = {part: _uncrossed(table[part]) for part in ("optimizer", "scheduler")}
+    return {**parts, **{key: table[key] for key in ("warmup", "batch_size") if key in table}}
 
 
 def benchmark_text(spec: Spec) -> str:
@@ -226,6 +219,12 @@ def _inline(value: Any) -> Any:
             array.append(_inline(item))
         return array
     return value
+
+
+def _uncrossed(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table of an optimizer or scheduler with every list as one value."""
+    values = {key: _uncrossed(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+    return {key: [value] if isinstance(value, list) else value for key, value in values.items() if not _has_none(value)}
 
 
 def _has_none(value: Any) -> bool:

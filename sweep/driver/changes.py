@@ -126,7 +126,14 @@ def _shown(value: Any) -> str:
 def _but_length(run: Run) -> tuple[Any, ...]:
     """Return what two runs have in common that differ in nothing but what a schedule derives from the epochs."""
     choice = run.configuration
-    return (choice.optimizer, canonical_json(choice.optimizer_params), choice.scheduler, choice.warmup, run.seed)
+    return (
+        choice.optimizer,
+        canonical_json(choice.optimizer_params),
+        choice.scheduler,
+        choice.warmup,
+        choice.batch_size,
+        run.seed,
+    )
 
 
 def _runs(count: int, kind: str = "") -> str:

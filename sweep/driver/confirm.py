@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from results.ledger.arrays import ConfigurationRuns, SweepData
+from results.ledger.arrays import SweepData
 from results.metrics.power import pairs_needed
 from results.metrics.sequential import looks
-from results.tables.comparison import POWER_FOR, compare_best, configuration_families, seeds_text
-from search_spaces.errors import SpecError, SweepFolderError
+from results.tables.comparison import POWER_FOR, compare_best, seeds_text
+from search_spaces.errors import SpecError
 from sweep.config.spec import DEFAULT_MAX_SEEDS, MOST_SEEDS, Spec
 from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.driver import read_resolved
+from sweep.driver.finalists import DEFAULT_TOP, best_of_families
 from sweep.folder.paths import SweepFolder
 from sweep.folder.trust import check_trusted, from_file
 
@@ -68,7 +69,7 @@ def confirmation_spec(
                 "leave it out, or remove that sweep first",
             )  # fmt: skip
         return spec
-    chosen = best_of_families(sweep, top or 3)
+    chosen = best_of_families(sweep, top or DEFAULT_TOP)
     base = read_resolved(folder, {})
     check_trusted(folder, base, untyped)
     base = base.model_copy(
@@ -88,31 +89,6 @@ def _seeds(first: int, seeds: int | str, max_seeds: int) -> dict[str, Any]:
     if not 2 <= seeds <= MOST_SEEDS:
         raise SpecError("--seeds", f"{seeds:,}, but a comparison needs 2 to {MOST_SEEDS:,}", "--seeds 10")
     return {"seeds": list(range(first, first + seeds)), "max_seeds": 0}
-
-
-def best_of_families(sweep: SweepData, top: int) -> list[ConfigurationRuns]:
-    """Return the best configuration of each family, the best first; of a single family, its best learning rates.
-
-    Raises:
-        SweepFolderError: the sweep is not finished, or has fewer than two configurations that learned.
-    """
-    unfinished = [status for group in sweep.configurations for status in group.statuses if status in UNFINISHED]
-    if unfinished:
-        raise SweepFolderError(
-            f"{sweep.name}: {len(unfinished)} runs have no result yet; `sweep resume {sweep.name}` first"
-        )
-    eligible = [group for group in sweep.eligible if group.trained.any()] if sweep.best else []
-    families = [[group for group in family if group in eligible] for family in configuration_families(sweep)]
-    families = [family for family in families if family]
-    if len(families) == 1:
-        families = [[group] for group in families[0]]
-    if len(families) < 2:
-        raise SweepFolderError(f"{sweep.name}: fewer than two configurations learned more than chance; none to compare")
-    best = [max(family, key=lambda group: group.mean_under(sweep.common_seeds)) for family in families]
-    return sorted(best, key=lambda group: -group.mean_under(sweep.common_seeds))[:top]
-
-
-UNFINISHED = ("pending", "running", "interrupted")
 
 
 def power_sentence(sweep: SweepData, comparisons: int) -> str:

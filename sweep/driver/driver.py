@@ -18,7 +18,7 @@ from results.ledger.arrays import SweepData, design_in, load_sweep
 from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
 from results.ledger.phases import benchmark_in
-from search_spaces import Run
+from search_spaces import Protocol, Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
 from search_spaces.plain_text import counted
@@ -44,6 +44,7 @@ from sweep.planning.plan import (
     longest_first,
     make_runs,
     resolve_configurations,
+    told_own_packs,
     told_restarts,
 )
 from sweep.planning.reference import reference_id
@@ -69,23 +70,11 @@ class Outcome:
 
     @property
     def answer(self) -> list[str]:
-        """The answer of the sweep so far, in a few sentences."""
+        """The answer of the sweep so far, in a few sentences, and one line per finding of the lint."""
+        from results.reports.lead import lint_lines
         from results.reports.summary import answer
 
-        return answer(self.data)
-
-    def seeds_for_a_test(self) -> tuple[int, float | None] | None:
-        """Return how many seeds a significance test needs, and how many seconds the new runs take at this rate.
-
-        None if there are enough seeds. The seconds are None if nothing was trained.
-        """
-        from results.reports.summary import seeds_for_a_test
-
-        needed = seeds_for_a_test(self.data)
-        if needed is None:
-            return None
-        new = sum(max(0, needed - len(group.seeds)) for group in self.data.configurations) * self.data.epochs
-        return needed, new / self.rate if self.rate else None
+        return [*answer(self.data), *(f"lint {line}" for line in lint_lines(self.data))]
 
     @property
     def all_done(self) -> bool:
@@ -128,6 +117,7 @@ class DriveOptions:
     in_process: bool = False  # train in this process, without Ray
     stage: Stage | None = None  # a part of a benchmark
     from_file: frozenset[str] = frozenset()  # keys of the spec (sweep.folder.trust) whose values come from a file
+    say_step: Callable[[str], None] = lambda step: None  # called with the next step; empty: training begins
 
 
 def make_executor(in_process: bool) -> Executor:
@@ -177,9 +167,10 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             "go to another directory"
         )
     spec.expanded()  # reports an error in the spec before the data is loaded
+    options.say_step(f"reading the data {spec.data}")
     data = load_data(spec.data, **spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
-    configurations = resolve_configurations(spec, steps_per_epoch)
+    configurations = resolve_configurations(spec, steps_per_epoch, len(data.train_labels))
     spec = spec.model_copy(update={"reference": reference_id(spec.reference, configurations)})
     runs = make_runs(spec, configurations, data.fingerprint)
     stage = options.stage
@@ -187,7 +178,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
         runs = [run for run in runs if run.run_id in stage.run_ids]
     if data.notes:
         tell(console, f"data {data.name}: {'; '.join(data.notes)}")
-    tell(console, *told_restarts(configurations))
+    tell(console, *told_own_packs(configurations), *told_restarts(configurations))
     if options.dry_run:
         _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
         return None
@@ -212,9 +203,11 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                     control.serve(ControlStorage(storage))
             packs: list[Pack] = []
             if left.to_train:  # refuses what has no place before anything is written
+                options.say_step(executor.opening)
                 resources = stack.enter_context(
                     executor.open(spec, configurations, lambda text: tell(console, text), lambda: control.asked)
                 )
+                options.say_step("choosing the pack size and the threads (probe)")
                 packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data, executor)
                 packs = longest_first(packs_left(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
@@ -241,6 +234,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             ledger.interrupt()  # runs that an earlier driver left in the state "running"
             if packs:
                 progress = _progress(chosen, runs, ledger, console)
+                options.say_step("")
                 session = SweepSession(chosen, folder, ledger, data, progress, control, snapshots, options.fail_fast)
                 try:
                     with progress:
@@ -286,11 +280,12 @@ def _as_chosen(spec: Spec, packing: Packing, gpus: float) -> Spec:
 
 def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
     """Refuse to continue a sweep with another protocol or other data: its rows could not be compared."""
-    before = ledger.protocol() or {}
-    now = {**run.protocol.to_dict(), "data": run.data_fingerprint}
-    for key, value in now.items():
-        if before.get(key, value) != value:
-            then, now_asked = before[key], value
+    before = ledger.protocol()
+    if before is None:
+        return
+    started = {**Protocol.from_dict(before).settings(), "data": before["data"]}
+    for key, value in {**run.protocol.settings(), "data": run.data_fingerprint}.items():
+        if (then := started[key]) != (now_asked := value):
             if key == "data":
                 then, now_asked = f"data with fingerprint {then:.12}…", f"data with fingerprint {value:.12}…"
             raise SpecError(

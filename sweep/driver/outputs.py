@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from results.analyses.captures import Analyses, is_analysis_output, load_analyses
 from results.analyses.gradients import ewma_meaning
-from results.figures.registry import FIGURES, FORMATS, save_figures, write_figures
-from results.ledger.arrays import load_sweep
+from results.figures.registry import FIGURES, FORMATS, make_figures, save_figures, write_figures
+from results.ledger.arrays import SweepData, load_sweep
 from results.reports.export import export, write_tables
+from results.reports.lead import Lead, benchmark_lead, confirmation_lead
 from results.reports.registry import analysis_tables, report_tables
 from results.reports.report import ReportFigure, ReportTexts, report_html
 from results.reports.study.article import ArticleFigure, article_html, article_markdown
 from results.reports.study.figures import STUDY_FIGURES, study_figures
 from results.reports.summary import answer, question
 from results.tables.formats import TABLE_WRITERS
+from results.tables.table import Table
 from search_spaces.errors import SweepFolderError
 from sweep.folder.paths import SweepFolder, resume_command, write_atomically
 
@@ -38,8 +41,9 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
     tables = report_tables(sweep)
     drawn = {path.stem for path in save_figures(sweep, folder.figures, tables=tables)}
     analyses = _analysis_figures(folder)
+    lead, confirmed = _lead(folder, sweep, tables)
     # Older files of the folder are not shown: an image can contain a script, which the page would run.
-    captions = {name: spec.caption for name, spec in FIGURES.items() if name in drawn} | analyses.captions()
+    captions = {name: spec.caption for name, spec in FIGURES.items() if name in drawn} | analyses.captions() | confirmed
     figures = {
         name: ReportFigure(name, caption, _svg(folder, name))
         for name, caption in captions.items()
@@ -48,9 +52,10 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
     page = report_html(
         sweep, {**tables, **analysis_tables(analyses)}, figures,
         ReportTexts(
-            question(sweep), [*_confirmed_answer(folder), *answer(sweep)], _sessions(folder),
-            [*_commands(folder), resume_command(folder.name, folder.runs_dir)],
+            question(sweep), [] if lead is not None and lead.sentences == answer(sweep) else answer(sweep),
+            _sessions(folder), [*_commands(folder), resume_command(folder.name, folder.runs_dir)],
             folder.spec.read_text(encoding="utf-8", errors="replace") if folder.spec.exists() else "",
+            lead,
         ),
     )  # fmt: skip
     return _written(folder.report, page)
@@ -120,17 +125,31 @@ def make_article(folder: SweepFolder, own: Mapping[Path, str]) -> Path:
     return _written(folder.article_page, article_html(text, figures, f"{folder.name}: the article"))
 
 
-def _confirmed_answer(folder: SweepFolder) -> list[str]:
-    """Return the answer of the sweep's confirmation, or nothing where there is none with a result."""
+CONFIRMATION_FIGURE = "confirmation"
+"""The figure ``evaluation`` of a confirmation, in the folder of the sweep that it confirms."""
+
+
+def _lead(
+    folder: SweepFolder, sweep: SweepData, tables: Mapping[str, Table]
+) -> tuple[Lead | None, dict[str, str]]:  # fmt: skip
+    """Return what the report shows first, and the caption of the figure that is drawn for it, by name.
+
+    A benchmark and a confirmation show their own verdict. A sweep with a confirmation shows that of the confirmation.
+    """
+    if sweep.benchmark is not None:
+        return benchmark_lead(sweep, tables), {}
     found = folder.confirmation
-    if found is None or not found.ledger.exists():
-        return []
-    sweep = load_sweep(found.ledger, found.name)
-    if not sweep.counted:
-        return []
-    seeds = len({seed for group in sweep.counted for seed in group.counted_seeds})
-    label = f"Under {seeds} new seeds, in the sweep {found.name}:"
-    return [label, *answer(sweep), f"The sweep {folder.name} itself:"]
+    if found is None:
+        return confirmation_lead(sweep, tables), {}
+    if not found.ledger.exists():
+        return None, {}
+    confirmed = load_sweep(found.ledger, found.name)
+    lead = confirmation_lead(confirmed, report_tables(confirmed))
+    figure = make_figures(confirmed, only=("evaluation",)).get("evaluation") if lead is not None else None
+    if lead is None or figure is None:
+        return lead, {}
+    write_figures({CONFIRMATION_FIGURE: figure}, folder.figures)
+    return replace(lead, figures=(CONFIRMATION_FIGURE,)), {CONFIRMATION_FIGURE: FIGURES["evaluation"].caption}
 
 
 def _analysis_figures(folder: SweepFolder) -> Analyses:

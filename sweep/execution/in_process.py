@@ -43,6 +43,8 @@ class InProcessExecutor:
     It gives the same bits as Ray with the same packs and threads, and the same ledger and checkpoints.
     """
 
+    opening = "preparing this process"
+
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
 

@@ -41,7 +41,7 @@ class TrialRecorder:
             return
         self._training.add(pack.pack_id)
         self._session.ledger.start(pack.pack_id, pack.run_ids)
-        self._log(pack, f"starts with runs {' '.join(pack.run_ids)}")
+        self._log(pack, f"starts with {'; '.join(f'{self._name(run_id)} (run {run_id})' for run_id in pack.run_ids)}")
         self._session.progress.started(pack)
 
     def reported(self, pack: Pack, report: Report) -> None:
@@ -61,11 +61,11 @@ class TrialRecorder:
         for row in rows:
             self._log(
                 pack,
-                f"run {row.run_id} epoch {row.epoch}: train loss {row.train_loss:.4f}, validation loss "
+                f"{self._name(row.run_id)}: epoch {row.epoch}: train loss {row.train_loss:.4f}, validation loss "
                 f"{row.val_loss:.4f}, validation accuracy {row.val_acc:.2f} %, {row.epoch_seconds:.2f} s",
             )
         for run_id, epoch in report.diverged.items():
-            self._log(pack, f"run {run_id} diverged in epoch {epoch}")
+            self._log(pack, f"{self._name(run_id)}: diverged in epoch {epoch}")
         self._session.progress.reported(pack, rows, report.diverged, fresh=report.fresh, done=report.done)
 
     def finished(self, pack: Pack) -> None:
@@ -99,7 +99,7 @@ class TrialRecorder:
         then = self._next_try(pack, failure, pack.pack_id in self._progressed, running)
         if then is not None:
             self._log(pack, then)
-            session.progress.say(f"pack {pack.pack_id} failed ({failure.last_line}); {then}")
+            session.progress.say(f"{session.progress.pack_name(pack)} failed ({failure.last_line}); {then}")
             return
         session.ledger.fail(pack.run_ids, f"{failure.traceback.rstrip()}\n{failure.last_line}")
         self._log(pack, "failed for good")
@@ -120,6 +120,9 @@ class TrialRecorder:
         self.stop.check(len(self._training))
         if not self.stop.asked:  # after a stop request Ray may be ending, and does not answer
             self._publisher.publish(len(self._training))
+
+    def _name(self, run_id: str) -> str:
+        return self._session.progress.name(run_id)
 
     def _log(self, pack: Pack, text: str) -> None:
         path = self._session.folder.pack_log(pack.pack_id)

@@ -63,6 +63,7 @@ class SweepFolder:
         self.figures = self.path / "figures"
         self.article_figures = self.figures / "article"
         self.report = self.path / "report.html"
+        self.paper = self.path / "paper"
         self.article = self.path / "article.md"
         self.article_page = self.path / "article.html"
 
@@ -75,11 +76,14 @@ class SweepFolder:
 
     @classmethod
     def existing(cls, runs_dir: Path, name: str) -> SweepFolder:
-        """Return the folder of a sweep that exists.
+        """Return the folder of a sweep that exists; ``name`` is its name in ``runs_dir``, or the path of its folder.
 
         Raises:
             SweepFolderError: there is none (the message lists the existing sweeps), or a link in it leads out.
         """
+        if "/" in name or name in (".", ".."):
+            path = Path(name) if Path(name).name not in ("", "..") else Path(name).resolve()
+            runs_dir, name = path.parent, path.name
         folder = cls(runs_dir, name)
         if not folder.ledger.exists():
             known = ", ".join(sweep_names(runs_dir)) or "none"
@@ -177,8 +181,18 @@ def _links_and_special_files(folder: Path) -> Iterator[Path]:
 
 def resume_command(name: str, runs_dir: Path, *, retry_failed: bool = False) -> str:
     """Return the command that resumes the sweep ``name``, quoted for a shell."""
+    return sweep_command("resume", name, runs_dir, *(["--retry-failed"] if retry_failed else []))
+
+
+def sweep_command(verb: str, name: str, runs_dir: Path, *options: str) -> str:
+    """Return ``sweep VERB NAME OPTIONS`` for the sweep ``name``, quoted for a shell."""
     place = [] if runs_dir == DEFAULT_RUNS_DIR else ["--runs-dir", str(runs_dir)]
-    return shlex.join(["sweep", "resume", name, *(["--retry-failed"] if retry_failed else []), *place])
+    return shlex.join(["sweep", verb, name, *options, *place])
+
+
+def is_sweep_folder(path: str) -> bool:
+    """Return whether ``path`` is the folder of a sweep, and not an address in a storage."""
+    return (Path(path) / LEDGER_FILE).is_file()
 
 
 def sweep_names(runs_dir: Path) -> list[str]:

@@ -58,7 +58,8 @@ class RunCounts(_Record):
     failed: int = 0
     epochs_share: float = 0.0
     best_val_acc: float | None = None  # percent
-    best_run: str | None = None
+    best_run: str | None = None  # run id
+    best_name: str | None = None  # configuration and seed
 
     def count(self, state: str) -> int:
         """Return how many runs are in ``state``, one of :data:`STATES`."""
@@ -99,6 +100,7 @@ class FailedRun(_Record):
 
     run_id: str
     error: str
+    name: str = ""  # configuration and seed
 
 
 class SweepIdentity(_Record):
@@ -156,10 +158,15 @@ def status_lines(status: SweepStatus | UnreadableSweep) -> list[str]:
     ]
     lines.append(f"  data: {status.data}" + (" (generated images, not CIFAR-100)" if status.synthetic else ""))
     if status.best_run:
-        lines.append(f"  best so far: {status.best_val_acc:.2f} % validation accuracy, run {status.best_run}")
+        lines.append(
+            f"  best so far: {status.best_val_acc:.2f} % validation accuracy, {status.best_name or status.best_run}"
+        )
     if status.driver:
         lines.append(f"  {driver_line(status.driver)}")
-    lines += [f"  failed: run {failure.run_id}: {failure.error}" for failure in status.failures]
+    lines += [
+        f"  failed: {failure.name + ', ' if failure.name else ''}run {failure.run_id}: {failure.error}"
+        for failure in status.failures
+    ]
     if (status.pending or status.interrupted) and not status.driver:
         lines.append(f"  to continue: {status.resume}")
     if status.failed:

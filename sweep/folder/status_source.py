@@ -15,11 +15,12 @@ from pydantic import ValidationError
 
 from results.ledger.frames import runs_frame
 from results.ledger.ledger import Ledger
+from results.ledger.queries import run_names
 from search_spaces.errors import LedgerError, StorageError, SweepFolderError
 from sweep.folder.control import ControlFolder, ControlPlace, ControlStorage, put_request, read_live_status
 from sweep.folder.lease import LeasePlace, current_holder
 from sweep.folder.lease_places import FolderLease, StorageLease
-from sweep.folder.paths import STATUS_FILE, SweepFolder, resume_command, sweep_names
+from sweep.folder.paths import STATUS_FILE, SweepFolder, is_sweep_folder, resume_command, sweep_names
 from sweep.folder.status import (
     ENDED,
     STATES,
@@ -64,12 +65,13 @@ class StatusSource:
 
     @classmethod
     def named(cls, name: str, runs_dir: Path) -> StatusSource:
-        """Return the source for a sweep's name in ``runs_dir``, or for ``PLACE/NAME`` in a storage.
+        """Return the source for a sweep's name in ``runs_dir``, its folder's path, or ``PLACE/NAME`` in a storage.
 
         Raises:
             SweepFolderError: there is no such sweep.
         """
-        return cls.of_storage(name) if "/" in name else cls.of_folder(SweepFolder.existing(runs_dir, name))
+        in_storage = "/" in name and not is_sweep_folder(name)
+        return cls.of_storage(name) if in_storage else cls.of_folder(SweepFolder.existing(runs_dir, name))
 
     def driver(self) -> DriverStatus | None:
         """Return the process that runs the sweep now; None if it is not running.
@@ -144,7 +146,7 @@ def _status_or_problem(folder: SweepFolder) -> SweepStatus | UnreadableSweep:
 
 def _from_ledger(folder: SweepFolder) -> SweepStatus:
     with Ledger.open_read_only(folder.ledger) as ledger:
-        runs = runs_frame(ledger)
+        runs, names = runs_frame(ledger), run_names(ledger)
     best = runs.dropna(subset="best_val_acc").sort_values("best_val_acc", ascending=False, kind="stable").head(1)
     behind = runs["epochs"].where(runs["status"] != "diverged", runs["target_epochs"]).sum()
     return SweepStatus(
@@ -158,9 +160,10 @@ def _from_ledger(folder: SweepFolder) -> SweepStatus:
         epochs_share=float(behind / max(1, runs["target_epochs"].sum())),
         best_val_acc=None if best.empty else float(best["best_val_acc"].iloc[0]),
         best_run=None if best.empty else str(best["run_id"].iloc[0]),
+        best_name=None if best.empty else names[str(best["run_id"].iloc[0])],
         resume=resume_command(folder.name, folder.runs_dir),
         failures=[
-            FailedRun(run_id=str(run_id), error=str(error))
+            FailedRun(run_id=str(run_id), error=str(error), name=names[str(run_id)])
             for run_id, error in runs.loc[runs["status"] == "failed", ["run_id", "error"]].itertuples(index=False)
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -38,22 +39,34 @@ class Pack:
         return not any(run.configuration.cannot_resume for run in self.runs)
 
 
-def resolve_configurations(spec: Spec, steps_per_epoch: int) -> list[Configuration]:
+def resolve_configurations(spec: Spec, steps_per_epoch: int, examples: int | None = None) -> list[Configuration]:
     """Return the spec's configurations with defaults filled in and schedules resolved, each tried on a tiny model.
+
+    Args:
+        spec: the spec.
+        steps_per_epoch: with the protocol's batch size.
+        examples: the number of training images, for configurations with another batch size; None: the most that
+            ``steps_per_epoch`` allows.
 
     Raises:
         SpecError: an invalid parameter of an optimizer or scheduler; nothing has started yet.
     """
     import torch
 
-    from trainables.optim.learner import names_own_code
+    from trainables.optim.needs import REASONS, check_clipping, need_of
     from trainables.optim.planning_trial import why_not_resumed
+    from trainables.optim.plugins import names_own_code
     from trainables.optim.validation import complete_configuration
 
     dtype: torch.dtype = getattr(torch, spec.protocol.dtype)
     reasons: dict[str, str] = {}
     complete: dict[str, Configuration] = {}
-    for i, configuration in enumerate(spec.expanded()):
+    shared_size = spec.protocol.batch_size
+    images = steps_per_epoch * shared_size if examples is None else examples
+    for i, asked in enumerate(spec.expanded()):
+        size = asked.batch_size or shared_size
+        steps = steps_per_epoch if size == shared_size else math.ceil(images / size)
+        configuration = replace(asked, batch_size=0) if size == shared_size else asked
         if configuration.warmup >= spec.epochs:
             raise SpecError(
                 f"{spec.name}: warmup",
@@ -61,13 +74,18 @@ def resolve_configurations(spec: Spec, steps_per_epoch: int) -> list[Configurati
                 "it must be shorter than the run",
             )
         where = f"{spec.name}: configuration {i + 1}"
-        found = complete_configuration(configuration, spec.epochs, steps_per_epoch, where, spec.imports.packages)
+        found = complete_configuration(
+            configuration, spec.epochs, steps, where, spec.imports.packages, spec.shared_protocol
+        )
         if found.key not in complete:
             if any(names_own_code(found)):
                 kind = _kind_of(found)
                 if kind not in reasons:
                     reasons[kind] = why_not_resumed(found, dtype, where)
                 found = replace(found, cannot_resume=reasons[kind])
+            if reason := REASONS.get(need_of(found), ""):
+                check_clipping(spec.shared_protocol, need_of(found), where)
+                found = replace(found, needs_own_pack=reason)
             complete[found.key] = found
     _check_replaced_momentum(spec.name, list(complete.values()))
     return list(complete.values())
@@ -86,13 +104,20 @@ def _kind_of(configuration: Configuration) -> str:
     return canonical_json({**kind(configuration.to_dict()), "warmup": configuration.warmup > 0})
 
 
+def told_own_packs(configurations: Sequence[Configuration]) -> list[str]:
+    """Return a line for every optimizer whose runs share no pack, with the reason."""
+    reasons = {str(c.columns()["optimizer"]): c.needs_own_pack for c in configurations if c.needs_own_pack}
+    return [f"{name}: one run per pack, because {reason}" for name, reason in reasons.items()]
+
+
 def told_restarts(configurations: Sequence[Configuration]) -> list[str]:
     """Return a line for every class that cannot resume exactly, with the reason."""
     reasons: dict[str, str] = {}
     for configuration in configurations:
         if configuration.cannot_resume:
-            optimizer, params = configuration.optimizer, configuration.scheduler_params
-            own = [name for name in (optimizer, configuration.scheduler, params.get("lr_lambda")) if ":" in str(name)]
+            params = configuration.scheduler_params
+            names = (configuration.columns()["optimizer"], configuration.scheduler, params.get("lr_lambda"))
+            own = [name for name in names if ":" in str(name)]
             reasons.setdefault(" with ".join(map(str, own)) or configuration.scheduler, configuration.cannot_resume)
     return [
         f"{name} cannot resume exactly: {reason}; after an interruption its runs restart from epoch 1"
@@ -157,9 +182,9 @@ def sort_out(
 ) -> tuple[list[Pack], list[list[Run]]]:
     """Return the earlier packs that are continued, and the groups of runs that have no pack yet.
 
-    The runs of one seed share their batches and form a group. Runs whose schedule depends on the length of the sweep
-    form another group: more epochs replace these runs and extend the others. So do runs that restart in place of a
-    resume, so that the others resume.
+    The runs of one seed and batch size share their batches and form a group. Runs whose schedule depends on the length
+    of the sweep form another group: more epochs replace these runs and extend the others. So do runs that restart in
+    place of a resume, so that the others resume. A run that needs a pack of one is a group of one.
 
     Args:
         runs: every run of the sweep.
@@ -177,11 +202,13 @@ def sort_out(
             packs.append(Pack(tuple(by_id[member] for member in members)))
             taken.update(members)
     placed = taken.union(finished)
-    groups: dict[tuple[int, bool, bool], list[Run]] = {}
+    groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         if run.run_id not in placed:
             choice = run.configuration
-            groups.setdefault((run.seed, choice.follows_length, bool(choice.cannot_resume)), []).append(run)
+            alone = run.run_id if choice.needs_own_pack else ""
+            kind = (run.seed, choice.batch_size, choice.follows_length, bool(choice.cannot_resume), alone)
+            groups.setdefault(kind, []).append(run)
     return packs, list(groups.values())
 
 

@@ -104,6 +104,17 @@ def plain_output() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+@contextmanager
+def styled_output() -> Iterator[None]:
+    """Let standard output have the styles of a terminal in this context; every text in it is this program's."""
+    before = sys.stdout
+    sys.stdout = before.styled() if isinstance(before, PlainStream) else before
+    try:
+        yield
+    finally:
+        sys.stdout = before
+
+
 def output_lost() -> bool:
     """Return whether standard output has no reader any more."""
     return bool(getattr(sys.stdout, "lost", False))

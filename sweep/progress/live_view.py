@@ -22,7 +22,8 @@ from sweep.folder.status import STATES, Rate, RunCounts, duration
 from sweep.planning.plan import Pack
 from sweep.progress.speed import Speed
 
-PLAIN_SECONDS = 5.0
+PLAIN_SECONDS = 30.0
+"""Least time between two plain lines, except for those about the slowest run."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,12 @@ class Progress:
         self._labels = labels
         self._console = console
         self._clock = clock
-        self._last_plain = clock()
         self._speed = Speed()
         self._best = recorded.best
         self._live: Live | None = None
+        self._printed_at: float | None = None
+        self._printed = self._state()
+        self._slowest_printed = self.slowest_epoch
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -103,7 +106,7 @@ class Progress:
     def retried(self, pack: Pack, error: str) -> None:
         """Report that ``pack`` failed and is retried."""
         self._speed.ended(pack.pack_id)
-        self.say(f"pack {pack.pack_id} failed ({error}); retrying from its last checkpoint")
+        self.say(f"{self.pack_name(pack)} failed ({error}); retrying from its last checkpoint")
 
     def failed(self, pack: Pack, last_lines: Sequence[str], log: str) -> None:
         """Report that ``pack`` failed and is not retried."""
@@ -121,12 +124,42 @@ class Progress:
                 self._statuses[run_id] = status
 
     def tick(self) -> None:
-        """Refresh the live view, or print a line if the last one is a few seconds old."""
+        """Refresh the live view, or print a line.
+
+        A line is printed when the slowest run has finished another epoch, and when anything else has changed and the
+        last line is :data:`PLAIN_SECONDS` old.
+        """
         if self._live:
             self._live.update(self._picture())
-        elif self._clock() - self._last_plain >= PLAIN_SECONDS:
-            self._last_plain = self._clock()
-            self._console.print(self.line(), highlight=False, markup=False, soft_wrap=True)
+            return
+        slowest, state, now = self.slowest_epoch, self._state(), self._clock()
+        if slowest > self._slowest_printed:
+            self._slowest_printed = slowest
+            self.say(f"every run has {slowest} of {counted(self._epochs, 'epoch')}: {self.line()}")
+        elif state != self._printed and (self._printed_at is None or now - self._printed_at >= PLAIN_SECONDS):
+            self.say(self.line())
+        else:
+            return
+        self._printed, self._printed_at = state, now
+
+    def _state(self) -> tuple[Mapping[str, int], float]:
+        """Return what a line tells, without its times."""
+        return Counter(self._statuses.values()), self.share
+
+    @property
+    def slowest_epoch(self) -> int:
+        """The number of epochs that every run has, without those that diverged or failed."""
+        running = [run_id for run_id, status in self._statuses.items() if status not in ("diverged", "failed")]
+        return min((min(self._epochs_done.get(run_id, 0), self._epochs) for run_id in running), default=0)
+
+    def name(self, run_id: str) -> str:
+        """Return the run's name for the user: its configuration and its seed."""
+        return self._labels[run_id]
+
+    def pack_name(self, pack: Pack) -> str:
+        """Return the name of a pack for the user: its first run, and how many more there are."""
+        more = len(pack.run_ids) - 1
+        return f"pack of {self._labels[pack.run_ids[0]]}" + (f" and {counted(more, 'other run')}" if more else "")
 
     def say(self, text: str) -> None:
         """Print one line that stays on the screen."""
@@ -168,6 +201,7 @@ class Progress:
             epochs_share=self.share,
             best_val_acc=self._best[0] if self._best else None,
             best_run=self._best[1] if self._best else None,
+            best_name=self._labels.get(self._best[1]) if self._best else None,
         )
 
     def speed(self) -> Rate:
@@ -185,7 +219,9 @@ class Progress:
         if self._speed.known:
             parts += [f"{self.rate:.2f} run-epochs/s", f"about {duration(self.seconds_left)} left"]
         if self._best:
-            parts.append(f"best so far {self._best[0]:.2f} % validation accuracy ({self._labels[self._best[1]]})")
+            accuracy, run_id = self._best
+            name = self._labels.get(run_id, run_id)
+            parts.append(f"best so far {accuracy:.2f} % validation accuracy ({name})")
         return ", ".join(parts)
 
     def _picture(self) -> RenderableType:

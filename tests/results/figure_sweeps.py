@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from results.ledger.arrays import CURVES, ConfigurationRuns, SweepData
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import CURVES, ConfigurationRuns
 from search_spaces import Configuration
 from search_spaces.labels import configuration_labels
 

@@ -114,12 +114,16 @@ def finish(folder: Path, *words: str, also: str = "pass", ray: bool = False) -> 
 
 
 def call(
-    words: Sequence[str | Path], folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    words: Sequence[str | Path],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    columns: int = 200,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``sweep WORDS`` in this process with the working directory ``folder``."""
     with monkeypatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("COLUMNS", "200")
+        patch.setenv("COLUMNS", str(columns))
         patch.setattr(sys, "argv", ["sweep", *map(str, words)])
         patch.setattr(sys, "path", list(sys.path))
         capfd.readouterr()

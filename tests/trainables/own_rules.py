@@ -287,3 +287,11 @@ class HidesState(lr_scheduler.LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         return {"last_epoch": self.last_epoch}
+
+
+class OwnDecay(Plain):
+    """Keeps its weight decay as an attribute."""
+
+    def __init__(self, params: Iterable[torch.Tensor], lr: float = 0.1, weight_decay: float = 0.0) -> None:
+        super().__init__(params, lr)
+        self.weight_decay = weight_decay

@@ -123,12 +123,13 @@ def capture_gradients(
     capture = Capture() if capture is None else capture
     capture.check()
     layer, batches, noise_batches = capture.layer, capture.batches, capture.noise_count
-    if run.protocol.batch_size > len(data.train_labels):
+    batch_size = run.conditions.batch_size
+    if batch_size > len(data.train_labels):
         raise SpecError(
-            "batch_size", f"{run.protocol.batch_size}, but the training split has {len(data.train_labels)} images",
+            "batch_size", f"{batch_size}, but the training split has {len(data.train_labels)} images",
             "a batch size that fills at least one mini-batch",
         )  # fmt: skip
-    steps_per_epoch = -(-len(data.train_labels) // run.protocol.batch_size)
+    steps_per_epoch = -(-len(data.train_labels) // batch_size)
     progress = on_progress or (lambda done, total: None)
     taken = 0
     noise: dict[str, NoiseSums] = {}
@@ -147,13 +148,13 @@ def capture_gradients(
             return
         record(taken + 1, epoch, np.full_like(weights, math.nan), weights, math.nan)
         moments = {"layer": _Moments(), "all": _Moments()}
-        for done, batch in enumerate(_full_batches(mini_batches, run.protocol.batch_size, epoch, step, noise_batches)):
+        for done, batch in enumerate(_full_batches(mini_batches, batch_size, epoch, step, noise_batches)):
             pack.backward(batch)
             gradients = {name: view.grad for name, view in pack.stack.member(0).items() if view.grad is not None}
             moments["layer"].add(_values(gradients[layer]))
             moments["all"].add(flattened(gradients))
             progress(batches + done + 1, batches + noise_batches)
-        noise.update({name: moment.sums(run.protocol.batch_size) for name, moment in moments.items()})
+        noise.update({name: moment.sums(batch_size) for name, moment in moments.items()})
         raise EndTraining
 
     # One epoch more than the steps need: the last weights are read before a step that follows them.

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from trainables.models.lenet import SHAPES
 
+CLIP_EPS = 1e-6
+"""Added to the norm by ``torch.nn.utils.clip_grad_norm_``."""
+
 
 class ParameterStack:
     """Each parameter of K models as one leaf ``[K, …]`` with one gradient ``[K, …]``.
@@ -42,6 +45,15 @@ class ParameterStack:
     def zero_grad(self) -> None:
         """Set all gradients to zero in place: the views of the members stay valid."""
         torch._foreach_zero_([leaf.grad for leaf in self.stacked.values() if leaf.grad is not None])
+
+    @torch.no_grad()
+    def clip_gradients(self, most: float) -> None:
+        """Scale the gradient of each model so that its norm is at most ``most``, as ``clip_grad_norm_`` does."""
+        gradients = [leaf.grad for leaf in self.stacked.values() if leaf.grad is not None]
+        norms = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients])
+        factors = (most / (torch.linalg.vector_norm(norms, dim=0) + CLIP_EPS)).clamp(max=1.0)  # [K]
+        for gradient in gradients:
+            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
 
     def load_member(self, k: int, parameters: Mapping[str, Tensor]) -> None:
         """Copy ``parameters`` into model k."""

@@ -9,7 +9,12 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.optim import Optimizer
+
+from trainables.optim.composed import inner_optimizers
+
+INNER = "inner optimizers"
+"""The key of the states of the optimizers in an optimizer."""
+SHARED = ("state", "param_groups")
 
 
 def as_plain(value: Any) -> Any:
@@ -42,14 +47,34 @@ def like_present(saved: Any, present: Any) -> Any:
     return saved
 
 
-def load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+def optimizer_state(optimizer: Any) -> dict[str, Any]:
+    """Return the state of ``optimizer``, and of the optimizers in it, as plain values."""
+    inner = [optimizer_state(one) for one in inner_optimizers(optimizer)]
+    return {**as_plain(optimizer.state_dict()), **({INNER: inner} if inner else {})}
+
+
+def load_optimizer(optimizer: Any, saved: Mapping[str, Any]) -> None:
     """Load ``saved`` without a change of type: PyTorch casts to the type of the parameter (NAdam keeps float32).
 
-    State under another key than the index of a parameter is loaded as it is.
+    State under another key than the index of a parameter is loaded as it is. Attributes that are the state or the
+    groups of an inner optimizer stay so: PyTorch replaces both objects.
     """
-    optimizer.load_state_dict(dict(saved))
+    inner = inner_optimizers(optimizer)
+    shared = [
+        (name, one, attribute)
+        for name, value in vars(optimizer).items()
+        for one in inner
+        for attribute in SHARED
+        if value is getattr(one, attribute)
+    ]
+    optimizer.load_state_dict({key: value for key, value in saved.items() if key != INNER})
+    for one, state in zip(inner, saved.get(INNER, ()), strict=True):
+        load_optimizer(one, state)
+    for name, one, attribute in shared:
+        setattr(optimizer, name, getattr(one, attribute))
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for index, state in saved["state"].items():
+    own_state = saved.get("state", {}) if hasattr(optimizer, "state") else {}
+    for index, state in own_state.items():
         if isinstance(index, int) and index < len(parameters) and isinstance(state, Mapping):
             present = optimizer.state[parameters[index]]
             for key, value in state.items():

@@ -15,22 +15,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from search_spaces import Configuration
 from search_spaces.errors import SpecError
-from trainables.optim.learner import Learner, names_own_code
+from trainables.optim.learner import Learner
+from trainables.optim.plugins import names_own_code
+from trainables.optim.tiny_model import TinyModel
 from trainables.optim.user_code import error_text, one_line_errors
-from trainables.runtime.seeding import generator
 
-SHAPES = ((4, 3, 3, 3), (4,), (5, 4), (5,))
-"""Parameters of the tiny model, of the kinds that LeNet-5 has."""
 STEPS = 2
 """Steps of an epoch."""
 EPOCHS = 6
 BREAK = STEPS
 """Steps before the state is saved: one epoch."""
-CPU = torch.device("cpu")
 
 
 def why_not_resumed(configuration: Configuration, dtype: torch.dtype, where: str) -> str:
@@ -89,35 +87,27 @@ class _DivergedError(ArithmeticError):
 
 
 class _TinyRun:
-    """A training of a model with the parameters :data:`SHAPES`, whose gradients depend on its weights and the step."""
+    """A training of the tiny model."""
 
     def __init__(self, configuration: Configuration, dtype: torch.dtype, where: str) -> None:
-        rng = generator(CPU, 0, "planning trial")
-        self._parameters = [nn.Parameter(torch.randn(shape, generator=rng).to(dtype).mul_(0.1)) for shape in SHAPES]
-        for parameter in self._parameters:
-            parameter.grad = torch.zeros_like(parameter)
-        self._gradients = [parameter.grad for parameter in self._parameters]
+        self._model = TinyModel(dtype)
+        self._parameters = list(self._model.parameters.values())
         self._places = [parameter.data_ptr() for parameter in self._parameters]
         self._where, self._name = where, configuration.optimizer
         warmup_steps = round(configuration.warmup * STEPS)
         self._learner = Learner(
-            configuration, self._parameters, 0, warmup_steps, (f"{where}: optimizer", f"{where}: scheduler")
+            configuration, self._model.parameters, 0, warmup_steps, (f"{where}: optimizer", f"{where}: scheduler")
         )
         self._steps = 0
 
     def step(self) -> Any:
         """Take a step and advance the schedule; return the bits of the weights and the learning rate."""
         epoch, step = divmod(self._steps, STEPS)
-        rng = generator(CPU, 0, "planning trial", epoch + 1, step)
-        with torch.no_grad():
-            for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
-                noise = torch.randn(parameter.shape, generator=rng).to(parameter.dtype)
-                if gradient is not None:
-                    gradient.copy_(parameter * 0.1 + noise * 0.01)
+        self._model.begin(epoch + 1, step)
         try:
             if epoch and step == 0:
                 self._learner.training_mode()
-            self._learner.update(epoch + 1, step)
+            self._learner.update(epoch + 1, step, self._model)
         except Exception as error:
             if all(bool(torch.isfinite(parameter).all()) for parameter in self._parameters):
                 raise
@@ -136,13 +126,13 @@ class _TinyRun:
         return bits_of([self._parameters, self._learner.schedule.lr])
 
     def state_dict(self) -> dict[str, Any]:
-        return {**self._learner.state_dict(), "parameters": [p.detach().clone() for p in self._parameters]}
+        return {**self._learner.state_dict(), "parameters": self._model.values()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._learner.load_state_dict(state)
         with torch.no_grad():
             for parameter, saved in zip(self._parameters, state["parameters"], strict=True):
                 parameter.copy_(saved)
-        self._learner.load_state_dict(state)
         self._steps = BREAK
 
     def attributes(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import Configuration
-from search_spaces.configuration import PARTS
+from search_spaces.configuration import BASE, PARTS, REST
 from search_spaces.errors import SpecError, UnknownNameError, shown
 
 LEDGER = "ledger.sqlite"
@@ -56,6 +56,7 @@ def named_in(configuration: Configuration) -> list[tuple[str, str]]:
     """Return key and name of every ``module:attribute`` of a configuration: its classes, and functions of the epoch."""
     params = configuration.scheduler_params
     found: list[tuple[str, Any]] = [("optimizer", configuration.optimizer), ("scheduler", configuration.scheduler)]
+    found += _inner_names(configuration.optimizer_params, "optimizer")
     found.append(("scheduler.lr_lambda", params.get("lr_lambda")))
     parts = params.get(PARTS)
     for i, part in enumerate(parts if isinstance(parts, list) else ()):
@@ -63,6 +64,22 @@ def named_in(configuration: Configuration) -> list[tuple[str, str]]:
         table = part if isinstance(part, Mapping) else {"name": part}
         found += [(place, table.get("name")), (f"{place}.lr_lambda", table.get("lr_lambda"))]
     return [(key, name) for key, name in found if isinstance(name, str) and ":" in name]
+
+
+def _inner_names(params: Mapping[str, Any], where: str) -> list[tuple[str, Any]]:
+    """Return key and name of every optimizer within an optimizer."""
+    found = []
+    for key in (BASE, REST):
+        if isinstance(table := params.get(key), Mapping):
+            place = f"{where}.{key}"
+            found += [(place, table.get("name")), *_inner_names(table, place)]
+    return found
+
+
+def names_own_code(configuration: Configuration) -> tuple[bool, bool]:
+    """Return whether the optimizer, and the schedule, have code that is not PyTorch's: a class or a function."""
+    keys = [key for key, name in named_in(configuration) if name.partition(":")[0].partition(".")[0] != "torch"]
+    return any(key.startswith("optimizer") for key in keys), any(key.startswith("scheduler") for key in keys)
 
 
 def check_allowed(configuration: Configuration, packages: Collection[str], where: str) -> None:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer, lr_scheduler
 from search_spaces.configuration import NO_SCHEDULER, PARTS
 from search_spaces.errors import SpecError, UnknownNameError, shortened, shown
 from search_spaces.expressions import is_expression
+from trainables.optim.parameter_groups import rates_of_groups
 from trainables.optim.plugins import import_named
 from trainables.optim.signature import complete, defaults_of
 from trainables.optim.user_code import message_of, one_line_errors
@@ -247,7 +248,7 @@ def build_scheduler(name: str, params: Mapping[str, Any], optimizer: Optimizer, 
         if entry.factory is lr_scheduler.ChainedScheduler:
             return entry.factory(arguments[PARTS], optimizer=optimizer)
         with one_line_errors(where, name) if ":" in str(params.get("lr_lambda", name)) else nullcontext():
-            return entry.factory(optimizer, **arguments)
+            return entry.factory(optimizer, **rates_of_groups(arguments, optimizer))
     except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as error:
         given = ", ".join(f"{key}={value}" for key, value in params.items())
         raise SpecError(f"{where} {shortened(f'{name}({given})', MOST_GIVEN)}", message_of(error)) from error

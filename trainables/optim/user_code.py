@@ -19,13 +19,21 @@ def one_line_errors(where: str, name: str) -> Iterator[None]:
     Raises:
         SpecError: ``where``, ``name``, and the type and text of the error.
     """
-    hook, sys.breakpointhook = sys.breakpointhook, lambda *_, **__: None  # only the training stops at them
+    with without_breakpoints():
+        try:
+            yield
+        except (UserError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise SpecError(where, f"{name} fails: {error_text(error)}") from error
+
+
+@contextmanager
+def without_breakpoints() -> Iterator[None]:
+    """Ignore breakpoints: only the training stops at them."""
+    hook, sys.breakpointhook = sys.breakpointhook, lambda *_, **__: None
     try:
         yield
-    except (UserError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        raise SpecError(where, f"{name} fails: {error_text(error)}") from error
     finally:
         sys.breakpointhook = hook
 

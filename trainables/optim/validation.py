@@ -10,22 +10,27 @@ from dataclasses import replace
 import torch
 from torch.optim import lr_scheduler
 
-from search_spaces import Configuration
+from search_spaces import Configuration, Protocol
 from search_spaces.errors import SpecError
+from trainables.optim.composed import scheduled
+from trainables.optim.learner import has_modes
 from trainables.optim.optimizers import build_optimizer, complete_optimizer
 from trainables.optim.plugins import check_allowed
 from trainables.optim.schedule import Schedule, has_lr
 from trainables.optim.schedulers import complete_scheduler
+from trainables.optim.tiny_model import TinyModel
 from trainables.optim.user_code import one_line_errors
 
 LARGEST_RATE = torch.finfo(torch.float32).max
+DEFAULT_PROTOCOL = Protocol()
 MOST_TRIED = 500
 """Maximum of epochs (or batches) for which a schedule is tried out before the sweep starts."""
 
 
 def complete_configuration(
-    configuration: Configuration, epochs: int, steps_per_epoch: int, where: str, packages: Collection[str] = ()
-) -> Configuration:
+    configuration: Configuration, epochs: int, steps_per_epoch: int, where: str, packages: Collection[str] = (),
+    protocol: Protocol = DEFAULT_PROTOCOL,
+) -> Configuration:  # fmt: skip
     """Add the defaults, resolve the schedule for ``epochs``, and create both once for a tiny parameter.
 
     ``packages`` are the installed packages that the spec may name, besides PyTorch.
@@ -48,13 +53,21 @@ def complete_configuration(
         raise SpecError(  # PyTorch would set a momentum that differs from the configuration
             f"{where}: scheduler.cycle_momentum", "true, but optimizer.momentum is 0", "set cycle_momentum = false"
         )
-    tiny = torch.nn.Parameter(torch.zeros(2, 2))
-    tiny.grad = torch.zeros(2, 2)
+    tiny = TinyModel(torch.float32).parameters
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch repeats its warnings in the training
-        optimizer = build_optimizer(full.optimizer, full.optimizer_params, [tiny], f"{where}: optimizer")
+        optimizer = build_optimizer(
+            full.optimizer, full.optimizer_params, tiny, f"{where}: optimizer", protocol.weight_decay_on
+        )
+        if protocol.ema_decay and has_modes(optimizer):
+            raise SpecError(
+                "protocol.ema_decay", f"{protocol.ema_decay}, but {full.optimizer} evaluates its own average",
+                "0, or another optimizer",
+            )  # fmt: skip
         warmup_steps = round(full.warmup * steps_per_epoch)
-        schedule = Schedule(full.scheduler, full.scheduler_params, optimizer, warmup_steps, f"{where}: scheduler")
+        schedule = Schedule(
+            full.scheduler, full.scheduler_params, scheduled(optimizer), warmup_steps, f"{where}: scheduler"
+        )
         _try_out(schedule, full, epochs, epochs * steps_per_epoch - warmup_steps, f"{where}: scheduler")
     return full
 

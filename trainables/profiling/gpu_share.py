@@ -99,7 +99,7 @@ def _trained_footprint(runs: Sequence[Run], data: DataSet) -> Footprint:
     device = training_device(wants_gpu=True)
     deterministic(device)
     torch.cuda.reset_peak_memory_stats(device)
-    batches = Batches(data, [run.seed for run in runs], runs[0].protocol, device)
+    batches = Batches(data, [run.seed for run in runs], runs[0].conditions, device)
     pack = Pack([without_schedule(run) for run in runs], batches.steps, device, classes=data.classes)
     splits = [Split.of(data.val_images, data.val_labels, device), Split.of(data.test_images, data.test_labels, device)]
     last = batches.steps - 1  # the smaller last batch has a separate CUDA graph

@@ -32,7 +32,7 @@ class StepTimer:
         self._device = training_device(gpu)
         deterministic(self._device)
         self._runs = [stand_in(run) for run in runs]
-        self._batches = Batches(data, [runs[0].seed], runs[0].protocol, self._device)
+        self._batches = Batches(data, [runs[0].seed], runs[0].conditions, self._device)
         self._classes = data.classes
         self._packs: dict[int, Pack] = {}
         self._step = 0
@@ -69,4 +69,4 @@ def stand_in(run: Run) -> Run:
         same = Configuration(choice.optimizer, choice.optimizer_params)
     else:
         same = Configuration("SGD", complete_optimizer("SGD", {"lr": 0.01, "momentum": 0.9}, "probe"))
-    return Run(same, run.seed, run.protocol, run.data_fingerprint)
+    return Run(same, run.seed, run.conditions, run.data_fingerprint)

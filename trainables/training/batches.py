@@ -46,6 +46,12 @@ class Batch:
         masks = None if self.masks is None else (self.masks[0][:, start:stop], self.masks[1][:, start:stop])
         return Batch(self.images[:, start:stop], self.labels[:, start:stop], masks)
 
+    def of_run(self, k: int) -> Batch:
+        """Return the batch of run k alone."""
+        row = slice(k, k + 1) if len(self.labels) > 1 else slice(None)
+        masks = None if self.masks is None else (self.masks[0][row], self.masks[1][row])
+        return Batch(self.images[row], self.labels[row], masks)
+
     def copy(self) -> Batch:
         """Return a copy of the batch."""
         masks = None if self.masks is None else (self.masks[0].clone(), self.masks[1].clone())

@@ -63,7 +63,7 @@ def train(
         OSError: a checkpoint that cannot be written.
     """
     checkpoints, weights, clock = options.checkpoints, options.weights, options.clock
-    batches = Batches(data, assignment.seeds, assignment.runs[0].protocol, device)
+    batches = Batches(data, assignment.seeds, assignment.runs[0].conditions, device)
     pack = Pack(assignment.runs, batches.steps, device, options.graphs, data.classes)
     for k, parameters in enumerate(options.start):
         pack.stack.load_member(k, parameters)

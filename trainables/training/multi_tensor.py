@@ -2,7 +2,7 @@
 
 A run keeps its own ``torch.optim`` optimizer: it holds the hyperparameters, the state and the learning rate that the
 schedule writes. Its update is made by another optimizer of the same class, which has the parameters of all runs of that
-class, a parameter group for each configuration, whose learning rate is a tensor on the device, and which shares the
+class, the parameter groups of each configuration, whose learning rate is a tensor on the device, and which shares the
 runs' state.
 """
 
@@ -39,9 +39,11 @@ enough. A third-party class may do anything."""
 def can_be_captured(member: Member) -> bool:
     """Return whether a captured update of the run stays valid: only its learning rate changes from outside.
 
-    CyclicLR and OneCycleLR also cycle momentum or β, which are Python numbers and would be frozen.
+    All parameter groups must have one learning rate. CyclicLR and OneCycleLR also cycle momentum or β, which are Python
+    numbers and would be frozen.
     """
-    return member.run.configuration.optimizer in KERNELS and member.schedule.moves_only_the_rate
+    one_rate = len(set(member.schedule.base_lrs)) == 1
+    return member.run.configuration.optimizer in KERNELS and member.schedule.moves_only_the_rate and one_rate
 
 
 class GroupedOptimizers:
@@ -74,7 +76,7 @@ class GroupedOptimizers:
         self._shared = True
         state = {parameter: kept for optimizer in self._optimizers for parameter, kept in optimizer.state.items()}
         for member in self._members:
-            for parameter in member.optimizer.param_groups[0]["params"]:
+            for parameter in (parameter for group in member.optimizer.param_groups for parameter in group["params"]):
                 if state.get(parameter):
                     member.optimizer.state[parameter] = state[parameter]
 
@@ -82,15 +84,18 @@ class GroupedOptimizers:
 def _grouped(name: str, groups: Sequence[Sequence[tuple[int, Member]]], lrs: Tensor) -> Optimizer:
     """Return one optimizer of class ``name`` with a parameter group for each of ``groups``."""
     tables: list[dict[str, Any]] = []
+    places: list[int] = []
     for group in groups:
         own = group[0][1].optimizer
-        given = own.param_groups[0]
-        table = {key: given[key] for key in own.defaults if key not in IMPLEMENTATION}
-        table["params"] = [p for _, member in group for p in member.optimizer.param_groups[0]["params"]]
-        tables.append(table)
+        for i, given in enumerate(own.param_groups):
+            table = {key: given[key] for key in own.defaults if key not in IMPLEMENTATION}
+            table["params"] = [p for _, member in group for p in member.optimizer.param_groups[i]["params"]]
+            tables.append(table)
+            places.append(group[0][0])
     optimizer = OPTIMIZERS[name](tables, **KERNELS[name])  # type: ignore[arg-type]  # each class has its own
-    for table, group in zip(optimizer.param_groups, groups, strict=True):
-        table["lr"] = lrs[group[0][0]]
+    for table, place in zip(optimizer.param_groups, places, strict=True):
+        table["lr"] = lrs[place]
+    for group in groups:
         for _, member in group:
             for parameter, state in member.optimizer.state.items():
                 for key, value in state.items():

@@ -20,6 +20,7 @@ from trainables.training.cuda_graphs import Graphs
 from trainables.training.member import Member
 from trainables.training.messages import AttemptInfo, EpochMetrics
 from trainables.training.steps import make_step
+from trainables.training.weight_average import WeightAverage
 
 MICRO_BATCH = 64
 """Examples in one pass on a CPU, so that its values fit into the cache; the gradients add up to the batch's."""
@@ -40,24 +41,29 @@ class Pack:
         """
         self.runs = list(runs)
         self.device = device
-        self.protocol = runs[0].protocol
+        self.protocol = runs[0].conditions
         self.dtype: torch.dtype = getattr(torch, self.protocol.dtype)
         self.epoch = 0  # completed epochs
         self.step_in_epoch = 0  # completed steps of the next one
         self.epoch_seconds = 0.0  # spent on these steps
         self.stack = ParameterStack([initial_parameters(run.seed, self.dtype, classes) for run in runs], device)
         self.members = [self._member(k, run, steps_per_epoch) for k, run in enumerate(runs)]
+        decay = self.protocol.ema_decay
+        self.average = WeightAverage(self.stack, decay) if decay else None
         self.loss_sum = torch.zeros(len(runs), dtype=torch.float64, device=device)
         self.correct_sum = torch.zeros(len(runs), dtype=torch.int64, device=device)
         self.step_losses = torch.zeros_like(self.loss_sum)  # [K], means over the batch of the present step
         self.attempts: list[AttemptInfo] = []  # the present one last
+        self.clips = self.protocol.grad_clip_norm > 0
         self._views_checked = False
         self._step = make_step(self, steps_per_epoch, graphs)
 
     def _member(self, k: int, run: Run, steps_per_epoch: int) -> Member:
-        choice = run.configuration
-        parameters = self.stack.member(k).values()
-        return Member(run, Learner(choice, list(parameters), run.seed, round(choice.warmup * steps_per_epoch)))
+        learner = Learner(
+            run.configuration, self.stack.member(k), run.seed, round(run.configuration.warmup * steps_per_epoch),
+            decay_on=run.protocol.weight_decay_on,
+        )  # fmt: skip
+        return Member(run, learner)
 
     @property
     def next_step(self) -> tuple[int, int]:
@@ -78,13 +84,17 @@ class Pack:
         if before_step is not None:
             before_step(self)
         self._step.update()
+        if self.average is not None:
+            self.average.update()
         if not self._views_checked:
             self.check_views()
             self._views_checked = True
         self.step_in_epoch += 1
 
     def training_mode(self) -> None:
-        """Give all runs the weights that are trained; only some optimizers of a user evaluate others."""
+        """Give all runs the weights that are trained; with an average, and some optimizers, others are evaluated."""
+        if self.average is not None:
+            self.average.evaluate(False)
         for member in self.members:
             member.learner.training_mode()
 
@@ -92,6 +102,8 @@ class Pack:
         """Give all runs the weights that are evaluated and stored."""
         for member in self.members:
             member.learner.evaluation_mode()
+        if self.average is not None:
+            self.average.evaluate(True)
 
     def check_views(self) -> None:
         """Check that every optimizer still updates its run's part of the stack.
@@ -104,29 +116,49 @@ class Pack:
 
     def measure(self, batch: Batch) -> Tensor:
         """As :meth:`backward`; the losses are also added to the epoch's, and kept as means of this step."""
-        losses = self.backward(batch)
+        losses, correct = self.backward(batch)
         self.loss_sum += losses
+        self.correct_sum += correct
         torch.div(losses, batch.labels.shape[1], out=self.step_losses)
         return losses
 
-    def backward(self, batch: Batch) -> Tensor:
-        """Leave the gradients of the mean loss over ``batch`` in the stack; return the summed losses ``[K]``."""
+    def backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Leave the gradients of the mean loss over ``batch`` in the stack.
+
+        Returns:
+            The summed losses ``[K]`` and the numbers of correct predictions ``[K]``.
+        """
         B = batch.labels.shape[1]
         self.stack.zero_grad()
-        losses = torch.zeros_like(self.loss_sum)
+        losses, correct = torch.zeros_like(self.loss_sum), torch.zeros_like(self.correct_sum)
         examples = MICRO_BATCH if self._step.splits_batches else B
         for start in range(0, B, examples):
             part = batch.part(start, start + examples)
             logits = self._logits(part)
-            loss = _cross_entropy_sums(logits, part.labels)
+            loss = _cross_entropy_sums(logits, part.labels, self.protocol.label_smoothing)
             (loss.sum() / B).backward()
             losses += loss.detach()
-            self.correct_sum += _correct(logits, part.labels)
-        return losses
+            correct += _correct(logits, part.labels)
+        return losses, correct
 
-    def _logits(self, batch: Batch) -> Tensor:
+    def differentiable_gradients(self, k: int, batch: Batch) -> list[Tensor]:
+        """Return the gradients of run k on ``batch``, with their graph (``create_graph``)."""
+        views = self.stack.member(k)
+        logits = self._logits(batch.of_run(k), {name: view[None] for name, view in views.items()})
+        loss = _cross_entropy_sums(logits, batch.of_run(k).labels, self.protocol.label_smoothing)
+        mean = loss.sum() / batch.labels.shape[1]
+        return list(torch.autograd.grad(mean, list(views.values()), create_graph=True))
+
+    def _logits(self, batch: Batch, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return the logits of the stack, or of models with ``parameters``."""
         images = augmentation.normalise(batch.images, self.dtype)
-        return stacked_logits(self.stack.stacked, images[0] if len(images) == 1 else images, batch.masks)
+        stacked = self.stack.stacked if parameters is None else parameters
+        return stacked_logits(stacked, images[0] if len(images) == 1 else images, batch.masks)
+
+    def clip_gradients(self) -> None:
+        """Scale each run's gradient to the protocol's largest norm; nothing is done where it has none."""
+        if self.clips:
+            self.stack.clip_gradients(self.protocol.grad_clip_norm)
 
     def freeze_non_finite(self, losses: Tensor) -> None:
         """Freeze every run whose loss (``[K]``) is not finite: it diverged in the present epoch."""
@@ -157,6 +189,7 @@ class Pack:
                     "run_id": member.run.run_id,
                     "parameters": {name: view.detach() for name, view in self.stack.member(k).items()},
                     **(member.learner.state_dict() if resumes else {}),
+                    **({"average": self.average.state_dict(k)} if resumes and self.average is not None else {}),
                     "rows": [dict(vars(row)) for row in member.rows],
                     "diverged_epoch": member.diverged_epoch,
                     "rates": member.lrs,
@@ -175,8 +208,10 @@ class Pack:
         for k, (member, saved) in enumerate(zip(self.members, state["members"], strict=True)):
             if saved["run_id"] != member.run.run_id:
                 raise ValueError(f"the state is of run {saved['run_id']}, not of {member.run.run_id}")
-            self.stack.load_member(k, saved["parameters"])
             member.learner.load_state_dict(saved)
+            self.stack.load_member(k, saved["parameters"])
+            if self.average is not None:
+                self.average.load_state_dict(k, saved["average"])
             member.rows = [EpochMetrics(**row) for row in saved["rows"]]
             member.diverged_epoch = saved["diverged_epoch"]
             member.lrs = list(saved["rates"])
@@ -203,11 +238,12 @@ def evaluate(parameters: Mapping[str, Tensor], split: Split) -> tuple[Tensor, Te
     return loss / len(split.labels), 100.0 * correct.double() / len(split.labels)
 
 
-def _cross_entropy_sums(logits: Tensor, labels: Tensor) -> Tensor:
+def _cross_entropy_sums(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Sum the cross-entropy over the batch: ``[K, B, C]`` and ``[1 or K, B]`` to ``[K]``."""
     K, B, classes = logits.shape
     flat = labels.expand(K, B).reshape(-1)
-    return F.cross_entropy(logits.reshape(K * B, classes), flat, reduction="none").view(K, B).sum(1)
+    losses = F.cross_entropy(logits.reshape(K * B, classes), flat, reduction="none", label_smoothing=smoothing)
+    return losses.view(K, B).sum(1)
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:

@@ -13,15 +13,16 @@ from trainables.training.batches import Batch
 from trainables.training.cuda_graphs import Captured, Graphs, graphs_of
 from trainables.training.member import Member
 from trainables.training.multi_tensor import GroupedOptimizers, can_be_captured
+from trainables.training.reevaluation import EvaluatedPack, in_order_of_needs
 
 
-class SteppedPack(Protocol):
+class SteppedPack(EvaluatedPack, Protocol):
     """What a step needs of its pack."""
 
     runs: list[Run]
     device: torch.device
-    members: list[Member]
     step_in_epoch: int
+    clips: bool
 
     @property
     def next_step(self) -> tuple[int, int]:
@@ -67,17 +68,22 @@ class EagerStep:
 
     def __init__(self, pack: SteppedPack) -> None:
         self._pack = pack
+        self._batch: Batch | None = None
 
     def compute_gradients(self, batch: Batch) -> None:
         """Leave the gradients of the mean loss over ``batch`` in the stack, and its losses in the pack."""
+        self._batch = batch
         self._pack.freeze_non_finite(self._pack.measure(batch))
 
     def update(self) -> None:
         """Take the optimizer step of every member that has not diverged, and move its schedule on."""
-        for member in self._pack.alive:
+        assert self._batch is not None
+        self._pack.clip_gradients()
+        for member, evaluation in in_order_of_needs(self._pack, self._pack.alive, self._batch):
             member.lrs.append(member.schedule.lr)
-            member.learner.update(*self._pack.next_step)
+            member.learner.update(*self._pack.next_step, evaluation)
             member.learner.after_batch(*self._pack.next_step)
+        self._batch = None
 
     def state_loaded(self) -> None:
         """Do nothing: it keeps no state."""
@@ -104,10 +110,12 @@ class GraphedStep:
         self._rows = torch.zeros(steps_per_epoch, K, dtype=torch.float32, pin_memory=pack.device.type == "cuda")
         self._row: list[float] = []
         self._gradients: dict[int, tuple[Batch, Captured]] = {}  # by batch size: an epoch's last batch is smaller
+        self._place: Batch | None = None  # the batch of the present step
         self._alive: list[Member] = []
         self._outside: list[Member] = []
         self._grouped: GroupedOptimizers | None = None
         self._update: Captured | None = None
+        self._clip = Captured(pack.clip_gradients, graphs) if pack.clips else None
 
     def compute_gradients(self, batch: Batch) -> None:
         """Leave the gradients of the mean loss over ``batch`` in the stack, and its losses in the pack."""
@@ -116,6 +124,7 @@ class GraphedStep:
             place = batch.copy()
             self._gradients[B] = (place, Captured(self._measuring(place), self._graphs))
         place, captured = self._gradients[B]
+        self._place = place
         place.take(batch)
         captured()
 
@@ -131,11 +140,14 @@ class GraphedStep:
         if self._alive != pack.alive:
             self._regroup()
         self._send_lrs()
+        if self._clip is not None:
+            self._clip()
         if self._update is not None and self._grouped is not None:
             self._update()
             self._grouped.share_state()
-        for member in self._outside:
-            member.learner.update(*pack.next_step)
+        assert self._place is not None
+        for member, evaluation in in_order_of_needs(pack, self._outside, self._place):
+            member.learner.update(*pack.next_step, evaluation)
         for member in self._alive:
             member.schedule.note_step()
             member.learner.after_batch(*pack.next_step)

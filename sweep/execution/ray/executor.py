@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 class RayExecutor:
     """Trains packs as Ray Tune trials: Ray places them, retries them and reuses their processes."""
 
+    opening = "starting Ray and its workers"
+
     def __init__(self) -> None:
         self._stop_signal = ""
 

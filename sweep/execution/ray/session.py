@@ -84,9 +84,7 @@ def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str,
         restore()  # Ray has replaced it by its own handler
         end_on_sigterm()
         if address == "local":
-            stack.enter_context(
-                watched(_vital_processes(), lambda name: end_at_once(f"Ray's process {name} has ended"))
-            )
+            stack.enter_context(watched(_vital_processes(), _vital_paths(), end_at_once))
         yield ray.cluster_resources()
 
 
@@ -122,6 +120,15 @@ def _vital_processes() -> dict[int, str]:
 
     found = ray._private.worker._global_node.all_processes
     return {one.process.pid: name for name in ("raylet", "gcs_server") for one in found.get(name, [])}
+
+
+def _vital_paths() -> list[Path]:
+    """Return the folder of the session, and the files in it that a new worker process needs."""
+    import ray
+
+    node = ray._private.worker._global_node
+    files = [node.raylet_socket_name, node.plasma_store_socket_name, os.environ["RAY_AUTH_TOKEN_PATH"]]
+    return [Path(node.get_session_dir_path()), *map(Path, files)]
 
 
 @contextmanager

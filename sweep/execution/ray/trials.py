@@ -6,11 +6,13 @@ import uuid
 from contextlib import suppress
 
 from sweep.execution.executor import Round
+from sweep.execution.ray.watch import watched
 from sweep.execution.recorder import TrialRecorder
 from sweep.execution.session import SweepSession
 from sweep.execution.training import trial_spec
 from sweep.process.private_folder import private_folder
 from sweep.process.signals import Stopped, Stopping
+from sweep.process.supervisor import end_at_once
 from trainables.runtime.stop_signal import StopRequest, StopSignal
 
 MOST_TRIALS = 100_000
@@ -34,7 +36,7 @@ def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_
         tune.with_parameters(PackTrainable, data=session.data), {"cpu": resources.cpus, "gpu": gpus}
     )
     try:
-        with private_folder() as scratch:
+        with private_folder() as scratch, watched({}, [scratch], end_at_once):
             tune.Tuner(
                 trainable,
                 param_space={SPEC: tune.grid_search(trials)},

@@ -75,7 +75,7 @@ def test_no_text_overlaps_another_or_is_cut_off(kind: str):
 
 def test_every_sweep_draws_what_it_has():
     names = {kind: set(figures_of(kind)) for kind in SWEEPS}
-    assert names["crowded"] == set(FIGURES)
+    assert names["crowded"] == set(FIGURES) - {"tuning_curves", "evaluation"}
     assert {"validation_accuracy", "final_accuracy"} <= names["one of everything"]
     assert "validation_loss" not in names["all diverged"]
     assert "validation_accuracy" in names["all diverged"]

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from results.ledger.arrays import CURVES, load_sweep
+from results.ledger.arrays import load_sweep
+from results.ledger.configuration_runs import CURVES
 from results.ledger.ledger import Ledger
 from search_spaces import Configuration
 from search_spaces.run import Protocol, Run

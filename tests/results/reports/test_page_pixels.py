@@ -1,45 +1,135 @@
-"""An image inside a figure is visible in the report and in the article: a screenshot has ink where the PNG has."""
+"""Every figure is visible in the report and in the article, on screen and in print: it has ink where its PNG has."""
 
 from __future__ import annotations
 
 import base64
 import io
-import os
-import shutil
-import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pypdfium2
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.image import imread
+from PIL import Image
 
+from results.analyses.activations import activation_figures
+from results.figures.registry import make_figures, write_figures
 from results.reports.report import ReportFigure, ReportTexts, inline_svg, report_html
 from results.reports.study.article import ArticleFigure, article_html
+from tests.results.analyses.test_activations import made_up
+from tests.results.figure_sweeps import made_up_sweep
 from tests.results.report_pages import a_sweep
+from tests.results.reports.test_report_page import browser, resize  # noqa: F401  a fixture is found by its name
 
-CAPTION = "A map of activations."
+Ink = npt.NDArray[np.float64]
+Drawn = dict[str, tuple[str, Ink]]
+
+BLOCKS = (48, 32)
+"""Columns and rows of the grid in which the ink of two images of one figure is compared."""
+SOME_INK = 0.03
+"""The mean darkness of a block from which it counts as drawn."""
+RED = (255, 0, 0)
+SCALE = 0.5
+PLACES = """
+return [...document.querySelectorAll("figure svg[role=img]")].map((e) => {
+  const r = e.getBoundingClientRect();
+  return [r.left + scrollX, r.top + scrollY, r.right + scrollX, r.bottom + scrollY];
+});
+"""
+"""Left, top, right and bottom edge of every figure on the page."""
 
 
-def a_map() -> str:
+def a_map() -> Figure:
     """A figure with an image of pure red, which nothing else on the page has; its SVG holds it as a PNG."""
     figure = Figure(figsize=(4, 3))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(np.tile(np.array([1.0, 0.0, 0.0]), (8, 8, 1)))
     axes.axis("off")
-    text = io.StringIO()
-    figure.savefig(text, format="svg")
-    assert "data:image/png;base64," in text.getvalue()
-    return text.getvalue()
+    return figure
 
 
-def report_page() -> str:
-    return report_html(a_sweep(), {}, {"map": ReportFigure("map", CAPTION, a_map())}, ReportTexts())
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    """All figures of a sweep, two of activation maps, and the red map: the text of the SVG, and the ink of the PNG."""
+    folder = tmp_path_factory.mktemp("figures")
+    maps = activation_figures(made_up())
+    figures = {**make_figures(made_up_sweep()), **{name: maps[name] for name in list(maps)[-2:]}, "red": a_map()}
+    write_figures(figures, folder, ("svg", "png"))
+    return {
+        name: ((folder / f"{name}.svg").read_text(encoding="utf-8"), ink_of(Image.open(folder / f"{name}.png")))
+        for name in figures
+    }
 
 
-def article_page() -> str:
-    figures = {"activations_all": ArticleFigure("activations_all", CAPTION, a_map(), "map.png")}
-    return article_html("![Figure 1](map.png)\n\n**Figure 1.** A map.\n", figures, "title")
+def report_page(drawn: Drawn) -> str:
+    figures = {name: ReportFigure(name, f"Caption of {name}", svg) for name, (svg, _) in drawn.items()}
+    return report_html(a_sweep(), {}, figures, ReportTexts())
+
+
+def article_page(drawn: Drawn) -> str:
+    figures = {name: ArticleFigure(name, f"Caption of {name}", svg, f"{name}.png") for name, (svg, _) in drawn.items()}
+    text = "\n\n".join(f"![{name}]({name}.png)\n\n**Figure.** Caption of {name}" for name in figures)
+    return article_html(f"{text}\n", figures, "title")
+
+
+@pytest.fixture(params=[report_page, article_page])
+def page(request: pytest.FixtureRequest, drawn: Drawn, browser: Any, tmp_path: Path) -> Iterator[Any]:  # noqa: F811
+    made: Callable[[Drawn], str] = request.param
+    (tmp_path / "page.html").write_text(made(drawn), encoding="utf-8")
+    resize(browser, 1000)
+    browser.get((tmp_path / "page.html").as_uri())
+    yield browser
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
+def ink_of(image: Image.Image) -> Ink:
+    """Return the mean darkness of each block, ``[rows, columns]`` between 0 and 1."""
+    darkness = 255 - np.asarray(image.convert("RGB")).min(axis=-1)
+    return np.asarray(Image.fromarray(darkness).resize(BLOCKS, Image.Resampling.BOX), dtype=np.float64) / 255
+
+
+def around(ink: Ink) -> Ink:
+    """Return the most ink in each block and its eight neighbours: a line may lie beside the border of a block."""
+    padded = np.pad(ink, 1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    return np.asarray(windows.max(axis=(2, 3)))
+
+
+def screenshots(browser: Any) -> list[Image.Image]:  # noqa: F811
+    """Return the pixels of each figure, cut out of one screenshot of the whole page at half its size."""
+    places = browser.execute_script(PLACES)
+    width, height = browser.execute_script("const e = document.documentElement; return [e.scrollWidth, e.scrollHeight]")
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": SCALE}
+    asked = {"format": "png", "captureBeyondViewport": True, "clip": clip}
+    shot = Image.open(io.BytesIO(base64.b64decode(browser.execute_cdp_cmd("Page.captureScreenshot", asked)["data"])))
+    return [shot.crop(tuple(round(SCALE * edge) for edge in place)) for place in places]
+
+
+@pytest.mark.parametrize("medium", ["screen", "print"])
+def test_every_figure_has_ink_where_its_png_has(page: Any, drawn: Drawn, medium: str) -> None:
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium})
+    assert page.execute_script("return matchMedia(arguments[0]).matches", medium)
+    shots = screenshots(page)
+    assert len(shots) == len(drawn) > 10
+    for (name, (_, expected)), shot in zip(drawn.items(), shots, strict=True):
+        found = ink_of(shot)
+        assert expected.max() > SOME_INK, name
+        assert (around(found) > expected / 4)[expected > SOME_INK].all(), name
+        assert (around(expected) > found / 4)[found > SOME_INK].all(), name
+
+
+def test_a_printed_map_has_its_pixels(page: Any) -> None:
+    """In the PDF that the browser prints."""
+    pdf = base64.b64decode(page.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
+    red = 0
+    with pypdfium2.PdfDocument(pdf) as document:
+        for sheet in document:
+            pixels = np.asarray(sheet.render(scale=0.5).to_pil().convert("RGB"), dtype=np.int16)
+            red += int((np.abs(pixels - np.array(RED)).max(axis=-1) < 30).sum())
+    assert red > 3_000  # of 4 × 3 inches at 36 dots per inch, in a column that may be narrower
 
 
 def test_only_png_data_is_kept() -> None:
@@ -49,31 +139,3 @@ def test_only_png_data_is_kept() -> None:
         quoted = href.replace("<", "&lt;")
         text = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><image href="{quoted}"/></svg>'
         assert (href in inline_svg(text, prefix="p-", label="x")) == (href == png)
-
-
-def with_rules_for_print(text: str) -> str:
-    """Return a page that a screenshot shows with the rules for print in place of those for the screen."""
-    assert "@media print" in text
-    return text.replace("@media screen", "@media none").replace("@media print", "@media screen")
-
-
-@pytest.mark.parametrize("page", [report_page, article_page])
-@pytest.mark.parametrize("medium", ["screen", "print"])
-def test_a_map_has_ink(tmp_path: Path, page, medium: str) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs chromium (Debian: apt-get install chromium)")
-    text = page()
-    assert "data:image/png;base64," in text
-    text = with_rules_for_print(text) if medium == "print" else text
-    (tmp_path / "page.html").write_text(text, encoding="utf-8")
-    subprocess.run(
-        [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-         "--disable-background-networking", "--hide-scrollbars", "--window-size=1000,3000",
-         f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={tmp_path / 'shot.png'}",
-         (tmp_path / "page.html").as_uri()],
-        check=True, capture_output=True, timeout=120,
-    )  # fmt: skip
-    pixels = imread(tmp_path / "shot.png")[..., :3]
-    red = (pixels[..., 0] > 0.9) & (pixels[..., 1] < 0.1) & (pixels[..., 2] < 0.1)
-    assert red.sum() > 10_000

@@ -36,11 +36,11 @@ def test_a_fair_sweep_passes_every_check(tmp_path):
     [
         ({MOMENTUM: [climb(9)], replace_lr(MOMENTUM, 0.1): [climb(9)], ADAM: [climb(9)]}, {},
          "equal numbers of learning rates", "1 to 2 learning rates per optimizer"),
-        ({MOMENTUM: [climb(9)], ADAM: [climb(9)]}, {}, "equal numbers of learning rates",
+        ({MOMENTUM: [climb(9)], ADAM: [climb(9)]}, {}, "more than one learning rate per optimizer",
          "one learning rate per optimizer"),
         ({MOMENTUM: [climb(9)] * 7, ADAM: [climb(9)] * 6}, {}, "equal numbers of seeds",
          "6 to 7 runs with a result"),
-        ({MOMENTUM: [climb(9)] * 2}, {}, "equal numbers of seeds",
+        ({MOMENTUM: [climb(9)] * 2}, {}, "enough seeds for the comparisons",
          "at most 2 seeds"),
         ({replace_lr(MOMENTUM, rate): [climb(9)] for rate in (0.1, 0.2, 0.3)} | {ADAM: [climb(9)]}, {},
          "equal tuning per optimizer", "SGD 3, Adam 1"),

@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 import pandas as pd
+import pypdfium2
 import pytest
 
 from results.metrics.intervals import Estimate
@@ -182,20 +183,45 @@ def test_latex_compiles_and_nothing_is_wider_than_the_page(tmp_path):
     tables = [*make_tables(made_up_sweep(6, 3, 12)).values(), a_table(NASTY + " ✓ naïve")]
     long = tables[0]
     tables.append(replace(long, name="long", rows=[*long.rows] * 10))
+    high = make_tables(made_up_sweep(20, 3, 12))["convergence"]
+    tables.append(replace(high, name="high", notes=[*high.notes, "A long note. " * 40]))
     for table in tables:
         (tmp_path / f"{table.name}.tex").write_text(as_latex(table), encoding="utf-8")
     inputs = "\n".join(rf"\input{{{table.name}}}\clearpage" for table in tables)
     packages = r"\usepackage{booktabs,longtable,siunitx}"
     document = rf"\documentclass{{article}}{packages}\begin{{document}}{inputs}\end{{document}}"
-    (tmp_path / "article.tex").write_text(document, encoding="utf-8")
+    log = compiled(document, tmp_path)
+    assert "Missing character" not in log
+    assert "Float too large for page" not in log
+    assert re.findall(r"Overfull .hbox.*", log) == []
+
+
+def compiled(document: str, folder: Path) -> str:
+    """Write ``article.pdf`` with pdfLaTeX and return its log."""
+    (folder / "article.tex").write_text(document, encoding="utf-8")
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "article.tex"],
-        cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False,
+        cwd=folder, capture_output=True, text=True, errors="replace", check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
-    log = (tmp_path / "article.log").read_text(errors="replace")
-    assert "Missing character" not in log
-    assert re.findall(r"Overfull .hbox.*", log) == []
+    return (folder / "article.log").read_text(errors="replace")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_the_decimal_points_of_a_latex_column_are_below_one_another(tmp_path):
+    """In the page as it is set: numbers of different lengths, with and without an interval, beside other cells."""
+    values = [Estimate(1.5, 1.3, 1.7, 3), -112.25, 7.125, None, 0.5, math.inf]
+    columns = (Column("name", "Name"), Column("x", "X", infinite="< 0.001"))
+    table = Table("t", "c", columns, [Row({"name": "row", "x": value}) for value in values])
+    packages = r"\usepackage{booktabs,longtable,siunitx}"
+    compiled(rf"\documentclass{{article}}{packages}\begin{{document}}{as_latex(table)}\end{{document}}", tmp_path)
+    with pypdfium2.PdfDocument(tmp_path / "article.pdf") as pdf:
+        page = pdf[0].get_textpage()
+        text = page.get_text_range()
+        boxes = [page.get_charbox(i) for i, sign in enumerate(text) if sign == "." and text[i + 1].isdigit()]
+    lefts = sorted(round(left, 1) for left, *_ in boxes)
+    common = max(set(lefts), key=lefts.count)
+    assert lefts.count(common) == sum(isinstance(value, float | Estimate) and value != math.inf for value in values)
 
 
 def test_latex_has_at_most_seven_columns_and_names_the_others():

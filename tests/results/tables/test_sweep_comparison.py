@@ -107,7 +107,7 @@ def test_unlike_protocols_are_refused(tmp_path, a, protocol, line):
 
 def test_every_field_of_the_protocol_must_agree():
     """A new field is tested here, too."""
-    assert set(MUST_AGREE) == {*Protocol().to_dict(), "data"}
+    assert set(MUST_AGREE) == {*Protocol().settings(), "data"}
 
 
 def test_unlike_data_are_refused(tmp_path, a):

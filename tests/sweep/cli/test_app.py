@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tomllib
@@ -18,7 +17,6 @@ from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
 from results.reports.registry import report_tables
 from search_spaces import space_names
-from sweep.cli.run_commands import with_seeds
 from sweep.driver.driver import Outcome
 from sweep.folder.paths import SweepFolder
 from tests.builders import attempt_of, row_of, two_by_two_runs
@@ -28,9 +26,9 @@ from tests.sweep.sweeps import call
 ROOT = Path(__file__).parents[3]
 DATA = "synthetic:n_train=1000,n_test=100"
 COMMANDS = (
-    "run", "resume", "confirm", "benchmark", "status", "logs", "spaces", "export", "report", "compare", "doctor",
-    "stop", "cancel", "gradients", "lr-range", "trajectory", "activations", "study", "baseline",
-    "challenge",
+    "run", "resume", "confirm", "benchmark", "show", "runs", "query", "export", "report", "compare", "baseline",
+    "challenge", "list", "status", "logs", "stop", "cancel", "rm", "study", "gradients", "lr-range", "trajectory",
+    "activations", "spaces", "doctor",
 )  # fmt: skip
 PATIENCE_SECONDS = 120
 PACK = "1" * 16
@@ -132,7 +130,7 @@ def test_a_mistake_is_exit_two_with_one_line_and_nothing_written(
     before = sorted(tmp_path.parent.rglob("*"))
     found = sweep(*arguments)
     assert found.returncode == 2
-    assert found.stdout == ""
+    assert all(line.endswith(" ...") for line in found.stdout.splitlines())  # what was tried before the mistake
     assert len(found.stderr.splitlines()) == 1
     assert found.stderr.startswith("sweep: ")
     assert told in found.stderr
@@ -174,7 +172,7 @@ def test_the_tables_are_exported_in_the_given_formats(sweep: Sweep, begun: Sweep
 
 
 def test_the_status_is_for_readers_and_for_programs(sweep: Sweep, begun: SweepFolder) -> None:
-    assert sweep("status").stdout == sweep("status", "begun").stdout
+    assert sweep("status").stdout == sweep("list").stdout
     assert sweep("status", "begun").stdout.startswith("begun: 1 done, 3 pending of 4 runs, 25 % of the epochs\n")
     one, every = (json.loads(sweep("status", *name, "--json").stdout) for name in (["begun"], []))
     assert every == [one]
@@ -225,7 +223,7 @@ def test_help_lists_every_command(arguments: list[str], sweep: Sweep) -> None:
     """Also without arguments."""
     found = sweep(*arguments)
     assert (found.returncode, found.stderr) == (0, "")
-    listed = re.findall(r"^  ([a-z-]+)  +[A-Z]", found.stdout.partition("Commands:")[2], re.MULTILINE)
+    listed = re.findall(r"^│ ([a-z-]+)  +[A-Z]", found.stdout.partition("─ Run ")[2], re.MULTILINE)
     assert listed == list(COMMANDS)
 
 
@@ -301,35 +299,27 @@ def test_a_dry_run_of_the_printed_space_is_the_dry_run_of_the_space(sweep: Sweep
     assert "pack" in plans[0]
 
 
-@pytest.mark.parametrize(
-    ("words", "command"),
-    [
-        (["run", "quickstart"], "sweep run quickstart --seeds 9"),
-        (["run", "quickstart", "--seeds", "2", "--pack", "3"], "sweep run quickstart --pack 3 --seeds 9"),
-        (["run", "--seeds=2", "a b.toml"], "sweep run 'a b.toml' --seeds 9"),
-        (["resume", "mine"], "sweep run runs/mine/sweep.toml --name mine --seeds 9"),
-    ],
-)
-def test_the_next_command_is_the_given_one_with_more_seeds(
-    words: list[str], command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert shlex.join(with_seeds(words, "mine", SweepFolder(Path("runs"), "mine"), 9)) == command
-
-
-def test_a_sweep_with_too_few_seeds_ends_with_the_next_command_and_its_time(
+def test_a_sweep_ends_with_the_answer_and_the_next_command_with_its_time(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two configurations under 2 seeds; 6 are needed: 2 × 4 runs of 3 epochs at 0.1 run-epochs per second."""
+    """Two families under 2 seeds; a confirmation has 2 × 10 runs of 3 epochs, 60 run-epochs at 0.25 per second."""
     curves = {MOMENTUM: [climb(30, 3), climb(31, 3)], ADAM: [climb(20, 3), climb(20, 3)]}
     folder = SweepFolder(tmp_path / "runs", "mine")
     folder.create()
     write_ledger(folder.ledger, curves, epochs=3)
     with Ledger.open_read_only(folder.ledger) as ledger:
-        outcome = Outcome(folder, ledger.statuses(), rate=0.1)
+        outcome = Outcome(folder, ledger.statuses(), rate=0.25)
     for module in ("driver", "until_decided"):  # the second one has its own name for it
         monkeypatch.setattr(f"sweep.driver.{module}.drive", lambda *_: outcome)
     monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder: folder.report)
     ended = sweep("run", "quickstart", "--name", "mine", "--seeds", "2")
     assert ended.returncode == 0, ended.stderr
-    assert "sweep run quickstart --name mine --seeds 6  (about 4 min 00 s)" in ended.stdout
+    assert ended.stdout.startswith("sweep mine: loading PyTorch ...\n")
+    assert ended.stdout.splitlines()[-1] == f"Next: sweep confirm mine --runs-dir {folder.runs_dir} (about 4 min)"
+    assert "2 seeds are too few for a significance test, which needs 6." in ended.stdout
+    quiet = sweep("run", "quickstart", "--name", "mine", "--seeds", "2", "--quiet")
+    assert ended.stdout.endswith(quiet.stdout)
+    assert "loading" not in quiet.stdout
+    record = sweep("run", "quickstart", "--name", "mine", "--seeds", "2", "--json")
+    assert json.loads(record.stdout)["next"]["seconds"] == 240
+    assert "loading PyTorch" in record.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -17,14 +18,11 @@ from results.ledger.phases import read_phases
 from search_spaces.errors import LedgerError
 from sweep.config.spec import Spec
 from sweep.config.toml import parse_spec
-from sweep.driver.benchmark import _undecided, drive_benchmark
+from sweep.driver.benchmark import drive_benchmark
 from sweep.driver.driver import DriveOptions, Outcome, read_resolved
-from sweep.driver.tuning import MethodTuning, StudyTuning
 from sweep.folder.paths import SweepFolder
 from tests.builders import forge_checksums
 from tests.results.ledger.test_damage import change
-from tests.results.ledger_sweeps import ADAM as ADAM_RUN
-from tests.results.ledger_sweeps import MOMENTUM, PLAIN, climb, write_ledger
 from trainables.training import loop
 
 IN_PROCESS = DriveOptions(in_process=True)
@@ -141,7 +139,9 @@ def test_test_is_never_evaluated_in_the_tuning_and_once_in_the_evaluation(whole:
     assert {epoch for _, epoch in rows} == {3}
     data = load_sweep(outcome.folder.ledger)
     assert data.epochs == 3
-    assert sum(len(group.run_ids) for group in data.configurations) == 8
+    assert sum(len(group.run_ids) for group in data.configurations) == 4  # two methods under two seeds
+    assert data.benchmark is not None
+    assert [len(method.untuned.run_ids) for method in data.benchmark.methods if method.untuned] == [2, 2]
 
 
 def test_the_schedule_of_a_selected_point_has_the_length_of_the_evaluation(whole: tuple[Outcome, str]) -> None:
@@ -269,7 +269,7 @@ def test_evaluation_seeds_are_added_look_by_look_and_a_repetition_trains_nothing
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looks at 2 and 3 seeds. What a look decides is another test; here the first one leaves a comparison."""
-    monkeypatch.setattr("sweep.driver.benchmark._undecided", lambda *_: 1)
+    monkeypatch.setattr("sweep.driver.benchmark.standings", lambda data: SimpleNamespace(undecided=["a pair"]))
     monkeypatch.setattr(results.metrics.sequential, "FIRST_LOOK", 2)
     design = {"benchmark.budget": 1, "benchmark.evaluation_seeds": "auto", "benchmark.max_evaluation_seeds": 3}
     asked = spec(**design, epochs=2)
@@ -285,24 +285,6 @@ def test_evaluation_seeds_are_added_look_by_look_and_a_repetition_trains_nothing
     monkeypatch.setattr("sweep.driver.driver.train_packs", lambda *_: pytest.fail("trains"))
     benchmark(asked, tmp_path)
     pd.testing.assert_frame_equal(phases_of(outcome), found)
-
-
-@pytest.mark.parametrize(("adam", "expected"), [(40.0, 0), (30.6, 1)])
-def test_a_look_compares_the_tuned_methods_with_the_best_of_the_tuning_only(
-    tmp_path: Path, adam: float, expected: int
-) -> None:
-    """Momentum was best in the tuning. Adam is far from it, or not; the untuned PLAIN is not compared."""
-    noise = [0.3, -0.2, 0.1, -0.4, 0.2, 0.5, -0.1, 0.0, -0.3, 0.4]
-    folder = SweepFolder(tmp_path, "designed")
-    folder.create()
-    write_ledger(
-        folder.ledger,
-        {MOMENTUM: [climb(30 + x) for x in noise], ADAM_RUN: [climb(adam - 3 * x) for x in noise],
-         PLAIN: [climb(30 - 2 * x) for x in noise]},
-    )  # fmt: skip
-    known = {"SGD": MOMENTUM.configuration_id, "Adam": ADAM_RUN.configuration_id}
-    tuning = StudyTuning(1, {"SGD": MethodTuning([], {0: 31.0}, []), "Adam": MethodTuning([], {0: 30.0}, [])}, True)
-    assert _undecided(Outcome(folder, {}), known, tuning, 10) == expected
 
 
 def test_tpe_trains_its_rounds_one_after_the_other(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -80,7 +81,9 @@ def test_the_best_run_is_that_of_the_highest_validation_accuracy_at_any_epoch(
 
 
 def test_failures_carry_their_error(mixed: SweepFolder, runs: list[Run]) -> None:
-    assert folder_status(mixed).failures == [FailedRun(run_id=runs[2].run_id, error="ValueError: [red] no")]
+    assert folder_status(mixed).failures == [
+        FailedRun(run_id=runs[2].run_id, error="ValueError: [red] no", name="Adam lr=0.001, seed 0")
+    ]
 
 
 def test_the_status_is_json_of_plain_values(mixed: SweepFolder) -> None:
@@ -91,8 +94,8 @@ def test_the_status_is_json_of_plain_values(mixed: SweepFolder) -> None:
     assert SweepStatus.model_validate(record) == status
     assert {key: type(value) for key, value in record.items()} == {
         "name": str, "folder": str, "data": str, "synthetic": bool, "runs": int, **dict.fromkeys(STATES, int),
-        "epochs_done": int, "epochs_share": float, "best_val_acc": float, "best_run": str, "resume": str,
-        "failures": list, "driver": type(None),
+        "epochs_done": int, "epochs_share": float, "best_val_acc": float, "best_run": str, "best_name": str,
+        "resume": str, "failures": list, "driver": type(None),
     }  # fmt: skip
     assert (status.name, status.folder, status.data) == ("mixed", str(mixed.path), "cifar100")
 
@@ -159,8 +162,8 @@ def test_the_lines_have_counts_best_run_failures_and_the_resume_command(mixed: S
     assert status_lines(folder_status(mixed)) == [
         "mixed: 1 done, 1 pending, 1 diverged, 1 failed of 4 runs, 58 % of the epochs",
         "  data: cifar100",
-        f"  best so far: 31.50 % validation accuracy, run {runs[0].run_id}",
-        f"  failed: run {runs[2].run_id}: ValueError: [red] no",
+        "  best so far: 31.50 % validation accuracy, SGD lr=0.1 momentum=0.9 nesterov · CosineAnnealingLR, seed 0",
+        f"  failed: Adam lr=0.001, seed 0, run {runs[2].run_id}: ValueError: [red] no",
         f"  to continue: sweep resume mixed --runs-dir {mixed.runs_dir}",
         f"  to retry the failed runs: sweep resume mixed --runs-dir {mixed.runs_dir} --retry-failed",
     ]
@@ -229,10 +232,10 @@ def test_a_damaged_sweep_is_one_line_and_does_not_hide_the_others(
     content = folder.ledger.read_bytes().replace(b"cifar100", b"cifar101", 1)
     folder.ledger.write_bytes(content)
     app(["status", "--runs-dir", str(tmp_path)], standalone_mode=False)
-    first, *others = capsys.readouterr().out.splitlines()
-    assert first.startswith("damaged: ")
-    assert "is damaged" in first
-    assert others[0].startswith("good: 4 pending of 4 runs")
+    printed = capsys.readouterr().out
+    assert re.search(r"^damaged\b", printed, re.MULTILINE)
+    assert "is damaged" in " ".join(printed.split())
+    assert re.search(r"^good .* 4 pending$", printed, re.MULTILINE)
 
 
 LIVE = '{"driver": "d", "host": "h", "pid": 1, "since": "s", "phase": "p", "published_at": 1, "seconds_left": NUMBER}'

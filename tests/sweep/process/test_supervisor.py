@@ -120,7 +120,7 @@ def test_a_process_of_ray_that_ends_is_reported_at_once(tmp_path: Path) -> None:
     from sweep.process.supervisor import end_at_once, leave_hint
     leave_hint("to continue: sweep resume x")
     raylet = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    with watched({raylet.pid: "raylet"}, lambda name: end_at_once(f"Ray's process {name} has ended")):
+    with watched({raylet.pid: "raylet"}, [], end_at_once):
         raylet.kill()
         time.sleep(600)
 """
@@ -131,15 +131,44 @@ def test_a_process_of_ray_that_ends_is_reported_at_once(tmp_path: Path) -> None:
     assert "to continue: sweep resume x" in err
 
 
-def test_what_is_watched_and_runs_on_ends_nothing() -> None:
+@pytest.mark.parametrize("then", ["time.sleep(600)", "raise FileNotFoundError"])
+def test_a_folder_of_ray_that_is_deleted_is_reported_at_once(then: str, tmp_path: Path) -> None:
+    """While the main thread waits; and where an error that it causes comes first."""
+    work = f"""
+    import pathlib
     from sweep.execution.ray.watch import watched
+    from sweep.process.supervisor import end_at_once, leave_hint
+    leave_hint("to continue: sweep resume x")
+    with watched({{}}, [pathlib.Path("/"), pathlib.Path({str(tmp_path / "session")!r})], end_at_once):
+        os.rmdir({str(tmp_path / "session")!r})
+        {then}
+"""
+    (tmp_path / "session").mkdir()
+    with program(work, tmp_path) as process:
+        code, out, err = end_of(process)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert str(tmp_path / "session") in err
+    assert "to continue: sweep resume x" in err
+
+
+def test_what_is_watched_and_runs_on_ends_nothing(tmp_path: Path) -> None:
+    from sweep.execution.ray.watch import LOOK_SECONDS, watched
 
     ended: list[str] = []
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    with watched({sleeper.pid: "raylet"}, ended.append):
-        pass
+    with watched({sleeper.pid: "raylet"}, [tmp_path], ended.append):
+        time.sleep(2 * LOOK_SECONDS)
     sleeper.kill()
     sleeper.wait()
+    assert ended == []
+
+
+def test_an_error_with_another_cause_is_raised(tmp_path: Path) -> None:
+    from sweep.execution.ray.watch import watched
+
+    ended: list[str] = []
+    with pytest.raises(ValueError, match="another"), watched({}, [tmp_path], ended.append):
+        raise ValueError("another")
     assert ended == []
 
 

@@ -200,14 +200,41 @@ def test_the_best_so_far_is_the_highest_validation_accuracy_and_its_run() -> Non
     assert screen.progress.line().endswith("best so far 41.25 % validation accuracy (run 2)")
 
 
-def test_without_a_terminal_a_plain_line_is_printed_at_intervals() -> None:
+def lines_after(screen: Screen, seconds: float) -> list[str]:
+    """Let a time pass; return the new lines."""
+    before = len(screen.text.getvalue().splitlines())
+    for _ in range(10):
+        screen.clock.now += seconds / 10
+        screen.progress.tick()
+    return screen.text.getvalue().splitlines()[before:]
+
+
+def test_a_plain_line_is_printed_only_if_something_has_changed_and_not_too_often() -> None:
     screen = Screen()
     with screen.progress:
-        for _ in range(30):
-            screen.clock.now += PLAIN_SECONDS / 10
-            screen.progress.tick()
-    lines = screen.text.getvalue().splitlines()
-    assert lines == ["0 of 4 runs done, 0 running, 0 % of the epochs"] * 3
+        assert lines_after(screen, 10 * PLAIN_SECONDS) == []
+        screen.progress.started(screen.first)
+        assert lines_after(screen, 1) == ["0 of 4 runs done, 2 running, 0 % of the epochs"]
+        screen.progress.started(screen.second)
+        assert lines_after(screen, PLAIN_SECONDS / 2) == []
+        assert lines_after(screen, PLAIN_SECONDS / 2) == ["0 of 4 runs done, 4 running, 0 % of the epochs"]
+        assert lines_after(screen, 10 * PLAIN_SECONDS) == []
+
+
+def test_a_plain_line_is_printed_for_each_epoch_of_the_slowest_run() -> None:
+    screen = Screen()
+    with screen.progress:
+        for pack in (screen.first, screen.second):
+            screen.progress.started(pack)
+        lines_after(screen, 1)
+        screen.report(screen.first, 1)
+        screen.report(screen.first, 2)
+        assert lines_after(screen, 1) == []
+        screen.report(screen.second, 1)
+        (line,) = lines_after(screen, 1)
+        assert line.startswith("every run has 1 of 10 epochs: 0 of 4 runs done, 4 running, 15 % of the epochs")
+        screen.report(screen.second, 2, diverged={screen.runs[3].run_id: 2})
+        assert [line for line in lines_after(screen, 1) if "every run has 2 of 10 epochs" in line]
 
 
 def test_text_of_others_is_printed_as_it_is() -> None:
@@ -217,4 +244,4 @@ def test_text_of_others_is_printed_as_it_is() -> None:
     screen.progress.retried(screen.first, error)
     (line,) = screen.text.getvalue().splitlines()
     assert error in line
-    assert screen.first.pack_id in line
+    assert line.startswith("pack of run 0 and 1 other run failed (")

@@ -11,7 +11,14 @@ import torch
 
 from search_spaces import Configuration
 from search_spaces.errors import SpecError, UnknownNameError
-from trainables.optim.optimizers import OPTIMIZERS, UNSUITABLE, build_optimizer, complete_optimizer, optimizer_class
+from trainables.optim.optimizers import (
+    OPTIMIZERS,
+    SPECIAL,
+    UNSUITABLE,
+    build_optimizer,
+    complete_optimizer,
+    optimizer_class,
+)
 from trainables.optim.validation import complete_configuration
 
 OWN = "tests.trainables.own_rules:"
@@ -23,13 +30,13 @@ def test_every_class_of_torch_optim_is_registered_or_has_a_reason() -> None:
         for name, value in vars(torch.optim).items()
         if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and name != "Optimizer"
     }
-    assert set(OPTIMIZERS) | set(UNSUITABLE) >= classes
+    assert set(OPTIMIZERS) | SPECIAL | set(UNSUITABLE) >= classes
     assert not set(OPTIMIZERS) & set(UNSUITABLE)
 
 
 @pytest.mark.parametrize("name", [name for name in UNSUITABLE if hasattr(torch.optim, name)])
 def test_an_unsuitable_optimizer_says_why(name: str) -> None:
-    with pytest.raises(SpecError, match=rf"^optimizer: {name} cannot train a pack: .*; valid: ASGD, "):
+    with pytest.raises(SpecError, match=rf"^optimizer: {name} cannot train a run: .*; valid: ASGD, "):
         optimizer_class(name, "optimizer")
 
 

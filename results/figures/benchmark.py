@@ -1,0 +1,171 @@
+"""Figures of a benchmark and of a confirmation: tuning curves, and the accuracy of every run under new seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from results.figures.label_layout import label_line_ends, legend_below
+from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, SMALL, Styles
+from results.ledger.arrays import SweepData
+from results.ledger.configuration_runs import ConfigurationRuns, Floats
+from results.metrics.intervals import Estimate
+from results.tables.benchmark import crossing_notes
+from results.tables.comparison import SPLIT_NAMES, comparison_split
+from results.tables.standings import evaluation_mean, standings
+from results.tables.table import Column, Row, Table
+
+TableOf = Callable[[str], Table | None]
+CONFIGURATION = Column("configuration", "Configuration")
+MOST_OFFSET = 1.5
+"""Widths of the tuned accuracies that an untuned one may lie to their left; beyond, its value is written."""
+SPREAD = 0.26  # of a row's height, over which its points are spread
+ALL_SEEDS = 40
+"""Most configurations of a confirmation whose seeds are drawn."""
+
+
+def tuning_curves(sweep: SweepData, table_of: TableOf) -> Table | None:
+    """Return the table ``tuning_curve`` with the crossings as its notes; None for fewer than two points."""
+    table = table_of("tuning_curve")
+    if table is None or sweep.benchmark is None or max(_number(row.values["points"]) for row in table.rows) < 2:
+        return None
+    notes = ["Band: 95 % bootstrap over the points.", *crossing_notes(sweep.benchmark)]
+    return Table(table.name, table.caption, table.columns, table.rows, notes)
+
+
+def draw_tuning_curves(axes: Axes, table: Table, styles: Styles) -> None:
+    """Draw ``expected_best`` against ``points``, one line per method with its band."""
+    lines: list[Line2D] = []
+    names = list(dict.fromkeys(str(row.values["method"]) for row in table.rows))
+    for name in names:
+        rows = [row for row in table.rows if row.values["method"] == name]
+        points = [_number(row.values["points"]) for row in rows]
+        best = [row.values["expected_best"] for row in rows]
+        curve = [one for one in best if isinstance(one, Estimate)]
+        style = styles[name]
+        (line,) = axes.plot(
+            points, [one.value for one in curve], color=style.color, linestyle=style.linestyle, marker=style.marker,
+            markersize=3, label=name,
+        )  # fmt: skip
+        axes.fill_between(
+            points, [one.low for one in curve], [one.high for one in curve], color=style.color, linewidth=0,
+            alpha=0.14 if len(names) <= 3 else 0.08,
+        )  # fmt: skip
+        lines.append(line)
+    axes.set_xlabel("Points spent on tuning")
+    axes.set_ylabel("Expected best val. acc. (%)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, steps=[1, 2, 5, 10]))
+    axes.set_xlim(1, max(_number(row.values["points"]) for row in table.rows))
+    if len(lines) > MAX_DIRECT_LABELS:
+        legend_below(axes, lines, names)
+        return
+    axes.set_ylim(axes.get_ylim())  # labels must not change the limits
+    ends = {}
+    for name, line in zip(names, lines, strict=True):
+        x, y = (np.asarray(values, dtype=float)[-1] for values in (line.get_xdata(), line.get_ydata()))
+        ends[name] = (float(x), float(y))
+    label_line_ends(axes, ends, {name: styles[name].color for name in names})
+
+
+def evaluation_accuracy(sweep: SweepData, table_of: TableOf) -> Table | None:
+    """Return one row per run under new seeds, the best method last; None for a sweep that was not confirmed.
+
+    A benchmark has the runs of its evaluation and the mean of the untuned ones; a sweep with a reference has all runs.
+    """
+    found = standings(sweep)
+    rows: list[Row] = []
+    if found is not None:
+        split = found.split
+        for method in reversed(found.methods):
+            untuned = method.untuned.mean(split).value if method.untuned and method.untuned.counted.any() else math.nan
+            rows += _rows(method.name, method.evaluations, split, evaluation_mean(method, split), untuned)
+    elif sweep.benchmark is None and sweep.reference_id and 2 <= len(sweep.counted) <= ALL_SEEDS:
+        split = comparison_split(sweep)
+        for group in sorted(sweep.counted, key=lambda one: float(one.final.mean())):
+            rows += _rows(group.label, [group], split, group.mean(split), math.nan)
+    if not rows:
+        return None
+    caption = f"{SPLIT_NAMES[split]} accuracy"
+    notes = ["Where runs diverged or ended at chance, the mean is over those that trained, without an interval."]
+    shown = notes if any(not row.values["trained"] for row in rows) else []
+    columns = (CONFIGURATION, Column("accuracy", caption, "%"), Column("mean", "Mean", "%"))
+    return Table("evaluation", caption, columns, rows, shown)
+
+
+def _rows(
+    name: str, evaluations: list[ConfigurationRuns], split: str, mean: Estimate, untuned: float
+) -> list[Row]:  # fmt: skip
+    return [
+        Row({"configuration": name, "accuracy": float(value), "trained": bool(trained), "mean": mean,
+             "untuned": untuned}, [run_id])
+        for runs in evaluations
+        for value, trained, run_id in zip(runs.accuracy(split)[:, -1], runs.trained, runs.counted_ids, strict=True)
+    ]  # fmt: skip
+
+
+def draw_evaluation(axes: Axes, table: Table, styles: Styles) -> None:
+    """Draw every run as a point, and the mean with its 95 % t interval above the points, one row per configuration."""
+    names = list(dict.fromkeys(str(row.values["configuration"]) for row in table.rows))
+    trained = [_number(row.values["accuracy"]) for row in table.rows if row.values["trained"]] or [0.0]
+    width = max(trained) - min(trained) or 1.0
+    defaults = {str(row.values["configuration"]): _number(row.values["untuned"]) for row in table.rows}
+    near = {name: value for name, value in defaults.items() if value >= min(trained) - MOST_OFFSET * width}
+    crowded = any(not row.values["trained"] for row in table.rows) or len(near) < len(defaults)
+    left = min([*trained, *near.values()]) - (0.25 if crowded else 0.05) * width
+    for place, name in enumerate(names):
+        rows = [row for row in table.rows if row.values["configuration"] == name]
+        style = styles[name]
+        values = np.array([_number(row.values["accuracy"]) for row in rows])
+        alive = np.array([bool(row.values["trained"]) for row in rows])
+        heights = place - 0.12 + _spread(values)
+        axes.plot(
+            values[alive], heights[alive], color=style.color, marker="o", linestyle="none", markersize=2.6, alpha=0.55,
+            markeredgewidth=0,
+        )  # fmt: skip
+        mean = rows[0].values["mean"]
+        if isinstance(mean, Estimate) and alive.any():
+            value = float(np.mean(mean.values)) if mean.n_at_chance else mean.value
+            arms = [[_arm(value - mean.low)], [_arm(mean.high - value)]]
+            axes.errorbar(
+                [value], [place + 0.24], xerr=arms, color=style.color, marker=style.marker, linestyle="none",
+                elinewidth=1.3, capsize=2.5, markersize=4.5,
+            )  # fmt: skip
+        if name in near:
+            axes.plot([near[name]], [place + 0.24], color=GREY, marker="d", linestyle="none", markerfacecolor="white")
+        words = [f"{int((~alive).sum())} of {len(alive)} at chance"] if not alive.all() else []
+        if math.isfinite(defaults[name]) and name not in near:
+            words.append(f"untuned {defaults[name]:.1f}")
+        if words:
+            axes.annotate(
+                "◂ " + ", ".join(words), (left, place - 0.12), xytext=(2, 0), textcoords="offset points", va="center",
+                fontsize=SMALL, color=INK,
+            )  # fmt: skip
+    axes.set_xlim(left, None)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.grid(visible=False)
+    heading = next(column.title for column in table.columns if column.key == "accuracy")
+    axes.set_xlabel(f"{heading[:1].upper()}{heading[1:]}: each run, mean with 95 % interval")
+    if near:
+        axes.plot([], [], color=GREY, marker="d", linestyle="none", markerfacecolor="white", label="untuned, mean")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+
+
+def _spread(values: Floats) -> Floats:
+    """Return heights that keep the points of a row apart: the order of the runs, which is that of the seeds."""
+    n = len(values)
+    return np.linspace(-SPREAD, SPREAD / 2, n) if n > 1 else np.zeros(n)
+
+
+def _arm(length: float) -> float:
+    return length if math.isfinite(length) else 0.0
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
