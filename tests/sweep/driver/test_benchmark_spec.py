@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 from results.ledger.phases import benchmark_in
 from search_spaces import space_names
 from search_spaces.errors import SpecError
+from sweep.cli.next_step import next_step
 from sweep.config.toml import benchmark_text, parse_resolved, parse_spec, read_spec
 from sweep.driver.benchmark import BenchmarkPlan
 from sweep.driver.driver import DriveOptions, Outcome, drive
@@ -81,6 +83,17 @@ def test_a_command_for_the_other_kind_of_spec_is_one_line_and_exit_2(
 def test_a_method_with_another_budget_or_other_seeds_is_refused(key: str) -> None:
     with pytest.raises(SpecError, match="the same for all methods"):
         spec(HEAD + SGD + ADAM + key)
+
+
+def test_the_next_command_after_a_benchmark_is_its_report_and_after_its_tuning_to_resume(
+    whole: tuple[Outcome, str],
+) -> None:
+    folder, data = whole[0].folder, whole[0].data
+    assert next_step(folder, data).command.startswith("sweep report tiny")
+    assert data.benchmark is not None
+    tuned = [replace(one, studies=()) for one in data.benchmark.methods]
+    begun = replace(data, benchmark=replace(data.benchmark, methods=tuple(tuned)))
+    assert next_step(folder, begun).command.startswith("sweep resume tiny")
 
 
 def test_a_sweep_and_a_benchmark_do_not_share_a_folder(tmp_path: Path, whole: tuple[Outcome, str]) -> None:
