@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, SMALL, Styles
 from results.ledger.arrays import SweepData
 from results.ledger.configuration_runs import ConfigurationRuns, Floats
 from results.metrics.intervals import Estimate
-from results.tables.benchmark import crossing_notes
+from results.tables.benchmark import BAND_NOTE, crossing_notes
 from results.tables.comparison import SPLIT_NAMES, comparison_split
 from results.tables.standings import evaluation_mean, standings
 from results.tables.table import Column, Row, Table
@@ -34,7 +35,9 @@ def tuning_curves(sweep: SweepData, table_of: TableOf) -> Table | None:
     table = table_of("tuning_curve")
     if table is None or sweep.benchmark is None or max(_number(row.values["points"]) for row in table.rows) < 2:
         return None
-    notes = ["Band: 95 % bootstrap over the points.", *crossing_notes(sweep.benchmark)]
+    open_band = any(row.values["high"] == math.inf for row in table.rows)
+    ends = " It ends at the curve where there is no upper limit." if open_band else ""
+    notes = [f"{BAND_NOTE}{ends}", *crossing_notes(sweep.benchmark)]
     return Table(table.name, table.caption, table.columns, table.rows, notes)
 
 
@@ -45,17 +48,16 @@ def draw_tuning_curves(axes: Axes, table: Table, styles: Styles) -> None:
     for name in names:
         rows = [row for row in table.rows if row.values["method"] == name]
         points = [_number(row.values["points"]) for row in rows]
-        best = [row.values["expected_best"] for row in rows]
-        curve = [one for one in best if isinstance(one, Estimate)]
+        curve, low, high = (
+            np.array([_number(row.values[key]) for row in rows]) for key in ("expected_best", "low", "high")
+        )
         style = styles[name]
         (line,) = axes.plot(
-            points, [one.value for one in curve], color=style.color, linestyle=style.linestyle, marker=style.marker,
-            markersize=3, label=name,
-        )  # fmt: skip
-        axes.fill_between(
-            points, [one.low for one in curve], [one.high for one in curve], color=style.color, linewidth=0,
-            alpha=0.14 if len(names) <= 3 else 0.08,
-        )  # fmt: skip
+            points, curve, color=style.color, linestyle=style.linestyle, marker=style.marker, markersize=3, label=name
+        )
+        shade: dict[str, Any] = {"color": style.color, "linewidth": 0, "alpha": 0.14 if len(names) <= 3 else 0.08}
+        axes.fill_between(points, low, curve, where=np.isfinite(low).tolist(), **shade)
+        axes.fill_between(points, curve, high, where=np.isfinite(high).tolist(), **shade)
         lines.append(line)
     axes.set_xlabel("Points spent on tuning")
     axes.set_ylabel("Expected best val. acc. (%)")

@@ -20,9 +20,8 @@ from results.metrics.intervals import CONFIDENCE, TOLERANCE, Estimate, mean_t_in
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-RESAMPLES = 2_000
 MIN_POINTS = 4
-"""Fewest points for a band and for a sensitivity."""
+"""Fewest points for a sensitivity."""
 
 MAX_BINS = 3
 MIN_PER_BIN = 2
@@ -62,23 +61,25 @@ def tuning_curve(scores: Floats) -> Floats:
     return curve
 
 
-def tuning_band(scores: Floats, *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[Floats, Floats]:
-    """Return the pointwise 95 % band ``([N], [N])`` of :func:`tuning_curve`; NaN for fewer than 4 points.
+def tuning_band(scores: Floats) -> tuple[Floats, Floats]:
+    """Return pointwise 95 % intervals ``([N], [N])`` of the median best score of k = 1 … N points.
 
-    The percentile bootstrap over points (Efron and Tibshirani 1993). Its upper limit cannot exceed the best score
-    found, so it covers less than 95 % where k is near N (Lourie et al. 2023); the distribution-free bands of opda
-    have no finite upper limit there.
+    The best of k independent points is below y with probability F(y)^k, so its median is the quantile q = ½^(1/k) of
+    one point (the median tuning curve of Lourie et al. 2023, *Show Your Work with Confidence*). The interval of a
+    quantile is distribution-free: from the order statistic y_(r) to y_(s) with the largest r and the smallest s for
+    which P(Bin(N, q) < r) ≤ 2.5 % and P(Bin(N, q) ≥ s) ≤ 2.5 % (Conover 1999, section 3.2). Few points say little
+    about better points that were not drawn: the upper limit is +∞ from about k = N/5 on, and the lower one can be −∞.
+    A bootstrap has an upper limit there, but covers the true value in half of all cases for k = N.
     """
     n = len(scores)
-    if n < MIN_POINTS:
-        return np.full(n, math.nan), np.full(n, math.nan)
-    draws = np.random.default_rng(seed).integers(0, n, (resamples, n))
-    ranks, spent = np.arange(1, n + 1), np.arange(1, n + 1)[:, None]
-    weights = scipy.special.comb(ranks - 1, spent - 1) / scipy.special.comb(n, spent)
-    curves = np.sort(scores[draws], axis=1) @ weights.T  # [resamples, k]
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(curves, [tail, 100 - tail], axis=0)
-    return low, high
+    ordered = np.concatenate([[-math.inf], np.sort(scores), [math.inf]])
+    tail = (1 - CONFIDENCE) / 2
+    lows, highs = [], []
+    for k in range(1, n + 1):
+        below = scipy.stats.binom.cdf(np.arange(-1, n + 1), n, 0.5 ** (1 / k))  # P(Bin < r) for r = 0 … n + 1
+        lows.append(ordered[int(np.flatnonzero(below[: n + 1] <= tail)[-1])])
+        highs.append(ordered[int(np.flatnonzero(1 - below <= tail)[0])])
+    return np.array(lows), np.array(highs)
 
 
 @dataclass(frozen=True)

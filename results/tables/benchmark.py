@@ -23,6 +23,10 @@ from search_spaces.plain_text import counted
 
 METHOD = Column("method", "Method")
 TUNED = Column("tuned", "Tuned", "%")
+BAND_NOTE = (
+    "Band: 95 % interval of the median best of k points, for any distribution. It has no upper limit where k is above "
+    "about a fifth of the points: few points do not show how much better others can be."
+)
 P_BETTER = Column("p_better", "P(best better)", "%", decimals=0, of="pairs")
 
 
@@ -228,11 +232,10 @@ def tuning_curve_table(sweep: SweepData) -> Table | None:
     curves = curves_of(sweep.benchmark)
     rows = []
     for name, (curve, low, high, method) in curves.items():
-        n = len(method.points)
         cost = float(np.mean([point.run_epochs for point in method.points]))
         rows += [
-            Row({"method": name, "points": k + 1, "run_epochs": cost * (k + 1),
-                 "expected_best": Estimate(float(curve[k]), float(low[k]), float(high[k]), n)},
+            Row({"method": name, "points": k + 1, "n_points": len(method.points), "run_epochs": cost * (k + 1),
+                 "expected_best": float(curve[k]), "low": float(low[k]), "high": float(high[k])},
                 tuple(run_id for point in method.points for run_id in point.runs.counted_ids))
             for k in range(len(curve))
         ]  # fmt: skip
@@ -243,12 +246,15 @@ def tuning_curve_table(sweep: SweepData) -> Table | None:
         f"Expected best validation accuracy of {sweep.name} by points spent on tuning",
         (
             METHOD, Column("points", "Points spent"), Column("run_epochs", "Cost", "run-epochs", decimals=0),
-            Column("expected_best", "Expected best val. acc.", "%", of="points"),
+            Column("n_points", "Points of the method", where="files"),
+            Column("expected_best", "Expected best val. acc.", "%"),
+            Column("low", "Median best at least", "%", infinite="no limit"),
+            Column("high", "at most", "%", infinite="no limit"),
         ),
         rows,
         [
-            "Mean of the best over all subsets of k of a method's points, with a 95 % bootstrap band over points "
-            "(Lourie et al. 2023). The band is too narrow where k is near the number of points.",
+            "Expected best: the mean of the best over all subsets of k of a method's points (Lourie et al. 2023).",
+            BAND_NOTE,
             *_sampling_notes(sweep.benchmark),
             *crossing_notes(sweep.benchmark),
             *sweep.caveats(),

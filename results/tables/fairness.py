@@ -143,7 +143,14 @@ def _best_on_edge(sweep: SweepData) -> Iterator[str]:
 
 
 def _unpaired(sweep: SweepData) -> Iterator[str]:
-    if len({group.counted_seeds for group in sweep.counted}) > 1:
+    compared = [list(sweep.counted)]
+    if sweep.benchmark is not None:  # each study has its own evaluation seeds
+        studies = [study for method in sweep.benchmark.evaluated for study in method.evaluated]
+        compared = [
+            [study.evaluation for study in studies if study.number == number and study.evaluation is not None]
+            for number in sweep.benchmark.studies
+        ]
+    if any(len({group.counted_seeds for group in groups}) > 1 for groups in compared):
         yield "configurations have results under different seeds; comparisons use the common seeds"
 
 

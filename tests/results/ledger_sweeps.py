@@ -96,13 +96,16 @@ class TunedMethod:
     tests: Sequence[Sequence[float | None]] = ()
     selected: Sequence[int] = ()
     rates: Sequence[float] = ()
+    shared_seed: bool = False  # whether the first evaluation seed is the first tuning seed
 
 
 def write_benchmark(
-    path: Path, methods: Mapping[str, TunedMethod], *, epochs: int = 4, spec: str = "", stopped: Collection[int] = ()
-) -> None:
+    path: Path, methods: Mapping[str, TunedMethod], *, epochs: int = 4, spec: str = "", stopped: Collection[int] = (),
+    tested_too_early: str = "",
+) -> None:  # fmt: skip
     """Write the ledger of a benchmark; a point of a method differs from another one in the learning rate.
 
+    ``tested_too_early``: a phase whose first run has a test accuracy after its first epoch.
     The evaluation seeds of study s are 100·s, 100·s + 1, …; the selected point is the best one by mean accuracy.
     """
     runs: dict[str, Run] = {}
@@ -125,17 +128,21 @@ def write_benchmark(
             means = [sum(map(_or_chance, values)) / len(values) for values in points]
             chosen = method.selected[study - 1] if method.selected else means.index(max(means))
             for seed, value in enumerate(method.evaluation[study - 1] if method.evaluation else ()):
-                run = Run(choices[chosen], 100 * study + seed, Protocol(), "d" * 16)
+                own = 10 * study if method.shared_seed and not seed else 100 * study + seed
+                run = Run(choices[chosen], own, Protocol(), "d" * 16)
                 test = method.tests[study - 1][seed] if method.tests else value
                 add(run, value, test, "evaluation", study, name, chosen, epochs)
         for seed, value in enumerate(method.untuned):
             run = Run(Configuration("Adam", {"lr": 0.5, "weight_decay": 0.1 * place}), 100 + seed, Protocol(), "d" * 16)
             add(run, value, value, "untuned", 1, name, -1, epochs)
     rows = []
+    early = next((row.run_id for row in phases if row.phase == tested_too_early), "")
     for run_id, run in runs.items():
         val, test = finals[run_id]
         for epoch, accuracy in enumerate(climb(_or_chance(val), epochs), start=1):
             facts = {"test_acc": _or_chance(test)} if test is not None and epoch == epochs else {}
+            if epoch == 1 and run_id == early:
+                facts = {"test_acc": 5.0}
             rows.append(row_of(run, epoch, val_acc=accuracy, **facts))
     with Ledger.create_or_open(path) as ledger:
         ledger.plan(list(runs.values()), epochs, data_name="cifar100", synthetic=False)

@@ -41,30 +41,27 @@ def test_a_tuning_curve_is_that_of_opda():
     np.testing.assert_allclose(tuning_curve(scores), of_opda)
 
 
-def test_the_band_is_the_bootstrap_of_the_curve():
-    """Independent resamples, each with a curve of opda; the difference is that of the random numbers."""
-    scores = np.random.default_rng(2).normal(30, 4, 12)
+@pytest.mark.parametrize("n", [3, 7, 12, 40])
+def test_the_band_is_the_interval_of_the_quantile_of_scipy(n):
+    scores = np.random.default_rng(n).normal(30, 4, n)
+    low, high = tuning_band(scores)
+    for k in range(1, n + 1):
+        wanted = scipy.stats.quantile_test(scores, p=0.5 ** (1 / k)).confidence_interval(0.95)
+        assert [low[k - 1], high[k - 1]] == [
+            -math.inf if math.isnan(wanted.low) else wanted.low,
+            math.inf if math.isnan(wanted.high) else wanted.high,
+        ]
+
+
+def test_the_band_covers_the_median_best_of_opda():
+    """95 % or more of the bands contain the true median best of k points, which is opda's quantile tuning curve."""
     rng = np.random.default_rng(3)
-    curves = [
-        opda.nonparametric.EmpiricalDistribution(rng.choice(scores, 12)).u_tuning_curve(np.arange(1, 13))
-        for _ in range(400)
-    ]
-    low, high = tuning_band(scores)
-    np.testing.assert_allclose([low, high], np.percentile(curves, [2.5, 97.5], axis=0), atol=0.7)
-    assert (low <= tuning_curve(scores)).all()
-    assert high[-1] == scores.max()
-
-
-def test_the_band_at_one_point_has_the_width_of_the_standard_error():
-    scores = np.random.default_rng(4).normal(30, 4, 40)
-    low, high = tuning_band(scores)
-    error = scores.std(ddof=0) / math.sqrt(40)
-    assert (high[0] - low[0]) / 2 == pytest.approx(1.96 * error, rel=0.06)
-
-
-def test_few_points_have_no_band():
-    low, high = tuning_band(np.array([1.0, 2.0, 3.0]))
-    assert np.isnan([low, high]).all()
+    true = opda.nonparametric.EmpiricalDistribution(rng.normal(30, 4, 200_000)).quantile_tuning_curve(np.arange(1, 13))
+    inside = np.zeros(12)
+    for _ in range(400):
+        low, high = tuning_band(rng.normal(30, 4, 12))
+        inside += (low <= true) & (true <= high)
+    assert (inside / 400 >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 400)).all()
 
 
 def test_crossings_name_the_methods_and_the_number_of_points():

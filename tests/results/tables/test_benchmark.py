@@ -138,8 +138,8 @@ def test_tuning_curve_and_sensitivity_are_of_the_tuning_on_validation(tmp_path: 
     rows = measured(tmp_path)
     scores = rows[(rows["phase"] == "tuning") & (rows["method"] == "Adam")].sort_values("point")["val_acc"].to_numpy()
     curve = [row.values["expected_best"] for row in tables["tuning_curve"].rows if row.values["method"] == "Adam"]
-    for k, estimate in enumerate(curve, start=1):
-        assert estimate.value == pytest.approx(np.mean([max(subset) for subset in combinations(scores, k)]))
+    for k, value in enumerate(curve, start=1):
+        assert value == pytest.approx(np.mean([max(subset) for subset in combinations(scores, k)]))
     row = row_of_method(tables["sensitivity"], "Adam").values
     f = scipy.stats.f_oneway(scores[:2], scores[2:4], scores[4:]).statistic
     assert row["share"] == pytest.approx(100 * 2 * f / (2 * f + 3))

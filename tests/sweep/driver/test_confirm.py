@@ -105,8 +105,11 @@ def test_confirmed_for_real_the_first_report_shows_it_and_more_seeds_extend_it(
         found = ledger.rows("SELECT DISTINCT seed FROM runs ORDER BY seed", {})
     assert found == [(2,), (3,)]
     page = SweepFolder(tmp_path, "tiny").report.read_text(encoding="utf-8")
-    assert "Under 2 new seeds, in the sweep tiny-confirm" in page
-    assert page.index("Under 2 new seeds") < page.index("The sweep tiny itself")
+    assert "Confirmation under 2 new seeds (tiny-confirm)" in page
+    assert page.index('id="first-comparison"') < page.index('id="own-answer"') < page.index('id="table-comparison"')
+    assert page.index('id="figure-confirmation"') < page.index('id="own-answer"')
+    own = folder.report.read_text(encoding="utf-8")
+    assert own.index("Confirmation under 2 new seeds") < own.index('id="first-comparison"') < own.index('id="tables"')
     code, _, error = confirm("--top", "3")
     assert code == 2
     assert "--top" in error
