@@ -26,6 +26,7 @@ from results.metrics.intervals import TOLERANCE
 from results.metrics.sequential import look_level
 from results.metrics.stability import chance_limit
 from search_spaces.errors import LedgerError
+from search_spaces.models import LENET5, model_title
 from search_spaces.plain_text import counted
 
 MAX_SEED_SETS = 50
@@ -147,11 +148,16 @@ class SweepData:
         """Name of the data set, marked if it is synthetic."""
         return f"{self.data_name} (made from a seed)" if self.synthetic else self.data_name
 
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return str(self.protocol.get("model", LENET5))
+
     def caveats(self) -> list[str]:
         """Return the notes that belong to every table and figure of this sweep."""
         if not self.epochs:  # a planned run has at least 1 epoch
             return ["Empty: no run is planned."]
-        notes = []
+        notes = [] if self.model == LENET5 else [f"Model: {model_title(self.model)}."]
         if self.synthetic:
             notes.append("Synthetic data (made from a seed): these numbers do not apply to CIFAR-100.")
         if self.partial:
@@ -175,15 +181,18 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         LedgerError: the ledger cannot be read.
     """
     with Ledger.open_read_only(ledger_path) as ledger:
+        phases = read_phases(ledger)
+        # While a benchmark is evaluated, the runs of its tuning are not planned.
+        read = "planned" if phases.empty else "(planned OR run_id IN (SELECT run_id FROM phases))"
         runs, epochs, attempts, spec = ledger.read(
-            """
+            f"""
             SELECT run_id, configuration, seed, status, target_epochs, diverged_epoch, data_name, synthetic, protocol,
                    data_fingerprint
-            FROM run_statuses WHERE planned ORDER BY ordinal, seed, run_id
+            FROM run_statuses WHERE {read} ORDER BY ordinal, seed, run_id
             """,
             f"""
             SELECT run_id, epoch, {", ".join(CURVES)}
-            FROM epochs WHERE run_id IN (SELECT run_id FROM runs WHERE planned)
+            FROM epochs WHERE run_id IN (SELECT run_id FROM runs WHERE {read})
             """,
             """
             SELECT DISTINCT a.device, a.threads, e.pack_size, a.versions
@@ -192,7 +201,6 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
             "SELECT value FROM meta WHERE key = 'spec'",
         )
         facts = kept_facts(ledger)
-        phases = read_phases(ledger)
     rows = [dict(zip(runs.columns, row, strict=True)) for row in runs.rows]
     length = max((row["target_epochs"] for row in rows), default=0)
     with_rows = {row[0] for row in epochs.rows}

@@ -9,6 +9,7 @@ import typer
 
 from sweep.cli import (
     analysis_commands,
+    baseline_commands,
     benchmark_commands,
     result_commands,
     run_commands,
@@ -20,7 +21,7 @@ from sweep.process.output import say
 
 app = typer.Typer(
     name="sweep",
-    help="Compare optimizers, momentum variants and learning-rate schedulers on LeNet-5 and CIFAR-100.",
+    help="Compare optimizers, momentum variants and learning-rate schedulers, on LeNet-5 and CIFAR-100 by default.",
     epilog="First sweep: sweep run quickstart    Exit codes and JSON: docs/scripts.md",
     cls=StyledGroup,
     pretty_exceptions_enable=False,
@@ -48,5 +49,8 @@ def options(
     """Take the options that belong to no command."""
 
 
-for commands in (run_commands, benchmark_commands, result_commands, sweep_commands, analysis_commands, setup_commands):
+for commands in (
+    run_commands, benchmark_commands, result_commands, baseline_commands, sweep_commands, analysis_commands,
+    setup_commands,
+):  # fmt: skip
     commands.register(app)

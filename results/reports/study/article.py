@@ -26,6 +26,8 @@ from results.tables.table import Table
 from search_spaces.plain_text import counted
 from search_spaces.plain_text import plain_text as without_control
 
+PARAMETERS, PARAMETERS_PER_CLASS = 61_156, 85
+"""Of LeNet-5, without its last layer and in its last layer."""
 TITLE = "Optimizers and learning-rate schedules for LeNet-5"
 
 FIGURES: dict[str, str] = {
@@ -138,6 +140,7 @@ def article_markdown(
     text = _environment().get_template("article.md.j2").render(
         title=TITLE, name=sweep.name, data=_data(sweep), synthetic=sweep.synthetic,
         cifar100=sweep.is_cifar100, classes=sweep.facts.classes,
+        parameters=f"{PARAMETERS + PARAMETERS_PER_CLASS * sweep.facts.classes:,}",
         ln_classes=f"{math.log(sweep.facts.classes):.3f}", size=_size(sweep),
         facts=sweep_facts(sweep) | training_facts(sweep), val_percent=f"{100 * share:g}" if share else "",
         augment=sweep.protocol.get("augment"), caveats=sweep.caveats(), has=content.has, table=content.table,
