@@ -17,7 +17,8 @@ from sweep.driver.against import against_lines
 from sweep.driver.challenge import OTHER, SAME, WITHIN, challenge
 from sweep.driver.driver import Outcome
 from tests.results.ledger_sweeps import ADAM, climb, write_ledger
-from tests.sweep.driver.test_benchmark import benchmark, spec
+from tests.sweep.driver.test_benchmark import ADAM as ADAM_SPACE
+from tests.sweep.driver.test_benchmark import HEAD, SGD, benchmark, spec
 from tests.sweep.sweeps import call
 
 DATA = "synthetic:n_train=200,n_test=100,seed=0"
@@ -123,3 +124,15 @@ def test_a_baseline_and_its_challenge_from_the_command_line(
     refused = call(["challenge", "nobody"], tmp_path, monkeypatch, capfd)
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
     assert "nobody" in refused.stderr
+
+
+def test_against_another_protocol_is_one_line_and_exit_2_before_anything_is_trained(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny.toml").write_text((HEAD + SGD + ADAM_SPACE).replace("batch_size = 50", "batch_size = 25"))
+    words = ["benchmark", "tiny.toml", "--in-process", "--against", published]
+    ended = call(words, tmp_path, monkeypatch, capfd)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+    assert "batch_size: 25" in ended.stderr
+    assert "50" in ended.stderr
+    assert not (tmp_path / "runs").exists()
