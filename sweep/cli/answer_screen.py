@@ -9,8 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from results.ledger.arrays import SweepData
+from results.metrics.comparison import TOO_FEW
 from results.metrics.intervals import Estimate
+from results.reports.lead import lint_lines
 from results.tables.comparison import SPLIT_NAMES
+from results.tables.fairness import WARNING, fairness_table
+from results.tables.lint_codes import LINT_PAGE
 from results.tables.numbers import estimate_text
 from search_spaces.plain_text import counted
 from sweep.cli.next_step import NextStep
@@ -23,6 +28,8 @@ MOST_ROWS = 10
 WIDTH = 80
 """Most columns of a terminal that the table takes."""
 DECIMALS = 2
+SHORT = {OTHER_RATE: "–", TOO_FEW: "too few"}
+"""A verdict → its form in the table."""
 
 
 class EstimateRecord(BaseModel):
@@ -110,9 +117,19 @@ def print_answer(console: Console, folder: SweepFolder, ranking: Ranking, then: 
             _print(console, line)
         _print(console, "")
     _print(console, ranking.sentence())
+    for line in _lint(ranking.sweep):
+        _print(console, line)
     if folder.report.exists():
         _print(console, f"tables: {near(folder.tables)}  report: {near(folder.report)}")
     _print(console, f"Next: {then}")
+
+
+def _lint(sweep: SweepData) -> list[str]:
+    """Return the findings of the lint: those of a benchmark in a line each, those of another sweep as their codes."""
+    if sweep.benchmark is not None:
+        return [f"lint {line}" for line in lint_lines(sweep)]
+    codes = [str(row.values["code"]) for row in fairness_table(sweep).rows if row.values["finding"] == WARNING]
+    return [f"Fairness lint: {', '.join(codes)} ({LINT_PAGE})"] if codes else []
 
 
 def print_table(console: Console, table: Table) -> None:
@@ -144,7 +161,7 @@ def _table(ranking: Ranking) -> Table:
     for row in ranking.rows[:MOST_ROWS]:
         cells = [str(row.rank), row.group.label, _cell(row.validation), _cell(row.test)]
         if compared is not None:
-            cells += [_difference(row), row.verdict if row.verdict != OTHER_RATE else "–"]
+            cells += [_difference(row), SHORT.get(row.verdict, row.verdict)]
         table.add_row(*map(Text, cells))
     return table
 
@@ -178,6 +195,8 @@ def _notes(ranking: Ranking) -> list[str]:
         notes.append(f"{counted(ranking.without_result, 'configuration')} without a result.")
     if compared is not None and any(row.verdict == OTHER_RATE for row in ranking.rows[:MOST_ROWS]):
         notes.append("–: the same optimizer and scheduler are compared at another learning rate.")
+    if any(row.verdict == TOO_FEW for row in ranking.rows[:MOST_ROWS]):
+        notes.append("too few: there are too few seeds for a significance test.")
     if compared is not None:
         notes.append(f"Differences: {SPLIT_NAMES[compared.split]} accuracy, paired by seed, 95 % interval.")
     if sweep.synthetic:

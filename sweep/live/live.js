@@ -21,22 +21,26 @@ function meanCurve(runs) {
   return mean;
 }
 
+function niceStep(rough) {
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
+}
+
 function draw(data) {
   const last = (curve) => curve.reduce((found, value) => (value === null ? found : value), -1);
   const groups = data.configurations.map((one) => ({...one, mean: meanCurve(one.runs)}));
   groups.sort((a, b) => last(b.mean) - last(a.mean));
   const all = groups.flatMap((one) => one.runs.flat()).filter((value) => value !== null);
-  const high = Math.max(1, ...all) * 1.05, epochs = Math.max(1, data.epochs);
+  const step = niceStep(Math.max(1, ...all) / 4), high = step * Math.ceil(Math.max(1, ...all) / step), epochs = Math.max(1, data.epochs);
   const x = (epoch) => LEFT + (WIDTH - LEFT - RIGHT) * (epochs === 1 ? 0.5 : (epoch - 1) / (epochs - 1));
   const y = (value) => HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * (value / high);
   const svg = element("svg", {
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": "Validation accuracy by epoch",
     style: "max-width:100%;height:auto;font:12px sans-serif",
   });
-  for (let i = 0; i <= 4; i++) {
-    const value = (high / 1.05) * i / 4;
+  for (let value = 0; value <= high + step / 2; value += step) {
     svg.append(element("line", {x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value), stroke: "currentColor", opacity: 0.15}));
-    svg.append(element("text", {x: LEFT - 6, y: y(value) + 4, "text-anchor": "end", fill: "currentColor"}, value.toFixed(1)));
+    svg.append(element("text", {x: LEFT - 6, y: y(value) + 4, "text-anchor": "end", fill: "currentColor"}, String(Number(value.toFixed(2)))));
   }
   for (const epoch of new Set([1, Math.ceil(epochs / 2), epochs]))
     svg.append(element("text", {x: x(epoch), y: HEIGHT - 8, "text-anchor": "middle", fill: "currentColor"}, String(epoch)));

@@ -39,7 +39,8 @@ def live_page(report: str) -> str:
     report = report.replace(
         "script-src 'unsafe-inline';", "script-src 'self' 'unsafe-inline'; connect-src 'self';", 1
     )  # fmt: skip
-    return re.sub(r"(</header>|<main[^>]*>)", lambda found: found[0] + SECTION, report, count=1)
+    place = r"</header>" if "</header>" in report else r"<main[^>]*>"
+    return re.sub(place, lambda found: found[0] + SECTION, report, count=1)
 
 
 class LiveServer(ThreadingHTTPServer):

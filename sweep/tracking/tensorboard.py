@@ -24,7 +24,7 @@ class TensorBoardBackend:
 
     def place(self, run: TrackedRun) -> Path:
         """Return the folder of a run; TensorBoard shows its path as the run's name."""
-        label = re.sub(r"[^A-Za-z0-9 ._=+()-]", "_", run.label)[:LONGEST_LABEL].strip(" .")
+        label = re.sub(r"[^A-Za-z0-9 .,_=+()-]", "_", run.label.replace(" · ", ", "))[:LONGEST_LABEL].strip(" .")
         return self._folder / f"{label} [{run.configuration_id[:8]}]" / f"seed {run.seed}"
 
     def written(self, run: TrackedRun) -> Written:

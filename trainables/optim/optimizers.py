@@ -24,10 +24,10 @@ from trainables.optim.parameter_groups import (
     matches,
     named,
 )
-from trainables.optim.plugins import import_named
 from trainables.optim.signature import complete, defaults_of
-from trainables.optim.user_code import message_of, one_line_errors
 from trainables.optim.without_compiler import leave_compiler_out
+from trainables.runtime.user_code import message_of, one_line_errors
+from trainables.runtime.user_imports import import_named
 
 leave_compiler_out()
 

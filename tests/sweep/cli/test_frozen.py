@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 import typer.main
+from pydantic import BaseModel
 
+from sweep.cli.answer_screen import ConfigurationRecord, EstimateRecord, NextRecord, SweepSummary
 from sweep.cli.app import app
 from sweep.cli.options import complete_sweep
+from sweep.cli.run_screen import RunRecord
 from sweep.cli.styled_help import ANALYSE, MANAGE, RESULTS, RUN, SET_UP
+from sweep.folder.status import SweepStatus
 from tests.results.ledger_sweeps import MOMENTUM, climb, write_ledger
 
 FROZEN = Path(__file__).with_name("commands.txt")
@@ -50,6 +54,14 @@ def test_every_command_is_in_the_documentation() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in (DOCS / "usage.md", DOCS / "scripts.md"))
     missing = [name for name in COMMAND.commands if not re.search(rf"`sweep {name}\b|^sweep {name}\b", text, re.M)]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    "record", [SweepSummary, ConfigurationRecord, EstimateRecord, NextRecord, RunRecord, SweepStatus]
+)
+def test_every_field_of_a_json_object_is_documented(record: type[BaseModel]) -> None:
+    words = set(re.findall(r"`(\w+)`", (DOCS / "scripts.md").read_text(encoding="utf-8")))
+    assert set(record.model_fields) - words == set()
 
 
 def test_the_names_of_sweeps_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ SLIPS = [
     ("int = 3", "my.toml: int: unknown key; valid: benchmark, cluster, configurations, data"),
     (
         "protocol = {lr = 1}",
-        "my.toml: protocol.lr: unknown key; valid: augment, batch_size, dropout, dtype, ema_decay, ",
+        "my.toml: protocol.lr: unknown key; valid: augment, batch_size, dropout, dtype",
     ),
     (
         "resources = {pck = 2}",

@@ -33,6 +33,7 @@ def test_a_study_has_a_trial_for_each_run_with_its_numbers(tmp_path: Path) -> No
     trials = {trial.user_attrs["run_id"]: trial for trial in study.trials}
     assert set(trials) == set(ids.values())
     assert len(study.trials) == 6
+    assert study.user_attrs["value"] == "final validation accuracy (%)"
     first = trials[ids[MOMENTUM, 0]]
     assert first.value == 30.0
     assert list(first.intermediate_values.values()) == pytest.approx(climb(30, EPOCHS))

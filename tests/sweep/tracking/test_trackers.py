@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from sweep.tracking.registry import Tracker, check_trackers
 from sweep.tracking.tracked_run import Epoch, TrackedRun, recorded_epochs, tracked_runs
 from sweep.tracking.tracking import Tracking
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, climb, write_ledger
+from tests.sweep.sweeps import PATIENCE_SECONDS, SPEC, command, environment
+from trainables.runtime.fault_injection import VARIABLE
 
 EPOCHS = 3
 
@@ -255,4 +259,30 @@ def test_a_sweep_in_this_process_is_tracked_live_and_resumed_without_a_number_tw
         assert [step for step, _ in scalars] == [1, 2, 3]
         assert [np.float32(value) for _, value in scalars] == [
             np.float32(value) for _, value in expected(epochs, one, "val_acc")
+        ]
+
+
+@pytest.mark.slow  # two processes
+def test_a_kill_between_the_commit_to_the_ledger_and_the_write_to_the_tracker_loses_and_repeats_nothing(
+    tmp_path: Path,
+) -> None:
+    """The process is killed after its third commit; its resume continues the same event files."""
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    (tmp_path / "killed.toml").write_text(SPEC, encoding="utf-8")
+    words = command("run", "killed.toml", "--track", "tensorboard")
+    codes = []
+    for fault in ({VARIABLE: f"row recorded:3:{tmp_path / 'marker'}"}, {}):
+        found = subprocess.run(
+            words, cwd=tmp_path, env=environment() | fault, capture_output=True, text=True, timeout=PATIENCE_SECONDS,
+            check=False,
+        )  # fmt: skip
+        codes.append(found.returncode)
+    assert codes == [-signal.SIGKILL, 0], found.stderr
+    folder = SweepFolder(tmp_path / "runs", "killed")
+    runs, epochs = recorded(folder)
+    assert len(epochs) == 8 * 2
+    for run in runs:
+        scalars = tensorboard(folder, run)["val_acc"]
+        assert [(step, np.float32(value)) for step, value in scalars] == [
+            (step, np.float32(value)) for step, value in expected(epochs, run, "val_acc")
         ]
