@@ -9,6 +9,7 @@ from typing import Any
 
 from search_spaces.canonical import content_hash
 from search_spaces.configuration import Configuration
+from search_spaces.models import LENET5
 
 TRAINING_VERSION = 1
 """Increased when a change makes the same run train to other numbers; a test with golden numbers checks this."""
@@ -34,6 +35,7 @@ class Protocol:
     label_smoothing: float = 0.0  # of the training loss, as in torch.nn.functional.cross_entropy
     ema_decay: float = 0.0  # of the average of the weights that is evaluated; 0: the weights are evaluated
     weight_decay_on: str = "all"  # or matrices: parameters of two or more dimensions
+    model: str = LENET5  # a name of search_spaces.models, or module:factory
 
     def to_dict(self) -> dict[str, Any]:
         """Return the protocol as a table, without later settings at their defaults."""

@@ -89,7 +89,7 @@ def _exit_code() -> int | None:
     """Run the command line; return its exit code, None if it was interrupted and the user has not read it yet."""
     os.environ["MPLBACKEND"] = "agg"  # before matplotlib is imported: it refuses to start with an unknown backend
     from sweep.process.private_folder import remove_dead_folders
-    from trainables.optim.plugins import in_sweep_folder, leave_sweep_folders
+    from trainables.runtime.user_imports import in_sweep_folder, leave_sweep_folders
 
     leave_sweep_folders()  # before any library is imported
     remove_dead_folders()

@@ -194,7 +194,7 @@ def gradients(
         of: a space, a spec (every configuration of it), or a :class:`Sweep`, of which ``run`` names the run.
         run: a run's id, or the beginning of it.
         seed: the seed of a space's runs; the spec's first otherwise.
-        layer: a parameter of LeNet-5, such as ``conv1.weight``.
+        layer: a parameter of the model, such as ``conv1.weight``.
         batches: mini-batches T ≥ 2, from the first one on.
         beta: β of the EWMA in the figures, in [0, 1).
         overrides: as in :func:`run`, and ``runs_dir``.

@@ -1,1 +1,1 @@
-"""How a pack is trained: data, LeNet-5, optimizers, schedulers, the loop, checkpoints, and the Ray Tune adapter."""
+"""How a pack is trained: data, models, optimizers, schedulers, the loop, checkpoints, and the Ray Tune adapter."""

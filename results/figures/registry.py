@@ -24,7 +24,7 @@ from results.figures.curves import draw_curves, draw_learning_rates, draw_profil
 from results.figures.label_layout import SHARE_OF_LABELS, figure_text, wrapped, write_notes
 from results.figures.style import DOUBLE_COLUMN, PNG_DPI, SINGLE_COLUMN, Style, Styles, drawing_style, styles_of
 from results.ledger.arrays import SweepData
-from results.tables.registry import TABLES
+from results.tables.registry import TABLES, has_table
 from results.tables.table import Table
 from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError, UnknownNameError
@@ -172,7 +172,9 @@ def figure_tables(
 ) -> dict[str, Table]:
     """Return the table of every figure that the sweep has data for, by the figure's name."""
     made = tables or {}
-    table_of = cache(lambda name: made[name] if name in made else TABLES[name](sweep))
+    table_of = cache(
+        lambda name: made[name] if name in made else TABLES[name](sweep) if has_table(sweep, name) else None
+    )
     found = {name: spec.table(sweep, table_of) for name, spec in FIGURES.items() if only is None or name in only}
     return {name: table for name, table in found.items() if table is not None and table.rows}
 
@@ -190,8 +192,7 @@ def sweep_styles(sweep: SweepData) -> dict[str, Style]:
 def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequence[str] = ()) -> Figure:
     """Draw a table as its figure, with its notes and the sweep's caveats below the axes in small grey type."""
     with drawing_style():
-        rows = len({row.values.get("configuration") for row in table.rows})
-        height = spec.height + spec.row_height * rows * _lines_per_row(spec.width, table)
+        height = spec.height + spec.row_height * _lines_of_names(spec.width, table)
         figure = Figure(figsize=(spec.width, height), layout="constrained")
         write_notes(figure, [*dict.fromkeys([*table.notes, *caveats])])
         axes = figure.add_subplot()
@@ -199,9 +200,11 @@ def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequenc
     return figure
 
 
-def _lines_per_row(width: float, table: Table) -> int:
-    names = (figure_text(str(row.values.get("configuration") or "")) for row in table.rows)
-    return max((wrapped(name, SHARE_OF_LABELS * width).count("\n") + 1 for name in names), default=1)
+def _lines_of_names(width: float, table: Table) -> int:
+    """Return the lines that the names of the rows need beside the axes, if each has as many as the longest."""
+    names = {figure_text(str(row.values.get("configuration") or "")) for row in table.rows}
+    longest = max((wrapped(name, SHARE_OF_LABELS * width).count("\n") + 1 for name in names), default=1)
+    return longest * len(names)
 
 
 def _without_math(table: Table) -> Table:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from results.ledger.benchmark import Benchmark, RunsOf, benchmark_of
-from results.ledger.configuration_runs import CURVES, ConfigurationRuns, curve_cube, grouped_runs
+from results.ledger.configuration_runs import CURVES, ConfigurationRuns, MeasuredCurves, grouped_runs
 from results.ledger.data_facts import CIFAR100, OF_CIFAR100, DataFacts, kept_facts
 from results.ledger.ledger import Ledger
 from results.ledger.phases import benchmark_in, read_phases
@@ -26,6 +26,7 @@ from results.metrics.intervals import TOLERANCE
 from results.metrics.sequential import look_level
 from results.metrics.stability import chance_limit
 from search_spaces.errors import LedgerError
+from search_spaces.models import LENET5, model_title
 from search_spaces.plain_text import counted
 
 MAX_SEED_SETS = 50
@@ -147,11 +148,16 @@ class SweepData:
         """Name of the data set, marked if it is synthetic."""
         return f"{self.data_name} (made from a seed)" if self.synthetic else self.data_name
 
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return str(self.protocol.get("model", LENET5))
+
     def caveats(self) -> list[str]:
         """Return the notes that belong to every table and figure of this sweep."""
         if not self.epochs:  # a planned run has at least 1 epoch
             return ["Empty: no run is planned."]
-        notes = []
+        notes = [] if self.model == LENET5 else [f"Model: {model_title(self.model)}."]
         if self.synthetic:
             notes.append("Synthetic data (made from a seed): these numbers do not apply to CIFAR-100.")
         if self.partial:
@@ -175,15 +181,18 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         LedgerError: the ledger cannot be read.
     """
     with Ledger.open_read_only(ledger_path) as ledger:
+        phases = read_phases(ledger)
+        # While a benchmark is evaluated, the runs of its tuning are not planned.
+        read = "planned" if phases.empty else "(planned OR run_id IN (SELECT run_id FROM phases))"
         runs, epochs, attempts, spec = ledger.read(
-            """
+            f"""
             SELECT run_id, configuration, seed, status, target_epochs, diverged_epoch, data_name, synthetic, protocol,
                    data_fingerprint
-            FROM run_statuses WHERE planned ORDER BY ordinal, seed, run_id
+            FROM run_statuses WHERE {read} ORDER BY ordinal, seed, run_id
             """,
             f"""
             SELECT run_id, epoch, {", ".join(CURVES)}
-            FROM epochs WHERE run_id IN (SELECT run_id FROM runs WHERE planned)
+            FROM epochs WHERE run_id IN (SELECT run_id FROM runs WHERE {read})
             """,
             """
             SELECT DISTINCT a.device, a.threads, e.pack_size, a.versions
@@ -192,19 +201,21 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
             "SELECT value FROM meta WHERE key = 'spec'",
         )
         facts = kept_facts(ledger)
-        phases = read_phases(ledger)
     rows = [dict(zip(runs.columns, row, strict=True)) for row in runs.rows]
     length = max((row["target_epochs"] for row in rows), default=0)
-    if len(rows) * length > MAX_CELLS:
+    with_rows = {row[0] for row in epochs.rows}
+    begun = {row["configuration"] for row in rows if row["run_id"] in with_rows}
+    cells = length * sum(row["configuration"] in begun for row in rows)
+    if cells > MAX_CELLS:
         raise LedgerError(
-            f"{ledger_path}: plans {len(rows)} runs of {length} epochs; tables and figures can have "
+            f"{ledger_path}: has {cells // length} runs of {length} epochs; tables and figures can have "
             f"{MAX_CELLS} epochs of all runs. Split the sweep into several"
         )
     nothing: dict[str, Any] = {"data_name": "", "protocol": "{}", "data_fingerprint": ""}
     first = rows[0] if rows else nothing
-    cube = curve_cube([row["run_id"] for row in rows], epochs.rows, length)
+    curves = MeasuredCurves(epochs.rows, length)
     text = str(spec.rows[0][0]) if spec.rows else ""
-    benchmark = None if phases.empty else benchmark_of(phases, benchmark_in(text), _reader(rows, cube, facts))
+    benchmark = None if phases.empty else benchmark_of(phases, benchmark_in(text), _reader(rows, curves, facts))
     evaluations = [runs for method in benchmark.methods for runs in method.evaluations] if benchmark else []
     return SweepData(
         name=name or ledger_path.parent.name,
@@ -219,12 +230,12 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         given_target=target,
         **(design_in(text) if text else {}),
         facts=facts,
-        configurations=tuple(evaluations) or grouped_runs(rows, cube, facts),
+        configurations=tuple(evaluations) or grouped_runs(rows, curves, facts),
         benchmark=benchmark,
     )
 
 
-def _reader(rows: Sequence[dict[str, Any]], cube: Floats, facts: DataFacts) -> RunsOf:
+def _reader(rows: Sequence[dict[str, Any]], curves: MeasuredCurves, facts: DataFacts) -> RunsOf:
     """Return the function that finds the runs of one configuration by their ids."""
     place_of = {row["run_id"]: i for i, row in enumerate(rows)}
 
@@ -232,7 +243,7 @@ def _reader(rows: Sequence[dict[str, Any]], cube: Floats, facts: DataFacts) -> R
         places = sorted(place_of[run_id] for run_id in run_ids if run_id in place_of)
         if not places:
             return None
-        return grouped_runs([rows[i] for i in places], cube[places, :epochs], facts)[0]
+        return grouped_runs([rows[i] for i in places], curves, facts, epochs)[0]
 
     return runs_of
 

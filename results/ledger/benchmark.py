@@ -133,14 +133,9 @@ class Benchmark:
         return tuple(sorted({study.number for method in self.methods for study in method.studies}))
 
     @property
-    def budget(self) -> int:
-        """Points per method and study: as designed, or else the most of any method."""
-        found = self.design.get("budget")
-        return (
-            found
-            if isinstance(found, int)
-            else max((len(s.points) for m in self.methods for s in m.studies), default=0)
-        )
+    def points(self) -> int:
+        """The most points of any method in a study: the budget, and the points that a widened range gives to all."""
+        return max((len(study.points) for method in self.methods for study in method.studies), default=0)
 
     @cached_property
     def common_seeds(self) -> dict[int, frozenset[int]]:

@@ -55,8 +55,9 @@ class ConfigurationRuns:
     @cached_property
     def counted(self) -> npt.NDArray[np.bool_]:
         """Boolean ``[n]``: runs with a result, done or diverged, with an accuracy for every epoch."""
-        ended = np.array([status in ("done", "diverged") for status in self.statuses])
-        return ended & np.isfinite(self._with_chance("val")).all(axis=1)
+        counts = np.array([status in ("done", "diverged") for status in self.statuses], dtype=np.bool_)
+        counts[counts] = np.isfinite(self._with_chance("val", counts)).all(axis=1)
+        return counts
 
     @cached_property
     def counted_ids(self) -> tuple[str, ...]:
@@ -70,12 +71,12 @@ class ConfigurationRuns:
 
     def accuracy(self, split: str = "val") -> Floats:
         """Return the accuracy ``[k, E]`` in percent of the k counted runs; chance from a divergence on."""
-        return self._with_chance(split)[self.counted]
+        return self._with_chance(split, self.counted)
 
-    def _with_chance(self, split: str) -> Floats:
-        values = self.curves[f"{split}_acc"]
+    def _with_chance(self, split: str, runs: npt.NDArray[np.bool_]) -> Floats:
+        values = self.curves[f"{split}_acc"][runs]
         epochs = np.arange(1, values.shape[1] + 1)
-        return np.where(epochs >= self.diverged_epochs[:, None], self.facts.chance, values)
+        return np.where(epochs >= self.diverged_epochs[runs, None], self.facts.chance, values)
 
     @cached_property
     def diverged(self) -> npt.NDArray[np.bool_]:
@@ -119,18 +120,29 @@ class ConfigurationRuns:
         )
 
 
-def curve_cube(run_ids: Sequence[str], rows: Sequence[tuple[Any, ...]], epochs: int) -> Floats:
-    """Return ``[runs, epochs, measured]`` with NaN if missing in the ledger."""
-    cube = np.full((len(run_ids), epochs, len(CURVES)), np.nan)
-    if not rows:
-        return cube
-    row_of_run = {run_id: i for i, run_id in enumerate(run_ids)}
-    table = np.array([row[1:] for row in rows], dtype=np.float64)  # None becomes NaN
-    run_index = np.fromiter((row_of_run[row[0]] for row in rows), dtype=np.int64, count=len(rows))
-    epoch_index = table[:, 0].astype(np.int64) - 1
-    planned = epoch_index < epochs
-    cube[run_index[planned], epoch_index[planned]] = table[planned, 1:]
-    return cube
+class MeasuredCurves:
+    """The measured values of the runs that have begun; the other runs have no memory for their epochs."""
+
+    def __init__(self, rows: Sequence[tuple[Any, ...]], epochs: int) -> None:
+        """``rows`` are run id, epoch, and the values of :data:`CURVES`; later epochs than ``epochs`` are left out."""
+        self._place_of = {run_id: place for place, run_id in enumerate(dict.fromkeys(row[0] for row in rows))}
+        self._cube = np.full((len(self._place_of), epochs, len(CURVES)), np.nan)
+        if rows:
+            table = np.array([row[1:] for row in rows], dtype=np.float64)  # None becomes NaN
+            places = np.array([self._place_of[row[0]] for row in rows], dtype=np.int64)
+            epoch_index = table[:, 0].astype(np.int64) - 1
+            planned = epoch_index < epochs
+            self._cube[places[planned], epoch_index[planned]] = table[planned, 1:]
+
+    def of(self, run_ids: Sequence[str], epochs: int | None = None) -> dict[str, Floats]:
+        """Return ``[runs, epochs]`` for each name in :data:`CURVES`, up to an epoch; NaN if missing in the ledger."""
+        cube = self._cube[:, :epochs]
+        begun = [place for place, run_id in enumerate(run_ids) if run_id in self._place_of]
+        if not begun:
+            return dict.fromkeys(CURVES, np.broadcast_to(np.nan, (len(run_ids), cube.shape[1])))
+        found = np.full((len(run_ids), *cube.shape[1:]), np.nan)
+        found[begun] = cube[[self._place_of[run_ids[place]] for place in begun]]
+        return {name: found[..., i] for i, name in enumerate(CURVES)}
 
 
 def _diverged_epoch(row: dict[str, Any]) -> float:
@@ -138,23 +150,25 @@ def _diverged_epoch(row: dict[str, Any]) -> float:
     return float(row["diverged_epoch"]) if row["status"] == "diverged" else np.nan
 
 
-def grouped_runs(rows: Sequence[dict[str, Any]], cube: Floats, facts: DataFacts) -> tuple[ConfigurationRuns, ...]:
-    """Return the runs by configuration, in the order of ``rows``; ``cube`` is that of :func:`curve_cube`."""
-    members: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        members.setdefault(row["configuration"], []).append(i)
+def grouped_runs(
+    rows: Sequence[dict[str, Any]], curves: MeasuredCurves, facts: DataFacts, epochs: int | None = None
+) -> tuple[ConfigurationRuns, ...]:
+    """Return the runs by configuration, in the order of ``rows``, up to an epoch."""
+    members: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        members.setdefault(row["configuration"], []).append(row)
     configurations = {text: Configuration.from_dict(json.loads(text)) for text in members}
     labels = configuration_labels(list(configurations.values()))
     return tuple(
         ConfigurationRuns(
             configuration=configurations[text],
             label=plain_text(labels[configurations[text].configuration_id]),
-            run_ids=tuple(rows[i]["run_id"] for i in places),
-            seeds=tuple(rows[i]["seed"] for i in places),
-            statuses=tuple(rows[i]["status"] for i in places),
-            diverged_epochs=np.array([_diverged_epoch(rows[i]) for i in places]),
-            curves={name: cube[places, :, j] for j, name in enumerate(CURVES)},
+            run_ids=tuple(row["run_id"] for row in group),
+            seeds=tuple(row["seed"] for row in group),
+            statuses=tuple(row["status"] for row in group),
+            diverged_epochs=np.array([_diverged_epoch(row) for row in group]),
+            curves=curves.of([row["run_id"] for row in group], epochs),
             facts=facts,
         )
-        for text, places in members.items()
+        for text, group in members.items()
     )

@@ -21,6 +21,7 @@ from results.tables.latex import as_latex, latex_text
 from results.tables.table import Table
 from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError
+from search_spaces.models import LENET5, model_title
 from search_spaces.plain_text import counted
 
 OF_THE_BEST = ("validation_accuracy", "final_accuracy")
@@ -109,8 +110,9 @@ def _task(sweep: SweepData) -> str:
         data = f"{latex_text(facts.title)}{source} ({facts.classes} classes)"
     sizes = [(facts.val_images, "validation"), (facts.test_images, "test")]
     known = " and ".join(f"{size:,} {name} images" for size, name in sizes if size is not None)
+    model = latex_text(model_title(sweep.model)) + (r"~\cite{lecun1998gradient}" if sweep.model == LENET5 else "")
     return (
-        rf"We train LeNet-5~\cite{{lecun1998gradient}} on {data}."
+        f"We train {model} on {data}."
         + (f" {known[0].upper()}{known[1:]} are held out." if known else "")
         + " The validation images are used for every choice, the test images for none."
     )
@@ -125,7 +127,7 @@ def _protocol(sweep: SweepData) -> str:
     ]
     others = {
         key: value for key, value in protocol.items()
-        if key not in ("batch_size", "dropout", "augment", "val_fraction", "dtype", "data")
+        if key not in ("batch_size", "dropout", "augment", "val_fraction", "dtype", "data", "model")
     }  # fmt: skip
     parts += [f"{latex_text(key.replace('_', ' '))} {latex_text(str(value))}" for key, value in others.items()]
     return f"All runs use {', '.join(parts)}, and {protocol['dtype']} arithmetic, for {counted(sweep.epochs, 'epoch')}."

@@ -19,6 +19,7 @@ from results.reports.lead import Lead
 from results.tables.fairness import WARNING
 from results.tables.table import NOT_AVAILABLE, Column, Row, Table, Value
 from search_spaces.plain_text import counted
+from search_spaces.plain_text import plain_text as without_control
 
 FIRST_TABLE = "consolidated"
 FAIRNESS_TABLE = "fairness"  # shown in its own section
@@ -169,8 +170,18 @@ def page_template(name: str) -> Template:
     """Return the template of an HTML page; all values are escaped."""
     loader = PackageLoader("results.reports", "templates")
     return Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
     ).get_template(name)
+
+
+def _visible(value: Any) -> Any:
+    """Return a text of a template with its control characters as escapes; code of a page stays as it is."""
+    return without_control(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _sections(kind: str, items: Iterable[tuple[str, str, Any]]) -> list[_Section]:

@@ -28,6 +28,7 @@ from results.tables.comparison import (
     pairs_won,
 )
 from results.tables.numbers import estimate_text
+from search_spaces.models import model_title
 from search_spaces.plain_text import counted
 
 MAX_DESCRIBED = 5
@@ -43,17 +44,20 @@ def question(sweep: SweepData) -> str:
     """Return the question that the sweep answers, in one sentence."""
     seeds = len({seed for group in sweep.configurations for seed in group.seeds})
     count, epochs = len(sweep.configurations), sweep.epochs
-    task = f"with LeNet-5 on {sweep.data_label or 'no data'} ({counted(seeds, 'seed')}, {counted(epochs, 'epoch')})"
+    model = model_title(sweep.model)
+    task = f"with {model} on {sweep.data_label or 'no data'} ({counted(seeds, 'seed')}, {counted(epochs, 'epoch')})"
     if sweep.benchmark is not None:
         return (
-            f"Which of {counted(len(sweep.benchmark.methods), 'method')} has the highest accuracy with LeNet-5 on "
-            f"{sweep.data_label or 'no data'} after equal tuning ({counted(sweep.benchmark.budget, 'point')} each), "
+            f"Which of {counted(len(sweep.benchmark.methods), 'method')} has the highest accuracy with {model} on "
+            f"{sweep.data_label or 'no data'} after equal tuning ({counted(sweep.benchmark.points, 'point')} each), "
             "and is the difference statistically significant?"
         )
     if count == 1:
         return f"Which accuracy does {sweep.configurations[0].label} reach {task}?"
+    if not count:
+        return f"No configuration is planned {task}."
     return (
-        f"Which of {f'the {count:,}' if count else 'no'} configurations has the highest accuracy {task}, "
+        f"Which of the {count:,} configurations has the highest accuracy {task}, "
         "and is the difference statistically significant?"
     )
 

@@ -46,8 +46,8 @@ def _no_verdict(sweep: SweepData, benchmark: Benchmark) -> str:
 
 def _continue(sweep: SweepData) -> str:
     if sweep.benchmark is not None and sweep.benchmark.evaluated:
-        return "Next: widen the ranges, or train for more epochs."
-    return f"Next: `sweep resume {sweep.name}`."
+        return "Widen the ranges, or train for more epochs."
+    return f"To continue: `sweep resume {sweep.name}`."
 
 
 def _standing(sweep: SweepData, benchmark: Benchmark, found: Standings) -> str:
@@ -126,7 +126,7 @@ def _next_step(sweep: SweepData, benchmark: Benchmark, found: Standings) -> str:
     have = min(comparison.n for comparison, _ in opened)
     few = "too few to decide anything, " if any(words in (TOO_FEW, TOO_FEW_STUDIES) for _, words in opened) else ""
     return (
-        f"Next: with {have} {unit} now, {few}80 % power needs {_count(seeds[0])} {unit} for a true difference of 1 pp "
+        f"With {have} {unit} now, {few}80 % power needs {_count(seeds[0])} {unit} for a true difference of 1 pp "
         f"and {_count(seeds[1])} for 0.5 pp, at the SD of {rounded(sd, 2)} pp of the paired differences."
     )
 
@@ -136,21 +136,21 @@ def _without_sd(found: Standings, unit: str, family: int, opened: list[tuple[Com
     needed = max(min_pairs(family, found.level), MIN_PAIRS)
     have = min(comparison.n for comparison, _ in opened)
     if have < needed:
-        return f"Next: at least {needed} {unit}, with which {counted(family, 'comparison')} can be tested at all."
+        return f"At least {needed} {unit} are needed to test {counted(family, 'comparison')} at all."
     discordant = max(abs(ours - theirs) for ours, theirs in (comparison.trained for comparison, _ in opened))
     if not discordant:
-        return "Next: smaller learning rates, which may avoid the runs at chance; the shares that trained are equal."
+        return "The shares that trained are equal; smaller learning rates may avoid the runs at chance."
     return (
-        f"Next: with {have} {unit} now, about {math.ceil(have * needed / discordant)} would decide which one trains "
+        f"With {have} {unit} now, about {math.ceil(have * needed / discordant)} would decide which one trains "
         "more often if the shares stay the same; smaller learning rates may avoid the runs at chance."
     )
 
 
 def _decided(sweep: SweepData, benchmark: Benchmark, found: Standings) -> str:
     if found.several_studies:
-        return "Next: nothing more is needed for this ranking; the intervals contain the variance of the tuning."
+        return "No more seeds or studies are needed: all comparisons include the variance of the tuning."
     return (
-        "Next: no more seeds are needed for the comparison of these points, but another tuning may choose others; "
+        "No more seeds are needed to compare these points, but another tuning may choose others; "
         f"`studies = {STUDIES_NEXT}` measures this."
     )
 

@@ -29,7 +29,9 @@ TABLES: dict[str, Callable[[SweepData], Table | None]] = {
 }
 """Table → the function that makes it; None if the sweep has no data for it."""
 
-OF_CHOSEN_CONFIGURATIONS = ("comparison", "schedulers", "momentum", "learning_rates", "expected_best")
+OF_CHOSEN_CONFIGURATIONS = (
+    "comparison", "schedulers", "momentum", "learning_rates", "expected_best", "adam", "claimed",
+)  # fmt: skip
 """Tables of a sweep whose configurations were chosen by hand; a benchmark has its own comparison of methods."""
 
 
@@ -37,6 +39,10 @@ def make_tables(
     sweep: SweepData, registry: Mapping[str, Callable[[SweepData], Table | None]] = TABLES
 ) -> dict[str, Table]:
     """Return every table of ``registry`` that the sweep has data for, by name."""
-    omitted = OF_CHOSEN_CONFIGURATIONS if sweep.benchmark is not None else ()
-    made = {name: build(sweep) for name, build in registry.items() if name not in omitted}
+    made = {name: build(sweep) for name, build in registry.items() if has_table(sweep, name)}
     return {name: replace(table, data=sweep.data_label) for name, table in made.items() if table is not None}
+
+
+def has_table(sweep: SweepData, name: str) -> bool:
+    """Return whether this kind of sweep has the table at all: some are only for configurations chosen by hand."""
+    return sweep.benchmark is None or name not in OF_CHOSEN_CONFIGURATIONS

@@ -13,6 +13,7 @@ from results.tables.summary import CONFIGURATION
 from results.tables.table import Column, Row, Table
 from search_spaces import Protocol
 from search_spaces.errors import SpecError
+from search_spaces.models import LENET5
 from search_spaces.plain_text import counted
 
 WINNERS_OF_BOTH = (
@@ -113,7 +114,9 @@ def _differences(a: SweepData, b: SweepData) -> Table:
 def _what_differs(a: SweepData, b: SweepData) -> Table:
     """Training conditions that may differ between compared sweeps."""
     ours, theirs = ({key: sorted({v.get(key, "?") for v in s.versions}) for key in _keys(a, b)} for s in (a, b))
+    models = {} if a.model == b.model == LENET5 else {"model": ([a.model], [b.model])}
     facts: dict[str, tuple[list[Any], list[Any]]] = {
+        **models,
         "data name": ([a.data_name], [b.data_name]),
         "devices": (list(a.devices), list(b.devices)),
         "threads": (list(a.threads), list(b.threads)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from results.analyses.file_format import write_analysis
 from search_spaces import Configuration, Run
 from search_spaces.errors import SpecError, SweepFolderError
+from search_spaces.models import LENET5
 from sweep.analyses.targets import Subjects, of_sweep
 from sweep.folder.paths import SweepFolder, resume_command
 
@@ -46,7 +47,6 @@ def capture_gradients(
     from results.analyses.gradients import gradient_writer
     from results.metrics.gradients import check_beta
     from trainables.analyses import gradient_capture
-    from trainables.models.lenet import shapes
 
     check_beta(beta)
     capture = gradient_capture.Capture(layer, batches)
@@ -54,11 +54,13 @@ def capture_gradients(
     device = device_of(subjects)
     files = []
     for run in subjects.runs:
+        shapes = gradient_capture.layer_shapes(run, subjects.data.classes)
+        capture.check(shapes)
         path = subjects.folder.analysis("gradients", f"{run.run_id}.{layer}")
         what = f"gradients of {subjects.label(run)}, {batches} batches"
         about = {
             **subjects.about(run, "gradients", device),
-            "layer": layer, "layer_shape": list(shapes(subjects.data.classes)[layer]), "beta": beta,
+            "layer": layer, "layer_shape": list(shapes[layer]), "beta": beta,
             "batch_size": run.conditions.batch_size, "examples": len(subjects.data.train_labels),
         }  # fmt: skip
         with writable(path), gradient_writer(path, about) as writer:
@@ -85,8 +87,8 @@ def run_range_tests(
     different = list({_key_without_rate(run): run for run in reversed(subjects.runs)}.values())[::-1]
     labels = {run.run_id: _label_without_rate(subjects.label(run)) for run in different}
     files = []
-    for start in range(0, len(different), RANGE_TEST_PACK):
-        runs = different[start : start + RANGE_TEST_PACK]
+    size = RANGE_TEST_PACK if subjects.spec.model == LENET5 else 1  # another model may not share a pack
+    for runs in _packs_of_one_batch_size(different, size):
         what = f"range test of {', '.join(labels[run.run_id] for run in runs)}"
         found = range_test(
             runs, subjects.data, device, RateRange(lr_from, lr_to, steps), on_progress=named(track, what)
@@ -121,6 +123,7 @@ def map_activations(folder: SweepFolder, run: str, *, images: int = 8, data: str
 
     subjects = of_sweep(folder, run, data)
     check_trusted(folder, subjects.spec, {STORAGE})
+    subjects.require_lenet5("activations")
     (subject,) = subjects.runs
     if not 1 <= images <= min(MOST_IMAGES, len(subjects.data.test_labels)):
         most = min(MOST_IMAGES, len(subjects.data.test_labels))
@@ -158,6 +161,14 @@ def device_of(subjects: Subjects) -> torch.device:
     device = training_device(subjects.spec.resources.gpus > 0)
     deterministic(device)
     return device
+
+
+def _packs_of_one_batch_size(runs: Sequence[Run], most: int) -> Iterator[list[Run]]:
+    """Yield the runs of a pack: at most ``most`` runs, with one batch size."""
+    for size in dict.fromkeys(run.conditions.batch_size for run in runs):
+        same = [run for run in runs if run.conditions.batch_size == size]
+        for start in range(0, len(same), most):
+            yield same[start : start + most]
 
 
 def _key_without_rate(run: Run) -> str:

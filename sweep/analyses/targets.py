@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from results.ledger.ledger import Ledger
 from results.ledger.queries import find_run, run_of
 from search_spaces import Run
-from search_spaces.errors import DataError
+from search_spaces.errors import DataError, SpecError
 from search_spaces.labels import configuration_labels
+from search_spaces.models import LENET5
 from sweep.config.spec import Spec
 from sweep.config.toml import read_spec
 from sweep.driver.driver import read_resolved
 from sweep.folder.paths import SweepFolder
+from sweep.planning.model import plan_model
 from sweep.planning.plan import make_runs, resolve_configurations
 
 if TYPE_CHECKING:
@@ -43,6 +45,16 @@ class Subjects:
     def only(self, *runs: Run) -> Subjects:
         """Return the same with these runs only."""
         return replace(self, runs=runs)
+
+    def require_lenet5(self, analysis: str) -> None:
+        """Refuse runs of another model.
+
+        Raises:
+            SpecError: the analysis and the model.
+        """
+        if self.spec.model != LENET5:
+            others = "sweep gradients and sweep lr-range analyse every model"
+            raise SpecError(analysis, f"the model of {self.spec.name} is {self.spec.model!r}, not LeNet-5", others)
 
     def about(self, run: Run, kind: str, device: torch.device) -> dict[str, Any]:
         """Return the description of the run that every analysis stores."""
@@ -78,8 +90,11 @@ def of_space(source: str | Spec, overrides: Mapping[str, Any], runs_dir: Path, s
 
     spec = source if isinstance(source, Spec) else read_spec(source, overrides)
     data = load_data(spec.data, **spec.data_options)
+    spec, model = plan_model(spec, data.classes)
     examples = len(data.train_labels)
-    configurations = resolve_configurations(spec, math.ceil(examples / spec.protocol.batch_size), examples)
+    configurations = resolve_configurations(
+        spec, math.ceil(examples / spec.protocol.batch_size), examples, model.layout
+    )
     folder = SweepFolder(runs_dir, spec.name)
     folder.check_links()
     one_seed = spec.model_copy(update={"seeds": [spec.seed_list[0] if seed is None else seed]})

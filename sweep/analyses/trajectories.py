@@ -64,6 +64,7 @@ def trace_trajectories(
     if not 3 <= grid <= MAX_GRID:
         raise SpecError("--grid", f"{grid}", f"3 to {MAX_GRID} points on each side")
     subjects = _chosen(folder, runs, seed, data)
+    subjects.require_lenet5("trajectory")
     groups: list[tuple[Run, ...]] = [(run,) for run in subjects.runs]
     if len(subjects.runs) > 1:
         groups.append(subjects.runs)

@@ -9,9 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from results.ledger.arrays import SweepData
 from results.metrics.comparison import TOO_FEW
 from results.metrics.intervals import Estimate
+from results.reports.lead import lint_lines
 from results.tables.comparison import SPLIT_NAMES
+from results.tables.fairness import WARNING, fairness_table
+from results.tables.lint_codes import LINT_PAGE
 from results.tables.numbers import estimate_text
 from search_spaces.plain_text import counted
 from sweep.cli.next_step import NextStep
@@ -113,9 +117,19 @@ def print_answer(console: Console, folder: SweepFolder, ranking: Ranking, then: 
             _print(console, line)
         _print(console, "")
     _print(console, ranking.sentence())
+    for line in _lint(ranking.sweep):
+        _print(console, line)
     if folder.report.exists():
         _print(console, f"tables: {near(folder.tables)}  report: {near(folder.report)}")
     _print(console, f"Next: {then}")
+
+
+def _lint(sweep: SweepData) -> list[str]:
+    """Return the findings of the lint: those of a benchmark in a line each, those of another sweep as their codes."""
+    if sweep.benchmark is not None:
+        return [f"lint {line}" for line in lint_lines(sweep)]
+    codes = [str(row.values["code"]) for row in fairness_table(sweep).rows if row.values["finding"] == WARNING]
+    return [f"Fairness lint: {', '.join(codes)} ({LINT_PAGE})"] if codes else []
 
 
 def print_table(console: Console, table: Table) -> None:

@@ -20,7 +20,7 @@ from sweep.process.output import say
 
 app = typer.Typer(
     name="sweep",
-    help="Compare optimizers, momentum variants and learning-rate schedulers on LeNet-5 and CIFAR-100.",
+    help="Compare optimizers, momentum variants and learning-rate schedulers, on LeNet-5 and CIFAR-100 by default.",
     epilog="First sweep: sweep run quickstart    Exit codes and JSON: docs/scripts.md",
     cls=StyledGroup,
     pretty_exceptions_enable=False,

@@ -64,7 +64,9 @@ class Ranking:
         return len(self.sweep.configurations) - len(self.rows)
 
     def sentence(self) -> str:
-        """Return the answer of the sweep in one sentence."""
+        """Return the answer of the sweep in one sentence; the verdict of a benchmark has two."""
+        if self.sweep.benchmark is not None:
+            return " ".join(answer(self.sweep))
         best = self.sweep.best
         if best is None:
             return answer(self.sweep)[0]
@@ -92,7 +94,7 @@ def ranked(sweep: SweepData) -> Ranking:
     A configuration without a result under one of these seeds follows after those that have them all. The difference
     is from the reference, or else from the best configuration, on the split of :func:`compare_best`, paired by seed.
     """
-    compared = compare_best(sweep)
+    compared = compare_best(sweep) if sweep.benchmark is None else None  # a benchmark compares all pairs of methods
     verdicts: dict[str, str] = {}
     if compared is not None:
         verdicts = {c.group.configuration_id: _seen_from_the_other(compared, c) for c in compared.contenders}

@@ -108,14 +108,25 @@ def export_command(
             "several separated by commas.",
         ),
     ] = "csv",
+    paper: Annotated[
+        bool,
+        typer.Option("--paper", help="Write a LaTeX table, PDF figures, the methods and the references to paper/."),
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="the sweep's tables/")] = None,
     target: Target = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Write the tables of a sweep, or copy its measurements to a tracker. The sweep may be unfinished."""
+    folder = SweepFolder.existing(runs_dir, name)
+    if paper:
+        from results.ledger.arrays import load_sweep
+        from results.reports.paper import write_paper
+
+        for path in write_paper(load_sweep(folder.ledger, folder.name, target), out or folder.paper):
+            say(near(path))
+        return
     from sweep.cli.exports import export_sweep
 
-    folder = SweepFolder.existing(runs_dir, name)
     formats_given = [word.strip() for word in formats.split(",")]
     for path in export_sweep(folder, formats_given, out, target):
         say(near(path))

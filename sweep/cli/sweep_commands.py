@@ -69,7 +69,7 @@ def status(
         return
     source = StatusSource.named(name, runs_dir)
     if watching:
-        watch(source.status, PlainConsole(), as_json=as_json)
+        watch(source.watched(), PlainConsole(), as_json=as_json)
         return
     found = source.status()
     if as_json:

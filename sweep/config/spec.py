@@ -10,6 +10,7 @@ from search_spaces import Configuration, Protocol, expand
 from search_spaces.axes import MAX_RUNS, counted_blocks
 from search_spaces.errors import SpecError, shown
 from search_spaces.method import Method, methods_of
+from search_spaces.models import LENET5
 from sweep.config.benchmark import Benchmark, Seed
 
 MOST_SEEDS = 100_000
@@ -115,6 +116,7 @@ class Spec(_Table):
     name: str = "sweep"
     description: str = ""
     data: str = "cifar100"
+    model: str = Field(LENET5, min_length=1, max_length=200)  # of search_spaces.models, or module:factory
     labels: str = Field("", max_length=200)  # of data with several: fine, coarse, or a column of Parquet files
     max_images: int = Field(1_000_000, ge=1, le=100_000_000)  # a larger data set is refused before it is read
     storage: str = ""  # a folder that all nodes share, or s3://bucket/prefix; empty: the sweep's folder
@@ -209,7 +211,7 @@ class Spec(_Table):
     @property
     def shared_protocol(self) -> Protocol:
         """The protocol, which is part of every run's id."""
-        return Protocol(**self.protocol.model_dump())
+        return Protocol(**self.protocol.model_dump(), model=self.model)
 
     @property
     def data_options(self) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from typing import Any
 
 from rich.console import Console
 
-from results.ledger.arrays import SweepData, design_in, load_sweep
+from results.ledger.arrays import SweepData, load_sweep
 from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
 from results.ledger.phases import benchmark_in
-from search_spaces import Protocol, Run
+from search_spaces import Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
 from search_spaces.plain_text import counted
@@ -26,6 +26,7 @@ from sweep.config.spec import Spec
 from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.announcements import left_to_train, packs_left, tell, tell_changes, tell_edits, tell_start
 from sweep.driver.pack_size import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
+from sweep.driver.same_sweep import check_same_protocol, check_same_reference
 from sweep.driver.survivors import join_checkpoints
 from sweep.execution.executor import Executor
 from sweep.execution.session import SweepSession
@@ -35,9 +36,10 @@ from sweep.folder.lease import Lease
 from sweep.folder.lease_places import FolderLease
 from sweep.folder.leftovers import remove_unfinished
 from sweep.folder.paths import SweepFolder, write_atomically
-from sweep.folder.provenance import write_provenance
+from sweep.folder.provenance import own_code, write_provenance
 from sweep.folder.status import duration
 from sweep.folder.trust import check_trusted, remember
+from sweep.planning.model import plan_model
 from sweep.planning.plan import (
     DEFAULT_PACK,
     Pack,
@@ -51,6 +53,9 @@ from sweep.planning.reference import reference_id
 from sweep.progress.live_view import Progress, Recorded
 from sweep.tracking.of_sweep import tracking_of
 from sweep.tracking.registry import check_trackers
+
+PACKS_SHOWN = 20
+"""Packs that a dry run lists."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +77,10 @@ class Outcome:
 
     @property
     def answer(self) -> list[str]:
-        """The answer of the sweep so far, in a few sentences, and one line per finding of the lint."""
-        from results.reports.lead import lint_lines
+        """The answer of the sweep so far, in a few sentences."""
         from results.reports.summary import answer
 
-        return [*answer(self.data), *(f"lint {line}" for line in lint_lines(self.data))]
+        return answer(self.data)
 
     @property
     def all_done(self) -> bool:
@@ -154,7 +158,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     """
     from sweep.folder.snapshot import published, sweep_storage
     from trainables.data.dataset import load_data
-    from trainables.optim.plugins import in_sweep_folder
+    from trainables.runtime.user_imports import in_sweep_folder
 
     if spec.benchmark is not None:
         raise SpecError(spec.name, "is a benchmark", f"sweep benchmark {spec.name}")
@@ -173,7 +177,9 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     options.say_step(f"reading the data {spec.data}")
     data = load_data(spec.data, **spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
-    configurations = resolve_configurations(spec, steps_per_epoch, len(data.train_labels))
+    spec, model = plan_model(spec, data.classes)
+    found = resolve_configurations(spec, steps_per_epoch, len(data.train_labels), model.layout)
+    configurations = model.configurations(found)
     spec = spec.model_copy(update={"reference": reference_id(spec.reference, configurations)})
     runs = make_runs(spec, configurations, data.fingerprint)
     stage = options.stage
@@ -181,14 +187,14 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
         runs = [run for run in runs if run.run_id in stage.run_ids]
     if data.notes:
         tell(console, f"data {data.name}: {'; '.join(data.notes)}")
-    tell(console, *told_own_packs(configurations), *told_restarts(configurations))
+    tell(console, *model.lines(), *told_own_packs(configurations), *told_restarts(configurations))
     if options.dry_run:
-        _tell_plan(console, spec, runs, folder, len(data.train_labels), options.retry_failed)
+        _tell_plan(console, spec, runs, folder, len(data.train_labels) * model.cost, options.retry_failed)
         return None
     with _driven(folder, lambda text: tell(console, text)) as control, Ledger.create_or_open(folder.ledger) as ledger:
         planned_before = folder.spec.exists()
-        _check_same_protocol(ledger, folder, runs[0])
-        _check_same_reference(ledger, spec)
+        check_same_protocol(ledger, folder, runs[0])
+        check_same_reference(ledger, spec)
         if stage is None and benchmark_in(ledger.kept_spec() or "") is not None:
             raise SpecError(spec.name, "is the name of a benchmark", "start the sweep under another name: --name NAME")
         left = left_to_train(ledger, spec, runs, options.retry_failed)
@@ -211,11 +217,13 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                     executor.open(spec, configurations, lambda text: tell(console, text), lambda: control.asked)
                 )
                 options.say_step("choosing the pack size and the threads (probe)")
-                packing, at_a_time = choose_packing(spec, left.wanted, left.finished, ledger, data, executor)
+                packing, at_a_time = choose_packing(
+                    spec, left.wanted, left.finished, ledger, data, executor, model.cost
+                )
                 packs = longest_first(packs_left(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
                 chosen = _as_chosen(spec, packing, executor.gpus_per_trial(spec, packs, data, ledger))
-                write_provenance(folder, data, dict(resources), packing.to_dict())
+                write_provenance(folder, data, dict(resources), packing.to_dict(), own_code(runs))
                 if packing.chosen:
                     ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))
             ledger.plan(runs, spec.epochs, data_name=data.name, synthetic=data.synthetic)
@@ -284,42 +292,16 @@ def _as_chosen(spec: Spec, packing: Packing, gpus: float) -> Spec:
     return spec.model_copy(update={"resources": resources})
 
 
-def _check_same_protocol(ledger: Ledger, folder: SweepFolder, run: Run) -> None:
-    """Refuse to continue a sweep with another protocol or other data: its rows could not be compared."""
-    before = ledger.protocol()
-    if before is None:
-        return
-    started = {**Protocol.from_dict(before).settings(), "data": before["data"]}
-    for key, value in {**run.protocol.settings(), "data": run.data_fingerprint}.items():
-        if (then := started[key]) != (now_asked := value):
-            if key == "data":
-                then, now_asked = f"data with fingerprint {then:.12}…", f"data with fingerprint {value:.12}…"
-            raise SpecError(
-                key, f"the sweep {folder.name!r} was started with {then}, this command has {now_asked}",
-                f"start another sweep with --name, or use the value in {folder.spec}",
-            )  # fmt: skip
-
-
-def _check_same_reference(ledger: Ledger, spec: Spec) -> None:
-    """Refuse another reference once there are results: it would not be named before them."""
-    before = design_in(ledger.kept_spec() or "")["reference_id"]
-    if spec.reference != before and ledger.epochs_recorded():
-        raise SpecError(
-            "reference", f"the sweep {spec.name!r} has results, and was started with {before or 'none'}",
-            f"`sweep confirm {spec.name}` compares under new seeds",
-        )  # fmt: skip
-
-
 def _tell_plan(
-    console: Console, spec: Spec, runs: Sequence[Run], folder: SweepFolder, examples: int, retry_failed: bool
+    console: Console, spec: Spec, runs: Sequence[Run], folder: SweepFolder, examples: float, retry_failed: bool
 ) -> None:
-    """Print what would be trained; nothing is written."""
+    """Print what would be trained; nothing is written. ``examples`` is multiplied by the cost of the model."""
     with ExitStack() as stack:
         ledger = None
         if folder.ledger.exists():
             folder.check_links()
             ledger = stack.enter_context(Ledger.open_read_only(folder.ledger))
-            _check_same_protocol(ledger, folder, runs[0])
+            check_same_protocol(ledger, folder, runs[0])
             tell_edits(console, ledger, folder, resuming=False)
         left = left_to_train(ledger, spec, runs, retry_failed)
         size, _, _ = known_packing(spec, ledger)
@@ -343,6 +325,8 @@ def _tell_plan(
             f" ({duration(one_run)} per run); divide by the number of concurrent trials",
         )
     labels = configuration_labels(list(dict.fromkeys(run.configuration for run in runs)))
-    for pack in packs:
+    for pack in packs[:PACKS_SHOWN]:
         names = "; ".join(f"{labels[run.configuration.configuration_id]} seed {run.seed}" for run in pack.runs)
         tell(console, f"  pack {pack.pack_id}: {names}")
+    if len(packs) > PACKS_SHOWN:
+        tell(console, f"  and {counted(len(packs) - PACKS_SHOWN, 'more pack')}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from results.ledger.ledger import Ledger
 from search_spaces import Run
 from search_spaces.errors import LedgerError, SpecError
+from search_spaces.models import LENET5
 from sweep.config.spec import Resources, Spec
 from sweep.execution.executor import Executor, ProbeError, StepsToTime
 from sweep.planning.plan import DEFAULT_PACK, even_sizes, sort_out
@@ -24,6 +25,8 @@ PROBE_PAYS_FROM_SECONDS = 60.0
 """A probe takes some seconds, mostly to start its processes; shorter sweeps use default ratios."""
 TYPICAL_SECONDS = {1: 0.0139, 4: 0.0320, 8: 0.0568}
 """Runs in a pack → seconds of a step, from benchmarks/LOG.md. Without a probe the planner uses their ratios."""
+ONE_BY_ONE: dict[int, float] = {1: 1.0, 8: 8.0}
+"""The same for other models, which a CPU computes one after the other."""
 LARGEST = {"cpu": 16, "gpu": 64}
 """Largest pack that is probed and chosen: on a CPU, larger packs do not make a run's step faster."""
 
@@ -95,9 +98,12 @@ def known_packing(spec: Spec, ledger: Ledger | None) -> tuple[int | None, int | 
 
 
 def choose_packing(
-    spec: Spec, runs: Sequence[Run], finished: Collection[str], ledger: Ledger, data: DataSet, executor: Executor
-) -> tuple[Packing, int]:
+    spec: Spec, runs: Sequence[Run], finished: Collection[str], ledger: Ledger, data: DataSet, executor: Executor,
+    cost: float = 1.0,
+) -> tuple[Packing, int]:  # fmt: skip
     """Return how what is left of ``runs`` is packed, and how many packs are trained at a time; ``executor`` is open.
+
+    ``cost`` is that of the model, relative to LeNet-5.
 
     A resumed sweep uses the packing of its ledger and does not probe again, except where its groups of runs are larger
     than those of the probe: a sweep that started with one configuration would otherwise train its next twenty one at a
@@ -131,8 +137,8 @@ def choose_packing(
     loads, counts = [len(pack.runs) for pack in begun], [len(group) for group in groups]
     origin, times = "", StepTimes()
     if len(sizes) > 1 or len(slots) > 1:
-        seconds = spec.epochs * len(data.train_labels) * SECONDS_PER_EXAMPLE * sum(loads + counts) / max(slots.values())
-        if seconds < PROBE_PAYS_FROM_SECONDS:
+        seconds = spec.epochs * len(data.train_labels) * SECONDS_PER_EXAMPLE * cost
+        if seconds * sum(loads + counts) / max(slots.values()) < PROBE_PAYS_FROM_SECONDS:
             origin = "default: the sweep is too short for a probe"
         else:
             like = max(groups, key=len) if groups else begun[0].runs[:1]
@@ -148,7 +154,8 @@ def choose_packing(
         origin = _measured(times, chosen, on)
     else:
         one = min(slots)
-        typical = StepTimes({(runs, one): seconds for runs, seconds in TYPICAL_SECONDS.items()})
+        ratios = TYPICAL_SECONDS if spec.model == LENET5 else ONE_BY_ONE
+        typical = StepTimes({(runs, one): seconds for runs, seconds in ratios.items()})
         chosen, on = choose(counts, loads, typical, {one: slots[one]}, sizes)
     known = largest if times.seconds and not size else 0
     return Packing(chosen, on, known, times, origin, chosen=True), slots[on]

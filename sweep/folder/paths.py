@@ -10,7 +10,7 @@ from pathlib import Path
 
 from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SpecError, SweepFolderError
-from trainables.optim.plugins import LEDGER
+from trainables.runtime.user_imports import LEDGER
 
 DEFAULT_RUNS_DIR = Path("runs")
 LEDGER_FILE = LEDGER  # also marks a folder from which no module is imported

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
 import platform
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +19,10 @@ from search_spaces.code_version import code_hash
 from search_spaces.errors import SweepFolderError
 from sweep.folder.paths import SweepFolder, write_atomically
 from sweep.process.cpus import available_cpus, machine_cpus
+from trainables.optim.plugins import named_in
 
 if TYPE_CHECKING:
+    from search_spaces import Run
     from trainables.data.dataset import DataSet
 
 PACKAGES = ("lenet-sweep", "torch", "torchvision", "numpy", "ray", "pandas", "scipy", "matplotlib", "pyarrow")
@@ -47,12 +51,30 @@ def git_commit(folder: Path) -> str | None:
     return found.stdout.strip() or None
 
 
+def own_code(runs: Iterable[Run]) -> dict[str, str]:
+    """Return 16 hex digits over the source file of each module that the runs name as ``module:attribute``.
+
+    A module without a source file is left out.
+    """
+    names: set[str] = set()
+    for run in runs:
+        names |= {run.protocol.model, *(name for _, name in named_in(run.configuration))}
+    hashes = {}
+    for module in sorted({name.partition(":")[0] for name in names if ":" in name}):
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.has_location and spec.origin:
+            hashes[module] = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:16]
+    return hashes
+
+
 def write_provenance(
-    folder: SweepFolder, data: DataSet, resources: dict[str, float], packing: Mapping[str, Any]
-) -> None:
+    folder: SweepFolder, data: DataSet, resources: dict[str, float], packing: Mapping[str, Any],
+    code: Mapping[str, str],
+) -> None:  # fmt: skip
     """Append this session to ``provenance.json``.
 
     ``resources`` are those of the cluster. ``packing`` is the choice of pack size and threads, with its measurements.
+    ``code`` is :func:`own_code`.
 
     Raises:
         SweepFolderError: the file exists and cannot be read.
@@ -76,6 +98,7 @@ def write_provenance(
             "versions": package_versions(),
             "git_commit": git_commit(Path(__file__).parent),
             "code": code_hash(),
+            "own_code": dict(code),
             "packing": dict(packing),
             "data": {
                 "name": data.name,

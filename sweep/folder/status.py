@@ -56,6 +56,7 @@ class RunCounts(_Record):
     interrupted: int = 0
     diverged: int = 0
     failed: int = 0
+    epochs_done: int | None = None
     epochs_share: float = 0.0
     best_val_acc: float | None = None  # percent
     best_run: str | None = None  # run id
@@ -115,7 +116,6 @@ class SweepIdentity(_Record):
 class SweepStatus(RunCounts, SweepIdentity):
     """The status of a sweep, the same for its folder and for its storage."""
 
-    epochs_done: int | None = None
     resume: str = ""  # the command that resumes it
     driver: DriverStatus | None = None  # None: it is not running
     failures: list[FailedRun] = []

@@ -100,6 +100,27 @@ class StatusSource:
             found = found.model_copy(update=live.run_counts())
         return found.seen_with(driver)
 
+    def watched(self) -> Callable[[], SweepStatus]:
+        """Return a function that returns the present status whenever it is called.
+
+        The record is read when a process starts, when it ends, and when a run fails. In between the process publishes
+        the counts, so that no refresh reads all rows of a ledger.
+        """
+        kept: SweepStatus | None = None
+
+        def look() -> SweepStatus:
+            nonlocal kept
+            live = read_live_status(self.control)
+            driver, counts = self._driver(live), live.run_counts() if live else {}
+            is_same = kept and kept.driver and driver and driver.driver == kept.driver.driver
+            if kept and is_same and counts.get("failed") == kept.failed:
+                kept = kept.model_copy(update={**counts, "driver": driver})
+            else:
+                kept = self.status()
+            return kept
+
+        return look
+
     def request(self, request: str) -> DriverStatus:
         """Send ``request`` (``stop`` or ``cancel``) to the process that runs the sweep; return that process.
 

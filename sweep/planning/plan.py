@@ -6,12 +6,15 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search_spaces import Configuration, Run
 from search_spaces.canonical import canonical_json, content_hash
 from search_spaces.errors import SpecError
 from sweep.config.spec import Spec
+
+if TYPE_CHECKING:
+    from trainables.optim.tiny_model import Layout
 
 DEFAULT_PACK = 4
 """Largest pack for `auto` without a probe: in a dry run, and in a sweep that is too short for one."""
@@ -39,7 +42,9 @@ class Pack:
         return not any(run.configuration.cannot_resume for run in self.runs)
 
 
-def resolve_configurations(spec: Spec, steps_per_epoch: int, examples: int | None = None) -> list[Configuration]:
+def resolve_configurations(
+    spec: Spec, steps_per_epoch: int, examples: int | None = None, layout: Layout = ()
+) -> list[Configuration]:
     """Return the spec's configurations with defaults filled in and schedules resolved, each tried on a tiny model.
 
     Args:
@@ -47,17 +52,20 @@ def resolve_configurations(spec: Spec, steps_per_epoch: int, examples: int | Non
         steps_per_epoch: with the protocol's batch size.
         examples: the number of training images, for configurations with another batch size; None: the most that
             ``steps_per_epoch`` allows.
+        layout: of the parameters of the model; empty: LeNet-5's.
 
     Raises:
         SpecError: an invalid parameter of an optimizer or scheduler; nothing has started yet.
     """
     import torch
 
+    from trainables.models.lenet import SHAPES
     from trainables.optim.needs import REASONS, check_clipping, need_of
     from trainables.optim.planning_trial import why_not_resumed
     from trainables.optim.plugins import names_own_code
     from trainables.optim.validation import complete_configuration
 
+    layout = layout or tuple((name, len(shape)) for name, shape in SHAPES.items())
     dtype: torch.dtype = getattr(torch, spec.protocol.dtype)
     reasons: dict[str, str] = {}
     complete: dict[str, Configuration] = {}
@@ -75,16 +83,16 @@ def resolve_configurations(spec: Spec, steps_per_epoch: int, examples: int | Non
             )
         where = f"{spec.name}: configuration {i + 1}"
         found = complete_configuration(
-            configuration, spec.epochs, steps, where, spec.imports.packages, spec.shared_protocol
+            configuration, spec.epochs, steps, where, spec.imports.packages, spec.shared_protocol, layout
         )
         if found.key not in complete:
             if any(names_own_code(found)):
                 kind = _kind_of(found)
                 if kind not in reasons:
-                    reasons[kind] = why_not_resumed(found, dtype, where)
+                    reasons[kind] = why_not_resumed(found, dtype, where, layout)
                 found = replace(found, cannot_resume=reasons[kind])
-            if reason := REASONS.get(need_of(found), ""):
-                check_clipping(spec.shared_protocol, need_of(found), where)
+            if reason := REASONS.get(need_of(found, layout), ""):
+                check_clipping(spec.shared_protocol, need_of(found, layout), where)
                 found = replace(found, needs_own_pack=reason)
             complete[found.key] = found
     _check_replaced_momentum(spec.name, list(complete.values()))

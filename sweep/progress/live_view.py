@@ -198,6 +198,7 @@ class Progress:
         return RunCounts(
             runs=len(self._statuses),
             **{state: states[state] for state in STATES},
+            epochs_done=sum(min(done, self._epochs) for done in self._epochs_done.values()),
             epochs_share=self.share,
             best_val_acc=self._best[0] if self._best else None,
             best_run=self._best[1] if self._best else None,

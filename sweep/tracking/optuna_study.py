@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
+from search_spaces.atomic_write import atomic_write
 from search_spaces.errors import SweepFolderError
 from sweep.folder.paths import SweepFolder
 from sweep.tracking.tracked_run import Epoch, TrackedRun, recorded_epochs, tracked_runs
@@ -49,23 +50,21 @@ def write_study(folder: SweepFolder, out: Path) -> Path:
         )
     }  # fmt: skip
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path, unfinished = out / "optuna.db", out / ".optuna.unfinished.db"
+    path = out / "optuna.db"
+    facts = {
+        "value": "final validation accuracy (%)", "data": sweep.data_name, "epochs": sweep.epochs,
+        "synthetic": sweep.synthetic,
+    }  # fmt: skip
     try:
         out.mkdir(parents=True, exist_ok=True)
-        unfinished.unlink(missing_ok=True)
-        storage = optuna.storages.RDBStorage(f"sqlite:///{unfinished.absolute()}")
-        study = optuna.create_study(storage=storage, study_name=folder.name, direction="maximize")
-        for key, value in (
-            ("value", "final validation accuracy (%)"),
-            ("data", sweep.data_name),
-            ("epochs", sweep.epochs),
-            ("synthetic", sweep.synthetic),
-        ):
-            study.set_user_attr(key, value)
-        study.add_trials(_trials(runs, epochs, finals))
-        storage.remove_session()
-        storage.engine.dispose()
-        unfinished.replace(path)
+        with atomic_write(path) as unfinished:
+            storage = optuna.storages.RDBStorage(f"sqlite:///{unfinished.absolute()}")
+            study = optuna.create_study(storage=storage, study_name=folder.name, direction="maximize")
+            for key, value in facts.items():
+                study.set_user_attr(key, value)
+            study.add_trials(_trials(runs, epochs, finals))
+            storage.remove_session()
+            storage.engine.dispose()
     except OSError as error:
         raise SweepFolderError(f"{path}: cannot be written ({error.strerror}); give another --out") from error
     return path

@@ -21,9 +21,10 @@ from sweep.planning.plan import resolve_configurations
 from tests.builders import attempt_of, row_of
 from tests.sweep.sweeps import call
 from trainables.optim.optimizers import optimizer_class
-from trainables.optim.plugins import check_allowed, import_named, in_sweep_folder, leave_sweep_folders
+from trainables.optim.plugins import check_allowed
 from trainables.optim.schedulers import build_scheduler
 from trainables.optim.validation import complete_configuration
+from trainables.runtime.user_imports import import_named, in_sweep_folder, leave_sweep_folders
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 120
@@ -171,7 +172,7 @@ def test_what_the_spec_lists_reaches_the_plan_and_the_resolved_file() -> None:
 @pytest.mark.parametrize("name", ["numpy:pi", "numpy:array", "torch:nn", "torch.optim:SGD", "numpy:interp"])
 def test_what_is_no_plain_function_of_the_epoch_is_no_lr_lambda(name: str) -> None:
     """A number, a built-in, a module, a class, and a Python function that wants more than the epoch."""
-    with pytest.raises(SpecError, match=f"^scheduler.lr_lambda: '{name}' is not a function of the epoch alone$"):
+    with pytest.raises(SpecError, match=f"^scheduler.lr_lambda: '{name}' is not a function of the epoch$"):
         build_scheduler("LambdaLR", {"lr_lambda": name}, None, "scheduler")  # type: ignore[arg-type]
 
 

@@ -29,6 +29,21 @@ class Plain(torch.optim.Optimizer):
         parameter.sub_(parameter.grad, alpha=lr)
 
 
+class ReplacesGroups(Plain):
+    """Has new parameter groups after every step."""
+
+    def step(self, closure: Any = None) -> None:
+        super().step()
+        self.param_groups = [dict(group) for group in self.param_groups]
+
+
+class OtherDraws(Plain):
+    """Draws from the generators of Python and NumPy."""
+
+    def update(self, parameter: torch.Tensor, lr: float) -> None:
+        super().update(parameter, lr * random.random() * float(np.random.rand()))
+
+
 class Lookahead(Plain):
     """Keeps its slow weights as an attribute (Zhang et al., *Lookahead Optimizer*, 2019)."""
 

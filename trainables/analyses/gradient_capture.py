@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ import torch
 from search_spaces import Run
 from search_spaces.errors import SpecError, UnknownNameError
 from trainables.data.dataset import DataSet
-from trainables.models.lenet import SHAPES
+from trainables.models.registry import build_model
 from trainables.training.batches import Batch, Batches
 from trainables.training.loop import EndTraining, TrainOptions, train
 from trainables.training.messages import Assignment
@@ -37,7 +37,7 @@ class RecordGradient(Protocol):
 
 @dataclass(frozen=True)
 class Capture:
-    """What to capture: the layer (a name of ``SHAPES``, P values), the steps, and the mini-batches M for the noise."""
+    """What to capture: the layer (a parameter of P values), the steps, and the mini-batches M for the noise."""
 
     layer: str = "conv1.weight"
     batches: int = 100  # steps to capture, at least 2; they may continue into the next epochs
@@ -48,15 +48,15 @@ class Capture:
         """M, the mini-batches that measure the noise."""
         return min(self.batches, MOST_NOISE_BATCHES) if self.noise_batches is None else self.noise_batches
 
-    def check(self) -> None:
-        """Refuse what cannot be captured; this needs no data.
+    def check(self, layers: Collection[str] | None = None) -> None:
+        """Refuse what cannot be captured. ``layers`` are the parameters of the model; None: not known yet.
 
         Raises:
             UnknownNameError: no such layer.
             SpecError: fewer than two batches.
         """
-        if self.layer not in SHAPES:
-            raise UnknownNameError("layer", self.layer, list(SHAPES))
+        if layers is not None and self.layer not in layers:
+            raise UnknownNameError("layer", self.layer, layers)
         if not 2 <= self.batches <= MAX_BATCHES:
             raise SpecError("batches", f"{self.batches}", f"2 (the variance needs two) to {MAX_BATCHES:,}")
         if not 2 <= self.noise_count <= MAX_BATCHES:
@@ -95,6 +95,12 @@ class _Moments:
         return NoiseSums(batch_size, self.count, trace, float(self.mean @ self.mean))
 
 
+def layer_shapes(run: Run, classes: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each parameter of the run's model for ``classes`` classes."""
+    state = build_model(run.protocol, classes, run.seed).initial_state(run.seed, torch.float32)
+    return {name: tuple(parameter.shape) for name, parameter in state.parameters.items()}
+
+
 def capture_gradients(
     run: Run, data: DataSet, device: torch.device, *, record: RecordGradient, capture: Capture | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -121,7 +127,7 @@ def capture_gradients(
         SpecError: too few batches; a batch larger than the training split; a run that diverges before the last batch.
     """
     capture = Capture() if capture is None else capture
-    capture.check()
+    capture.check(layer_shapes(run, data.classes))
     layer, batches, noise_batches = capture.layer, capture.batches, capture.noise_count
     batch_size = run.conditions.batch_size
     if batch_size > len(data.train_labels):

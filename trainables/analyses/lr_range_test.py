@@ -121,8 +121,9 @@ class _Recorder:
         if not pack.alive:
             raise EndTraining
         for member in pack.alive:
-            for group in member.optimizer.param_groups:
-                group["lr"] = float(self.lr[step])
+            first = member.schedule.base_lrs[0]
+            for group, base_lr in zip(member.optimizer.param_groups, member.schedule.base_lrs, strict=True):
+                group["lr"] = float(self.lr[step]) * (base_lr / first)
 
     def finish(self) -> None:
         """Report that all steps are done."""

@@ -1,4 +1,4 @@
-"""The parameters of K models as one stack, and the view of each model."""
+"""The parameters and buffers of K models as one stack, and the view of each model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from trainables.models.lenet import SHAPES
+from trainables.models.interface import ModelState
 
 CLIP_EPS = 1e-6
 """Added to the norm by ``torch.nn.utils.clip_grad_norm_``."""
@@ -17,16 +17,20 @@ class ParameterStack:
     """Each parameter of K models as one leaf ``[K, …]`` with one gradient ``[K, …]``.
 
     The parameters of member k are the views ``stacked[k]``. An optimizer that updates them in place updates the
-    stack, so one forward and backward pass serves K ordinary optimizers.
+    stack, so one forward and backward pass serves K ordinary optimizers. Buffers are stacked too, without gradients.
     """
 
-    def __init__(self, members: Sequence[Mapping[str, Tensor]], device: torch.device) -> None:
-        """``members`` holds, for each of the K models, its parameters by name, shaped as :data:`SHAPES`."""
+    def __init__(self, members: Sequence[ModelState], device: torch.device) -> None:
+        """``members`` holds the initial state of each of the K models."""
         self.stacked: dict[str, Tensor] = {}
-        for name in SHAPES:
-            leaf = torch.stack([member[name] for member in members]).to(device).requires_grad_()
+        for name in members[0].parameters:
+            leaf = torch.stack([member.parameters[name] for member in members]).to(device).requires_grad_()
             leaf.grad = torch.zeros_like(leaf)
             self.stacked[name] = leaf
+        self.buffers: dict[str, Tensor] = {
+            name: torch.stack([member.buffers[name] for member in members]).to(device) for name in members[0].buffers
+        }
+        self._buffers_before: dict[str, Tensor] = {}
         self._views = [self._view(k) for k in range(len(members))]
 
     def _view(self, k: int) -> dict[str, nn.Parameter]:
@@ -55,11 +59,28 @@ class ParameterStack:
         for gradient in gradients:
             gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
 
-    def load_member(self, k: int, parameters: Mapping[str, Tensor]) -> None:
-        """Copy ``parameters`` into model k."""
+    def member_buffers(self, k: int) -> dict[str, Tensor]:
+        """Return the buffers of model k, which share storage with the stack."""
+        return {name: stacked[k] for name, stacked in self.buffers.items()}
+
+    def keep_buffers(self) -> None:
+        """Keep a copy of the buffers, for :meth:`restore_buffers`."""
+        self._buffers_before = {name: buffer.clone() for name, buffer in self.buffers.items()}
+
+    def restore_buffers(self) -> None:
+        """Give the buffers their values at :meth:`keep_buffers`."""
+        for name, before in self._buffers_before.items():
+            self.buffers[name].copy_(before)
+
+    def load_member(
+        self, k: int, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Copy ``parameters``, and ``buffers`` unless they are None, into model k."""
         with torch.no_grad():
             for name, view in self._views[k].items():
                 view.copy_(parameters[name])
+            for name, buffer in (buffers or {}).items():
+                self.buffers[name][k].copy_(buffer)
 
     def check_views(self, k: int, rule: str) -> None:
         """Check that the parameters of model k still share storage with the stack.

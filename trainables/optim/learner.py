@@ -16,6 +16,7 @@ from trainables.optim.optimizers import build_optimizer
 from trainables.optim.plain_state import load_optimizer, optimizer_state
 from trainables.optim.plugins import names_own_code
 from trainables.optim.schedule import Schedule
+from trainables.optim.tiny_model import layout_of
 from trainables.runtime.seeding import seeded_globals
 
 
@@ -50,7 +51,7 @@ class Learner:
                 where[1],
             )  # fmt: skip
 
-        self.need = need_of(configuration)
+        self.need = need_of(configuration, layout_of(parameters))
         self._modes = has_modes(self.optimizer)
         self._evaluates = False
         self.training_mode()

@@ -16,9 +16,9 @@ from search_spaces import Protocol as RunProtocol
 from search_spaces.errors import SpecError
 from trainables.optim.optimizers import build_optimizer
 from trainables.optim.plugins import names_own_code
-from trainables.optim.tiny_model import CPU, TinyModel
-from trainables.optim.user_code import without_breakpoints
+from trainables.optim.tiny_model import CPU, Layout, TinyModel
 from trainables.runtime.seeding import seeded_globals
+from trainables.runtime.user_code import without_breakpoints
 
 Need = Literal["gradients", "closure", "graph"]
 STEPS = 6
@@ -74,21 +74,23 @@ def take_step(optimizer: Any, need: Need, evaluation: Evaluation | None, restore
 
 
 @lru_cache(maxsize=1000)
-def need_of(configuration: Configuration) -> Need:
+def need_of(configuration: Configuration, layout: Layout = ()) -> Need:
     """Return what the optimizer of a completed ``configuration`` needs; found with a few steps of a tiny model.
+
+    ``layout`` is that of the parameters of the model.
 
     Raises:
         Exception: what its first step raises, where it can be given nothing that it needs.
     """
     if not names_own_code(configuration)[0]:
-        return "closure" if configuration.optimizer in WITH_CLOSURE else "gradients"
+        return "closure" if configuration.optimizer.rpartition(":")[2] in WITH_CLOSURE else "gradients"
     failed: Exception | None = None
     needs: tuple[Need, ...] = ("gradients", "closure", "graph")
     with warnings.catch_warnings(), without_breakpoints():
         warnings.simplefilter("ignore")  # they are repeated in the training
         for need in needs:
             try:
-                if _moves(configuration, need):
+                if _moves(configuration, need, layout):
                     return need
             except Exception as error:  # code of a user
                 failed = failed or error
@@ -97,9 +99,9 @@ def need_of(configuration: Configuration) -> Need:
     return "gradients"
 
 
-def _moves(configuration: Configuration, need: Need) -> bool:
+def _moves(configuration: Configuration, need: Need, layout: Layout) -> bool:
     """Take steps with what ``need`` names, and return whether they change the weights."""
-    model = TinyModel(torch.float32)
+    model = TinyModel(torch.float32, layout)
     gradients = [parameter.grad for parameter in model.parameters.values()]
 
     def restore() -> None:

@@ -24,10 +24,10 @@ from trainables.optim.parameter_groups import (
     matches,
     named,
 )
-from trainables.optim.plugins import import_named
 from trainables.optim.signature import complete, defaults_of
-from trainables.optim.user_code import message_of, one_line_errors
 from trainables.optim.without_compiler import leave_compiler_out
+from trainables.runtime.user_code import message_of, one_line_errors
+from trainables.runtime.user_imports import import_named
 
 leave_compiler_out()
 
@@ -64,8 +64,9 @@ def optimizer_class(name: str, where: str, *, wraps: bool = False) -> type[Optim
         UnknownNameError: no such optimizer; the message lists the valid names.
         SpecError: the class cannot train LeNet-5, or ``module:Class`` is not an optimizer.
     """
-    if name in UNSUITABLE:
-        raise SpecError(where, f"{name} cannot train a run: {UNSUITABLE[name]}", f"valid: {', '.join(CLASSES)}")
+    short = name.removeprefix("torch.optim:")
+    if short in UNSUITABLE:
+        raise SpecError(where, f"{short} cannot train a run: {UNSUITABLE[short]}", f"valid: {', '.join(CLASSES)}")
     if ":" in name:
         found = import_named(name, where)
         if not is_optimizer(found, wraps):
@@ -93,7 +94,7 @@ def complete_optimizer(name: str, params: Mapping[str, Any], where: str) -> dict
     lr = full.get("lr")
     if isinstance(lr, int | float) and not lr > 0:
         raise SpecError(f"{where}.lr", f"{lr}", "a learning rate must be above 0")
-    if name == "Muon" and REST not in inner:
+    if name.removeprefix("torch.optim:") == "Muon" and REST not in inner:
         raise SpecError(f"{where}.{REST}", "missing: Muon trains matrices only", MUON_REST)
     if match and not isinstance(match[MATCH], str):
         raise SpecError(f"{where}.{MATCH}", shown(match[MATCH]), f"names or kinds: {', '.join(KINDS)}")

@@ -21,8 +21,8 @@ from search_spaces import Configuration
 from search_spaces.errors import SpecError
 from trainables.optim.learner import Learner
 from trainables.optim.plugins import names_own_code
-from trainables.optim.tiny_model import TinyModel
-from trainables.optim.user_code import error_text, one_line_errors
+from trainables.optim.tiny_model import Layout, TinyModel
+from trainables.runtime.user_code import error_text, one_line_errors
 
 STEPS = 2
 """Steps of an epoch."""
@@ -31,13 +31,14 @@ BREAK = STEPS
 """Steps before the state is saved: one epoch."""
 
 
-def why_not_resumed(configuration: Configuration, dtype: torch.dtype, where: str) -> str:
+def why_not_resumed(configuration: Configuration, dtype: torch.dtype, where: str, layout: Layout = ()) -> str:
     """Return why a training of ``configuration`` cannot continue exactly from a checkpoint; empty where it can.
 
     Args:
         configuration: a completed one.
         dtype: of the parameters.
         where: what an error begins with.
+        layout: of the parameters of the model; empty: a few of LeNet-5's.
 
     Raises:
         SpecError: its code fails, or cannot train in a pack.
@@ -49,7 +50,7 @@ def why_not_resumed(configuration: Configuration, dtype: torch.dtype, where: str
         name = configuration.optimizer if names_own_code(configuration)[0] else configuration.scheduler
         with one_line_errors(where, name):
             try:
-                return _compare(lambda: _TinyRun(configuration, dtype, where))
+                return _compare(lambda: _TinyRun(configuration, dtype, where, layout))
             except _DivergedError:
                 return ""
 
@@ -89,8 +90,8 @@ class _DivergedError(ArithmeticError):
 class _TinyRun:
     """A training of the tiny model."""
 
-    def __init__(self, configuration: Configuration, dtype: torch.dtype, where: str) -> None:
-        self._model = TinyModel(dtype)
+    def __init__(self, configuration: Configuration, dtype: torch.dtype, where: str, layout: Layout) -> None:
+        self._model = TinyModel(dtype, layout)
         self._parameters = list(self._model.parameters.values())
         self._places = [parameter.data_ptr() for parameter in self._parameters]
         self._where, self._name = where, configuration.optimizer

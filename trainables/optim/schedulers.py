@@ -15,9 +15,11 @@ from search_spaces.configuration import NO_SCHEDULER, PARTS
 from search_spaces.errors import SpecError, UnknownNameError, shortened, shown
 from search_spaces.expressions import is_expression
 from trainables.optim.parameter_groups import rates_of_groups
-from trainables.optim.plugins import import_named
 from trainables.optim.signature import complete, defaults_of
-from trainables.optim.user_code import message_of, one_line_errors
+from trainables.optim.timm_schedules import HIDDEN as HIDDEN_OF_TIMM
+from trainables.optim.timm_schedules import is_timms, timm_factory
+from trainables.runtime.user_code import message_of, one_line_errors
+from trainables.runtime.user_imports import import_named
 
 Interval = Literal["batch", "epoch", "val_loss"]
 HIDDEN = frozenset({"optimizer", "last_epoch", "verbose"})
@@ -97,6 +99,8 @@ def scheduler_entry(name: str, where: str) -> SchedulerEntry:
     """
     if ":" in name:
         found = import_named(name, where)
+        if is_timms(found):
+            return SchedulerEntry(timm_factory(found, name, where), hidden=HIDDEN_OF_TIMM)
         if not (inspect.isclass(found) and issubclass(found, lr_scheduler.LRScheduler)):
             raise SpecError(where, f"{shown(name)} is not a subclass of torch.optim.lr_scheduler.LRScheduler")
         return next((entry for entry in SCHEDULERS.values() if entry.factory is found), SchedulerEntry(found))
@@ -135,11 +139,13 @@ def complete_scheduler(name: str, params: Mapping[str, Any], where: str) -> dict
         defaults["cycle_momentum"] = not CYCLED.isdisjoint(params)
     if "lr_lambda" in defaults and entry in SCHEDULERS.values():
         defaults |= _parameters_of_lambda(name, params, where)
-    full = complete(params, defaults, where, expressions=True)
+    own = _parameters_of_function(params.get("lr_lambda"), where) if "lr_lambda" in defaults else {}
+    full = complete(params, {**own, **defaults}, where, expressions=True)
+    full = {key: value for key, value in full.items() if key in params or key not in own}
     if name in COMPOSED:
         full[PARTS] = _complete_parts(name, full, where)
     full |= {key: _whole(full[key]) for key in (*COUNTS, "milestones") if key in full}
-    _check_values(name, full, where)
+    _check_values(name, {key: value for key, value in full.items() if key not in own}, where)
     return full
 
 
@@ -149,8 +155,8 @@ def _complete_own(entry: SchedulerEntry, params: Mapping[str, Any], where: str) 
     interval = params.get(INTERVAL, "epoch")
     if interval not in ("batch", "epoch"):
         raise SpecError(f"{where}.{INTERVAL}", shown(interval), '"batch" or "epoch"')
-    full = complete(rest, defaults_of(entry.factory, HIDDEN), where, expressions=True)
-    _check_expressions(full, where)
+    full = complete(rest, defaults_of(entry.factory, HIDDEN | entry.hidden), where, expressions=True)
+    full = {key: value for key, value in full.items() if key in rest or not is_expression(value)}
     return full if interval == "epoch" else {**full, INTERVAL: interval}
 
 
@@ -165,6 +171,20 @@ def _parameters_of_lambda(name: str, params: Mapping[str, Any], where: str) -> d
     if not (isinstance(function, str) and ":" in function):
         raise UnknownNameError("lr_lambda", function, [*known, "module:function"], where)
     return {}
+
+
+def _parameters_of_function(function: Any, where: str) -> dict[str, Any]:
+    """Return the parameters of a ``module:function`` after the epoch, with their defaults.
+
+    Only those that are given are part of a configuration: the function itself adds the others.
+    """
+    if not isinstance(function, str) or ":" not in function:
+        return {}
+    found = import_named(function, f"{where}.lr_lambda")
+    if not inspect.isfunction(found) or not inspect.signature(found).parameters:
+        raise SpecError(f"{where}.lr_lambda", f"{shown(function)} is not a function of the epoch")
+    epoch = next(iter(inspect.signature(found).parameters))
+    return defaults_of(found, frozenset({epoch}))
 
 
 def _complete_parts(name: str, full: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
@@ -264,15 +284,15 @@ def _lambda(params: Mapping[str, Any], where: str) -> Callable[[int], float]:
     if function in LAMBDAS:
         return LAMBDAS[function](**arguments)
     found = import_named(function, f"{where}.lr_lambda")
-    if not inspect.isfunction(found) or not _takes_one(found):
-        raise SpecError(f"{where}.lr_lambda", f"{shown(function)} is not a function of the epoch alone")
-    return found
+    if not inspect.isfunction(found) or not _takes_epoch(found, arguments):
+        raise SpecError(f"{where}.lr_lambda", f"{shown(function)} is not a function of the epoch")
+    return (lambda epoch: found(epoch, **arguments)) if arguments else found
 
 
-def _takes_one(function: Callable[..., Any]) -> bool:
-    """Return whether ``function`` can be called with the epoch alone."""
+def _takes_epoch(function: Callable[..., Any], arguments: Mapping[str, Any]) -> bool:
+    """Return whether ``function`` can be called with the epoch and ``arguments``."""
     try:
-        inspect.signature(function).bind(0)
+        inspect.signature(function).bind(0, **arguments)
     except TypeError:
         return False
     return True

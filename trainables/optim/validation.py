@@ -18,8 +18,8 @@ from trainables.optim.optimizers import build_optimizer, complete_optimizer
 from trainables.optim.plugins import check_allowed
 from trainables.optim.schedule import Schedule, has_lr
 from trainables.optim.schedulers import complete_scheduler
-from trainables.optim.tiny_model import TinyModel
-from trainables.optim.user_code import one_line_errors
+from trainables.optim.tiny_model import Layout, TinyModel
+from trainables.runtime.user_code import one_line_errors
 
 LARGEST_RATE = torch.finfo(torch.float32).max
 DEFAULT_PROTOCOL = Protocol()
@@ -29,11 +29,12 @@ MOST_TRIED = 500
 
 def complete_configuration(
     configuration: Configuration, epochs: int, steps_per_epoch: int, where: str, packages: Collection[str] = (),
-    protocol: Protocol = DEFAULT_PROTOCOL,
+    protocol: Protocol = DEFAULT_PROTOCOL, layout: Layout = (),
 ) -> Configuration:  # fmt: skip
     """Add the defaults, resolve the schedule for ``epochs``, and create both once for a tiny parameter.
 
-    ``packages`` are the installed packages that the spec may name, besides PyTorch.
+    ``packages`` are the installed packages that the spec may name, besides PyTorch. ``layout`` is that of the
+    parameters of the model; empty: a few of LeNet-5's.
 
     Raises:
         SpecError, UnknownNameError: an invalid name or value; the message begins with ``where`` and the key.
@@ -53,7 +54,7 @@ def complete_configuration(
         raise SpecError(  # PyTorch would set a momentum that differs from the configuration
             f"{where}: scheduler.cycle_momentum", "true, but optimizer.momentum is 0", "set cycle_momentum = false"
         )
-    tiny = TinyModel(torch.float32).parameters
+    tiny = TinyModel(torch.float32, layout).parameters
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch repeats its warnings in the training
         optimizer = build_optimizer(

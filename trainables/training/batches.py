@@ -13,7 +13,8 @@ from torch import Tensor
 from search_spaces import Protocol
 from trainables.data import augmentation
 from trainables.data.dataset import DataSet
-from trainables.models.lenet import HIDDEN, Masks
+from trainables.models.interface import NO_DRAWS, Draws, Masks
+from trainables.models.registry import masked_units
 from trainables.runtime.seeding import generator
 
 
@@ -39,23 +40,24 @@ class Batch:
 
     images: Tensor  # uint8 [U, B, 32, 32, 3], augmented
     labels: Tensor  # int64 [U, B]
-    masks: Masks | None  # [U, B, 120] and [U, B, 84], scaled by 1/(1-p)
+    masks: Masks | None  # LeNet-5's: [U, B, 120] and [U, B, 84], scaled by 1/(1-p)
+    draws: Draws = NO_DRAWS  # what the draws in another model's forward pass depend on
 
     def part(self, start: int, stop: int) -> Batch:
         """Return the examples ``start`` to ``stop`` of it."""
         masks = None if self.masks is None else (self.masks[0][:, start:stop], self.masks[1][:, start:stop])
-        return Batch(self.images[:, start:stop], self.labels[:, start:stop], masks)
+        return Batch(self.images[:, start:stop], self.labels[:, start:stop], masks, self.draws)
 
     def of_run(self, k: int) -> Batch:
         """Return the batch of run k alone."""
         row = slice(k, k + 1) if len(self.labels) > 1 else slice(None)
         masks = None if self.masks is None else (self.masks[0][row], self.masks[1][row])
-        return Batch(self.images[row], self.labels[row], masks)
+        return Batch(self.images[row], self.labels[row], masks, self.draws)
 
     def copy(self) -> Batch:
         """Return a copy of the batch."""
         masks = None if self.masks is None else (self.masks[0].clone(), self.masks[1].clone())
-        return Batch(self.images.clone(), self.labels.clone(), masks)
+        return Batch(self.images.clone(), self.labels.clone(), masks, self.draws)
 
     def take(self, other: Batch) -> None:
         """Copy ``other``, a batch of the same shape, into this one's memory."""
@@ -75,6 +77,7 @@ class Batches:
         self._members = torch.tensor([self.seeds.index(seed) for seed in seeds], device=device)
         self._protocol = protocol
         self._device = device
+        self._units = masked_units(protocol.model) if protocol.dropout else ()
         self._dtype = getattr(torch, protocol.dtype)
         split = Split.of(data.train_images, data.train_labels, device)
         self._labels = split.labels
@@ -110,10 +113,13 @@ class Batches:
                 )
             else:
                 images.append(self._images[chosen])
-            masks.append(self._mask(seed, epoch, step, len(chosen)))
-        mask = self._each(masks)
-        split = None if self._protocol.dropout == 0 else (mask[..., : HIDDEN[0]], mask[..., HIDDEN[0] :])
-        return Batch(self._each(images), self._each(labels), split)
+            if self._units:
+                masks.append(self._mask(seed, epoch, step, len(chosen)))
+        split = None
+        if self._units:
+            mask, first = self._each(masks), self._units[0]
+            split = mask[..., :first], mask[..., first:]
+        return Batch(self._each(images), self._each(labels), split, Draws(self.seeds[0], epoch, step))
 
     def _each(self, per_seed: list[Tensor]) -> Tensor:
         """Stack what each seed drew: ``[1, …]`` for one seed, else ``[K, …]``, a row for every run."""
@@ -132,8 +138,8 @@ class Batches:
             self._crops = [augmentation.draw_crops(n, rng, self._device) for rng in rngs]
 
     def _mask(self, seed: int, epoch: int, step: int, size: int) -> Tensor:
-        """Return the step's dropout masks side by side, ``[B, 120 + 84]``."""
+        """Return the step's dropout masks side by side, LeNet-5's ``[B, 120 + 84]``."""
         p = self._protocol.dropout
         rng = generator(self._device, seed, "dropout", epoch, step)
-        kept = torch.rand(size, sum(HIDDEN), generator=rng, device=self._device) >= p
+        kept = torch.rand(size, sum(self._units), generator=rng, device=self._device) >= p
         return kept.to(self._dtype).div_(1 - p)

@@ -12,8 +12,11 @@ from torch import Tensor
 
 from search_spaces import Run
 from trainables.data import augmentation
-from trainables.models.lenet import CLASSES, initial_parameters, stacked_logits
+from trainables.models.interface import Model
+from trainables.models.lenet import CLASSES
 from trainables.models.parameter_stack import ParameterStack
+from trainables.models.registry import build_model
+from trainables.models.stacked_lenet import StackedLeNet5
 from trainables.optim.learner import Learner
 from trainables.training.batches import Batch, Split
 from trainables.training.cuda_graphs import Graphs
@@ -46,7 +49,11 @@ class Pack:
         self.epoch = 0  # completed epochs
         self.step_in_epoch = 0  # completed steps of the next one
         self.epoch_seconds = 0.0  # spent on these steps
-        self.stack = ParameterStack([initial_parameters(run.seed, self.dtype, classes) for run in runs], device)
+        self.model = build_model(self.protocol, classes, runs[0].seed)
+        if len({run.seed for run in runs}) > 1 and not isinstance(self.model, StackedLeNet5):
+            raise ValueError(f"a pack of {self.model.name} has runs of one seed")
+        states = {seed: self.model.initial_state(seed, self.dtype) for seed in {run.seed for run in runs}}
+        self.stack = ParameterStack([states[run.seed] for run in runs], device)
         self.members = [self._member(k, run, steps_per_epoch) for k, run in enumerate(runs)]
         decay = self.protocol.ema_decay
         self.average = WeightAverage(self.stack, decay) if decay else None
@@ -116,6 +123,8 @@ class Pack:
 
     def measure(self, batch: Batch) -> Tensor:
         """As :meth:`backward`; the losses are also added to the epoch's, and kept as means of this step."""
+        if any(member.learner.need != "gradients" for member in self.members):
+            self.stack.keep_buffers()
         losses, correct = self.backward(batch)
         self.loss_sum += losses
         self.correct_sum += correct
@@ -131,7 +140,7 @@ class Pack:
         B = batch.labels.shape[1]
         self.stack.zero_grad()
         losses, correct = torch.zeros_like(self.loss_sum), torch.zeros_like(self.correct_sum)
-        examples = MICRO_BATCH if self._step.splits_batches else B
+        examples = MICRO_BATCH if self._step.splits_batches and self.model.splits_batches else B
         for start in range(0, B, examples):
             part = batch.part(start, start + examples)
             logits = self._logits(part)
@@ -144,16 +153,21 @@ class Pack:
     def differentiable_gradients(self, k: int, batch: Batch) -> list[Tensor]:
         """Return the gradients of run k on ``batch``, with their graph (``create_graph``)."""
         views = self.stack.member(k)
-        logits = self._logits(batch.of_run(k), {name: view[None] for name, view in views.items()})
+        buffers = {name: stacked[k : k + 1] for name, stacked in self.stack.buffers.items()}
+        logits = self._logits(batch.of_run(k), {name: view[None] for name, view in views.items()}, buffers)
         loss = _cross_entropy_sums(logits, batch.of_run(k).labels, self.protocol.label_smoothing)
         mean = loss.sum() / batch.labels.shape[1]
         return list(torch.autograd.grad(mean, list(views.values()), create_graph=True))
 
-    def _logits(self, batch: Batch, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Return the logits of the stack, or of models with ``parameters``."""
+    def _logits(
+        self, batch: Batch, parameters: Mapping[str, Tensor] | None = None, buffers: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """Return the logits of the stack, or of models with ``parameters`` and ``buffers``."""
         images = augmentation.normalise(batch.images, self.dtype)
+        shared = images[0] if len(images) == 1 else images
         stacked = self.stack.stacked if parameters is None else parameters
-        return stacked_logits(stacked, images[0] if len(images) == 1 else images, batch.masks)
+        own = self.stack.buffers if buffers is None else buffers
+        return self.model.train_logits(stacked, own, shared, batch.masks, batch.draws)
 
     def clip_gradients(self) -> None:
         """Scale each run's gradient to the protocol's largest norm; nothing is done where it has none."""
@@ -170,7 +184,7 @@ class Pack:
 
     def evaluate(self, split: Split) -> tuple[Tensor, Tensor]:
         """Return mean loss ``[K]`` and accuracy ``[K]`` in percent on ``split``, without dropout or augmentation."""
-        return evaluate(self.stack.stacked, split)
+        return evaluate(self.stack.stacked, split, self.model, self.stack.buffers)
 
     def state_dict(self, *, resumes: bool = True) -> dict[str, Any]:
         """Return all that training needs to continue, member by member, as tensors and plain values.
@@ -188,6 +202,7 @@ class Pack:
                 {
                     "run_id": member.run.run_id,
                     "parameters": {name: view.detach() for name, view in self.stack.member(k).items()},
+                    **({"buffers": self.stack.member_buffers(k)} if self.stack.buffers else {}),
                     **(member.learner.state_dict() if resumes else {}),
                     **({"average": self.average.state_dict(k)} if resumes and self.average is not None else {}),
                     "rows": [dict(vars(row)) for row in member.rows],
@@ -209,7 +224,7 @@ class Pack:
             if saved["run_id"] != member.run.run_id:
                 raise ValueError(f"the state is of run {saved['run_id']}, not of {member.run.run_id}")
             member.learner.load_state_dict(saved)
-            self.stack.load_member(k, saved["parameters"])
+            self.stack.load_member(k, saved["parameters"], saved.get("buffers"))
             if self.average is not None:
                 self.average.load_state_dict(k, saved["average"])
             member.rows = [EpochMetrics(**row) for row in saved["rows"]]
@@ -221,18 +236,22 @@ class Pack:
 
 
 @torch.no_grad()
-def evaluate(parameters: Mapping[str, Tensor], split: Split) -> tuple[Tensor, Tensor]:
+def evaluate(
+    parameters: Mapping[str, Tensor], split: Split, model: Model | None = None,
+    buffers: Mapping[str, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return mean loss ``[K]`` and accuracy ``[K]`` in percent of K models on ``split``, in evaluation mode.
 
-    ``parameters`` are as :data:`trainables.models.lenet.SHAPES`, each with a leading ``[K]``.
+    ``parameters`` and ``buffers`` are those of ``model``, LeNet-5 where it is None, each with a leading ``[K]``.
     """
-    stacked = parameters["conv1.weight"]
+    model = StackedLeNet5(CLASSES) if model is None else model
+    stacked = next(iter(parameters.values()))
     loss = torch.zeros(len(stacked), dtype=torch.float64, device=stacked.device)
     correct = torch.zeros(len(stacked), dtype=torch.int64, device=stacked.device)
     for start in range(0, len(split.labels), EVALUATION_BATCH):
         images = augmentation.normalise(split.images[start : start + EVALUATION_BATCH], stacked.dtype)
         labels = split.labels[None, start : start + EVALUATION_BATCH]
-        logits = stacked_logits(parameters, images)
+        logits = model.eval_logits(parameters, buffers or {}, images)
         loss += _cross_entropy_sums(logits, labels)
         correct += _correct(logits, labels)
     return loss / len(split.labels), 100.0 * correct.double() / len(split.labels)

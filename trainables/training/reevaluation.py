@@ -38,9 +38,17 @@ class Reevaluation:
         self._pack = pack
         self._k = k
         self._batch = batch
+        self._first = True
+
+    def _begin(self) -> None:
+        """Before the first pass: undo what the pass that measured the loss has changed in the buffers."""
+        if self._first:
+            self._first = False
+            self._pack.stack.restore_buffers()
 
     def evaluate(self) -> Tensor:
         """Leave the gradients at the present weights in the stack, and return the mean loss."""
+        self._begin()
         losses, _ = self._pack.backward(self._batch)
         self._pack.clip_gradients()
         loss = losses[self._k] / self._batch.labels.shape[1]
@@ -48,6 +56,7 @@ class Reevaluation:
 
     def keep_graph(self) -> None:
         """Give the parameters of the run gradients that can be differentiated."""
+        self._begin()
         gradients = self._pack.differentiable_gradients(self._k, self._batch)
         for view, gradient in zip(self._pack.stack.member(self._k).values(), gradients, strict=True):
             view.grad = gradient

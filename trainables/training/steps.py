@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from search_spaces import Run
+from trainables.models.interface import Model
 from trainables.training.batches import Batch
 from trainables.training.cuda_graphs import Captured, Graphs, graphs_of
 from trainables.training.member import Member
@@ -20,6 +21,7 @@ class SteppedPack(EvaluatedPack, Protocol):
     """What a step needs of its pack."""
 
     runs: list[Run]
+    model: Model
     device: torch.device
     step_in_epoch: int
     clips: bool
@@ -56,9 +58,14 @@ class Step(Protocol):
 
 
 def make_step(pack: SteppedPack, steps_per_epoch: int, graphs: Graphs | None) -> Step:
-    """Return the step for the pack's device; ``graphs`` says how it is captured, None: as fits the device."""
+    """Return the step for the pack's device; ``graphs`` says how it is captured, None: as fits the device.
+
+    A model whose pass cannot be captured runs operator by operator on every device.
+    """
     graphs = graphs_of(pack.device) if graphs is None else graphs
-    return EagerStep(pack) if graphs is None else GraphedStep(pack, graphs, steps_per_epoch)
+    if graphs is None or not pack.model.capturable:
+        return EagerStep(pack)
+    return GraphedStep(pack, graphs, steps_per_epoch)
 
 
 class EagerStep:

@@ -13,8 +13,8 @@ import torch
 from search_spaces.code_version import code_hash
 from search_spaces.errors import EnvironmentMismatchError
 from trainables.data.dataset import DataSet
-from trainables.optim.plugins import LEDGER
 from trainables.runtime.devices import deterministic, hold_to_share, training_device
+from trainables.runtime.user_imports import LEDGER
 from trainables.storage.addresses import open_storage
 from trainables.storage.folder import FolderStorage
 from trainables.storage.interface import Storage

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainables.models.lenet import SHAPES, shapes
+from trainables.models.lenet import shapes
 from trainables.storage.folder import FolderStorage
 from trainables.storage.interface import Storage
 from trainables.training.checkpoints import as_checkpoint_error
@@ -59,7 +59,7 @@ class SavedWeights:
         return sorted(int(match[1]) for match in found if match)
 
     def read(self, run_id: str, epoch: int) -> npt.NDArray[np.floating]:
-        """Return the run's weights ``[P]`` after ``epoch``, in the order of ``SHAPES``.
+        """Return the weights ``[P]`` of a run of LeNet-5 after ``epoch``, in the order of ``SHAPES``.
 
         Raises:
             StorageError: the file cannot be read now.
@@ -84,12 +84,12 @@ def _file(run_id: str, epoch: int) -> str:
 
 
 def flattened(parameters: Mapping[str, Tensor]) -> npt.NDArray[np.floating]:
-    """Return one model's parameters as one vector ``[P]``, in the order of ``SHAPES``; P = 69,656 for 100 classes."""
-    return torch.cat([parameters[name].detach().reshape(-1).cpu() for name in SHAPES]).numpy()
+    """Return one model's parameters as one vector ``[P]``, in their order; LeNet-5 for 100 classes has P = 69,656."""
+    return torch.cat([parameter.detach().reshape(-1).cpu() for parameter in parameters.values()]).numpy()
 
 
 def unflattened(vector: npt.NDArray[np.floating], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the parameters whose :func:`flattened` form is ``vector``, as ``dtype``."""
+    """Return the parameters of the LeNet-5 whose :func:`flattened` form is ``vector``, as ``dtype``."""
     of_model = shapes(_classes(vector.shape))
     parts = torch.as_tensor(vector).to(dtype).split([math.prod(shape) for shape in of_model.values()])
     return {name: part.reshape(shape) for (name, shape), part in zip(of_model.items(), parts, strict=True)}

@@ -24,7 +24,10 @@ from results.reports.study.tables import claimed_adam_table
 from results.tables.formats import as_markdown, escape_markdown
 from results.tables.table import Table
 from search_spaces.plain_text import counted
+from search_spaces.plain_text import plain_text as without_control
 
+PARAMETERS, PARAMETERS_PER_CLASS = 61_156, 85
+"""Of LeNet-5, without its last layer and in its last layer."""
 TITLE = "Optimizers and learning-rate schedules for LeNet-5"
 
 FIGURES: dict[str, str] = {
@@ -137,6 +140,7 @@ def article_markdown(
     text = _environment().get_template("article.md.j2").render(
         title=TITLE, name=sweep.name, data=_data(sweep), synthetic=sweep.synthetic,
         cifar100=sweep.is_cifar100, classes=sweep.facts.classes,
+        parameters=f"{PARAMETERS + PARAMETERS_PER_CLASS * sweep.facts.classes:,}",
         ln_classes=f"{math.log(sweep.facts.classes):.3f}", size=_size(sweep),
         facts=sweep_facts(sweep) | training_facts(sweep), val_percent=f"{100 * share:g}" if share else "",
         augment=sweep.protocol.get("augment"), caveats=sweep.caveats(), has=content.has, table=content.table,
@@ -238,7 +242,7 @@ def _environment() -> Environment:
 
 
 def _markdown(value: object) -> str:
-    return _escape_article(escape_markdown(str(value)))
+    return _escape_article(escape_markdown(without_control(str(value), keep="\n\t")))
 
 
 def _escape_article(text: str) -> str:
@@ -253,7 +257,7 @@ def _paragraphs(*texts: str) -> _RawMarkdown:
 
 
 def _code_block(lines: Sequence[str]) -> _RawMarkdown:
-    text = "\n".join(" ".join(line.splitlines()) for line in lines)
+    text = "\n".join(without_control(" ".join(line.splitlines()), keep="\t") for line in lines)
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
     return _RawMarkdown(f"{fence}console\n{text}\n{fence}")
 

@@ -18,6 +18,7 @@ from results.ledger.ledger import Ledger
 from results.ledger.phases import PhaseRow, write_phases
 from results.ledger.schema import SCHEMA_VERSION
 from results.ledger.verification import TABLES
+from results.reports.summary import answer
 from search_spaces.errors import LedgerError
 from search_spaces.run import Run
 from tests.builders import forge_checksums
@@ -71,6 +72,32 @@ def test_a_copy_with_flipped_bits_has_the_right_rows_or_is_refused(small: Path, 
             assert is_one_line(error, copy)
             refused += 1
     assert refused > COPIES / 2
+
+
+def test_flipped_bits_in_the_write_ahead_log_lose_later_rows_or_are_refused(path: Path, tmp_path: Path) -> None:
+    """The log has checksums of SQLite: rows after a damaged frame are missing, and no row is another one."""
+    curves = {MOMENTUM: [climb(30), climb(33)], ADAM: [climb(20)]}
+    write_ledger(path, curves)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("SELECT count(*) FROM epochs").fetchall()  # keeps the log
+        write_ledger(path, curves)
+        log = path.with_name(f"{path.name}-wal").read_bytes()
+        before, right = path.read_bytes(), content(path)
+    random_numbers, refused = random.Random(0), 0
+    for number in range(60):
+        copy = tmp_path / f"copy-{number}" / path.name
+        copy.parent.mkdir()
+        changed = bytearray(log)
+        changed[random_numbers.randrange(len(log))] ^= 1 << random_numbers.randrange(8)
+        copy.write_bytes(before)
+        copy.with_name(f"{path.name}-wal").write_bytes(changed)
+        try:
+            found = content(copy)
+            assert set(found["epochs"]) <= set(right["epochs"])
+        except LedgerError as error:
+            assert is_one_line(error, copy)
+            refused += 1
+    assert refused < 60
 
 
 def test_an_older_ledger_with_flipped_bits_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
@@ -271,11 +298,27 @@ def test_rows_that_differ_have_other_hashes(one: tuple, other: tuple) -> None:
     assert row_hash(one) != row_hash(other)
 
 
-def test_a_plan_that_is_too_large_for_arrays_is_one_line(path: Path, runs: list[Run]) -> None:
+def planned(path: Path, run: Run, seeds: int, epochs: int) -> None:
+    members = [Run(run.configuration, seed, run.protocol, "d" * 16) for seed in range(seeds)]
     with Ledger.create_or_open(path) as ledger:
-        ledger.plan([Run(runs[0].configuration, seed, runs[0].protocol, "d" * 16) for seed in range(101)], 10**6,
-                    data_name="cifar100", synthetic=False)  # fmt: skip
+        ledger.plan(members, epochs, data_name="cifar100", synthetic=False)
+
+
+def test_results_that_are_too_large_for_arrays_are_one_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_ledger(path, {MOMENTUM: [climb(30), climb(33)], ADAM: [[]]})
+    monkeypatch.setattr("results.ledger.arrays.MAX_CELLS", 20)
+    assert len(load_sweep(path).configurations) == 2
+    monkeypatch.setattr("results.ledger.arrays.MAX_CELLS", 19)
     with pytest.raises(LedgerError) as refused:
         load_sweep(path)
     assert is_one_line(refused.value, path)
-    assert "101 runs of 1000000 epochs" in str(refused.value)
+    assert "2 runs of 10 epochs" in str(refused.value)
+
+
+def test_runs_that_have_not_begun_take_no_memory(path: Path, runs: list[Run]) -> None:
+    """As many epochs as a terabyte of arrays has."""
+    planned(path, runs[0], 20_000, 10**6)
+    sweep = load_sweep(path)
+    assert sweep.configurations[0].curves["val_acc"].shape == (20_000, 10**6)
+    assert sweep.best is None
+    assert answer(sweep) == ["No answer: no run has a result yet."]

@@ -27,6 +27,14 @@ def test_the_methods_name_the_protocol_the_size_and_the_test(tmp_path: Path) -> 
     assert "chosen by validation from the same runs" in text
 
 
+def test_the_methods_name_the_model(tmp_path: Path) -> None:
+    lenet = sweep_of(tmp_path, {MOMENTUM: [climb(30)], ADAM: [climb(20)]})
+    assert r"We train LeNet-5~\cite{lecun1998gradient} on" in methods_paragraph(lenet)
+    other = replace(lenet, protocol={**lenet.protocol, "model": "my_models:net"})
+    assert r"We train my\_models:net on" in methods_paragraph(other)
+    assert "LeNet-5" not in methods_paragraph(other)
+
+
 def test_a_diverged_run_changes_the_test(tmp_path: Path) -> None:
     curves = {MOMENTUM: [climb(30) for _ in range(6)], ADAM: [climb(20) for _ in range(6)]}
     sweep = sweep_of(tmp_path, curves, diverged={(ADAM, 0): 3})

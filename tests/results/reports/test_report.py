@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from html.parser import HTMLParser
 
@@ -178,3 +179,14 @@ def test_a_figure_s_style_sheet_does_not_reach_the_page():
 def test_provenance_reads_as_words(key, value, text):
     """Not as Python writes it."""
     assert plain_text(key, value) == text
+
+
+def test_no_control_character_reaches_the_page() -> None:
+    """From a spec, a command line or a table: a change of direction hides what the next words are."""
+    text = "a\x1b[31m\u202eb\x07\x00\u2066c"
+    table = Table("t", text, (Column("x", text, text),), [Row({"x": text}, [text])], [text])
+    texts = ReportTexts(text, [text], [{"command": [text], "versions": {text: text}}], [text], text)
+    page = report_html(a_sweep(text, devices=(text,), protocol={text: text}), {"t": table}, {}, texts)
+    hidden = {char for char in page if unicodedata.category(char) == "Cc"} | ({*page} & {"\u202e", "\u2066"})
+    assert hidden <= {"\n", "\t"}
+    assert r"\u202e" in page

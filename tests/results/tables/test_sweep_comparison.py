@@ -105,9 +105,9 @@ def test_unlike_protocols_are_refused(tmp_path, a, protocol, line):
         compare_sweeps(a, other)
 
 
-def test_every_field_of_the_protocol_must_agree():
+def test_every_field_of_the_protocol_but_the_model_must_agree():
     """A new field is tested here, too."""
-    assert set(MUST_AGREE) == {*Protocol().settings(), "data"}
+    assert {*MUST_AGREE, "model"} == {*Protocol().settings(), "data"}  # two models are two sweeps
 
 
 def test_unlike_data_are_refused(tmp_path, a):
@@ -158,3 +158,13 @@ def test_a_caveat_of_one_sweep_has_its_name(a, b):
     notes = compare_sweeps(a, replace(b, configurations=(partial, *b.configurations[1:])))[0].notes
     assert "b: Partial: 4 of 5 runs have a result so far." in notes
     assert sum("study's protocol has 50" in note for note in notes) == 1
+
+
+def test_sweeps_of_different_models_are_compared_and_the_models_named(a, b):
+    assert "model" not in [row.values["what"] for row in compare_sweeps(a, b)[1].rows]
+    other = replace(b, protocol={**b.protocol, "model": "my_models:net"})
+    differences, conditions = compare_sweeps(a, other)
+    assert next(row.values for row in conditions.rows if row.values["what"] == "model") == {
+        "what": "model", "a": "lenet5", "b": "my_models:net", "same": "differs",
+    }  # fmt: skip
+    assert f"{b.name}: Model: my_models:net." in differences.notes

@@ -11,19 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
+from results.reports.summary import answer
 from search_spaces import Configuration
+from sweep.cli.answer_screen import print_answer
 from sweep.cli.line_chart import line_chart
-from sweep.cli.next_step import rough
+from sweep.cli.next_step import next_step, rough
 from sweep.cli.ranking import ranked
 from sweep.folder.lease import Lease
 from sweep.folder.lease_places import FolderLease
 from sweep.folder.paths import SweepFolder
 from tests.builders import attempt_of, two_by_two_runs
-from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, climb, write_ledger
+from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, TunedMethod, climb, write_benchmark, write_ledger
 from tests.sweep.sweeps import call
 
 Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -228,3 +231,30 @@ def test_only_the_checkpoints_of_finished_packs_are_removed(sweep: Sweep, mine: 
 @pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (61, "1 min"), (200, "3 min"), (7500, "2 h 05 min")])
 def test_an_expected_time_is_rounded(seconds: float, text: str) -> None:
     assert rough(seconds) == text
+
+
+def test_a_benchmark_ends_with_its_verdict_and_the_findings_of_the_lint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The verdict is that of all pairs of methods; a benchmark is not confirmed by another command."""
+    method = TunedMethod([[[30.0], [31.0], [32.0]]], [[33.0, 33.1, 33.2]])
+    folder = SweepFolder(tmp_path, "tuned")
+    folder.create()
+    write_benchmark(folder.ledger, {"one": method, "other": method})
+    sweep = load_sweep(folder.ledger, "tuned")
+    print_answer(Console(), folder, ranked(sweep), next_step(folder, sweep))
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(answer(sweep)) in lines
+    assert [line.split()[1] for line in lines if line.startswith("lint ")] == ["LS005", "LS105", "LS107"]
+    assert lines[-1].startswith("Next: sweep report tuned")
+
+
+def test_the_codes_of_the_lint_are_printed_with_every_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = SweepFolder(tmp_path, "mine")
+    folder.create()
+    write_ledger(folder.ledger, {MOMENTUM: [climb(30)], ADAM: [climb(31)]})
+    sweep = load_sweep(folder.ledger, "mine")
+    print_answer(Console(), folder, ranked(sweep), next_step(folder, sweep))
+    assert "Fairness lint: LS002, LS005 (docs/lint.md)" in capsys.readouterr().out

@@ -20,7 +20,7 @@ SLIPS = [
     ("int = 3", "my.toml: int: unknown key; valid: benchmark, cluster, configurations, data"),
     (
         "protocol = {lr = 1}",
-        "my.toml: protocol.lr: unknown key; valid: augment, batch_size, dropout, dtype, val_fraction",
+        "my.toml: protocol.lr: unknown key; valid: augment, batch_size, dropout, dtype",
     ),
     (
         "resources = {pck = 2}",
@@ -67,7 +67,7 @@ def test_a_mistake_is_one_line_with_file_key_and_value(text: str, told: str) -> 
     assert told in str(error.value)
     assert str(error.value).startswith("my.toml: ")
     assert len(str(error.value).splitlines()) == 1
-    assert len(str(error.value)) < 250
+    assert len(str(error.value)) < 300
 
 
 @pytest.mark.parametrize(

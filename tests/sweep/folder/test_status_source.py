@@ -83,6 +83,29 @@ def test_what_a_driver_publishes_is_shown_and_a_request_reaches_it(address: str)
         StatusSource.of_storage(address).request("cancel")
 
 
+def test_watching_reads_the_record_only_where_a_process_starts_or_ends_or_a_run_fails(tmp_path: Path) -> None:
+    place = ControlStorage(storage_of(f"{tmp_path}/mine"))
+    lease_place = StorageLease(storage_of(f"{tmp_path}/mine"))
+    reads: list[int] = []
+
+    def recorded() -> SweepStatus:
+        reads.append(1)
+        return SweepStatus(name="mine", runs=4, failed=len(reads) - 1, epochs_done=2)
+
+    look = StatusSource("mine", lease_place, place, recorded).watched()
+    with Lease(lease_place, DRIVER.renewed()) as lease, Control(lease.holder) as control:
+        control.serve(place)
+        for done, failed, expected in ((1, 0, 1), (2, 0, 1), (3, 0, 1), (3, 1, 2), (3, 1, 2)):
+            control.publish(RunCounts(runs=4, done=done, failed=failed, epochs_done=7), RATE, SLOTS)
+            wait_until(lambda: (live := read_live_status(place)) and (live.done, live.failed) == (done, failed))  # noqa: B023
+            status = look()
+            assert len(reads) == expected
+            assert status.driver is not None
+        assert (status.done, status.failed, status.epochs_done) == (3, 1, 7)
+    assert look().driver is None
+    assert len(reads) == 3
+
+
 @pytest.mark.parametrize(
     ("host", "pid", "age_seconds", "runs"),
     [

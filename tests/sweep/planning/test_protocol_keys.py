@@ -19,6 +19,9 @@ AVERAGING = '[[configurations]]\noptimizer = {name = "tests.trainables.own_rules
 EXAMPLES = 1000
 
 
+SMALLEST = 'configurations = [{optimizer = "Adam"}]'
+
+
 def spec(text: str) -> Spec:
     return parse_spec(f"epochs = 2\nseeds = 2\n{text}", where="s.toml", name="s")
 
@@ -29,7 +32,9 @@ def runs_of(text: str) -> list[str]:
 
 
 def test_the_spec_has_every_setting_of_the_protocol() -> None:
-    assert ProtocolTable().model_dump() == Protocol().settings()
+    settings = Protocol().settings()
+    assert settings.pop("model") == parse_spec(SMALLEST, where="s.toml", name="s").model  # a key of its own
+    assert ProtocolTable().model_dump() == settings
     assert [field.name for field in fields(Protocol)][: len(FIRST_SETTINGS)] == list(FIRST_SETTINGS)
 
 

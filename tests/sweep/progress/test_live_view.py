@@ -187,6 +187,7 @@ def test_an_epoch_that_is_reported_again_does_not_take_progress_back() -> None:
     screen = Screen(epochs_done={run.run_id: 8 for run in runs})
     screen.report(screen.first, 2, fresh=False)
     assert screen.progress.share == pytest.approx(0.8)
+    assert screen.progress.counts().epochs_done == 4 * 8
 
 
 def test_the_best_so_far_is_the_highest_validation_accuracy_and_its_run() -> None:

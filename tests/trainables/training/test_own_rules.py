@@ -59,6 +59,18 @@ def test_an_optimizer_that_replaces_its_gradients_trains(few: DataSet) -> None:
     torch.testing.assert_close(ours, theirs.detach(), rtol=1e-5, atol=1e-7)
 
 
+def test_new_parameter_groups_follow_the_schedule(few: DataSet) -> None:
+    """The recorded rates and losses are those of the same rule with its first groups."""
+    found = []
+    for name in ("Plain", "ReplacesGroups"):
+        halves: dict[str, Any] = {"step_size": 1, "gamma": 0.5}
+        run = make_run(OWN + name, "StepLR", scheduler_params=halves, lr=0.05, steps_per_epoch=4)
+        reports = train(Assignment("pack", [run], 3, frozenset()), few, CPU, options())
+        found.append([(row.lr, row.train_loss) for report in reports for row in report.rows])
+    assert [rate for rate, _ in found[0]] == [0.05, 0.025, 0.0125]
+    assert found[0] == found[1]
+
+
 def test_parameters_that_get_new_storage_later_end_the_run_with_their_name(few: DataSet) -> None:
     """At the 13th step; the first step is not the only one that is checked."""
     run = make_run(f"{OWN}MovesLate", lr=0.05)
@@ -71,7 +83,7 @@ def test_parameters_that_get_new_storage_later_end_the_run_with_their_name(few: 
 @pytest.mark.parametrize("protocol", [FLOAT32, FLOAT64], ids=lambda protocol: protocol.dtype)
 def test_state_of_every_kind_that_a_checkpoint_holds_resumes_exactly(protocol: Any, few: DataSet) -> None:
     """Random draws, state under a name, NumPy numbers, and gradients that are replaced."""
-    names = ("Noisy", "KeyedByName", "NumPyState", "DropsGradients", "NoneRate")
+    names = ("Noisy", "KeyedByName", "NumPyState", "DropsGradients", "NoneRate", "ReplacesGroups", "OtherDraws")
     runs = [make_run(OWN + name, protocol=protocol, steps_per_epoch=4) for name in names]
     assert_deaths_leave_no_trace(runs, few, [10, 9])
 

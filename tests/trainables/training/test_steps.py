@@ -111,6 +111,34 @@ def test_grouped_optimizers_equal_torch_optim_over_many_steps(name: str) -> None
         torch.testing.assert_close(together, alone, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", ["SGD", "AdamW"])
+def test_grouped_optimizers_keep_the_parameter_groups_of_each_run(name: str) -> None:
+    """Biases have no decay; in the second list of runs they have."""
+    ends = []
+    for protocol in (replace(FLOAT64, weight_decay_on="matrices"), FLOAT64):
+        runs = [run_of(name, "none", protocol, seed=seed, params={"weight_decay": 0.3}) for seed in (0, 1)]
+        ends.append(stepped(runs, True))
+        for together, alone in zip(ends[-1], stepped(runs, False), strict=True):
+            torch.testing.assert_close(together, alone, rtol=0, atol=1e-7)
+    assert float((ends[0][0] - ends[1][0]).abs().max()) > 1e-4
+
+
+def test_a_captured_step_clips_gradients(few: DataSet) -> None:
+    protocol = replace(FLOAT64, grad_clip_norm=0.1, label_smoothing=0.1, ema_decay=0.9, weight_decay_on="matrices")
+    runs = [run_of("SGD", "none", protocol, seed=seed, lr=0.1, params={"weight_decay": 0.1}) for seed in (0, 1)]
+    graphs = Rehearsal()
+    captured, losses = trained(runs, few, graphs)
+    eager, same = trained(runs, few, NoGraphs())
+    assert losses == same
+    assert graphs.captures == 3
+    assert captured.average is not None
+    assert eager.average is not None
+    for name, average in captured.average.other.items():
+        assert torch.equal(average, eager.average.other[name])
+    gradient = torch.cat([view.grad.flatten() for view in captured.stack.member(1).values() if view.grad is not None])
+    assert float(gradient.norm()) == pytest.approx(0.1, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["NAdam", "RAdam"])
 def test_what_a_capture_would_round_too_much_stays_outside(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = rates_and_variants(name, FLOAT64)

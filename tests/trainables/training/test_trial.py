@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.optim.plugins import LEDGER
+from trainables.runtime.user_imports import LEDGER
 from trainables.storage.s3 import BucketStorage
 from trainables.training.checkpoints import CheckpointError
 from trainables.training.trial import place_of_checkpoints

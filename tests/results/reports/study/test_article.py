@@ -309,6 +309,12 @@ def test_any_name_stays_text(tmp_path):
     assert shown.body.count("p](http") == shown.body.count("![p](http")
 
 
+def test_no_control_character_of_a_name_reaches_the_article(tmp_path):
+    markdown, _, figures = an_article(tmp_path, "a\u202eb\x07", figures={}, tables={})
+    assert not {"\u202e", "\x07"} & {*markdown, *article_html(markdown, figures, TITLE)}
+    assert r"\\u202e" in markdown
+
+
 def test_a_name_makes_no_formula(tmp_path):
     plain, nasty = (an_article(tmp_path / text[:1], text, figures={})[0] for text in ("plain", "costs $x$ or $$y$$"))
     assert article_html(nasty, {}, "").count("<math") == article_html(plain, {}, "").count("<math")
