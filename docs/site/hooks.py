@@ -12,7 +12,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 COPIED = {"log.md": ROOT / "benchmarks" / "LOG.md", "changelog.md": ROOT / "CHANGELOG.md"}
 """Page to the file of the repository that it shows."""
-LINKS = {"../benchmarks/LOG.md": "log.md", "../CHANGELOG.md": "changelog.md", "../docs/": ""}
+LINKS = {"../benchmarks/LOG.md": "log.md", "../CHANGELOG.md": "changelog.md", "../docs/": "", "docs/": ""}
 """Link in a file of the repository to the link in the site."""
 
 
