@@ -11,14 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
-from results.figures.label_layout import label_points, legend_below, padded_limits, width_of, wrapped
+from results.figures.label_layout import SHARE_OF_LABELS, label_points, legend_below, padded_limits, width_of, wrapped
 from results.figures.style import INK, LINESTYLES, MARKERS, MAX_DIRECT_LABELS, PALETTE, SMALL, Styles
 from results.metrics.intervals import Estimate
 from results.tables.table import Column, Row, Table, Value, cell_text
 
 ROW_INCHES = 0.21  # height of one row of a dot plot
-SHARE_OF_LABELS = 0.55
-"""The largest part of a dot plot's width that the names of its rows take."""
 
 
 def draw_final_accuracy(axes: Axes, table: Table, styles: Styles) -> None:

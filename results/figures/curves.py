@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from results.figures.label_layout import label_line_ends, legend_below, width_of
+from results.figures.label_layout import fit_beside_axes, label_line_ends, legend_below
 from results.figures.plot_data import LOG_RATES
-from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, SINGLE_COLUMN, Style, Styles
+from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, Style, Styles
 from results.tables.table import Table
 
 Series = dict[str, list[float]]
@@ -22,7 +22,7 @@ def draw_curves(axes: Axes, table: Table, styles: Styles) -> None:
     """Draw ``value`` against ``epoch``, one line per configuration, with a band from ``low`` to ``high``."""
     _draw_lines(axes, table, styles)
     axes.set_ylabel(_title(table, "value"))
-    _label_lines(axes, styles)
+    _label_lines(axes, _with_points(axes.get_lines()), styles)
 
 
 def draw_learning_rates(axes: Axes, table: Table, styles: Styles) -> None:
@@ -35,7 +35,7 @@ def draw_learning_rates(axes: Axes, table: Table, styles: Styles) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
     _draw_lines(axes, table, styles)
     axes.set_ylabel(_title(table, "value"))
-    _label_lines(axes, styles)
+    _label_lines(axes, _with_points(axes.get_lines()), styles)
 
 
 def draw_train_and_test(axes: Axes, table: Table, styles: Styles) -> None:
@@ -53,11 +53,7 @@ def draw_train_and_test(axes: Axes, table: Table, styles: Styles) -> None:
     split = next(column.heading for column in table.columns if column.key == "held_out")
     keys = [Line2D([], [], color=GREY, linestyle="-"), Line2D([], [], color=GREY, linestyle=(0, (3.5, 1.5)))]
     axes.legend(keys, ["training", split], loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
-    solid = [line for line in axes.get_lines()[::2] if _last_point(line) is not None]
-    if len(solid) <= MAX_DIRECT_LABELS:
-        _label_line_ends(axes, solid, styles)
-    else:
-        legend_below(axes, solid, [str(line.get_label()) for line in solid])
+    _label_lines(axes, _with_points(axes.get_lines()[::2]), styles)
 
 
 def draw_profile(axes: Axes, table: Table, styles: Styles) -> None:
@@ -69,7 +65,7 @@ def draw_profile(axes: Axes, table: Table, styles: Styles) -> None:
         )
     axes.set(ylim=(-0.03, 1.03), xlabel="τ: epochs over those of the fastest", ylabel="Share of targets reached, ρ(τ)")
     axes.set_xlim(1, max(_plain(row.values["tau"]) for row in table.rows))
-    _label_lines(axes, styles)
+    _label_lines(axes, _with_points(axes.get_lines()), styles)
 
 
 def _draw_lines(axes: Axes, table: Table, styles: Styles) -> None:
@@ -100,19 +96,19 @@ def _epoch_axis(axes: Axes) -> None:
         axes.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
 
 
-def _label_lines(axes: Axes, styles: Styles) -> None:
-    lines = [line for line in axes.get_lines() if _last_point(line) is not None]
-    if len(lines) <= MAX_DIRECT_LABELS and width_of(axes) > SINGLE_COLUMN:
-        _label_line_ends(axes, lines, styles)
-    else:
-        legend_below(axes, lines, [str(line.get_label()) for line in lines])
-
-
-def _label_line_ends(axes: Axes, lines: list[Line2D], styles: Styles) -> None:
+def _label_lines(axes: Axes, lines: list[Line2D], styles: Styles) -> None:
+    """Label the lines at their ends if the names are few and short, otherwise in a legend below the axes."""
     names = [str(line.get_label()) for line in lines]
+    if len(lines) > MAX_DIRECT_LABELS or not fit_beside_axes(axes, names):
+        legend_below(axes, lines, names)
+        return
     ends = {name: end for name, line in zip(names, lines, strict=True) if (end := _last_point(line)) is not None}
     axes.set_ylim(axes.get_ylim())  # labels must not change the limits
     label_line_ends(axes, ends, {name: styles[name].color if name in styles else INK for name in names})
+
+
+def _with_points(lines: Iterable[Line2D]) -> list[Line2D]:
+    return [line for line in lines if _last_point(line) is not None]
 
 
 def _last_point(line: Line2D) -> tuple[float, float] | None:

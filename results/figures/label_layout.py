@@ -16,12 +16,14 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from scipy.optimize import isotonic_regression
 
-from results.figures.style import GREY, SMALL, TEXT
+from results.figures.style import GREY, SINGLE_COLUMN, SMALL, TEXT
 from search_spaces.plain_text import plain_text
 
 LINE_HEIGHT = 1.3  # of the font's size
 CHARACTER_WIDTH = SMALL * 0.62 / 72
-"""Estimated width of a character of a legend in inches."""
+"""Estimated width of a character of a label in inches."""
+SHARE_OF_LABELS = 0.55
+"""The share of a figure's width that labels beside the axes can use."""
 KEY_WIDTH = 0.5
 """Width of the line and the margins of a legend's entry in inches."""
 
@@ -146,6 +148,12 @@ def legend_below(axes: Axes, handles: Sequence[Artist], names: Sequence[str]) ->
 def width_of(axes: Axes) -> float:
     """Return the width of the figure in inches."""
     return _figure_of(axes).get_figwidth()
+
+
+def fit_beside_axes(axes: Axes, names: Sequence[str]) -> bool:
+    """Whether names leave enough of a figure over both columns to its axes; a narrower figure has no space for them."""
+    width = width_of(axes)
+    return width > SINGLE_COLUMN and all(len(name) * CHARACTER_WIDTH <= SHARE_OF_LABELS * width for name in names)
 
 
 def wrapped(text: str, inches: float) -> str:

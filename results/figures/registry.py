@@ -21,7 +21,7 @@ from results.figures.charts import (
     draw_stability_and_accuracy,
 )
 from results.figures.curves import draw_curves, draw_learning_rates, draw_profile, draw_train_and_test
-from results.figures.label_layout import figure_text, write_notes
+from results.figures.label_layout import SHARE_OF_LABELS, figure_text, wrapped, write_notes
 from results.figures.style import DOUBLE_COLUMN, PNG_DPI, SINGLE_COLUMN, Style, Styles, drawing_style, styles_of
 from results.ledger.arrays import SweepData
 from results.tables.registry import TABLES, has_table
@@ -170,7 +170,7 @@ def make_figures(
 def figure_tables(
     sweep: SweepData, tables: Mapping[str, Table] | None = None, only: Collection[str] | None = None
 ) -> dict[str, Table]:
-    """Return the table of every figure that the sweep has data for, by the figure's name; see :func:`make_figures`."""
+    """Return the table of every figure that the sweep has data for, by the figure's name."""
     made = tables or {}
     table_of = cache(
         lambda name: made[name] if name in made else TABLES[name](sweep) if has_table(sweep, name) else None
@@ -192,12 +192,18 @@ def sweep_styles(sweep: SweepData) -> dict[str, Style]:
 def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequence[str] = ()) -> Figure:
     """Draw a table as its figure, with its notes and the sweep's caveats below the axes in small grey type."""
     with drawing_style():
-        height = spec.height + spec.row_height * len({row.values.get("configuration") for row in table.rows})
+        rows = len({row.values.get("configuration") for row in table.rows})
+        height = spec.height + spec.row_height * rows * _lines_per_row(spec.width, table)
         figure = Figure(figsize=(spec.width, height), layout="constrained")
         write_notes(figure, [*dict.fromkeys([*table.notes, *caveats])])
         axes = figure.add_subplot()
         spec.draw(axes, _without_math(table), {figure_text(name): style for name, style in styles.items()})
     return figure
+
+
+def _lines_per_row(width: float, table: Table) -> int:
+    names = (figure_text(str(row.values.get("configuration") or "")) for row in table.rows)
+    return max((wrapped(name, SHARE_OF_LABELS * width).count("\n") + 1 for name in names), default=1)
 
 
 def _without_math(table: Table) -> Table:

@@ -83,9 +83,7 @@ def _figures(sweep: SweepData, tables: Mapping[str, Table]) -> dict[str, Figure]
 
 
 def _draw(name: str, table: Table, styles: Styles, notes: Sequence[str]) -> Figure:
-    spec = FIGURES[name]
-    rows = 2 * spec.row_height  # a name can take two lines
-    return draw_figure(replace(spec, width=SINGLE_COLUMN, row_height=rows), table, styles, notes)
+    return draw_figure(replace(FIGURES[name], width=SINGLE_COLUMN), table, styles, notes)
 
 
 def methods_paragraph(sweep: SweepData) -> str:

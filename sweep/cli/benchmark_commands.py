@@ -26,6 +26,7 @@ from sweep.cli.options import (
     RunsDir,
     Source,
     Storage,
+    Track,
     Trust,
     whole_or_auto,
 )
@@ -71,6 +72,7 @@ def benchmark(
     retry_failed: RetryFailed = False,
     in_process: InProcess = False,
     trust: Trust = False,
+    track: Track = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -83,6 +85,7 @@ def benchmark(
         name=name, data=data, epochs=epochs, budget=budget, tuning_epochs=tuning_epochs,
         evaluation_seeds=evaluation_seeds, pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
         max_concurrent=max_concurrent, address=address, autoscale_timeout=autoscale_timeout, storage=storage,
+        track=track,
     )  # fmt: skip
     spec = read_spec(source, overrides)
     if spec.benchmark is None:

@@ -122,6 +122,9 @@ InProcess = Annotated[
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure, without retries.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Accept the address and the storage that the file names.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Also retry failed runs.")]
+Track = Annotated[
+    str | None, typer.Option(help="Trackers, separated by commas: tensorboard, mlflow, wandb (docs/trackers.md).")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and train nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, only the result.")]
 AsJson = Annotated[

@@ -22,8 +22,11 @@ def register(app: typer.Typer) -> None:
     add_command(
         app, query, RESULTS, "sweep query quickstart \"SELECT run_id, MAX(val_acc) FROM epochs GROUP BY run_id\"",
     )  # fmt: skip
-    add_command(app, export_command, RESULTS, "sweep export quickstart --format csv,md,tex", name="export")
-    add_command(app, report, RESULTS, "sweep report quickstart --open")
+    add_command(
+        app, export_command, RESULTS, "sweep export quickstart --format csv,md,tex",
+        "sweep export quickstart --format tensorboard,optuna", name="export",
+    )  # fmt: skip
+    add_command(app, report, RESULTS, "sweep report quickstart --open", "sweep report quickstart --serve")
     add_command(app, compare, RESULTS, "sweep compare optimizers other --format md")
 
 
@@ -98,33 +101,57 @@ def query(
 def export_command(
     name: Name,
     formats: Annotated[
-        str, typer.Option("--format", help="csv, md, tex, parquet, json or html; several separated by commas.")
+        str,
+        typer.Option(
+            "--format",
+            help="csv, md, tex, parquet, json, html, or a tracker: tensorboard, mlflow, wandb, optuna; "
+            "several separated by commas.",
+        ),
     ] = "csv",
+    paper: Annotated[
+        bool,
+        typer.Option("--paper", help="Write a LaTeX table, PDF figures, the methods and the references to paper/."),
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="the sweep's tables/")] = None,
     target: Target = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Write the tables of a sweep. The sweep may be unfinished."""
-    from results.analyses.captures import load_analyses
-    from results.reports.export import export
-
+    """Write the tables of a sweep, or copy its measurements to a tracker. The sweep may be unfinished."""
     folder = SweepFolder.existing(runs_dir, name)
-    wanted = [word.strip() for word in formats.split(",")]
-    more = load_analyses(folder.analyses).tables()
-    for path in export(folder.ledger, out or folder.tables, wanted, target=target, more=more):
+    if paper:
+        from results.ledger.arrays import load_sweep
+        from results.reports.paper import write_paper
+
+        for path in write_paper(load_sweep(folder.ledger, folder.name, target), out or folder.paper):
+            say(near(path))
+        return
+    from sweep.cli.exports import export_sweep
+
+    formats_given = [word.strip() for word in formats.split(",")]
+    for path in export_sweep(folder, formats_given, out, target):
         say(near(path))
 
 
 def report(
     name: Name,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve it on this machine, with curves that grow, until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --serve; 0: any free port.")] = 8765,
     target: Target = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Write the figures and the report of a sweep. The sweep may be unfinished."""
+    folder = SweepFolder.existing(runs_dir, name)
+    if serve:
+        from sweep.cli.live_page import serve_report
+
+        serve_report(folder, port, target, open_it=open_it)
+        return
     from sweep.driver.outputs import make_report
 
-    page = make_report(SweepFolder.existing(runs_dir, name), target)
+    page = make_report(folder, target)
     say(near(page))
     if open_it:
         typer.launch(page.as_uri())

@@ -29,6 +29,7 @@ from sweep.cli.options import (
     Seeds,
     Source,
     Storage,
+    Track,
     Trust,
     near,
 )
@@ -47,8 +48,8 @@ def register(app: typer.Typer) -> None:
     add_command(app, confirm, RUN, "sweep confirm optimizers --top 3 --seeds 10")
 
 
-def spec_overrides(**given: Any) -> dict[str, Any]:
-    """Return the given options under the keys of the spec."""
+def spec_overrides(*, track: str | None = None, **given: Any) -> dict[str, Any]:
+    """Return the given options under the keys of the spec; ``track`` has the names of trackers."""
     keys = {
         "pack": "resources.pack",
         "cpus_per_trial": "resources.cpus_per_trial",
@@ -60,7 +61,14 @@ def spec_overrides(**given: Any) -> dict[str, Any]:
         "tuning_epochs": "benchmark.tuning_epochs",
         "evaluation_seeds": "benchmark.evaluation_seeds",
     }
-    return {keys.get(key, key): value for key, value in given.items() if value is not None}
+    found = {keys.get(key, key): value for key, value in given.items() if value is not None}
+    if track is not None:
+        from sweep.tracking.registry import check_trackers
+
+        names = [word.strip() for word in track.split(",") if word.strip()]
+        check_trackers(names)
+        found["tracking.trackers"] = names
+    return found
 
 
 def run(
@@ -85,6 +93,7 @@ def run(
     trust: Trust = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    track: Track = None,
 ) -> None:
     """Run a sweep; finished runs are skipped."""
     from sweep.cli.training import Output, train
@@ -94,7 +103,7 @@ def run(
     overrides = spec_overrides(
         name=name, data=data, epochs=epochs, seeds=seeds, max_seeds=max_seeds, pack=pack, cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent, address=address,
-        autoscale_timeout=autoscale_timeout, storage=storage,
+        autoscale_timeout=autoscale_timeout, storage=storage, track=track,
     )  # fmt: skip
     spec = read_spec(source, overrides)
     if spec.benchmark is not None:
@@ -121,6 +130,7 @@ def resume(
     trust: Trust = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    track: Track = None,
 ) -> None:
     """Resume an interrupted sweep. PLACE/NAME resumes it from its storage, on any machine."""
     from sweep.cli.training import Output, train
@@ -130,7 +140,7 @@ def resume(
     overrides = spec_overrides(
         data=data, pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
         max_concurrent=max_concurrent, address=address,
-        autoscale_timeout=autoscale_timeout, storage=storage,
+        autoscale_timeout=autoscale_timeout, storage=storage, track=track,
     )  # fmt: skip
     if "/" in name and not is_sweep_folder(name):
         from sweep.folder.snapshot import fetch
@@ -164,6 +174,7 @@ def confirm(
     in_process: InProcess = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    track: Track = None,
 ) -> None:
     """Compare the best configurations under new seeds. They are trained as the sweep NAME-confirm."""
     from results.ledger.arrays import load_sweep
@@ -174,7 +185,7 @@ def confirm(
 
     overrides = spec_overrides(
         pack=pack, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial, max_concurrent=max_concurrent,
-        address=address, max_seeds=max_seeds,
+        address=address, max_seeds=max_seeds, track=track,
     )  # fmt: skip
     folder = SweepFolder.existing(runs_dir, name)
     sweep = load_sweep(folder.ledger, folder.name)

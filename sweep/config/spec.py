@@ -103,6 +103,12 @@ class Lint(_Table):
         return self
 
 
+class TrackingTable(_Table):
+    """``[tracking]``: copies of the measurements in other programs. It is not part of a run's id."""
+
+    trackers: list[Literal["tensorboard", "mlflow", "wandb"]] = []
+
+
 class Spec(_Table):
     """A sweep as a user writes it. Every key has a default, except the configurations."""
 
@@ -124,6 +130,7 @@ class Spec(_Table):
     cluster: Cluster = Cluster()
     imports: Imports = Imports()
     lint: Lint = Lint()
+    tracking: TrackingTable = TrackingTable()
     benchmark: Benchmark | None = None
     methods: list[dict[str, Any]] = []  # of a benchmark, in place of the configurations
     configurations: list[dict[str, Any]] = []  # required, except in a benchmark

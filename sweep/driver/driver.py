@@ -49,6 +49,11 @@ from sweep.planning.plan import (
 )
 from sweep.planning.reference import reference_id
 from sweep.progress.live_view import Progress, Recorded
+from sweep.tracking.of_sweep import tracking_of
+from sweep.tracking.registry import check_trackers
+
+PACKS_SHOWN = 20
+"""Packs that a dry run lists."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
 
     if spec.benchmark is not None:
         raise SpecError(spec.name, "is a benchmark", f"sweep benchmark {spec.name}")
+    check_trackers(spec.tracking.trackers)
     executor = make_executor(options.in_process)
     executor.check(spec, runs_dir)
     folder = SweepFolder(runs_dir, spec.name)
@@ -234,12 +240,15 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             if packs:
                 progress = _progress(chosen, runs, ledger, console)
                 options.say_step("")
-                session = SweepSession(chosen, folder, ledger, data, progress, control, snapshots, options.fail_fast)
-                try:
-                    with progress:
-                        train_packs(session, packs, executor)
-                finally:
-                    ledger.interrupt()
+                with tracking_of(folder, ledger, spec.tracking.trackers, progress.say) as tracking:
+                    session = SweepSession(
+                        chosen, folder, ledger, data, progress, control, snapshots, tracking, options.fail_fast
+                    )
+                    try:
+                        with progress:
+                            train_packs(session, packs, executor)
+                    finally:
+                        ledger.interrupt()
         return Outcome(folder, ledger.statuses(), progress.mean_rate if packs else None)
 
 
@@ -336,6 +345,8 @@ def _tell_plan(
             f" ({duration(one_run)} per run); divide by the number of concurrent trials",
         )
     labels = configuration_labels(list(dict.fromkeys(run.configuration for run in runs)))
-    for pack in packs:
+    for pack in packs[:PACKS_SHOWN]:
         names = "; ".join(f"{labels[run.configuration.configuration_id]} seed {run.seed}" for run in pack.runs)
         tell(console, f"  pack {pack.pack_id}: {names}")
+    if len(packs) > PACKS_SHOWN:
+        tell(console, f"  and {counted(len(packs) - PACKS_SHOWN, 'more pack')}")

@@ -11,6 +11,7 @@ from sweep.execution.session import SweepSession
 from sweep.planning.plan import Pack
 from sweep.process.signals import Stopping
 from sweep.progress.status_publisher import StatusPublisher
+from sweep.tracking.tracked_run import Epoch
 from trainables.runtime.fault_injection import fault_point
 from trainables.training.messages import Report
 
@@ -58,6 +59,8 @@ class TrialRecorder:
         attempts = [Attempt(**vars(attempt)) for attempt in report.attempts]
         self._session.ledger.record(attempts, rows, report.diverged)
         fault_point("row recorded")
+        if self._session.tracking is not None:
+            self._session.tracking.record(Epoch.of(row, time.time()) for row in rows)
         for row in rows:
             self._log(
                 pack,

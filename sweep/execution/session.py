@@ -10,6 +10,7 @@ from sweep.folder.control import Control
 from sweep.folder.paths import SweepFolder
 from sweep.folder.snapshot import Snapshots
 from sweep.progress.live_view import Progress
+from sweep.tracking.tracking import Tracking
 from trainables.data.dataset import DataSet
 
 
@@ -24,6 +25,7 @@ class SweepSession:
     progress: Progress
     control: Control
     snapshots: Snapshots | None = None  # None: the sweep has no storage
+    tracking: Tracking | None = None  # None: the sweep has no tracker
     fail_fast: bool = False  # whether the first failure ends the sweep
 
     @property

@@ -59,6 +59,7 @@ class SweepFolder:
         self.analyses = self.path / "analyses"
         self.control = self.path / "control"
         self.logs = self.path / "logs"
+        self.tracking = self.path / "tracking"
         self.tables = self.path / "tables"
         self.figures = self.path / "figures"
         self.article_figures = self.figures / "article"

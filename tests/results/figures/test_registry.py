@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from scipy.optimize import lsq_linear
 from results.figures.label_layout import spread_apart
 from results.figures.plot_data import best_lr_families
 from results.figures.registry import FIGURES, make_figures, save_figures, sweep_styles, write_figures
-from results.figures.style import PALETTE
+from results.figures.style import PALETTE, drawing_style
 from results.tables.learning_rates import learning_rates_table
 from search_spaces import Configuration
 from search_spaces.errors import UnknownNameError
@@ -100,6 +101,25 @@ def test_a_configuration_has_one_colour_in_all_figures():
                 assert to_hex(line.get_color()) == to_hex(style.color)
     assert len({(style.color, str(style.linestyle)) for style in styles.values()}) == 24
     assert [style.color for style in sweep_styles(SWEEPS["plain"]).values()] == list(PALETTE[:4])
+
+
+@pytest.mark.parametrize("length", [59, 150])
+@pytest.mark.parametrize("configurations", [2, 12])
+def test_a_long_label_stays_within_the_figure(configurations: int, length: int) -> None:
+    """Beside the axes, at the end of a line, and in a legend; the axes keep a third of the width."""
+    made = made_up_sweep(configurations, 3, 8)
+    labels = [(f"{group.label} " + "setting=0.5 " * 20)[:length].strip() for group in made.configurations]
+    groups = (replace(group, label=label) for group, label in zip(made.configurations, labels, strict=True))
+    for name, figure in make_figures(replace(made, configurations=tuple(groups))).items():
+        with drawing_style():
+            figure.draw_without_rendering()
+        labelled = [
+            text.get_window_extent()
+            for text in figure.findobj(lambda artist: isinstance(artist, Text) and "setting=" in artist.get_text())
+        ]
+        assert all(figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1 for box in labelled), name
+        assert all(figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1 for box in labelled), name
+        assert figure.axes[0].get_window_extent().width > figure.bbox.width / 3, name
 
 
 def test_few_lines_are_named_at_their_ends_and_many_in_a_legend():

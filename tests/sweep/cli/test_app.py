@@ -156,8 +156,27 @@ def begun(tmp_path: Path) -> SweepFolder:
 def test_an_unknown_format_is_exit_two_before_anything_is_written(sweep: Sweep, begun: SweepFolder) -> None:
     found = sweep("export", "begun", "--format", "csv,xlsx")
     assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr == "sweep: unknown format 'xlsx'; valid: csv, html, json, md, parquet, tex\n"
+    valid = found.stderr.removeprefix("sweep: unknown format 'xlsx'; valid: ").strip().split(", ")
+    assert {"csv", "html", "json", "md", "parquet", "tex"} <= set(valid)
     assert not begun.tables.exists()
+
+
+def test_the_files_for_a_paper_are_written(sweep: Sweep, begun: SweepFolder) -> None:
+    found = sweep("export", "begun", "--paper")
+    assert (found.returncode, found.stderr) == (0, "")
+    names = {Path(line).name for line in found.stdout.splitlines()}
+    assert {"table.tex", "methods.tex", "references.bib", "final_accuracy.pdf"} <= names
+    assert {path.name for path in begun.paper.iterdir()} == names
+
+
+def test_a_dry_run_lists_at_most_twenty_packs(sweep: Sweep, tmp_path: Path) -> None:
+    rates = ", ".join(f"{rate / 1000}" for rate in range(1, 31))
+    spec = f'data = "{DATA}"\nepochs = 1\nseeds = 1\n[resources]\npack = 1\n[[configurations]]\n'
+    (tmp_path / "many.toml").write_text(f'{spec}optimizer = {{name = "SGD", lr = [{rates}]}}\n')
+    found = sweep("run", str(tmp_path / "many.toml"), "--dry-run")
+    assert found.returncode == 0
+    assert found.stdout.count("  pack ") == 20
+    assert "and 10 more packs" in found.stdout
 
 
 def test_the_tables_are_exported_in_the_given_formats(sweep: Sweep, begun: SweepFolder) -> None:

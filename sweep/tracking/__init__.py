@@ -1,0 +1,1 @@
+"""Copies of a sweep's measurements in TensorBoard, MLflow and Weights & Biases, live and afterwards."""
