@@ -9,6 +9,7 @@ import typer
 
 from sweep.cli import (
     analysis_commands,
+    baseline_commands,
     benchmark_commands,
     result_commands,
     run_commands,
@@ -48,5 +49,8 @@ def options(
     """Take the options that belong to no command."""
 
 
-for commands in (run_commands, benchmark_commands, result_commands, sweep_commands, analysis_commands, setup_commands):
+for commands in (
+    run_commands, benchmark_commands, result_commands, baseline_commands, sweep_commands, analysis_commands,
+    setup_commands,
+):  # fmt: skip
     commands.register(app)

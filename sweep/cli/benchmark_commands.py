@@ -32,7 +32,8 @@ from sweep.cli.options import (
 )
 from sweep.cli.run_commands import spec_overrides
 from sweep.cli.styled_help import RUN, add_command
-from sweep.folder.paths import DEFAULT_RUNS_DIR
+from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder
+from sweep.process.output import say
 
 EvaluationSeeds = Annotated[
     Auto | None,
@@ -41,6 +42,10 @@ EvaluationSeeds = Annotated[
         help="New seeds of the evaluation; auto: until every comparison is decided.",
     ),
 ]  # fmt: skip
+
+Against = Annotated[
+    str | None, typer.Option(metavar="BASELINES", help="Compare with published runs: baselines, a name, or a folder.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -59,6 +64,7 @@ def benchmark(
     tuning_epochs: Annotated[int | None, typer.Option(help="Epochs of a run in the tuning.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a run in the evaluation.")] = None,
     evaluation_seeds: EvaluationSeeds = None,
+    against: Against = None,
     pack: PackSize = None,
     cpus_per_trial: Cpus = None,
     gpus_per_trial: Gpus = None,
@@ -92,4 +98,13 @@ def benchmark(
         raise SpecError(source, "has no [benchmark] and no [[methods]]", f"sweep run {shlex.quote(source)}")
     options = {"dry_run": dry_run, "fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process}
     untyped = from_file(overrides, trust=trust or dry_run)
+    if against is not None:
+        from sweep.driver.against import check_against
+
+        check_against(spec, against)
     train(spec, runs_dir, Output(quiet, as_json), from_file=untyped, **options)
+    if against is not None and not dry_run:
+        from sweep.driver.against import against_lines
+
+        for line in against_lines(SweepFolder(runs_dir, spec.name), against):
+            say(line, error=as_json)

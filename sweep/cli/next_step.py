@@ -46,8 +46,9 @@ def next_step(folder: SweepFolder, sweep: SweepData, rate: float | None = None) 
     if "failed" in statuses:
         return NextStep(resume_command(folder.name, folder.runs_dir, retry_failed=True))
     report = NextStep(sweep_command("report", folder.name, folder.runs_dir, "--open"))
-    if sweep.benchmark is not None:
-        return report if sweep.benchmark.evaluated else NextStep(resume_command(folder.name, folder.runs_dir))
+    if sweep.benchmark is not None:  # its evaluation has new seeds already
+        whole = len(sweep.benchmark.evaluated) == len(sweep.benchmark.methods)
+        return report if whole else NextStep(resume_command(folder.name, folder.runs_dir))
     confirmation = folder.confirmation
     if confirmation is None:
         return _more_seeds(folder, sweep, rate) or report

@@ -26,8 +26,9 @@ from tests.sweep.sweeps import call
 ROOT = Path(__file__).parents[3]
 DATA = "synthetic:n_train=1000,n_test=100"
 COMMANDS = (
-    "run", "resume", "confirm", "benchmark", "show", "runs", "query", "export", "report", "compare", "list", "status",
-    "logs", "stop", "cancel", "rm", "study", "gradients", "lr-range", "trajectory", "activations", "spaces", "doctor",
+    "run", "resume", "confirm", "benchmark", "show", "runs", "query", "export", "report", "compare", "baseline",
+    "challenge", "list", "status", "logs", "stop", "cancel", "rm", "study", "gradients", "lr-range", "trajectory",
+    "activations", "spaces", "doctor",
 )  # fmt: skip
 PATIENCE_SECONDS = 120
 PACK = "1" * 16

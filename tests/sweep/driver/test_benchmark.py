@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -13,20 +14,15 @@ from rich.console import Console
 import results.metrics.sequential
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
-from results.ledger.phases import benchmark_in, read_phases
-from search_spaces import space_names
-from search_spaces.errors import LedgerError, SpecError
+from results.ledger.phases import read_phases
+from search_spaces.errors import LedgerError
 from sweep.config.spec import Spec
-from sweep.config.toml import benchmark_text, parse_resolved, parse_spec, read_spec
-from sweep.driver.benchmark import BenchmarkPlan, _undecided, drive_benchmark
-from sweep.driver.driver import DriveOptions, Outcome, drive, read_resolved
-from sweep.driver.tuning import MethodTuning, StudyTuning
+from sweep.config.toml import parse_spec
+from sweep.driver.benchmark import drive_benchmark
+from sweep.driver.driver import DriveOptions, Outcome, read_resolved
 from sweep.folder.paths import SweepFolder
 from tests.builders import forge_checksums
 from tests.results.ledger.test_damage import change
-from tests.results.ledger_sweeps import ADAM as ADAM_RUN
-from tests.results.ledger_sweeps import MOMENTUM, PLAIN, climb, write_ledger
-from tests.sweep.sweeps import call
 from trainables.training import loop
 
 IN_PROCESS = DriveOptions(in_process=True)
@@ -176,7 +172,7 @@ class KilledError(BaseException):
     """Ends the driver as a kill does: nothing of it runs to its end."""
 
 
-@pytest.mark.parametrize("reports", [1, 4, 7, 9])
+@pytest.mark.parametrize("reports", [1, 5, 8])  # in the tuning, its extra points, the evaluation
 def test_a_benchmark_that_is_killed_in_any_phase_ends_with_the_same_ledger(
     whole: tuple[Outcome, str], reports: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,7 +269,7 @@ def test_evaluation_seeds_are_added_look_by_look_and_a_repetition_trains_nothing
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looks at 2 and 3 seeds. What a look decides is another test; here the first one leaves a comparison."""
-    monkeypatch.setattr("sweep.driver.benchmark._undecided", lambda *_: 1)
+    monkeypatch.setattr("sweep.driver.benchmark.standings", lambda data: SimpleNamespace(undecided=["a pair"]))
     monkeypatch.setattr(results.metrics.sequential, "FIRST_LOOK", 2)
     design = {"benchmark.budget": 1, "benchmark.evaluation_seeds": "auto", "benchmark.max_evaluation_seeds": 3}
     asked = spec(**design, epochs=2)
@@ -291,105 +287,10 @@ def test_evaluation_seeds_are_added_look_by_look_and_a_repetition_trains_nothing
     pd.testing.assert_frame_equal(phases_of(outcome), found)
 
 
-@pytest.mark.parametrize(("adam", "expected"), [(40.0, 0), (30.6, 1)])
-def test_a_look_compares_the_tuned_methods_with_the_best_of_the_tuning_only(
-    tmp_path: Path, adam: float, expected: int
-) -> None:
-    """Momentum was best in the tuning. Adam is far from it, or not; the untuned PLAIN is not compared."""
-    noise = [0.3, -0.2, 0.1, -0.4, 0.2, 0.5, -0.1, 0.0, -0.3, 0.4]
-    folder = SweepFolder(tmp_path, "designed")
-    folder.create()
-    write_ledger(
-        folder.ledger,
-        {MOMENTUM: [climb(30 + x) for x in noise], ADAM_RUN: [climb(adam - 3 * x) for x in noise],
-         PLAIN: [climb(30 - 2 * x) for x in noise]},
-    )  # fmt: skip
-    known = {"SGD": MOMENTUM.configuration_id, "Adam": ADAM_RUN.configuration_id}
-    tuning = StudyTuning(1, {"SGD": MethodTuning([], {0: 31.0}, []), "Adam": MethodTuning([], {0: 30.0}, [])}, True)
-    assert _undecided(Outcome(folder, {}), known, tuning, 10) == expected
-
-
-def test_a_resolved_spec_keeps_the_search_space(whole: tuple[Outcome, str]) -> None:
-    text = whole[0].folder.spec.read_text()
-    assert benchmark_text(parse_resolved(text, where="x", name="tiny")).splitlines()[-4:] == text.splitlines()[-4:]
-    design = benchmark_in(text)
-    assert design is not None
-    assert design["methods"][0]["optimizer"]["lr"] == {"loguniform": [1e-9, 1e9]}
-    assert design["benchmark"]["tuning_epochs"] == 2
-
-
-def test_a_dry_run_prints_the_spending_and_the_power_and_writes_nothing(tmp_path: Path) -> None:
-    outcome, said = benchmark(spec(), tmp_path, DriveOptions(in_process=True, dry_run=True))
-    assert outcome is None
-    assert not list(tmp_path.iterdir())
-    assert "4 tuning + 6 evaluation + 6 untuned = 16 run-epochs" in said  # 2 points × 2, 2 seeds × 3, the same
-    assert "total: 32 run-epochs; if a range is widened, 4 more" in said
-    assert "1 pp needs 8 evaluation seeds, of 2 pp 4" in said  # as pairs_needed at an SD of 0.8
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (HEAD.replace("budget = 2", "budget = 0"), "budget"),
-        (HEAD + 'sampler = "best"', "sampler"),
-        (HEAD + "points = 3", "unknown key"),
-        (HEAD + "tuning_seeds = [10000]", "10000 is also a tuning seed"),
-        (HEAD.replace("evaluation_seeds = 2", "evaluation_seeds = [0, 5]"), "0 is also a tuning seed"),
-        (HEAD.replace("tuning_epochs = 2", "tuning_epochs = 4"), "greater than epochs"),
-        ("seeds = 5\n" + HEAD, "seeds"),
-        ('test_epochs = "all"\n' + HEAD, "test_epochs"),
-    ],
-)
-def test_an_invalid_benchmark_is_one_line_and_exit_2(
-    text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "b.toml").write_text(text + SGD + ADAM)
-    ended = call(["benchmark", "b.toml", "--in-process"], tmp_path, monkeypatch, capfd)
-    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
-    assert words in ended.stderr
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize("words", [["run", "optimizers-tuned"], ["benchmark", "optimizers"], ["confirm", "tiny"]])
-def test_a_command_for_the_other_kind_of_spec_is_one_line_and_exit_2(
-    words: list[str], whole: tuple[Outcome, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    ended = call([*words, "--runs-dir", whole[0].folder.runs_dir], tmp_path, monkeypatch, capfd)
-    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
-    assert "benchmark" in ended.stderr
-
-
-@pytest.mark.parametrize("key", ["budget = 3", "tuning_seeds = 2", "evaluation_seeds = 3", "epochs = 9"])
-def test_a_method_with_another_budget_or_other_seeds_is_refused(key: str) -> None:
-    with pytest.raises(SpecError, match="the same for all methods"):
-        spec(HEAD + SGD + ADAM + key)
-
-
-def test_a_sweep_and_a_benchmark_do_not_share_a_folder(tmp_path: Path, whole: tuple[Outcome, str]) -> None:
-    plain = parse_spec(
-        HEAD.partition("[benchmark]")[0] + '[[configurations]]\noptimizer = {name = "SGD", lr = 0.1}',
-        where="x", name="tiny", overrides={"epochs": 1, "seeds": 1},
-    )  # fmt: skip
-    with pytest.raises(SpecError, match="benchmark"):
-        drive(plain, whole[0].folder.runs_dir, Console(file=io.StringIO()), IN_PROCESS)
-    with pytest.raises(SpecError, match="sweep benchmark"):
-        drive(spec(), tmp_path, Console(file=io.StringIO()), IN_PROCESS)
-    drive(plain, tmp_path, Console(file=io.StringIO()), IN_PROCESS)
-    with pytest.raises(SpecError, match="no benchmark"):
-        benchmark(spec(), tmp_path)
-
-
-BENCHMARKS = [name for name in space_names() if read_spec(name).benchmark]
-
-
-@pytest.mark.parametrize("name", BENCHMARKS)
-def test_every_named_benchmark_resolves_all_points_and_untuned_configurations(name: str) -> None:
-    asked = read_spec(name)
-    plan = BenchmarkPlan(asked, "f" * 16, 352)
-    plan.check()
-    assert len(list(plan.tuning_rows(plan.tune(None)))) == len(asked.methods) * asked.benchmark.budget
-
-
-def test_the_named_benchmarks_are_those_of_the_docs() -> None:
-    assert BENCHMARKS == ["benchmark-quickstart", "optimizers-tuned", "schedulers-tuned"]
+def test_tpe_trains_its_rounds_one_after_the_other(tmp_path: Path) -> None:
+    design = {"benchmark.budget": 2, "benchmark.sampler": "tpe", "benchmark.tuning_epochs": 1, "epochs": 1}
+    outcome, said = benchmark(spec(NARROW, **design), tmp_path)
+    assert outcome is not None
+    assert outcome.all_done
+    assert "1 run-epochs for each of 2 methods" in said
+    assert "2 run-epochs for each of 2 methods" in said

@@ -1,0 +1,125 @@
+"""The spec of a benchmark: refused mistakes, the kept search space, the dry run, the named benchmarks."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from results.ledger.phases import benchmark_in
+from search_spaces import space_names
+from search_spaces.errors import SpecError
+from sweep.cli.next_step import next_step
+from sweep.config.toml import benchmark_text, parse_resolved, parse_spec, read_spec
+from sweep.driver.benchmark import BenchmarkPlan
+from sweep.driver.driver import DriveOptions, Outcome, drive
+from tests.sweep.driver.test_benchmark import ADAM, HEAD, IN_PROCESS, SGD, benchmark, spec
+from tests.sweep.sweeps import call
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, str]:
+    """A small finished benchmark, and what it printed."""
+    outcome, said = benchmark(spec(**{"benchmark.budget": 1}), tmp_path_factory.mktemp("whole"))
+    assert outcome is not None
+    return outcome, said
+
+
+def test_a_resolved_spec_keeps_the_search_space(whole: tuple[Outcome, str]) -> None:
+    text = whole[0].folder.spec.read_text()
+    assert benchmark_text(parse_resolved(text, where="x", name="tiny")).splitlines()[-4:] == text.splitlines()[-4:]
+    design = benchmark_in(text)
+    assert design is not None
+    assert design["methods"][0]["optimizer"]["lr"] == {"loguniform": [1e-9, 1e9]}
+    assert design["benchmark"]["tuning_epochs"] == 2
+
+
+def test_a_dry_run_prints_the_spending_and_the_power_and_writes_nothing(tmp_path: Path) -> None:
+    outcome, said = benchmark(spec(), tmp_path, DriveOptions(in_process=True, dry_run=True))
+    assert outcome is None
+    assert not list(tmp_path.iterdir())
+    assert "4 tuning + 6 evaluation + 6 untuned = 16 run-epochs" in said  # 2 points × 2, 2 seeds × 3, the same
+    assert "total: 32 run-epochs; if a range is widened, 4 more" in said
+    assert "1 pp needs 8 evaluation seeds, of 2 pp 4" in said  # as pairs_needed at an SD of 0.8
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (HEAD.replace("budget = 2", "budget = 0"), "budget"),
+        (HEAD + 'sampler = "best"', "sampler"),
+        (HEAD + "points = 3", "unknown key"),
+        (HEAD + "tuning_seeds = [10000]", "10000 is also a tuning seed"),
+        (HEAD.replace("evaluation_seeds = 2", "evaluation_seeds = [0, 5]"), "0 is also a tuning seed"),
+        (HEAD.replace("tuning_epochs = 2", "tuning_epochs = 4"), "greater than epochs"),
+        ("seeds = 5\n" + HEAD, "seeds"),
+        ('test_epochs = "all"\n' + HEAD, "test_epochs"),
+    ],
+)
+def test_an_invalid_benchmark_is_one_line_and_exit_2(
+    text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "b.toml").write_text(text + SGD + ADAM)
+    ended = call(["benchmark", "b.toml", "--in-process"], tmp_path, monkeypatch, capfd)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+    assert words in ended.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("words", [["run", "optimizers-tuned"], ["benchmark", "optimizers"], ["confirm", "tiny"]])
+def test_a_command_for_the_other_kind_of_spec_is_one_line_and_exit_2(
+    words: list[str], whole: tuple[Outcome, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    ended = call([*words, "--runs-dir", whole[0].folder.runs_dir], tmp_path, monkeypatch, capfd)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+    assert "benchmark" in ended.stderr
+
+
+@pytest.mark.parametrize("key", ["budget = 3", "tuning_seeds = 2", "evaluation_seeds = 3", "epochs = 9"])
+def test_a_method_with_another_budget_or_other_seeds_is_refused(key: str) -> None:
+    with pytest.raises(SpecError, match="the same for all methods"):
+        spec(HEAD + SGD + ADAM + key)
+
+
+def test_the_next_command_after_a_benchmark_is_its_report_and_after_its_tuning_to_resume(
+    whole: tuple[Outcome, str],
+) -> None:
+    folder, data = whole[0].folder, whole[0].data
+    assert next_step(folder, data).command.startswith("sweep report tiny")
+    assert data.benchmark is not None
+    tuned = [replace(one, studies=()) for one in data.benchmark.methods]
+    begun = replace(data, benchmark=replace(data.benchmark, methods=tuple(tuned)))
+    assert next_step(folder, begun).command.startswith("sweep resume tiny")
+
+
+def test_a_sweep_and_a_benchmark_do_not_share_a_folder(tmp_path: Path, whole: tuple[Outcome, str]) -> None:
+    plain = parse_spec(
+        HEAD.partition("[benchmark]")[0] + '[[configurations]]\noptimizer = {name = "SGD", lr = 0.1}',
+        where="x", name="tiny", overrides={"epochs": 1, "seeds": 1},
+    )  # fmt: skip
+    with pytest.raises(SpecError, match="benchmark"):
+        drive(plain, whole[0].folder.runs_dir, Console(file=io.StringIO()), IN_PROCESS)
+    with pytest.raises(SpecError, match="sweep benchmark"):
+        drive(spec(), tmp_path, Console(file=io.StringIO()), IN_PROCESS)
+    drive(plain, tmp_path, Console(file=io.StringIO()), IN_PROCESS)
+    with pytest.raises(SpecError, match="no benchmark"):
+        benchmark(spec(), tmp_path)
+
+
+BENCHMARKS = [name for name in space_names() if read_spec(name).benchmark]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_named_benchmark_resolves_all_points_and_untuned_configurations(name: str) -> None:
+    asked = read_spec(name)
+    plan = BenchmarkPlan(asked, "f" * 16, 352)
+    plan.check()
+    assert len(list(plan.tuning_rows(plan.tune(None)))) == len(asked.methods) * asked.benchmark.budget
+
+
+def test_the_named_benchmarks_are_those_of_the_docs() -> None:
+    assert BENCHMARKS == ["benchmark-quickstart", "optimizers-tuned", "schedulers-tuned"]

@@ -1,0 +1,125 @@
+"""A published benchmark: written, compared with, and one of its runs trained again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from results.reports.baseline import FACTS, RUNS, check_comparable, prediction_interval, read_baselines, write_baseline
+from search_spaces.errors import SpecError, SweepFolderError, UnknownNameError
+from search_spaces.run import TRAINING_VERSION
+from sweep.driver.against import against_lines
+from sweep.driver.challenge import OTHER, SAME, WITHIN, challenge
+from sweep.driver.driver import Outcome
+from tests.results.ledger_sweeps import ADAM, climb, write_ledger
+from tests.sweep.driver.test_benchmark import benchmark, spec
+from tests.sweep.sweeps import call
+
+DATA = "synthetic:n_train=200,n_test=100,seed=0"
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    found, _ = benchmark(spec(**{"benchmark.budget": 1, "benchmark.evaluation_seeds": 3}), tmp_path_factory.mktemp("b"))
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def published(outcome: Outcome, tmp_path: Path) -> Path:
+    write_baseline(outcome.folder.ledger, tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def changed(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    change(pd.read_parquet(folder / RUNS)).to_parquet(folder / RUNS)
+
+
+def test_a_baseline_has_every_run_and_point_with_its_measurements(outcome: Outcome, published: Path) -> None:
+    (found,) = read_baselines(str(published))
+    assert found.runs["phase"].value_counts()[["evaluation", "untuned"]].to_dict() == {"evaluation": 6, "untuned": 6}
+    tuning = found.runs[found.runs["phase"] == "tuning"]
+    assert tuning["test_acc"].isna().all()
+    assert found.facts["training_version"] == TRAINING_VERSION
+    assert (found.facts["epochs"], found.facts["tuning_epochs"]) == (3, 2)
+    assert len(json.dumps(found.facts)) < 5000
+
+
+def test_a_sweep_that_is_no_benchmark_is_no_baseline(tmp_path: Path) -> None:
+    write_ledger(tmp_path / "ledger.sqlite", {ADAM: [climb(20)]})
+    with pytest.raises(SweepFolderError, match="benchmark"):
+        write_baseline(tmp_path / "ledger.sqlite", tmp_path / "out")
+    with pytest.raises(UnknownNameError, match="baseline 'nobody'"):
+        read_baselines("nobody")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [("dropout", 0.5, "dropout: 0.3.*0.5"), ("data", "other", "data: .*other"), ("epochs", 9, "epochs: 3.*9"),
+     ("training_version", 0, "training_version: .*0")],
+)  # fmt: skip
+def test_another_protocol_data_length_or_version_is_refused_with_both_values(
+    published: Path, key: str, value: object, words: str
+) -> None:
+    facts = json.loads((published / FACTS).read_text())
+    check_comparable(read_baselines(str(published))[0], facts["protocol"], facts["data"], 3)
+    other = json.loads(json.dumps(facts))
+    (other["protocol"] if key in facts["protocol"] else other)[key] = value
+    (published / FACTS).write_text(json.dumps(other))
+    with pytest.raises(SpecError, match=words):
+        check_comparable(read_baselines(str(published))[0], facts["protocol"], facts["data"], 3)
+
+
+def test_the_published_methods_are_beside_the_best_one_here(outcome: Outcome, published: Path) -> None:
+    """The differences, by a plain loop: here every published test accuracy is 2 pp lower."""
+    changed(published, lambda runs: runs.assign(test_acc=runs["test_acc"] - 2))
+    lines = against_lines(outcome.folder, str(published))
+    assert len(lines) == 2
+    assert sum("+2.00 pp (+2.00 to +2.00)" in line and "3 pairs" in line for line in lines) >= 1
+
+
+def test_a_published_run_is_trained_again_to_the_same_bits(published: Path) -> None:
+    found = challenge(str(published), DATA)
+    assert found.verdict == SAME
+    assert found.row["phase"] == "evaluation"
+    assert SAME in found.sentence()
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(1e-9, WITHIN), (90.0, OTHER)])
+def test_a_published_value_that_differs_is_within_its_interval_or_not(
+    published: Path, shift: float, verdict: str
+) -> None:
+    """The seeds' accuracies are replaced by 0, 1 and 2 % above the shift."""
+
+    def change(runs: pd.DataFrame) -> pd.DataFrame:
+        return runs.assign(test_acc=runs["seed"].mod(10).astype(float) + shift)
+
+    changed(published, change)
+    found = challenge(str(published), DATA)
+    assert found.verdict == verdict
+    assert found.holds == (verdict == WITHIN)
+
+
+def test_other_data_are_refused(published: Path) -> None:
+    with pytest.raises(SpecError, match="data"):
+        challenge(str(published), "synthetic:n_train=200,n_test=100,seed=1")
+
+
+def test_the_prediction_interval_is_that_of_the_textbook() -> None:
+    """n = 3, mean 2, SD 1, t(0.975, 2) = 4.3027: 2 ± 4.3027·√(4/3)."""
+    assert prediction_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.96830, 2 + 4.96830), abs=1e-4)
+
+
+def test_a_baseline_and_its_challenge_from_the_command_line(
+    outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(outcome.folder.path, tmp_path / "runs" / "tiny")
+    assert call(["baseline", "tiny", "out"], tmp_path, monkeypatch, capfd).returncode == 0
+    refused = call(["challenge", "nobody"], tmp_path, monkeypatch, capfd)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert "nobody" in refused.stderr
