@@ -19,7 +19,7 @@ from rich.console import Console
 from results.ledger.data_facts import DataFacts
 from results.ledger.ledger import Ledger
 from results.ledger.phases import UNTUNED_POINT, PhaseRow, benchmark_in, read_phases, write_phases
-from results.tables.comparison import compare_best
+from results.tables.standings import standings
 from search_spaces import Configuration, Run
 from search_spaces.errors import LedgerError, SpecError
 from search_spaces.method import Method
@@ -279,21 +279,12 @@ def _evaluate(
         outcome = drive(spec, runs_dir, console, replace(options, stage=stage))
         if outcome is None or not outcome.all_done or len(looks) == 1:
             return outcome
-        tuned = {row.method: runs[row.run_id].configuration.configuration_id for row, _ in rows if row.point >= 0}
-        undecided = _undecided(outcome, tuned, tunings[0], looks[-1])
+        compared = standings(outcome.data)
+        undecided = len(compared.undecided) if compared else 0
         tell(console, f"{look} of up to {looks[-1]} seeds: {counted(undecided, 'comparison')} undecided")
         if not undecided:
             break
     return outcome
-
-
-def _undecided(outcome: Outcome, tuned: Mapping[str, str], tuning: StudyTuning, most: int) -> int:
-    """Return the number of undecided comparisons with the method that was best in the tuning."""
-    best = max(tuned, key=lambda name: max(tuning.methods[name].scores.values()))
-    groups = tuple(group for group in outcome.data.configurations if group.configuration_id in tuned.values())
-    data = replace(outcome.data, configurations=groups, reference_id=tuned[best], max_seeds=most)
-    compared = compare_best(data)
-    return len(compared.undecided) if compared else 0
 
 
 @contextmanager
