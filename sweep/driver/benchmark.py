@@ -48,6 +48,20 @@ class Results:
             return self.chance
         return self.accuracies.get((run_id, epochs))
 
+    def score(self, run_ids: Sequence[str], epochs: int) -> float | None:
+        """Return the mean accuracy of a point's runs, chance if any of them diverged; None until all have a result.
+
+        As in :func:`results.metrics.tuning.best_point`, a point that diverges under one seed is not selected for its
+        mean under the others.
+        """
+        found = [self.accuracy(run_id, epochs) for run_id in run_ids]
+        known = [value for value in found if value is not None]
+        if len(known) < len(found):
+            return None
+        if any(self.diverged.get(run_id, epochs + 1) <= epochs for run_id in run_ids):
+            return self.chance
+        return math.fsum(known) / len(known)
+
 
 def read_results(ledger: Ledger, chance: float) -> Results:
     """Read the results for the selection: validation only.
@@ -154,12 +168,8 @@ class BenchmarkPlan:
             if results is None:
                 return None
             configuration = self.tuned(point, self.spec.tuning_epochs)
-            found = [
-                results.accuracy(self.run(configuration, seed).run_id, epochs)
-                for seed in self.design.seeds_of_tuning(point.study)
-            ]
-            known = [value for value in found if value is not None]
-            return math.fsum(known) / len(known) if len(known) == len(found) else None
+            seeds = self.design.seeds_of_tuning(point.study)
+            return results.score([self.run(configuration, seed).run_id for seed in seeds], epochs)
 
         return [tune_study(self.methods, self.design, self.spec.tuning_epochs, study, score) for study in self.studies]
 

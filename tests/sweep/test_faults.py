@@ -325,6 +325,7 @@ def test_a_ledger_that_another_program_locks_is_waited_for_and_then_reported(
     resume_equals(folder, undisturbed, verb)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_worker_that_dies_between_checkpoint_and_report_changes_no_row(
     undisturbed: SweepFolder, spec_file: Path, tmp_path: Path
@@ -357,6 +358,7 @@ def test_a_driver_that_dies_after_a_row_loses_nothing(
     resume_equals(folder, undisturbed, verb)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_killed_at_any_moment_nothing_is_lost(
     undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None

@@ -267,7 +267,7 @@ def test_verbs_that_only_read_import_nothing_that_a_spec_names(
     assert "beside" not in sys.modules
 
 
-@pytest.mark.parametrize("below", [".", "deeper"])
+@pytest.mark.parametrize("below", [".", pytest.param("deeper", marks=pytest.mark.slow)])
 def test_within_a_sweeps_folder_nothing_beside_a_library_is_found_and_nothing_is_trained(
     below: str, tmp_path: Path, marker: Path, cache_folder: Path
 ) -> None:

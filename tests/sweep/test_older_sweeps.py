@@ -64,6 +64,7 @@ def test_an_older_sweep_is_read_exported_and_resumed(runs_dir: Path, sweep: Swee
         assert set(runs_frame(ledger)["status"]) == {"done"}
 
 
+@pytest.mark.slow
 def test_the_resumed_epochs_are_those_of_a_sweep_without_an_interruption(
     runs_dir: Path, tmp_path: Path, sweep: Sweep
 ) -> None:

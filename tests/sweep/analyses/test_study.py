@@ -21,6 +21,8 @@ from sweep.driver.driver import Outcome
 from tests.builders import attempt_of, row_of
 from trainables.training.weight_snapshots import SavedWeights
 
+pytestmark = pytest.mark.slow  # one study takes more than a minute
+
 ROOT = Path(__file__).parents[3]
 DATA = "synthetic:n_train=1000,n_test=100,seed=0"
 ASKED = {"data": DATA, "epochs": 2, "seeds": 1}

@@ -35,7 +35,9 @@ command()
 """
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.05, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "delay", [0.0, 0.05, 0.2, *(pytest.param(delay, marks=pytest.mark.slow) for delay in (0.5, 1.0))]
+)
 def test_an_interrupt_during_the_start_is_one_line(delay: float, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(SMALL)
     ended = subprocess.run(

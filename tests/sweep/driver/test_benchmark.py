@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -15,10 +16,11 @@ import results.metrics.sequential
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
 from results.ledger.phases import read_phases
+from results.metrics.tuning import best_point
 from search_spaces.errors import LedgerError
 from sweep.config.spec import Spec
 from sweep.config.toml import parse_spec
-from sweep.driver.benchmark import drive_benchmark
+from sweep.driver.benchmark import Results, drive_benchmark
 from sweep.driver.driver import DriveOptions, Outcome, read_resolved
 from sweep.folder.paths import SweepFolder
 from tests.builders import forge_checksums
@@ -128,6 +130,16 @@ def test_the_selected_point_has_the_highest_final_validation_accuracy(whole: tup
                 best, highest = row.point, accuracy
         chosen = set(found[(found["phase"] == "evaluation") & (found["method"] == method)]["point"])
         assert chosen == {best}
+
+
+def test_a_point_that_diverges_under_one_seed_counts_as_chance() -> None:
+    """Its mean with chance for the lost run, 34 %, is above that of the other point."""
+    accuracies = {("a", 3): 50.0, ("b", 3): 51.0, ("c", 3): 30.0, ("d", 3): 31.0, ("e", 3): 32.0}
+    known = Results(accuracies, {"lost": 2}, chance=1.0)
+    scores = [known.score(run_ids, 3) for run_ids in (["a", "b", "lost"], ["c", "d", "e"])]
+    assert scores == [1.0, 31.0]
+    assert best_point(np.array([34.0, 31.0]), np.array([True, False])) == 1
+    assert known.score(["a", "pending"], 3) is None
 
 
 def test_test_is_never_evaluated_in_the_tuning_and_once_in_the_evaluation(whole: tuple[Outcome, str]) -> None:

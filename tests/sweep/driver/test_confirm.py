@@ -87,6 +87,7 @@ def test_the_power_is_that_of_the_differences_seen(tmp_path: Path) -> None:
     assert "needs 23, 8, 4 seeds" in nothing  # as pairs_needed at an SD of 0.8
 
 
+@pytest.mark.slow
 def test_confirmed_for_real_the_first_report_shows_it_and_more_seeds_extend_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -112,6 +112,7 @@ def ledger_of(outcome: Any) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
         return json.loads(text), ledger.rows("SELECT pack_size, threads FROM attempts ORDER BY started", {})
 
 
+@pytest.mark.slow
 def test_a_sweep_is_packed_by_a_probe_and_from_then_on_by_its_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +230,7 @@ def test_after_a_failed_probe_the_sweep_uses_default_ratios(
 PROBES_ALWAYS = "sweep.driver.pack_size.PROBE_PAYS_FROM_SECONDS = 0.0"
 
 
+@pytest.mark.slow
 def test_a_driver_killed_in_training_leaves_its_choice_to_the_next_one(tmp_path: Path) -> None:
     """SIGKILL: the same packs, on the same threads, without a second probe."""
     (tmp_path / "cut.toml").write_text(TEXT)

@@ -173,6 +173,7 @@ optimizer = {{name = "SGD", lr = [0.05, 1e30]}}
     assert "diverged: SGD lr=1e+30, seed 0 in epoch 1" in said
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_quarter_of_a_gpu_places_four_trials_on_it_and_never_five(ray: Any, tmp_path: Path) -> None:
     text = f"""
@@ -201,6 +202,7 @@ def test_what_the_cluster_could_never_place_is_refused_in_one_line(ray: Any, tmp
         run(spec(**{"resources.gpus_per_trial": 2}), tmp_path, ray=True)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_share_is_probed_only_where_torch_finds_a_gpu_and_kept_for_a_resume(ray: Any, tmp_path: Path) -> None:
     """Ray's GPUs here are only numbers. A refusal leaves nothing; with a recorded share there is no second probe."""

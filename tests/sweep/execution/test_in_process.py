@@ -14,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 
 from results.ledger.ledger import Ledger
 from search_spaces.errors import SpecError
@@ -31,9 +30,7 @@ from tests.sweep.sweeps import (
     rows_of,
     run,
     spec,
-    without_times,
 )
-from trainables.training.checkpoints import Checkpoints
 
 OWN_OPTIMIZER = """
 import torch
@@ -83,24 +80,6 @@ def test_a_sweep_is_trained_and_resumed_in_this_process(trained: tuple[Outcome, 
     again, told = run(spec(), outcome.folder.runs_dir)
     assert again.all_done
     assert "nothing to train" in told
-
-
-@pytest.mark.ray
-def test_the_bits_are_those_of_ray(trained: tuple[Outcome, str], ray: Any, tmp_path: Path) -> None:
-    mine, _ = trained
-    theirs, _ = run(spec(), tmp_path, ray=True)
-    runs, epochs = (without_times(frame) for frame in frames(mine))
-    other_runs, other_epochs = (without_times(frame) for frame in frames(theirs))
-    pd.testing.assert_frame_equal(epochs, other_epochs, check_exact=True)
-    assert list(runs["run_id"]) == list(other_runs["run_id"])
-    packs = sorted(path.name for path in mine.folder.checkpoints.iterdir())
-    assert packs == sorted(path.name for path in theirs.folder.checkpoints.iterdir())
-    for pack in packs:
-        one, other = (Checkpoints(place.folder.checkpoints / pack).newest() for place in (mine, theirs))
-        assert one is not None
-        assert other is not None
-        for member, twin in zip(one["members"], other["members"], strict=True):
-            assert all(torch.equal(value, twin["parameters"][name]) for name, value in member["parameters"].items())
 
 
 def test_a_sweep_in_this_process_never_imports_ray(tmp_path: Path) -> None:
@@ -225,7 +204,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     return rows_of(outcome.folder.path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_signal_ends_it_with_a_checkpoint_and_resume_gives_the_same_bits(
     tmp_path: Path, number: int, whole: pd.DataFrame
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_worker_that_dies_is_retried_from_its_checkpoint_to_the_same_bits(
     assert by_epoch[1] != by_epoch[2]
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_run_that_kills_its_process_fails_alone(ray: Any, tmp_path: Path) -> None:
     """Its pack dies twice and is split: the others have the rows of a sweep without packs, and only this run fails."""
@@ -90,6 +91,7 @@ def test_a_run_that_kills_its_process_fails_alone(ray: Any, tmp_path: Path) -> N
         assert sorted(map(len, ledger.packs("3").values())) == [1, 1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_pack_that_only_its_gpu_had_no_memory_for_gets_a_larger_share(ray: Any, tmp_path: Path) -> None:
     """With a quarter of a GPU it cannot train, with a half it can: as the same pack, not split."""

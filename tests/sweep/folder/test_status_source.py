@@ -83,6 +83,7 @@ def test_what_a_driver_publishes_is_shown_and_a_request_reaches_it(address: str)
         StatusSource.of_storage(address).request("cancel")
 
 
+@pytest.mark.slow
 def test_watching_reads_the_record_only_where_a_process_starts_or_ends_or_a_run_fails(tmp_path: Path) -> None:
     place = ControlStorage(storage_of(f"{tmp_path}/mine"))
     lease_place = StorageLease(storage_of(f"{tmp_path}/mine"))

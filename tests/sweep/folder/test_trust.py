@@ -118,7 +118,7 @@ def test_analyses_do_not_use_a_received_storage(
 ) -> None:
     outside = foreign_storage(received)
     (log,) = received.logs.glob("*.log")
-    run_id = log.read_text().partition("with runs ")[2].split()[0]
+    run_id = log.read_text().partition("(run ")[2].partition(")")[0]
     for verb in (["trajectory", "mine"], ["activations", "mine", run_id]):
         told = sweeps.call(verb, received.runs_dir.parent, monkeypatch, capfd)
         assert (told.returncode, "--trust" in told.stderr) == (2, True), (verb, told.stderr)

@@ -126,9 +126,9 @@ def test_no_command_shows_the_escapes_of_a_ledger(
     ledger.fail([two_by_two_runs()[0].run_id], f"error {HOSTILE}")
     ledger.close()
     begin(tmp_path, "t", two_by_two_runs())[1].close()
-    words = {"status": ["status"], "stop": ["stop", "s"], "compare": ["compare", "s", "t"]}[command]
+    words = {"status": ["status", "s"], "stop": ["stop", "s"], "compare": ["compare", "s", "t"]}[command]
     ended = call([*words, "--runs-dir", tmp_path], tmp_path, monkeypatch, capfd)
     assert not any(sign in ended.stdout + ended.stderr for sign in "\x1b\x07\r\x9b\u202e")
     if command == "status":
         assert f"x{SHOWN}y" in ended.stdout
-        assert "d\\x9be\\u202ef" in ended.stdout.partition("failed: run")[2]
+        assert "d\\x9be\\u202ef" in ended.stdout.partition("failed: ")[2]

@@ -121,7 +121,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     [
         pytest.param(signal.SIGINT, False, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow),
-        (signal.SIGTERM, True),
+        pytest.param(signal.SIGTERM, True, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_writes_checkpoints_at_once_and_resume_gives_the_same_bits(
@@ -175,7 +175,8 @@ def is_driven(folder: Path) -> bool:
         return False
 
 
-@pytest.mark.parametrize("ray", [False, pytest.param(True, marks=[pytest.mark.ray, pytest.mark.slow])])
+@pytest.mark.slow
+@pytest.mark.parametrize("ray", [False, pytest.param(True, marks=pytest.mark.ray)])
 def test_stopped_and_cancelled_from_another_terminal_it_resumes_to_the_same_bits(
     tmp_path: Path, undisturbed: pd.DataFrame, ray: bool, monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],

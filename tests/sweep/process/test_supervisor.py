@@ -210,13 +210,20 @@ def test_a_closed_terminal_is_a_request_to_stop(tmp_path: Path) -> None:
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(tmp_path)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup pytest` ignores it, and so would the program
         os.execve(sys.executable, [sys.executable, "-c", work], {**os.environ, "PYTHONPATH": str(ROOT)})
     said = b""
     while b"ready\r\n" not in said:
         said += os.read(terminal, 100)
     time.sleep(0.1)  # the print has returned
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if ended == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        ended = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(ended[1]) == 130
     assert (tmp_path / "checkpoint").exists()
 
 

@@ -169,6 +169,7 @@ print(len(names), imported, all(torch.equal(a, b) for a, b in zip(first, weights
 """
 
 
+@pytest.mark.slow
 def test_optimizers_step_without_an_import_of_the_compiler_and_with_it_to_the_same_bits() -> None:
     """``torch._dynamo`` takes seconds to import. The same steps are taken before and after its import."""
     command = [sys.executable, "-c", STEPS_BEFORE_AND_AFTER_THE_IMPORT]

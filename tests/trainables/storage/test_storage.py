@@ -85,6 +85,7 @@ def test_a_server_that_answers_500_for_a_while_is_asked_again(server: S3Server) 
     assert storage.read("a") is None
 
 
+@pytest.mark.slow
 def test_a_large_file_is_whole_although_a_part_failed(server: S3Server) -> None:
     """It is uploaded in parts; the second and third requests fail."""
     storage, content = open_storage(server.uri(BUCKET, "large")), os.urandom(12_000_000)

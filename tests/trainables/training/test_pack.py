@@ -45,7 +45,10 @@ def test_a_pack_of_one_equals_a_plain_module_loop(rule: str, data: DataSet) -> N
     assert pack_losses([run], data, 20)[0] == pytest.approx(plain_losses(run, data, 20), rel=1e-9)
 
 
-@pytest.mark.parametrize("seeds", [(1, 1, 1, 1), (1, 2, 1, 3)], ids=["one seed", "three seeds"])
+@pytest.mark.parametrize(
+    "seeds",
+    [pytest.param((1, 1, 1, 1), id="one seed"), pytest.param((1, 2, 1, 3), id="three seeds", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("rule", RULES)
 def test_a_member_of_a_pack_of_four_equals_its_own_pack_of_one(
     rule: str, seeds: tuple[int, ...], data: DataSet

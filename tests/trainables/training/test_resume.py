@@ -160,7 +160,9 @@ def test_the_checkpoints_of_these_tests_are_within_an_epoch(few: DataSet, tmp_pa
     assert (state["epoch"], state["step_in_epoch"]) == (0, 2)
 
 
-@pytest.mark.parametrize("protocol", [FLOAT32, FLOAT64], ids=lambda protocol: protocol.dtype)
+@pytest.mark.parametrize(
+    "protocol", [FLOAT32, pytest.param(FLOAT64, marks=pytest.mark.slow)], ids=lambda protocol: protocol.dtype
+)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_resumes_within_an_epoch_with_the_same_bits(
     optimizer: str, protocol: Protocol, few: DataSet
@@ -198,6 +200,7 @@ def runs_of_a_pack(draw: st.DrawFn) -> list[Run]:
     return list(runs.values())
 
 
+@pytest.mark.slow
 @settings(max_examples=25 if settings.default.max_examples == 100 else settings.default.max_examples)
 @given(
     runs=runs_of_a_pack(),

@@ -165,7 +165,9 @@ def replace_schedule(run: Run, scheduler: str) -> Run:
     return run_of(choice.optimizer, scheduler, params={k: v for k, v in choice.optimizer_params.items() if k != "lr"})
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "NAdam"])
+@pytest.mark.parametrize(
+    "optimizer", ["SGD", *(pytest.param(name, marks=pytest.mark.slow) for name in ("Adam", "NAdam"))]
+)
 def test_every_schedule_reaches_a_captured_step(optimizer: str, few: DataSet) -> None:
     """Whole training with evaluation: a captured training has the rows and the rates of a plain one."""
     params = {"momentum": 0.9} if optimizer == "SGD" else {}
@@ -298,6 +300,7 @@ def test_a_diverged_run_is_frozen_at_the_epochs_end_and_the_others_continue(few:
     assert graphs.captures > 2  # the update of the remaining runs is another one
 
 
+@pytest.mark.slow
 def test_a_death_anywhere_leaves_no_trace_on_a_captured_training(few: DataSet, tmp_path: Path) -> None:
     """A checkpoint holds each run's own state; captured again from it, all bits are the same; its form is a CPU's."""
     names = ["none", *SCHEDULERS]
