@@ -37,6 +37,7 @@ def begin(folder: Path, hangs: str = "") -> subprocess.Popen[str]:
     return subprocess.Popen([SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_the_table_is_printed_after_a_failure_and_the_exit_code_is_kept(tmp_path: Path) -> None:
     out, _ = (process := begin(tmp_path)).communicate(timeout=120)
     assert process.returncode == 3
@@ -44,6 +45,7 @@ def test_the_table_is_printed_after_a_failure_and_the_exit_code_is_kept(tmp_path
     assert len(out.splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_the_table_is_printed_when_it_is_cut_short(tmp_path: Path) -> None:
     process = begin(tmp_path, hangs="yes")
     assert process.stderr is not None

@@ -29,6 +29,8 @@ from sweep.folder.paths import SweepFolder
 from tests.sweep.sweeps import PATIENCE_SECONDS, call, command, environment
 from trainables.runtime.fault_injection import VARIABLE
 
+pytestmark = pytest.mark.slow  # processes that are started and killed
+
 SPEC = """
 data = "synthetic:n_train=1000,n_test=100,seed=0"
 epochs = 3
@@ -325,7 +327,6 @@ def test_a_ledger_that_another_program_locks_is_waited_for_and_then_reported(
     resume_equals(folder, undisturbed, verb)
 
 
-@pytest.mark.slow
 @pytest.mark.ray
 def test_a_worker_that_dies_between_checkpoint_and_report_changes_no_row(
     undisturbed: SweepFolder, spec_file: Path, tmp_path: Path
@@ -358,7 +359,6 @@ def test_a_driver_that_dies_after_a_row_loses_nothing(
     resume_equals(folder, undisturbed, verb)
 
 
-@pytest.mark.slow
 @pytest.mark.ray
 def test_killed_at_any_moment_nothing_is_lost(
     undisturbed: SweepFolder, spec_file: Path, tmp_path: Path, verb: Verb, epochs_only: None

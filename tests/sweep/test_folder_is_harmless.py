@@ -119,7 +119,12 @@ KINDS = ["sweep.toml", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"
     "checkpoints", "weights", "gradients", "lr-range", "trajectory", "activations", "logs", "report.html"]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
+QUICK = {"sweep.toml", "ledger.sqlite", "checkpoints", "activations"}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in KINDS]
+)
 def test_a_pickle_in_the_place_of_a_file_is_not_read(
     kind: str, copied: SweepFolder, sweep: Sweep, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

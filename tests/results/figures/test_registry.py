@@ -61,7 +61,9 @@ def texts_of(figure: Figure) -> list[Text]:
     ]
 
 
-@pytest.mark.parametrize("kind", SWEEPS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in ("crowded", "plain") else pytest.mark.slow) for kind in SWEEPS]
+)
 def test_no_text_overlaps_another_or_is_cut_off(kind: str):
     for name, figure in figures_of(kind).items():
         boxes = [(text.get_text(), Text.get_window_extent(text)) for text in texts_of(figure)]

@@ -252,6 +252,7 @@ NARROW = HEAD + SGD.replace("[1e-9, 1e9]", "[1e-3, 1e-1]") + ADAM.replace("[1e-9
 HALVING = {"benchmark.budget": 4, "benchmark.halving": 3, "benchmark.tuning_epochs": 9, "epochs": 9}
 
 
+@pytest.mark.slow
 def test_halving_stops_runs_at_rungs_and_continues_the_others_from_their_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

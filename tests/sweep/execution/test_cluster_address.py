@@ -157,6 +157,7 @@ def test_a_token_that_others_can_read_is_refused(mode: int, tmp_path: Path, monk
     check_token("head:6379")
 
 
+@pytest.mark.slow
 def test_an_address_without_a_server_is_reported_and_nothing_is_made(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text('data = "synthetic:n_train=1000,n_test=100,seed=0"' + BLOCK)
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -82,6 +82,7 @@ def test_a_sweep_is_trained_and_resumed_in_this_process(trained: tuple[Outcome, 
     assert "nothing to train" in told
 
 
+@pytest.mark.slow
 def test_a_sweep_in_this_process_never_imports_ray(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(one('{name = "SGD", lr = 0.05}'))
     code = f"""
@@ -271,6 +272,7 @@ def read_until(descriptor: int, text: str | None, process: subprocess.Popen[Any]
     return screen
 
 
+@pytest.mark.slow
 def test_the_command_itself_runs_it_without_a_supervisor(tmp_path: Path) -> None:
     """`python -m sweep`, tables and report included."""
     (tmp_path / "s.toml").write_text(one('{name = "SGD", lr = 0.05}'))

@@ -56,6 +56,7 @@ def measured(outcome: Any) -> pd.DataFrame:
     return epochs[[name for name in EPOCH_COLUMNS if name in epochs and name != "run_id"]]
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_worker_that_dies_is_retried_from_its_checkpoint_to_the_same_bits(
     ray: Any, tmp_path: Path, undisturbed: pd.DataFrame

@@ -13,6 +13,7 @@ from tests.sweep.sweeps import frames, run, spec, without_times
 from trainables.training.checkpoints import Checkpoints
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_the_bits_are_those_of_ray(ray: Any, tmp_path: Path) -> None:
     mine, _ = run(spec(), tmp_path / "mine")

@@ -34,6 +34,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library has these settings")
 def test_the_memory_of_a_step_is_not_mapped_again_by_the_next() -> None:
     """A step of four runs works in some 20 MB, 5,000 pages: of these nearly none is faulted in again."""

@@ -166,7 +166,9 @@ def test_a_planning_trial_finds_that_it_resumes_exactly(case: str) -> None:
     assert why_not_resumed(run.configuration, torch.float32, "here") == ""
 
 
-@pytest.mark.parametrize("cases", [("SAM", "wrapper", "groups", "Muon"), ("LBFGS", "Hessian")])
+@pytest.mark.parametrize(
+    "cases", [("SAM", "wrapper", "groups", "Muon"), pytest.param(("LBFGS", "Hessian"), marks=pytest.mark.slow)]
+)
 def test_a_resume_gives_the_same_bits(cases: tuple[str, ...], few: DataSet) -> None:
     """Within the first epoch, at its end, and within the second; the learning rates fall."""
     schedule: dict[str, Any] = {"scheduler": "ExponentialLR", "scheduler_params": {"gamma": 0.5}}

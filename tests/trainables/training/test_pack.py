@@ -49,7 +49,9 @@ def test_a_pack_of_one_equals_a_plain_module_loop(rule: str, data: DataSet) -> N
     "seeds",
     [pytest.param((1, 1, 1, 1), id="one seed"), pytest.param((1, 2, 1, 3), id="three seeds", marks=pytest.mark.slow)],
 )
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "rule", [pytest.param(rule, marks=() if rule in ("Nesterov", "Adam") else pytest.mark.slow) for rule in RULES]
+)
 def test_a_member_of_a_pack_of_four_equals_its_own_pack_of_one(
     rule: str, seeds: tuple[int, ...], data: DataSet
 ) -> None:
