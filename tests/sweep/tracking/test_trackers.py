@@ -91,7 +91,8 @@ def test_a_torn_event_file_is_completed(mine: SweepFolder) -> None:
     for run in runs:
         for name, scalars in tensorboard(mine, run).items():
             if name in ("val_acc", "epoch_seconds"):
-                assert [step for step, _ in scalars] == [step for step, _ in expected(epochs, run, name)]
+                # Each of several torn files has lost its last numbers, so the order is not that of the epochs.
+                assert sorted(step for step, _ in scalars) == [step for step, _ in expected(epochs, run, name)]
 
 
 @pytest.fixture(scope="module")
