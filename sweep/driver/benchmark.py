@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -31,7 +31,11 @@ from sweep.driver.benchmark_plan import tell_benchmark
 from sweep.driver.driver import DEFAULT_OPTIONS, DriveOptions, Outcome, Stage, drive
 from sweep.driver.tuning import Placed, Point, StudyTuning, tune_study
 from sweep.folder.paths import SweepFolder
+from sweep.planning.model import plan_model
 from sweep.planning.sampling import check_grids
+
+if TYPE_CHECKING:
+    from trainables.optim.tiny_model import Layout
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class BenchmarkPlan:
     spec: Spec
     fingerprint: str
     steps_per_epoch: int
+    layout: Layout = ()  # of the parameters of the model; empty: LeNet-5's
 
     @cached_property
     def methods(self) -> list[Method]:
@@ -130,8 +135,10 @@ class BenchmarkPlan:
             where = f"{self.spec.name}: method {name}"
             if configuration.warmup >= epochs:
                 raise SpecError(f"{where}: warmup", f"{configuration.warmup} of {epochs} epochs", "a shorter warm-up")
-            packages = self.spec.imports.packages
-            self._resolved[key] = complete_configuration(configuration, epochs, self.steps_per_epoch, where, packages)
+            self._resolved[key] = complete_configuration(
+                configuration, epochs, self.steps_per_epoch, where, self.spec.imports.packages,
+                self.spec.shared_protocol, self.layout,
+            )  # fmt: skip
         return self._resolved[key]
 
     def tuned(self, point: Point, epochs: int) -> Configuration:
@@ -217,15 +224,21 @@ def drive_benchmark(
 ) -> Outcome | None:
     """Tune every method, select by validation, evaluate under new seeds; return the outcome of the last phase.
 
-    Arguments, return value and errors as in :func:`sweep.driver.driver.drive`.
+    Ray is started once for all phases. Arguments, return value and errors as in :func:`sweep.driver.driver.drive`.
     """
+    with ExitStack() as ray:
+        return _drive_phases(spec, runs_dir, console, replace(options, ray=ray))
+
+
+def _drive_phases(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions) -> Outcome | None:
     from trainables.data.dataset import load_data
 
     if spec.benchmark is None:
         raise SpecError(spec.name, "has no [benchmark]", f"sweep run {spec.name}, or sweep spaces")
     data = load_data(spec.data, **spec.data_options)
     steps = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
-    plan = BenchmarkPlan(spec, data.fingerprint, steps)
+    spec, model = plan_model(spec, data.classes)
+    plan = BenchmarkPlan(spec, data.fingerprint, steps, model.layout)
     plan.check()
     folder = SweepFolder(runs_dir, spec.name)
     chance = DataFacts(data.title, data.classes).chance

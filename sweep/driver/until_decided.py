@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -19,11 +21,16 @@ def drive_until_decided(
 
     A comparison is decided if the configuration is better or worse than the reference at the level of the look, or
     equal within the margin. The sweep ends early only if all comparisons are decided. Arguments, return value and
-    errors as in ``drive``.
+    errors as in ``drive``. Ray is started once for all looks.
     """
-    planned = spec.looks
-    if not planned:
+    if not spec.looks:
         return drive(spec, runs_dir, console, options)
+    with ExitStack() as ray:
+        return _drive_looks(spec, runs_dir, console, replace(options, ray=ray))
+
+
+def _drive_looks(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions) -> Outcome | None:
+    planned = spec.looks
     seeds = spec.seed_list
     outcome = None
     for look in (look for look in planned if look >= len(seeds)):

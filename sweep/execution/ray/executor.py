@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +37,10 @@ class RayExecutor:
 
     opening = "starting Ray and its workers"
 
-    def __init__(self) -> None:
+    def __init__(self, kept: ExitStack | None = None) -> None:
+        """With ``kept``, Ray stays open until that stack is closed; the next executor in this process uses it."""
         self._stop_signal = ""
+        self._kept = kept
 
     def check(self, spec: Spec, runs_dir: Path) -> None:
         """Refuse an address that Ray does not accept, a folder that Ray deletes, and other code in this folder.
@@ -66,7 +68,8 @@ class RayExecutor:
         """
         address = spec.cluster.address
         began = time.monotonic()
-        with ray_session(address, shipped_modules(configurations) if address != "local" else ()) as resources:
+        session = ray_session(address, shipped_modules(configurations) if address != "local" else ())
+        with session if self._kept is None else nullcontext(self._kept.enter_context(session)) as resources:
             spent_seconds = time.monotonic() - began
             check_resources(spec, say, requested)
             if address != "local":

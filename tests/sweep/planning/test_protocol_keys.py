@@ -33,7 +33,7 @@ def runs_of(text: str) -> list[str]:
 
 def test_the_spec_has_every_setting_of_the_protocol() -> None:
     settings = Protocol().settings()
-    assert settings.pop("model") == parse_spec(SMALLEST, where="s.toml", name="s").model  # a key of its own
+    assert settings.pop("model") == parse_spec(SMALLEST, where="s.toml", name="s").model  # `model` is a top-level key
     assert ProtocolTable().model_dump() == settings
     assert [field.name for field in fields(Protocol)][: len(FIRST_SETTINGS)] == list(FIRST_SETTINGS)
 
