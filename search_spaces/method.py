@@ -22,7 +22,7 @@ from typing import Any
 
 from search_spaces.axes import LIST_VALUED, SAMPLERS, check_bounds, is_sampler
 from search_spaces.canonical import checked_value
-from search_spaces.configuration import NO_SCHEDULER, Configuration
+from search_spaces.configuration import BASE, GROUPS, NO_SCHEDULER, REST, Configuration
 from search_spaces.errors import SpecError, shortened, shown
 
 METHOD_KEYS = ("name", "optimizer", "scheduler", "warmup", "untuned")
@@ -144,12 +144,21 @@ class Method:
 
     def untuned(self) -> Configuration:
         """Return the untuned configuration: class defaults in place of every parameter that has a sampler."""
-        table: dict[str, Any] = {"warmup": self.table["warmup"]}
-        searched = {dimension.path[:2] for dimension in self.dimensions}
+        table = copy.deepcopy(dict(self.table))
+        for dimension in self.dimensions:
+            _remove(table, dimension.path)
         for part in PARTS:
-            kept = {key: value for key, value in self.table[part].items() if (part, key) not in searched}
-            table[part] = {**copy.deepcopy(kept), **self.untuned_values.get(part, {})}
+            table[part] |= self.untuned_values.get(part, {})
         return Configuration.from_dict(table)
+
+
+def _remove(table: dict[str, Any], path: Path) -> None:
+    """Remove the parameter at ``path``; one that is a list or has groups, with all of its values."""
+    key, *rest = path
+    if key in (*PARTS, BASE, REST):
+        _remove(table[str(key)], tuple(rest))
+    else:
+        table.pop(str(key), None)
 
 
 def methods_of(tables: list[dict[str, Any]], where: str) -> list[Method]:
@@ -195,7 +204,7 @@ def _dimensions(value: Any, path: Path, where: str) -> Iterator[Dimension]:
         check_bounds(kind, bounds, f"{where}.{dimension.name}")
         yield replace(dimension, bounds=tuple(bounds))
     elif isinstance(value, Mapping):
-        if path and isinstance(value.get("name"), str) is False:
+        if path and GROUPS not in path and not isinstance(value.get("name"), str):
             name = Dimension(path, "", ()).name
             raise SpecError(
                 f"{where}.{name}", f"{shown(dict(value))} is not a sampler", f"valid: {', '.join(SAMPLERS)}"

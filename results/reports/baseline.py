@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -42,12 +43,14 @@ class Baseline:
     ``runs`` has one row per run and point: the columns of ``results.ledger.phases.PhaseRow``, the configuration (JSON)
     and seed, the measurements after the last epoch, and the ``members`` of its pack (JSON) and its threads, with which
     the same bits are trained again. ``facts`` has ``protocol``, ``data`` (fingerprint), ``data_name``,
-    ``training_version``, ``epochs``, ``tuning_epochs`` and ``versions``.
+    ``training_version``, ``epochs``, ``tuning_epochs`` and ``versions``. ``packages`` are those that its spec lists in
+    ``[imports]``.
     """
 
     name: str
     runs: pd.DataFrame
     facts: Mapping[str, Any]
+    packages: tuple[str, ...] = ()
 
 
 def baseline_of(ledger: Ledger) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -79,17 +82,24 @@ def baseline_of(ledger: Ledger) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def write_baseline(ledger_path: Path, out: Path) -> list[Path]:
-    """Write the baseline of a benchmark to the folder ``out``; return its files. Errors as in :func:`baseline_of`."""
+    """Write the baseline of a benchmark to the folder ``out``; return its files.
+
+    Raises:
+        SweepFolderError: as in :func:`baseline_of`, or the folder cannot be written.
+    """
     with Ledger.open_read_only(ledger_path) as ledger:
         frame, facts = baseline_of(ledger)
         spec = ledger.kept_spec() or ""
-    out.mkdir(parents=True, exist_ok=True)
     texts = {FACTS: json.dumps(facts, indent=1, sort_keys=True) + "\n", SPEC: spec}
-    for name, text in texts.items():
-        with atomic_write(out / name) as path:
-            path.write_text(text, encoding="utf-8")
-    with atomic_write(out / RUNS) as path:
-        frame.to_parquet(path, index=False)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            with atomic_write(out / name) as path:
+                path.write_text(text, encoding="utf-8")
+        with atomic_write(out / RUNS) as path:
+            frame.to_parquet(path, index=False)
+    except OSError as error:
+        raise SweepFolderError(f"{out}: cannot be written ({error.strerror}); give another folder") from error
     return [out / name for name in (RUNS, FACTS, SPEC)]
 
 
@@ -118,8 +128,9 @@ def read_baselines(place: str) -> list[Baseline]:
 def _read(folder: Path) -> Baseline:
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        return Baseline(folder.name, pd.read_parquet(folder / RUNS), facts)
-    except (OSError, ValueError) as error:
+        listed = tomllib.loads((folder / SPEC).read_text(encoding="utf-8")).get("imports", {}).get("packages", [])
+        return Baseline(folder.name, pd.read_parquet(folder / RUNS), facts, tuple(map(str, listed)))
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise SweepFolderError(f"{folder}: is no baseline ({error!s:.80})") from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +80,7 @@ def challenge(place: str, data_source: str, say: Callable[[str], None] = lambda 
 
     Raises:
         UnknownNameError: see :func:`published_row`.
-        SpecError: other data, or another training version.
+        SpecError: other data, another training version, a run that was changed, or code that is not listed.
     """
     import torch
 
@@ -108,6 +108,7 @@ def challenge(place: str, data_source: str, say: Callable[[str], None] = lambda 
             protocol, data.fingerprint)
         for run_id in ids
     ]  # fmt: skip
+    _check_runs(baseline, runs, ids)
     epochs, tuning = int(row["epochs"]), row["phase"] == "tuning"
     threads = torch.get_num_threads()
     torch.set_num_threads(int(row["threads"]))
@@ -122,6 +123,26 @@ def challenge(place: str, data_source: str, say: Callable[[str], None] = lambda 
     finally:
         torch.set_num_threads(threads)
     return _compared(baseline, row, found, "val" if tuning else "test")
+
+
+def _check_runs(baseline: Baseline, runs: Sequence[Run], ids: Sequence[str]) -> None:
+    """Refuse runs that are not those of their ids, and code that the spec of the baseline does not list.
+
+    Raises:
+        SpecError: the baseline was changed, or names code of a package that is not listed.
+    """
+    from trainables.optim.plugins import check_allowed
+    from trainables.runtime.user_imports import check_named
+
+    for run, run_id in zip(runs, ids, strict=True):
+        where = f"baseline {baseline.name}, run {run_id}"
+        if run.run_id != run_id:
+            raise SpecError(
+                where, "its configuration, seed or protocol is that of another run", "get the baseline again"
+            )
+        check_allowed(run.configuration, baseline.packages, where)
+        if ":" in run.protocol.model:
+            check_named(run.protocol.model, baseline.packages, f"{where}: model")
 
 
 def _compared(baseline: Baseline, row: dict[str, Any], found: dict[str, float | None], split: str) -> Challenge:

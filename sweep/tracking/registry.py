@@ -60,5 +60,5 @@ def check_trackers(names: Collection[str]) -> None:
         if missing:
             raise SpecError(
                 "tracking.trackers", f"{name!r} needs {', '.join(missing)}, which is not installed",
-                f"pip install 'lenet-sweep[{TRACKERS[name].extra}]'",
+                f"pip install -c constraints.txt -e '.[{TRACKERS[name].extra}]'",
             )  # fmt: skip

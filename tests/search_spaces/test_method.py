@@ -102,3 +102,18 @@ def test_a_range_is_widened_by_half_of_it_within_its_meaning(
 
 def test_a_range_that_begins_at_zero_is_not_widened_below() -> None:
     assert Dimension(("optimizer", "weight_decay"), "uniform", (0, 1)).beyond("low") is None
+
+
+def test_a_sampler_within_a_base_or_a_group_is_a_dimension_and_the_untuned_point_keeps_the_rest() -> None:
+    base = {"name": "SGD", "lr": {"loguniform": [0.01, 1.0]}, "momentum": 0.9}
+    wrapped = Method.of({"name": "L", "optimizer": {"name": "my:Lookahead", "k": 5, "base": base}}, "spec")
+    assert [one.name for one in wrapped.dimensions] == ["optimizer.base.lr"]
+    assert wrapped.point({"optimizer.base.lr": 0.1}).optimizer_params["base"] == {**base, "lr": 0.1}
+    assert wrapped.untuned().optimizer_params == {"k": 5, "base": {"name": "SGD", "momentum": 0.9}}
+
+    groups = [{"match": "1d", "weight_decay": 0}, {"match": "fc3.*", "lr_factor": {"uniform": [0.1, 1.0]}}]
+    grouped = Method.of({"name": "G", "optimizer": {"name": "AdamW", "lr": 0.01, "groups": groups}}, "spec")
+    assert [one.name for one in grouped.dimensions] == ["optimizer.groups[1].lr_factor"]
+    found = grouped.point({"optimizer.groups[1].lr_factor": 0.5}).optimizer_params["groups"]
+    assert found == [{"match": "1d", "weight_decay": 0}, {"match": "fc3.*", "lr_factor": 0.5}]
+    assert grouped.untuned().optimizer_params == {"lr": 0.01}

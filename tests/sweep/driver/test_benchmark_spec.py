@@ -14,7 +14,7 @@ from search_spaces import space_names
 from search_spaces.errors import SpecError
 from sweep.cli.next_step import next_step
 from sweep.config.toml import benchmark_text, parse_resolved, parse_spec, read_spec
-from sweep.driver.benchmark import BenchmarkPlan
+from sweep.driver.benchmark import BenchmarkPlan, drive_benchmark
 from sweep.driver.driver import DriveOptions, Outcome, drive
 from tests.sweep.driver.test_benchmark import ADAM, HEAD, IN_PROCESS, SGD, benchmark, spec
 from tests.sweep.sweeps import call
@@ -108,6 +108,30 @@ def test_a_sweep_and_a_benchmark_do_not_share_a_folder(tmp_path: Path, whole: tu
     drive(plain, tmp_path, Console(file=io.StringIO()), IN_PROCESS)
     with pytest.raises(SpecError, match="no benchmark"):
         benchmark(spec(), tmp_path)
+
+
+def test_points_are_checked_with_the_protocol_and_the_parameters_of_their_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``groups`` names a layer that LeNet-5 does not have."""
+    code = (
+        "from torch import nn\n\ndef net(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, classes))\n"
+    )
+    (tmp_path / "small.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    method = '[[methods]]\nname = "A"\noptimizer = {name = "Adam", lr = {uniform = [0.001, 0.002]}, groups = %s}\n'
+    text = 'model = "small:net"\n' + HEAD + method % '[{match = "1.*", weight_decay = 0}]'
+    other = method.replace('"A"', '"B"').replace("Adam", "AdamW") % '[{match = "1.weight", weight_decay = 0}]'
+    asked = parse_spec(text + other, where="x", name="own")
+    assert drive_benchmark(asked, tmp_path, Console(file=io.StringIO()), DriveOptions(dry_run=True)) is None
+    with pytest.raises(SpecError, match="groups"):
+        drive_benchmark(
+            asked.model_copy(update={"model": "lenet5"}),
+            tmp_path,
+            Console(file=io.StringIO()),
+            DriveOptions(dry_run=True),
+        )
 
 
 BENCHMARKS = [name for name in space_names() if read_spec(name).benchmark]

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from results.reports.baseline import FACTS, RUNS, check_comparable, prediction_interval, read_baselines, write_baseline
+from search_spaces import Configuration
 from search_spaces.errors import SpecError, SweepFolderError, UnknownNameError
-from search_spaces.run import TRAINING_VERSION
+from search_spaces.run import TRAINING_VERSION, Protocol, Run
 from sweep.driver.against import against_lines
 from sweep.driver.challenge import OTHER, SAME, WITHIN, challenge
 from sweep.driver.driver import Outcome
@@ -49,6 +50,37 @@ def test_a_baseline_has_every_run_and_point_with_its_measurements(outcome: Outco
     assert found.facts["training_version"] == TRAINING_VERSION
     assert (found.facts["epochs"], found.facts["tuning_epochs"]) == (3, 2)
     assert len(json.dumps(found.facts)) < 5000
+
+
+def test_a_received_baseline_calls_no_function_that_its_spec_does_not_list(published: Path) -> None:
+    """``pip`` is installed in every environment, and the run has the id of this configuration."""
+    facts = json.loads((published / FACTS).read_text())
+    schedule = {"name": "LambdaLR", "lr_lambda": "pip:main"}
+
+    def hostile(runs: pd.DataFrame) -> pd.DataFrame:
+        row = runs[runs["phase"] == "evaluation"].iloc[:1].copy()
+        table = json.loads(row["configuration"].iloc[0]) | {"scheduler": schedule}
+        run = Run(Configuration.from_dict(table), int(row["seed"].iloc[0]), Protocol.from_dict(facts["protocol"]),
+                  facts["data"])  # fmt: skip
+        return row.assign(run_id=run.run_id, configuration=json.dumps(table), members=json.dumps([run.run_id]))
+
+    changed(published, hostile)
+    with pytest.raises(SpecError, match=r"lr_lambda.*'pip:main' .*pip is not listed"):
+        challenge(str(published), DATA)
+
+
+def test_a_changed_run_of_a_baseline_is_refused_and_nothing_is_trained(published: Path) -> None:
+    changed(published, lambda runs: runs.assign(seed=runs["seed"] + 1))
+    said: list[str] = []
+    with pytest.raises(SpecError, match="that of another run"):
+        challenge(str(published), DATA, said.append)
+    assert not said
+
+
+def test_a_baseline_without_a_place_is_one_line(outcome: Outcome, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SweepFolderError, match="cannot be written"):
+        write_baseline(outcome.folder.ledger, tmp_path / "file")
 
 
 def test_a_sweep_that_is_no_benchmark_is_no_baseline(tmp_path: Path) -> None:
