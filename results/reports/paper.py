@@ -67,10 +67,10 @@ def write_paper(sweep: SweepData, folder: Path) -> list[Path]:
             written.append(folder / name)
     except OSError as error:
         raise SweepFolderError(f"{folder}: cannot be written ({error.strerror})") from error
-    return [*written, *write_figures(_figures(sweep, tables), folder, (PAPER_FORMAT,))]
+    return [*written, *write_figures(paper_figures(sweep, tables), folder, (PAPER_FORMAT,))]
 
 
-def _figures(sweep: SweepData, tables: Mapping[str, Table]) -> dict[str, Figure]:
+def paper_figures(sweep: SweepData, tables: Mapping[str, Table]) -> dict[str, Figure]:
     """Return the figures by name; a curve or an accuracy is shown for the best configurations only."""
     shown = select_configurations(sweep, MAX_SHOWN)
     best = replace(sweep, configurations=shown.configurations)

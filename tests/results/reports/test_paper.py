@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from results.reports.paper import BIBLIOGRAPHY, CITED_WORKS, bibliography, methods_paragraph, write_paper
+from results.reports.paper import (
+    BIBLIOGRAPHY,
+    CITED_WORKS,
+    bibliography,
+    methods_paragraph,
+    paper_figures,
+    write_paper,
+)
+from results.reports.registry import report_tables
 from search_spaces.errors import SweepFolderError
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, climb, sweep_of
 
@@ -52,6 +60,16 @@ def test_a_sweep_without_a_result_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SweepFolderError, match="no run has a result"):
         write_paper(sweep_of(tmp_path, {ADAM: [[]]}), tmp_path / "paper")
     assert not (tmp_path / "paper").exists()
+
+
+def test_the_figures_show_the_best_six_configurations_and_say_it(tmp_path: Path) -> None:
+    rates = [replace(ADAM, optimizer_params={**ADAM.optimizer_params, "lr": 0.001 * (i + 1)}) for i in range(8)]
+    sweep = sweep_of(tmp_path, {one: [climb(20 + i), climb(21 + i)] for i, one in enumerate(rates)})
+    figure = paper_figures(sweep, report_tables(sweep))["final_accuracy"]
+    names = [label.get_text().replace("\n", " ") for label in figure.axes[0].get_yticklabels()]
+    finals = {group.label: group.final.mean() for group in sweep.counted}
+    assert names == sorted(finals, key=finals.__getitem__)[-6:]
+    assert any("6 of 8 configurations" in text.get_text() for text in figure.texts)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
