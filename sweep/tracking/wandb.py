@@ -57,6 +57,7 @@ class WandbBackend:
         """Finish all runs."""
         while self._runs:
             self._runs.popitem()[1].finish()
+        self._remove_links()
 
     def _places(self, run: TrackedRun) -> list[Path]:
         return sorted(self._folder.glob(f"wandb/offline-run-*-{run.run_id}"))
@@ -70,7 +71,14 @@ class WandbBackend:
                 dir=str(self._folder), reinit="create_new",
                 settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, x_disable_meta=True),
             )  # fmt: skip
+            self._remove_links()
         return self._runs[run.run_id]
+
+    def _remove_links(self) -> None:
+        """Remove W&B's links to logs in the user's cache: a link that leads out of a sweep's folder is refused."""
+        for path in self._folder.rglob("*"):
+            if path.is_symlink():
+                path.unlink(missing_ok=True)
 
 
 def offline_history(path: Path) -> Iterator[tuple[int, dict[str, float]]]:

@@ -133,6 +133,7 @@ def test_wandb_has_one_offline_run_for_each_run_also_after_a_second_export(mine:
 
     for _ in range(2):
         export_to_trackers(mine, ["wandb"], warn_never)
+    mine.check_links()  # as every later command does
     runs, epochs = recorded(mine)
     for run in runs:
         (path,) = (mine.tracking / "wandb").rglob(f"offline-run-*/run-{run.run_id}.wandb")
