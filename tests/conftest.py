@@ -60,6 +60,14 @@ def ray() -> Iterator[Any]:
         ray.shutdown()
 
 
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One Chromium for the session; ``tests.chromium.load`` gives each test a newly loaded page."""
+    from tests.chromium import chromium
+
+    yield from chromium(tmp_path_factory.mktemp("chromium"))
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """One thread for PyTorch: small tensors gain nothing by a second one, and other tests run beside this."""

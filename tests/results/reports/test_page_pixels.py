@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from results.analyses.activations import activation_figures
 from results.figures.registry import make_figures, write_figures
 from results.reports.report import ReportFigure, ReportTexts, inline_svg, report_html
 from results.reports.study.article import ArticleFigure, article_html
+from tests.chromium import load
 from tests.results.analyses.test_activations import made_up
 from tests.results.figure_sweeps import made_up_sweep
 from tests.results.report_pages import a_sweep
-from tests.results.reports.test_report_page import browser, resize  # noqa: F401  a fixture is found by its name
 
 Ink = npt.NDArray[np.float64]
 Drawn = dict[str, tuple[str, Ink]]
@@ -76,13 +76,11 @@ def article_page(drawn: Drawn) -> str:
 
 
 @pytest.fixture(params=[report_page, article_page])
-def page(request: pytest.FixtureRequest, drawn: Drawn, browser: Any, tmp_path: Path) -> Iterator[Any]:  # noqa: F811
+def page(request: pytest.FixtureRequest, drawn: Drawn, browser: Any, tmp_path: Path) -> Any:
     made: Callable[[Drawn], str] = request.param
     (tmp_path / "page.html").write_text(made(drawn), encoding="utf-8")
-    resize(browser, 1000)
-    browser.get((tmp_path / "page.html").as_uri())
-    yield browser
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    load(browser, (tmp_path / "page.html").as_uri(), 1000)
+    return browser
 
 
 def ink_of(image: Image.Image) -> Ink:
@@ -98,7 +96,7 @@ def around(ink: Ink) -> Ink:
     return np.asarray(windows.max(axis=(2, 3)))
 
 
-def screenshots(browser: Any) -> list[Image.Image]:  # noqa: F811
+def screenshots(browser: Any) -> list[Image.Image]:
     """Return the pixels of each figure, cut out of one screenshot of the whole page at half its size."""
     places = browser.execute_script(PLACES)
     width, height = browser.execute_script("const e = document.documentElement; return [e.scrollWidth, e.scrollHeight]")

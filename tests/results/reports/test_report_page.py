@@ -4,52 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.chromium import colours, load, resize
 from tests.results.report_pages import HOSTILE, a_page
-
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-    "--hide-scrollbars",
-)  # fmt: skip
 
 ORDER = """
 const table = document.querySelector("#table-consolidated").parentElement.querySelector("table");
 return [...table.tBodies[0].rows].map((row) => row.cells[0].textContent.trim()).join("");
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A Chromium with an empty profile, which logs its console and its network."""
-    without = pytest.fail if os.environ.get("CI") else pytest.skip
-    try:
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-    except ModuleNotFoundError:
-        without("needs selenium: pip install -e '.[dev]'")
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and chromedriver):
-        without("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SE_OFFLINE", "true")  # the driver is named below: nothing is to be downloaded
-        driver = webdriver.Chrome(options=options, service=Service(executable_path=chromedriver))
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +27,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
+def page(browser: Any, address: str) -> Any:
     """The report, newly loaded, with empty logs before, at the size of a laptop."""
-    browser.get("about:blank")
-    resize(browser, 1200)
-    browser.get_log("browser")
-    browser.get_log("performance")
-    browser.get(address)
-    yield browser
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    load(browser, address)
+    return browser
 
 
 @pytest.fixture
@@ -80,18 +42,6 @@ def header(page: Any) -> Callable[[str], Any]:
         return next(cell for cell in table.find_elements("css selector", "thead th") if cell.text.startswith(words))
 
     return find
-
-
-def resize(browser: Any, width: int) -> None:
-    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
-def colours(browser: Any, scheme: str) -> tuple[str, str]:
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    style = "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color];"
-    return tuple(browser.execute_script(style))
 
 
 def test_it_loads_without_console_output_and_requests_only_itself(page, address):

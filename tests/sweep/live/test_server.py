@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ from sweep.cli.live_page import serve_report
 from sweep.folder.paths import SweepFolder
 from sweep.live.server import LiveServer, live_page
 from tests.builders import attempt_of, row_of, two_by_two_runs
+from tests.chromium import load
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, climb, write_ledger
 from tests.results.report_pages import a_page
 
@@ -149,30 +148,6 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    without = pytest.fail if os.environ.get("CI") else pytest.skip
-    selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    from selenium.webdriver.chrome.service import Service
-
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and chromedriver):
-        without("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
-    options = selenium.ChromeOptions()
-    options.binary_location = chromium
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-                 "--disable-dev-shm-usage", "--disable-background-networking", "--window-size=900,1200"):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SE_OFFLINE", "true")
-        driver = selenium.Chrome(options=options, service=Service(executable_path=chromedriver))
-    try:
-        yield driver
-    finally:
-        driver.quit()
-
-
 @pytest.mark.slow  # starts Chromium
 def test_a_new_epoch_appears_without_a_reload_and_no_request_leaves_loopback(
     server: LiveServer, mine: SweepFolder, browser: Any
@@ -180,9 +155,7 @@ def test_a_new_epoch_appears_without_a_reload_and_no_request_leaves_loopback(
     def trained() -> str:
         return str(browser.execute_script("return document.getElementById('live-state').dataset.trained || ''"))
 
-    browser.get("about:blank")
-    browser.get_log("performance")  # requests of the browser's own first page
-    browser.get(server.address)
+    load(browser, server.address, 900)
     until(lambda: trained() == "6")
     browser.execute_script("window.kept = true")
     lines = len(browser.find_elements("css selector", "#live-chart polyline"))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from results.reports.study.article import FIGURES, TITLE, article_html
+from tests.chromium import colours, load, resize
 from tests.results.articles import an_article
 from tests.results.report_pages import HOSTILE
-from tests.results.reports.test_report_page import browser, colours, resize  # noqa: F401  a fixture is found by its name
 
 SIZES = "return [...document.querySelectorAll(arguments[0])].map((e) => [e.getBoundingClientRect(), e.textContent])"
 
@@ -26,14 +25,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:  # noqa: F811
-    browser.get("about:blank")
-    resize(browser, 1200)
-    browser.get_log("browser")
-    browser.get_log("performance")
-    browser.get(address)
-    yield browser
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+def page(browser: Any, address: str) -> Any:
+    load(browser, address)
+    return browser
 
 
 def test_it_loads_without_console_output_and_requests_only_itself(page, address):
