@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from sweep.config.spec import Spec
 from sweep.folder.paths import SweepFolder, resume_command
 from sweep.folder.status import STATES
 from sweep.process.output import say
-from sweep.process.supervisor import InterruptedSweepError
+from sweep.process.supervisor import InterruptedSweepError, is_supervised
 from sweep.progress.console import PlainConsole
 from sweep.progress.stages import Stages
 
@@ -54,14 +54,20 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
         with (
             output.progress(in_process=bool(how.get("in_process"))) as console,
             Stages(console, lines=lines) as stages,
+            ExitStack() as started,
         ):
+            if lines and not how.get("in_process") and is_supervised():
+                from sweep.execution.ray.early_start import start_early
+
+                start_early(spec, runs_dir, started, stages.begin)
             stages.begin(f"sweep {spec.name}: loading PyTorch")
             from sweep.driver.benchmark import drive_benchmark
             from sweep.driver.driver import DriveOptions
             from sweep.driver.until_decided import drive_until_decided
 
             drive_spec = drive_until_decided if spec.benchmark is None else drive_benchmark
-            outcome = drive_spec(spec, runs_dir, console, DriveOptions(**how, say_step=stages.begin))
+            outcome = drive_spec(spec, runs_dir, console, DriveOptions(**how, started=started, say_step=stages.begin))
+            started.close()  # still open where nothing is left to train
             if outcome is None:
                 return
             stages.begin("writing tables, figures and the report")

@@ -124,18 +124,19 @@ class DriveOptions:
     stage: Stage | None = None  # a part of a benchmark
     from_file: frozenset[str] = frozenset()  # keys of the spec (sweep.folder.trust) whose values come from a file
     ray: ExitStack | None = None  # keeps Ray open for further calls until it is closed; None: for this call only
+    started: ExitStack | None = None  # has a Ray that was started before; the executor ends it
     say_step: Callable[[str], None] = lambda step: None  # called with the next step; empty: training begins
 
 
-def make_executor(in_process: bool, kept: ExitStack | None = None) -> Executor:
-    """Return the executor that trains the packs; without Ray where it is this process. ``kept`` keeps Ray open."""
-    if in_process:
+def make_executor(options: DriveOptions) -> Executor:
+    """Return the executor that trains the packs; without Ray where it is this process."""
+    if options.in_process:
         from sweep.execution.in_process import InProcessExecutor
 
         return InProcessExecutor()
     from sweep.execution.ray.executor import RayExecutor
 
-    return RayExecutor(kept)
+    return RayExecutor(options.ray, options.started)
 
 
 DEFAULT_OPTIONS = DriveOptions()
@@ -164,7 +165,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     if spec.benchmark is not None:
         raise SpecError(spec.name, "is a benchmark", f"sweep benchmark {spec.name}")
     check_trackers(spec.tracking.trackers)
-    executor = make_executor(options.in_process, options.ray)
+    executor = make_executor(options)
     executor.check(spec, runs_dir)
     folder = SweepFolder(runs_dir, spec.name)
     check_trusted(folder, spec, options.from_file, resuming=options.resuming)

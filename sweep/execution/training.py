@@ -55,7 +55,7 @@ def _wait(seconds: float, stop: Stopping) -> None:
 
 
 def trial_spec(session: SweepSession, pack: Pack, *, gpus: float = 0.0, stop_signal: str = "") -> TrialSpec:
-    """Return the trial that trains ``pack``; ``stop_signal`` is the name of the actor that forwards stop requests."""
+    """Return the trial that trains ``pack``; ``stop_signal`` is what forwards stop requests to it."""
     spec, resources = session.spec, session.spec.resources
     return TrialSpec(
         Assignment(pack.pack_id, pack.runs, spec.epochs, spec.test_epoch_set(), pack.resumes),

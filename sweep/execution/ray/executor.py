@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from sweep.execution.cluster_slots import ClusterSlots
 from sweep.execution.executor import Round, StepsToTime
 from sweep.execution.ray import gpu_share, probes
 from sweep.execution.ray.cluster import check_address, check_record_stays, shipped_modules
+from sweep.execution.ray.local_start import start_of_workers
 from sweep.execution.ray.nodes import alive_nodes, check_nodes, check_resources
 from sweep.execution.ray.session import ray_session
 from sweep.execution.ray.trials import run_trials, start_stop_signal
@@ -35,12 +36,15 @@ if TYPE_CHECKING:
 class RayExecutor:
     """Trains packs as Ray Tune trials: Ray places them, retries them and reuses their processes."""
 
-    opening = "starting Ray and its workers"
+    def __init__(self, kept: ExitStack | None = None, started: ExitStack | None = None) -> None:
+        """With ``kept``, Ray stays open until that stack is closed; the next executor in this process uses it.
 
-    def __init__(self, kept: ExitStack | None = None) -> None:
-        """With ``kept``, Ray stays open until that stack is closed; the next executor in this process uses it."""
+        ``started`` has a Ray that was started before; it is closed where one that is started here would be.
+        """
+        self.opening = "starting Ray and its workers" if started is None else "connecting to Ray"
         self._stop_signal = ""
         self._kept = kept
+        self._started = started
 
     def check(self, spec: Spec, runs_dir: Path) -> None:
         """Refuse an address that Ray does not accept, a folder that Ray deletes, and other code in this folder.
@@ -68,8 +72,13 @@ class RayExecutor:
         """
         address = spec.cluster.address
         began = time.monotonic()
-        session = ray_session(address, shipped_modules(configurations) if address != "local" else ())
-        with session if self._kept is None else nullcontext(self._kept.enter_context(session)) as resources:
+        modules = shipped_modules(configurations) if address != "local" else ()
+        session = ray_session(address, modules, start_of_workers(spec))
+        with ExitStack() as until_closed:
+            owner = until_closed if self._kept is None else self._kept
+            if self._started is not None:
+                owner.enter_context(self._started.pop_all())
+            resources = owner.enter_context(session)
             spent_seconds = time.monotonic() - began
             check_resources(spec, say, requested)
             if address != "local":

@@ -1,4 +1,4 @@
-"""A round of packs as trials of Ray Tune, and the actor that forwards stop requests to them."""
+"""A round of packs as trials of Ray Tune, and the stop requests that are forwarded to them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import uuid
 from contextlib import suppress
 
 from sweep.execution.executor import Round
+from sweep.execution.ray.session import own_folder
 from sweep.execution.ray.watch import watched
 from sweep.execution.recorder import TrialRecorder
 from sweep.execution.session import SweepSession
@@ -13,14 +14,14 @@ from sweep.execution.training import trial_spec
 from sweep.process.private_folder import private_folder
 from sweep.process.signals import Stopped, Stopping
 from sweep.process.supervisor import end_at_once
-from trainables.runtime.stop_signal import StopRequest, StopSignal
+from trainables.runtime.stop_signal import StopFile, StopRequest, StopSignal
 
 MOST_TRIALS = 100_000
 """Most trials that can wait on the actor that forwards stop requests."""
 
 
 def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_signal: str) -> None:
-    """Train a round by Tune; ``stop_signal`` is the name of the actor that forwards stop requests.
+    """Train a round by Tune; ``stop_signal`` is what :func:`start_stop_signal` returned.
 
     Raises:
         Stopped: there was a stop request.
@@ -64,15 +65,25 @@ def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_
 
 
 def start_stop_signal(stop: Stopping) -> str:
-    """Start the actor that forwards ``stop`` to the trials, on the driver's node, and return its name.
+    """Prepare what forwards ``stop`` to the trials, and return its name: a file of a Ray on this machine, or an actor.
 
     A name and not a handle: a handle would be one more object for Ray to wait for when its processes end.
     """
+    name, folder = f"stop-signal-{uuid.uuid4().hex}", own_folder()
+    if folder is not None:
+        path = folder / name
+        stop.forward = StopFile(path, new=True).send
+        return str(path)
+    _start_actor(stop, name)
+    return name
+
+
+def _start_actor(stop: Stopping, name: str) -> None:
+    """Start the actor ``name`` that forwards ``stop`` to the trials, on the driver's node."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    name = f"stop-signal-{uuid.uuid4().hex}"
     actor = (
         ray.remote(StopSignal)
         .options(
@@ -91,4 +102,3 @@ def start_stop_signal(stop: Stopping) -> str:
             actor.send.remote(request)
 
     stop.forward = forward
-    return name
