@@ -43,10 +43,10 @@ def test_an_unknown_backend_ends_no_command(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("backend: nonsense\nfont.size: 30\nnot a setting\n")
     draw = """
 import sys
-from sweep.__main__ import command
-sys.argv = ["sweep", "list", "--help"]
+from sweep.__main__ import main
+sys.argv = ["sweep", "spaces", "quickstart"]
 try:
-    command()
+    main()
 except SystemExit as ended:
     assert not ended.code
 from matplotlib.figure import Figure
