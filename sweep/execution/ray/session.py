@@ -84,7 +84,7 @@ def ray_session(
                 ray.init(address=address, **options)
         except Exception as error:  # a start that takes too long raises a plain Exception
             reason = " ".join(str(error).split())[:200]
-            raise EnvironmentMismatchError(f"address {address!r}: no Ray cluster answers there ({reason})") from error
+            raise EnvironmentMismatchError(_no_session(address, reason)) from error
         restore()  # Ray has replaced it by its own handler
         end_on_sigterm()
         if address == "local":
@@ -109,6 +109,14 @@ def _known_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         _folder = None
+
+
+def _no_session(address: str, reason: str) -> str:
+    if address == "local":
+        return (
+            f"Ray did not start on this machine ({reason}); run the command again, or train without Ray: --in-process"
+        )
+    return f"address {address!r}: no Ray cluster answers there ({reason})"
 
 
 @contextmanager
