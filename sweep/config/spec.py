@@ -252,13 +252,5 @@ class Spec(_Table):
                 check_size(self.data, self.max_images)
 
     @property
-    def most_packs(self) -> int:
-        """The number of runs of a sweep, which never has more packs; 0 for a benchmark, where the methods decide."""
-        if self.benchmark is not None:
-            return 0
-        blocks = counted_blocks(self.configurations, self.name, seeds=self._number_of_seeds, max_runs=self.max_runs)
-        return sum(block.count() for block in blocks) * self._number_of_seeds
-
-    @property
     def _number_of_seeds(self) -> int:
         return self.seeds if isinstance(self.seeds, int) else len(self.seed_list)

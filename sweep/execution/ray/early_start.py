@@ -1,4 +1,4 @@
-"""Ray's start before PyTorch is imported: its processes start and import while this process does."""
+"""Ray's start before PyTorch is imported: its processes finish their start while this process imports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from search_spaces.code_version import other_copy
 from search_spaces.errors import UserError
 from sweep.config.spec import Spec
 from sweep.execution.ray.cluster import check_record_stays
-from sweep.execution.ray.local_start import start_of_workers
 from sweep.execution.ray.session import ray_session
 from sweep.folder.lease import Holder
 from sweep.folder.lease_places import FolderLease
@@ -36,7 +35,7 @@ def start_early(spec: Spec, runs_dir: Path, started: ExitStack, say_step: Callab
         return
     check_record_stays(runs_dir, spec.storage)
     say_step(f"sweep {spec.name}: starting Ray and its workers")
-    started.enter_context(ray_session("local", workers=start_of_workers(spec)))
+    started.enter_context(ray_session("local"))
 
 
 def _will_train(spec: Spec, folder: SweepFolder) -> bool:

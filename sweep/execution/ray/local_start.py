@@ -1,31 +1,10 @@
-"""How Ray starts on this machine: with few processes, and with workers that import while the driver does."""
+"""How Ray starts on this machine: with few processes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-
-from sweep.config.spec import Spec
-from sweep.planning.plan import DEFAULT_PACK
-from sweep.planning.slots import slots_of
-from sweep.process.cpus import available_cpus
-
-NO_PRESTART = {"RAY_prestart_worker_first_driver": "0"}
-"""Without it Ray starts a worker for every CPU at once. A worker then starts with the first actor that needs it."""
-IMPORTING = {"RAY_preload_python_modules": "trainables.ray_trainable"}
-"""With it every worker imports what a trial needs before it gets its first actor."""
-
-
-def start_of_workers(spec: Spec) -> dict[str, str]:
-    """Return the environment in which Ray starts its workers for ``spec``.
-
-    Where the trials will certainly fill this machine, the workers start at once and import PyTorch while the driver
-    does. A worker that will use a GPU imports it later, when Ray has told it which.
-    """
-    slots = slots_of({"CPU": float(available_cpus())}, spec.resources.cpus, 0)
-    fills = slots == available_cpus() and spec.most_packs >= DEFAULT_PACK * slots and not spec.resources.max_concurrent
-    return IMPORTING if fills and spec.resources.gpus_per_trial == 0 else NO_PRESTART
 
 
 @contextmanager

@@ -1,19 +1,17 @@
-"""When Ray starts before PyTorch is imported, and whether its workers import at once."""
+"""When Ray starts before PyTorch is imported."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from results.ledger.ledger import Ledger
 from sweep.config.spec import Spec
-from sweep.execution.ray import early_start, local_start
+from sweep.execution.ray import early_start
 from sweep.execution.ray.early_start import start_early
-from sweep.execution.ray.local_start import IMPORTING, NO_PRESTART, start_of_workers
 from sweep.folder.lease import Lease
 from sweep.folder.lease_places import FolderLease
 from sweep.folder.paths import SweepFolder
@@ -27,7 +25,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     events: list[str] = []
 
     @contextmanager
-    def session(address: str, workers: Mapping[str, str]) -> Iterator[None]:
+    def session(address: str) -> Iterator[None]:
         events.append(f"{address} starts")
         yield
         events.append("ends")
@@ -86,22 +84,3 @@ def test_no_worker_starts_for_a_cluster_or_in_the_folder_of_a_sweep(
     monkeypatch.chdir(folder.path)
     start(spec(), tmp_path)
     assert sessions == []
-
-
-@pytest.mark.parametrize(
-    ("overrides", "cpus", "workers"),
-    [
-        ({"seeds": 2}, 2, IMPORTING),  # 8 runs, 2 packs of four
-        ({"seeds": 1}, 2, NO_PRESTART),
-        ({"seeds": 2}, 4, NO_PRESTART),
-        ({"seeds": 4}, 4, IMPORTING),
-        ({"seeds": 4, "resources.cpus_per_trial": 2}, 4, NO_PRESTART),
-        ({"seeds": 4, "resources.gpus_per_trial": 0.5}, 4, NO_PRESTART),
-        ({"seeds": 4, "resources.max_concurrent": 1}, 4, NO_PRESTART),
-    ],
-)  # fmt: skip
-def test_workers_import_at_once_only_where_every_one_of_them_will_train(
-    overrides: dict[str, Any], cpus: int, workers: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(local_start, "available_cpus", lambda: cpus)
-    assert start_of_workers(spec(**{"resources.max_concurrent": 0, **overrides})) == workers
