@@ -130,7 +130,8 @@ PUBLISHED: list[Published] = [
     Published(
         "pytorch_optimizer", "pytorch_optimizer:AdamMini", {"lr": 0.01}, lambda found, model: [found(model, lr=0.01)]
     ),
-    *_all("pytorch_optimizer", "pytorch_optimizer", "SCION Alice LOMO GSAM DistributedMuon"),
+    *_all("pytorch_optimizer", "pytorch_optimizer", "SCION Alice LOMO DistributedMuon"),
+    Published("pytorch_optimizer", "pytorch_optimizer:GSAM", {"base": SGD}),
     *(Published("parameterfree", f"parameterfree:{name}") for name in ("COCOB", "KT")),
     *_all("heavyball", "heavyball", "SGD AdamW LaProp AdEMAMix SignLaProp SFAdamW MSAMLaProp Muon Scion SOAP"),
     Published("heavyball", "heavyball:SAMWrapper"),
