@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import pandas as pd
 
-from results.ledger.arrays import load_sweep
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
+from results.reports.received import load_with_received
 from results.reports.registry import report_tables
 from results.tables.formats import TABLE_WRITERS, as_text_cells
 from results.tables.table import Table
@@ -68,7 +68,7 @@ def export(
         SweepFolderError: the folder cannot be written.
     """
     _check_formats(formats)
-    tables = {**report_tables(load_sweep(ledger_path, target=target)), **(more or {})}
+    tables = {**report_tables(load_with_received(ledger_path, target=target)), **(more or {})}
     frames = {}
     if set(formats) & set(FRAME_WRITERS):
         with Ledger.open_read_only(ledger_path) as ledger:

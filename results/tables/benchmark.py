@@ -16,12 +16,21 @@ from results.metrics.intervals import Estimate, sd_chi2_interval
 from results.metrics.tuning import Crossing, crossings, mean_ranks, sensitivity, tuning_band, tuning_curve
 from results.tables.benchmark_lint import diverged_share
 from results.tables.comparison import COMPARISON_COLUMNS, PAIRS, SPLIT_NAMES, comparison_values, notes_on_tests
-from results.tables.standings import TOO_FEW_STUDIES, Pair, Standings, evaluation_mean, seed_means, standings
+from results.tables.standings import (
+    TOO_FEW_STUDIES,
+    Pair,
+    Standings,
+    evaluation_mean,
+    received_standings,
+    seed_means,
+    standings,
+)
 from results.tables.summary import target_note, to_target
 from results.tables.table import Column, Row, Table, Value
 from search_spaces.plain_text import counted
 
 METHOD = Column("method", "Method")
+ORIGIN = Column("origin", "Received from")
 TUNED = Column("tuned", "Tuned", "%")
 BAND_NOTE = (
     "Band: 95 % interval of the median best of k points, for any distribution. It has no upper limit where k is above "
@@ -42,9 +51,13 @@ def benchmark_table(sweep: SweepData) -> Table | None:
         Row(_row(sweep, benchmark, method, found), (*method.run_ids, *_untuned_ids(method)))
         for method in [*ranked, *others]
     ]
+    received = received_standings(sweep, found) if found else None
+    if received is not None:
+        rows += [Row(_row(sweep, benchmark, m, received), m.run_ids) for m in received.methods if m.origin]
     split = found.split if found else "val"
     columns = (
-        METHOD, Column("chosen", "Chosen values"), TUNED, Column("tuned_val", "Tuned, validation", "%", where="files"),
+        METHOD, *([ORIGIN] if received else []), Column("chosen", "Chosen values"), TUNED,
+        Column("tuned_val", "Tuned, validation", "%", where="files"),
         Column("runs", "Runs", where="text"), Column("n_done", "Runs with a result", where="files"),
         Column("n_planned", "Planned runs", where="files"), Column("n_studies", "Studies", where="files"),
         Column("untuned", "Untuned", "%"), Column("difference", "Best − method", "pp", of="pairs"), P_BETTER,
@@ -60,7 +73,7 @@ def benchmark_table(sweep: SweepData) -> Table | None:
         f"Benchmark {sweep.name}: {SPLIT_NAMES[split]} accuracy of each method's best point under new seeds",
         columns,
         rows,
-        [*_protocol_notes(benchmark, found), target_note(sweep), *sweep.caveats()],
+        [*_protocol_notes(benchmark, found), target_note(sweep), *benchmark.notes, *sweep.caveats()],
     )
 
 
@@ -70,6 +83,7 @@ def _row(sweep: SweepData, benchmark: Benchmark, method: Method, found: Standing
     tuning = sum(point.run_epochs for point in method.points)
     values: dict[str, Value] = {
         "method": method.name,
+        "origin": method.origin or None,
         "chosen": chosen_text(method),
         "runs": f"{done} of {planned}",
         "n_done": done,
@@ -192,11 +206,7 @@ def pairs_table(sweep: SweepData) -> Table | None:
     found = standings(sweep)
     if found is None or not found.pairs:
         return None
-    rows = []
-    for place, pair in enumerate(found.pairs):
-        cells = _comparison_cells(found, pair, found.adjusted[place], found.verdict(place))
-        names: dict[str, Value] = {"method": pair.first.name, "other": pair.second.name, "p_better": pair.probability}
-        rows.append(Row(names | cells, pair.run_ids))
+    rows = [*_pair_rows(found), *_pair_rows(received_standings(sweep, found))]
     better = Column("p_better", "P(first better)", "%", decimals=0, of="pairs")
     unit = "study means" if found.several_studies else "runs"
     return Table(
@@ -207,15 +217,27 @@ def pairs_table(sweep: SweepData) -> Table | None:
         [
             "Positive difference: the first method is better.",
             *_notes_on_tests(found),
+            *(sweep.benchmark.notes if sweep.benchmark else ()),
             *sweep.caveats(),
         ],
     )
 
 
+def _pair_rows(found: Standings | None) -> list[Row]:
+    if found is None:
+        return []
+    rows = []
+    for place, pair in enumerate(found.pairs):
+        cells = _comparison_cells(found, pair, found.adjusted[place], found.verdict(place))
+        names: dict[str, Value] = {"method": pair.first.name, "other": pair.second.name, "p_better": pair.probability}
+        rows.append(Row(names | cells, pair.run_ids))
+    return rows
+
+
 def curves_of(benchmark: Benchmark) -> dict[str, tuple[Floats, Floats, Floats, Method]]:
     """Return the tuning curve of each method with its band: ``([k], [k], [k])`` up to the points of one study."""
     found = {}
-    for method in benchmark.methods:
+    for method in benchmark.shown:
         scores = np.array([point.score for point in method.points])
         scores = scores[np.isfinite(scores)]
         length = min(max((len(study.points) for study in method.studies), default=0), len(scores))
@@ -257,6 +279,7 @@ def tuning_curve_table(sweep: SweepData) -> Table | None:
             BAND_NOTE,
             *_sampling_notes(sweep.benchmark),
             *crossing_notes(sweep.benchmark),
+            *sweep.benchmark.notes,
             *sweep.caveats(),
         ],
     )  # fmt: skip
@@ -291,7 +314,7 @@ def sensitivity_table(sweep: SweepData) -> Table | None:
     if sweep.benchmark is None:
         return None
     rows = []
-    for method in sweep.benchmark.methods:
+    for method in sweep.benchmark.shown:
         scores = np.array([point.score for point in method.points])
         for name, values in method.hyperparameters.items():
             cells = _sensitivity(values, scores)
@@ -315,6 +338,7 @@ def sensitivity_table(sweep: SweepData) -> Table | None:
             "Points are sorted into at most three bins of equal size by the value. Share of the variance: η² of a "
             "one-way analysis of variance of the bins (Fisher 1925); without any effect, its mean is the share by "
             "chance. ρ is near 0 where the best value is in the middle of the range.",
+            *sweep.benchmark.notes,
             *sweep.caveats(),
         ],
     )  # fmt: skip
