@@ -14,6 +14,7 @@ from pathlib import Path
 from results.figures.registry import FIGURES, make_figures, write_figures
 from results.ledger.arrays import SweepData
 from results.ledger.benchmark import Benchmark
+from results.metrics.intervals import Estimate
 from results.reports.baseline import Baseline, published, read_baselines
 from results.reports.lead import lint_lines
 from results.reports.registry import report_tables
@@ -32,6 +33,8 @@ IN_TABLE = (
     "method", "chosen", "tuned", "untuned", "difference", "p_better", "p_holm", "verdict", "diverged_in_tuning",
     "run_epochs",
 )  # fmt: skip
+OF_OTHER_COLUMNS = ("Target:", "Seeds needed:", "Equal within")
+"""Beginnings of the notes on columns that the page leaves out."""
 NOTHING = "No benchmark is published yet.\n"
 
 
@@ -41,7 +44,11 @@ def results_section(baseline: Baseline) -> str:
     benchmark, tables = sweep.benchmark, report_tables(sweep)
     assert benchmark is not None
     table = tables["benchmark"]
-    small = replace(table, columns=[column for column in table.columns if column.key in IN_TABLE])
+    small = replace(
+        table,
+        columns=[column for column in table.columns if column.key in IN_TABLE],
+        notes=[note for note in table.notes if not note.startswith(OF_OTHER_COLUMNS)],
+    )
     parts = [
         _setup(baseline, sweep, benchmark),
         "### Verdict",
@@ -55,7 +62,7 @@ def results_section(baseline: Baseline) -> str:
         "### Sensitivity",
         as_markdown(tables["sensitivity"]).rstrip(),
         "### Lint",
-        "\n".join(f"- {line.replace('docs/lint.md', 'lint.md')}" for line in lint_lines(sweep)),
+        "\n".join(map(_lint_item, lint_lines(sweep))),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -84,15 +91,20 @@ def _setup(baseline: Baseline, sweep: SweepData, benchmark: Benchmark) -> str:
 
 def _untuned(table: Table) -> list[str]:
     """Return the sentence that compares the order of the methods before and after the tuning."""
-    rows = [row.values for row in table.rows if row.values.get("untuned") is not None]
-    if len(rows) < 2:
+    means = {str(row.values["method"]): row.values.get("untuned") for row in table.rows}
+    known = {name: mean for name, mean in means.items() if isinstance(mean, Estimate)}
+    if len(known) < 2:
         return []
-    ranked = sorted(rows, key=lambda values: -float(getattr(values["untuned"], "value", 0.0)))
-    first = ranked[0]
+    ranked = sorted(known, key=lambda name: -known[name].value)
     return [
-        f"With the class defaults, {first['method']} has the highest accuracy ({estimate_text(first['untuned'], 2)} %), "  # type: ignore[arg-type]
-        f"and the order is {', '.join(str(values['method']) for values in ranked)}."
+        f"With the class defaults, {ranked[0]} has the highest accuracy ({estimate_text(known[ranked[0]], 2)} %), and "
+        f"the order is {', '.join(ranked)}."
     ]
+
+
+def _lint_item(line: str) -> str:
+    code, _, rest = line.partition(" ")
+    return f"- [{code}](lint.md#{code.lower()}) {rest.rpartition(' See ')[0]}"
 
 
 def _link(name: str) -> str:
