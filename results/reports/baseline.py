@@ -66,6 +66,11 @@ class Baseline:
         """The packages that the spec lists in ``[imports]``."""
         return tuple(map(str, tomllib.loads(self.spec).get("imports", {}).get("packages", [])))
 
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """The options ``labels`` and ``max_images`` of ``load_data`` that the spec has."""
+        return {key: value for key, value in tomllib.loads(self.spec).items() if key in ("labels", "max_images")}
+
     @cached_property
     def sweep(self) -> SweepData:
         """The measurements as a sweep, from which all tables and figures are made.

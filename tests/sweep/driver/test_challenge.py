@@ -18,9 +18,12 @@ from results.reports.baseline import (
     read_baselines,
     write_baseline,
 )
+from results.reports.baseline import (
+    SPEC as SPEC_FILE,
+)
 from results.reports.received import keep_received
 from search_spaces import Configuration
-from search_spaces.errors import SpecError, SweepFolderError, UnknownNameError
+from search_spaces.errors import DataError, SpecError, SweepFolderError, UnknownNameError
 from search_spaces.run import TRAINING_VERSION, Protocol, Run
 from sweep.driver.against import against_lines
 from sweep.driver.challenge import OTHER, SAME, WITHIN, challenge
@@ -161,6 +164,22 @@ def test_a_published_value_that_differs_is_within_its_interval_or_not(
 def test_other_data_are_refused(published: Path) -> None:
     with pytest.raises(SpecError, match="data"):
         challenge(str(published), "synthetic:n_train=200,n_test=100,seed=1")
+
+
+@pytest.mark.parametrize(
+    ("key", "words"), [('labels = "coarse"', "labels = 'coarse'"), ("max_images = 250", "300 images")]
+)
+def test_labels_and_the_largest_number_of_images_are_those_of_the_baseline(
+    published: Path, key: str, words: str
+) -> None:
+    """The data have 200 training and 100 test images, and one kind of labels."""
+    before = (published / SPEC_FILE).read_text().splitlines()
+    kept = [line for line in before if not line.startswith(("labels", "max_images"))]
+    (published / SPEC_FILE).write_text("\n".join([key, *kept]))
+    said: list[str] = []
+    with pytest.raises(DataError, match=words):
+        challenge(str(published), DATA, said.append)
+    assert not said
 
 
 def test_the_prediction_interval_is_that_of_the_textbook() -> None:
