@@ -19,10 +19,10 @@ from results.reports.baseline import Baseline, published, read_baselines
 from results.reports.lead import lint_lines
 from results.reports.registry import report_tables
 from results.reports.summary import answer
-from results.tables.benchmark import crossing_notes
 from results.tables.formats import as_markdown
 from results.tables.numbers import estimate_text
 from results.tables.table import Table
+from results.tables.tuning import crossing_notes
 from search_spaces.plain_text import counted
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmark.md"

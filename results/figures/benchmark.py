@@ -16,10 +16,10 @@ from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, SMALL, Styles
 from results.ledger.arrays import SweepData
 from results.ledger.configuration_runs import ConfigurationRuns, Floats
 from results.metrics.intervals import Estimate
-from results.tables.benchmark import BAND_NOTE, crossing_notes
 from results.tables.comparison import SPLIT_NAMES, comparison_split
 from results.tables.standings import evaluation_mean, received_standings, standings
 from results.tables.table import Column, Row, Table
+from results.tables.tuning import BAND_NOTE, crossing_notes
 
 TableOf = Callable[[str], Table | None]
 CONFIGURATION = Column("configuration", "Configuration")

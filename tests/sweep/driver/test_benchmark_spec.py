@@ -145,5 +145,16 @@ def test_every_named_benchmark_resolves_all_points_and_untuned_configurations(na
     assert len(list(plan.tuning_rows(plan.tune(None)))) == len(asked.methods) * asked.benchmark.budget
 
 
+def test_the_quickstart_has_no_point_on_an_edge_so_that_it_has_two_phases() -> None:
+    asked = read_spec("benchmark-quickstart")
+    plan = BenchmarkPlan(asked, "f" * 16, 57)
+    points = [placed.point for tuning in plan.tune(None) for placed in tuning.placed]
+    edges = [one.edge(point.values[one.name]) for point in points for one in point.method.dimensions]
+    assert len(edges) == 3 * 4
+    assert not any(edges)
+    shown = plan.methods[0].dimensions[0]
+    assert [shown.edge(value) for value in (0.0101, 0.1, 0.99)] == ["low", "", "high"]
+
+
 def test_the_named_benchmarks_are_those_of_the_docs() -> None:
     assert BENCHMARKS == ["benchmark-quickstart", "optimizers-tuned", "schedulers-tuned"]
