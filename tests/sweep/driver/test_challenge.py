@@ -21,7 +21,7 @@ from results.reports.baseline import (
 from results.reports.baseline import (
     SPEC as SPEC_FILE,
 )
-from results.reports.received import keep_received
+from results.reports.received import keep_received, load_with_received
 from search_spaces import Configuration
 from search_spaces.errors import DataError, SpecError, SweepFolderError, UnknownNameError
 from search_spaces.run import TRAINING_VERSION, Protocol, Run
@@ -207,3 +207,22 @@ def test_against_another_protocol_is_one_line_and_exit_2_before_anything_is_trai
     assert "batch_size: 25" in ended.stderr
     assert "50" in ended.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_against_keeps_the_baseline_in_the_folder_and_prints_its_methods(
+    outcome: Outcome, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The benchmark is finished, so nothing is trained. No method learned, so a note is printed in place of lines."""
+    shutil.copytree(outcome.folder.path, tmp_path / "runs" / "tiny")
+    text = HEAD.replace("budget = 2", "budget = 1").replace("evaluation_seeds = 2", "evaluation_seeds = 3")
+    (tmp_path / "tiny.toml").write_text(text + SGD + ADAM_SPACE)
+    monkeypatch.setattr("sweep.driver.driver.train_packs", lambda *_: pytest.fail("trains"))
+    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder: folder.report)
+    words = ["benchmark", "tiny.toml", "--in-process", "--against", published]
+    ended = call(words, tmp_path, monkeypatch, capfd)
+    assert ended.returncode == 0, ended.stderr
+    assert "Received from the published benchmark mine" in ended.stdout
+    found = load_with_received(tmp_path / "runs" / "tiny" / "ledger.sqlite").benchmark
+    assert found is not None
+    assert [method.name for method in found.received] == ["SGD (mine)", "Adam (mine)"]
