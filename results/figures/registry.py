@@ -185,7 +185,7 @@ def sweep_styles(sweep: SweepData) -> dict[str, Style]:
     Configurations that the figures select come first, so that those in one figure have different colours.
     """
     picks = [plot_data.select_configurations(sweep, most).configurations for most in SELECTION_LIMITS]
-    methods = [method.name for method in sweep.benchmark.methods] if sweep.benchmark is not None else []
+    methods = [method.name for method in sweep.benchmark.shown] if sweep.benchmark is not None else []
     return styles_of([*methods, *(group.label for groups in (*picks, sweep.configurations) for group in groups)])
 
 
