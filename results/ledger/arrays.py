@@ -39,6 +39,9 @@ MAX_CELLS = 100_000_000
 MAX_NAMED = 5
 """Maximum number of configurations that a note names."""
 
+NOT_COMPARED = "Not compared, because without a result"
+"""How the caveat that names configurations without a result begins."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -168,7 +171,7 @@ class SweepData:
             without = [group.label for group in self.configurations if not group.counted.any()]
             if self.counted and without:
                 more = f" and {len(without) - MAX_NAMED} more" if len(without) > MAX_NAMED else ""
-                notes.append(f"Not compared, because without a result: {', '.join(without[:MAX_NAMED])}{more}.")
+                notes.append(f"{NOT_COMPARED}: {', '.join(without[:MAX_NAMED])}{more}.")
         if self.epochs < 50:
             length = counted(self.epochs, "epoch")
             notes.append(f"{length}; the study's protocol has 50. Schedules are scaled to the number of epochs.")
