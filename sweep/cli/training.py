@@ -84,9 +84,9 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
 
 
 def _print_answer(outcome: Outcome, output: Output) -> None:
+    from results.reports.ranking import ranked
     from sweep.cli.answer_screen import print_answer, summary
     from sweep.cli.next_step import next_step
-    from sweep.cli.ranking import ranked
 
     folder, ranking = outcome.folder, ranked(outcome.data)
     then = next_step(folder, outcome.data, outcome.rate)

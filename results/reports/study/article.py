@@ -17,7 +17,8 @@ from markupsafe import Markup, escape
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from results.ledger.arrays import SweepData
-from results.reports.report import inline_svg, page_template, plain_text, sweep_facts, training_facts
+from results.reports.inline_svg import inline_svg
+from results.reports.report import page_template, plain_text, sweep_facts, training_facts
 from results.reports.study.claims import claimed_labels
 from results.reports.study.sentences import claims_accuracy, claims_distance, claims_on_gradients
 from results.reports.study.tables import claimed_adam_table
@@ -138,7 +139,7 @@ def article_markdown(
     content = _Content(sweep, tables, figures, sentences)
     share = sweep.protocol.get("val_fraction")
     text = _environment().get_template("article.md.j2").render(
-        title=TITLE, name=sweep.name, data=_data(sweep), synthetic=sweep.synthetic,
+        title=TITLE, name=sweep.name, data=sweep.data_title, synthetic=sweep.synthetic,
         cifar100=sweep.is_cifar100, classes=sweep.facts.classes,
         parameters=f"{PARAMETERS + PARAMETERS_PER_CLASS * sweep.facts.classes:,}",
         ln_classes=f"{math.log(sweep.facts.classes):.3f}", size=_size(sweep),
@@ -273,10 +274,6 @@ def _parameters(sweep: SweepData, scheduler: str) -> str:
         values = dict.fromkeys(plain_text("", columns[name]) for columns in groups if name in columns)
         words += [f"{symbol} = {' or '.join(map(_markdown, values))}"] if values else []
     return _RawMarkdown("; ".join(words) or "–")
-
-
-def _data(sweep: SweepData) -> str:
-    return sweep.facts.title if sweep.data_name and not sweep.synthetic else sweep.data_label or "no data"
 
 
 def _size(sweep: SweepData) -> str:
