@@ -11,6 +11,8 @@ import typer
 
 from search_spaces.errors import SpecError
 from sweep.cli.options import EXIT_FAILED, Data, Name, RunsDir, Source, near
+from sweep.cli.options import Track as Trackers
+from sweep.cli.run_commands import spec_overrides
 from sweep.cli.styled_help import ANALYSE, add_command
 from sweep.folder.paths import DEFAULT_RUNS_DIR, SweepFolder, resume_command
 from sweep.process.output import say
@@ -140,13 +142,13 @@ def study(
     seeds: Annotated[int | None, typer.Option(help="Number of seeds (0 … SEEDS-1).")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the sweep and its folder.")] = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    track: Trackers = None,
 ) -> None:
     """Run the complete study. This includes training, all analyses, and the article."""
     from sweep.analyses.study import run_study
     from sweep.progress.console import PlainConsole
 
-    overrides = {"data": data, "epochs": epochs, "seeds": seeds, "name": name}
-    given = {key: value for key, value in overrides.items() if value is not None}
+    given = spec_overrides(data=data, epochs=epochs, seeds=seeds, name=name, track=track)
     outcome = run_study(given, runs_dir, PlainConsole())
     folder = outcome.folder
     for sentence in outcome.answer:

@@ -80,12 +80,20 @@ def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str,
                 ray.init(address=address, **options)
         except Exception as error:  # a start that takes too long raises a plain Exception
             reason = " ".join(str(error).split())[:200]
-            raise EnvironmentMismatchError(f"address {address!r}: no Ray cluster answers there ({reason})") from error
+            raise EnvironmentMismatchError(_no_session(address, reason)) from error
         restore()  # Ray has replaced it by its own handler
         end_on_sigterm()
         if address == "local":
             stack.enter_context(watched(_vital_processes(), _vital_paths(), end_at_once))
         yield ray.cluster_resources()
+
+
+def _no_session(address: str, reason: str) -> str:
+    if address == "local":
+        return (
+            f"Ray did not start on this machine ({reason}); run the command again, or train without Ray: --in-process"
+        )
+    return f"address {address!r}: no Ray cluster answers there ({reason})"
 
 
 @contextmanager

@@ -73,6 +73,7 @@ SLIPS = [
     (["run", "quickstart", "--gpus-per-trial", "some"], "Invalid value for '--gpus-per-trial': 'some' is not a number"),
     (["run", "quickstart", "--gpus-per-trial", "1.5"], "a fraction up to 1, or a whole number"),
     (["run", "quickstart", "--track", "tensorbored"], "unknown tracker 'tensorbored' (did you mean tensorboard?)"),
+    (["study", "--track", "tensorbored"], "unknown tracker 'tensorbored' (did you mean tensorboard?)"),
     (["run", "quickstart", "--name", "../up"], "name: '../up' cannot name a folder"),
     (["run", "quickstart", "--data", "nowhere"], "data source 'nowhere': neither a known name nor an existing folder"),
     (["gradients"], "gradients: needs either --space or --sweep"),

@@ -103,7 +103,7 @@ def mlflow_client() -> Any:
 
 
 @pytest.mark.slow  # MLflow creates its tables
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own queries
 def test_mlflow_has_one_run_for_each_run_also_after_a_second_export(mine: SweepFolder, mlflow_client: Any) -> None:
     for _ in range(2):
         export_to_trackers(mine, ["mlflow"], warn_never)
@@ -124,7 +124,6 @@ def test_mlflow_has_one_run_for_each_run_also_after_a_second_export(mine: SweepF
 
 
 @pytest.mark.slow  # W&B starts its service
-@pytest.mark.filterwarnings("ignore")
 def test_wandb_has_one_offline_run_for_each_run_also_after_a_second_export(mine: SweepFolder) -> None:
     pytest.importorskip("wandb", reason="wandb is not installed")
     from wandb.proto import wandb_internal_pb2
