@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 
 FAMILIES = ("target_", "rho_", "best_of_")
 """Beginnings of the keys of numbered columns, which have one description."""
@@ -13,21 +14,24 @@ FAMILIES = ("target_", "rho_", "best_of_")
 SECTION = re.compile(r"^##+ ([^\n]*)\n(.*?)(?=^##+ |\Z)", re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"^`(\w+)`$|[Tt]he\s+table\s+`(\w+)`")
 """The name of a section's table: the heading, or a sentence with the words `the table`."""
+LINK = re.compile(r"\[(.*?)\]\(.*?\)")
 REFERENCE = re.compile(r"as in \[`(\w+)`\]\(#\w+\)[,;]?\s*")
 
 Texts = Mapping[str, Mapping[str, str]]
 """Table → key of a column → its description."""
 
 
-def column_text(table: str, key: str) -> str:
+def column_text(table: str, key: str, headings: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return the description of a printed column as plain text; empty for an undocumented one.
 
     Args:
         table: the table's name; after ``-`` it may name a run.
         key: the key of the column.
+        headings: key of a column of the table → its heading, which replaces the key in the text.
     """
     texts = documented().get(table.partition("-")[0], {})
-    return texts.get(_documented_key(key), "").removeprefix("printed only: ")
+    text = texts.get(_documented_key(key), "").removeprefix("printed only: ")
+    return re.sub(r"`(.+?)`", lambda found: headings.get(found[1], found[1]), text)
 
 
 @cache
@@ -40,7 +44,7 @@ def documented() -> Texts:
 def column_texts(page: str) -> Texts:
     """Return the descriptions on a Markdown page: rows whose first cell has the keys and whose second has the text.
 
-    ``as in [`table`](#table)`` is replaced by the text there.
+    ``as in [`table`](#table)`` is replaced by the text there, and other links by their words.
     """
     found: dict[str, dict[str, str]] = {}
     for heading, section in SECTION.findall(page):
@@ -53,7 +57,8 @@ def column_texts(page: str) -> Texts:
             for key in re.findall(r"`(.+?)`", keys):
                 texts[_documented_key(key)] = text
     return {
-        name: {key: _plain(_resolved(found, key, text)) for key, text in texts.items()} for name, texts in found.items()
+        name: {key: LINK.sub(r"\1", _resolved(found, key, text)) for key, text in texts.items()}
+        for name, texts in found.items()
     }
 
 
@@ -70,7 +75,3 @@ def _resolved(texts: Texts, key: str, text: str) -> str:
     base = _resolved(texts, key, texts.get(reference[1], {}).get(key, ""))
     rest = text.replace(reference[0], "").strip()
     return f"{base}. Here: {rest}" if rest else base
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"\[(.*?)\]\(.*?\)", r"\1", text).replace("`", "")

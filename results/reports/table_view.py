@@ -70,7 +70,7 @@ def _notes_on_same(columns: Sequence[tuple[Column, str]]) -> list[str]:
 
 
 def _head(table: Table, column: Column) -> Head:
-    text = column_text(table.name, column.key)
+    text = column_text(table.name, column.key, {other.key: other.heading for other in table.columns})
     if text[:1].isascii():  # η² stays small
         text = text[:1].upper() + text[1:]
     return Head(column.key, column.heading, column.unit, text, _is_numeric(table.rows, column))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from results.reports.lead import benchmark_lead, confirmation_lead, sweep_lead
 from results.reports.registry import report_tables
 from results.reports.report import ReportTexts, report_html
 from results.reports.summary import answer, question
+from search_spaces import Configuration
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, TunedMethod, benchmark_of, climb, sweep_of
 from tests.results.report_pages import a_figure
 
@@ -101,3 +103,16 @@ def test_another_sweep_has_no_verdict_of_a_benchmark_or_a_confirmation(tmp_path:
     sweep = sweep_of(tmp_path, {ADAM: [climb(30)], MOMENTUM: [[]]})
     assert benchmark_lead(sweep, {}) is None
     assert confirmation_lead(sweep_of(tmp_path / "b", {ADAM: [[]]}), {}) is None
+
+
+def test_a_text_names_only_tables_of_the_page(tmp_path: Path) -> None:
+    """Six configurations are compared with a reference, of which five have a sentence each."""
+    rates = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    curves = {Configuration("SGD", {"lr": rate}): [climb(30 + i), climb(31 + i)] for i, rate in enumerate(rates)}
+    plain = sweep_of(tmp_path, curves)
+    sweep = replace(plain, reference_id=plain.configurations[0].configuration_id)
+    tables = report_tables(sweep)
+    page = report_html(sweep, tables, {}, ReportTexts(question(sweep), lead=sweep_lead(sweep)))
+    named = set(re.findall(r"table <code>(\w+)</code>", page))
+    assert named == {"comparison"}
+    assert all(f'id="table-{name}"' in page for name in named)
