@@ -153,6 +153,13 @@ class SweepData:
         return f"{self.data_name} (made from a seed)" if self.synthetic else self.data_name
 
     @property
+    def data_title(self) -> str:
+        """What the data are, in words: the name of the data set, and not the path of its folder."""
+        if self.synthetic:
+            return "synthetic images"
+        return self.facts.title if self.data_name else "no data"
+
+    @property
     def model(self) -> str:
         """The name of the model."""
         return str(self.protocol.get("model", LENET5))
