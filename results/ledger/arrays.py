@@ -39,6 +39,9 @@ MAX_CELLS = 100_000_000
 MAX_NAMED = 5
 """Maximum number of configurations that a note names."""
 
+NOT_COMPARED = "Not compared, because without a result"
+"""How the caveat that names configurations without a result begins."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -150,6 +153,13 @@ class SweepData:
         return f"{self.data_name} (made from a seed)" if self.synthetic else self.data_name
 
     @property
+    def data_title(self) -> str:
+        """What the data are, in words: the name of the data set, and not the path of its folder."""
+        if self.synthetic:
+            return "synthetic images"
+        return self.facts.title if self.data_name else "no data"
+
+    @property
     def model(self) -> str:
         """The name of the model."""
         return str(self.protocol.get("model", LENET5))
@@ -168,7 +178,7 @@ class SweepData:
             without = [group.label for group in self.configurations if not group.counted.any()]
             if self.counted and without:
                 more = f" and {len(without) - MAX_NAMED} more" if len(without) > MAX_NAMED else ""
-                notes.append(f"Not compared, because without a result: {', '.join(without[:MAX_NAMED])}{more}.")
+                notes.append(f"{NOT_COMPARED}: {', '.join(without[:MAX_NAMED])}{more}.")
         if self.epochs < 50:
             length = counted(self.epochs, "epoch")
             notes.append(f"{length}; the study's protocol has 50. Schedules are scaled to the number of epochs.")

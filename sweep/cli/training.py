@@ -97,9 +97,9 @@ def _keep(received: Sequence[Baseline], folder: SweepFolder) -> None:
 
 
 def _print_answer(outcome: Outcome, output: Output) -> None:
+    from results.reports.ranking import ranked
     from sweep.cli.answer_screen import print_answer, summary
     from sweep.cli.next_step import next_step
-    from sweep.cli.ranking import ranked
 
     folder, ranking = outcome.folder, ranked(outcome.data)
     then = next_step(folder, outcome.data, outcome.rate)
