@@ -219,7 +219,7 @@ def read_baselines(place: str) -> list[Baseline]:
         return [read_folder(Path(place))]
     if place in published():
         return [read_folder(Path(str(files("results") / "baselines" / place)))]
-    raise UnknownNameError("baseline", place, [ALL, *published(), "FOLDER"])
+    raise UnknownNameError("baseline", place, [*([ALL] if published() else []), *published(), "FOLDER"])
 
 
 def read_folder(folder: Path) -> Baseline:

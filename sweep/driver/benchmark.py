@@ -27,7 +27,7 @@ from search_spaces.plain_text import counted
 from sweep.config.spec import Spec
 from sweep.config.toml import benchmark_text, configuration_block
 from sweep.driver.announcements import tell
-from sweep.driver.benchmark_plan import tell_benchmark
+from sweep.driver.benchmark_plan import power_lines, tell_benchmark
 from sweep.driver.driver import DEFAULT_OPTIONS, DriveOptions, Outcome, Stage, drive
 from sweep.driver.tuning import Placed, Point, StudyTuning, tune_study
 from sweep.folder.paths import SweepFolder
@@ -248,6 +248,7 @@ def _drive_phases(spec: Spec, runs_dir: Path, console: Console, options: DriveOp
             tell_benchmark(console, spec, plan.methods, ledger, len(data.train_labels))
         return None
     options = replace(options, data=data)
+    tell(console, *power_lines(plan.design, len(plan.methods), None)[1:])
     text = benchmark_text(spec)
     notes: list[str] = []
     while True:

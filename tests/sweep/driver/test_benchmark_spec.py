@@ -14,8 +14,10 @@ from results.ledger.phases import benchmark_in
 from search_spaces import space_names
 from search_spaces.errors import SpecError
 from sweep.cli.next_step import next_step
+from sweep.config.benchmark import Benchmark
 from sweep.config.toml import benchmark_text, parse_resolved, parse_spec, read_spec
 from sweep.driver.benchmark import BenchmarkPlan, drive_benchmark
+from sweep.driver.benchmark_plan import power_lines
 from sweep.driver.driver import DriveOptions, Outcome, drive
 from tests.builders import forge_checksums
 from tests.results.ledger.test_damage import change
@@ -46,7 +48,25 @@ def test_a_dry_run_prints_the_spending_and_the_power_and_writes_nothing(tmp_path
     assert not list(tmp_path.iterdir())
     assert "4 tuning + 6 evaluation + 6 untuned = 16 run-epochs" in said  # 2 points × 2, 2 seeds × 3, the same
     assert "total: 32 run-epochs; if a range is widened, 4 more" in said
-    assert "1 pp needs 8 evaluation seeds, of 2 pp 4" in said  # as pairs_needed at an SD of 0.8
+    assert "1 pp needs 8 evaluation seeds, of 2 pp 6" in said  # as pairs_needed at an SD of 0.8; at least 6 pairs
+    assert "warning: 2 evaluation seeds are too few for any verdict: 1 comparison of 2 methods need at least 6" in said
+
+
+@pytest.mark.parametrize(
+    ("design", "methods", "least"),
+    [({"evaluation_seeds": 8}, 6, 10), ({"evaluation_seeds": 10}, 6, None), ({"evaluation_seeds": 5}, 2, 6),
+     ({"evaluation_seeds": 6}, 2, None), ({"evaluation_seeds": 40, "studies": 5}, 3, 7)],
+)  # fmt: skip
+def test_too_few_seeds_for_any_verdict_are_a_warning(design: dict[str, int], methods: int, least: int | None) -> None:
+    """With n pairs the smallest p is 2^(1-n); Holm multiplies it by the number of pairs of methods."""
+    lines = power_lines(Benchmark(budget=2, **design), methods, None)
+    pairs = methods * (methods - 1) // 2
+    have = design.get("studies", design["evaluation_seeds"])
+    assert (pairs * 2.0 ** (1 - have) > 0.05 or have < 6) == (least is not None)
+    assert ("warning" in lines[-1]) == (least is not None)
+    if least is not None:
+        assert f"at least {least}" in lines[-1]
+        assert pairs * 2.0 ** (1 - least) <= 0.05
 
 
 @pytest.mark.parametrize(
