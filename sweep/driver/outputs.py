@@ -15,6 +15,7 @@ from results.figures.registry import FIGURES, FORMATS, make_figures, save_figure
 from results.ledger.arrays import SweepData, load_sweep
 from results.reports.export import export, write_tables
 from results.reports.lead import Lead, benchmark_lead, confirmation_lead, sweep_lead
+from results.reports.received import load_with_received
 from results.reports.registry import analysis_tables, report_tables
 from results.reports.report import ReportFigure, ReportTexts, report_html
 from results.reports.study.article import ArticleFigure, article_html, article_markdown
@@ -37,7 +38,7 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
         LedgerError: a ledger or an analysis that cannot be read.
         SweepFolderError: a folder that cannot be written.
     """
-    sweep = load_sweep(folder.ledger, folder.name, target)
+    sweep = load_with_received(folder.ledger, folder.name, target)
     tables = report_tables(sweep)
     drawn = {path.stem for path in save_figures(sweep, folder.figures, tables=tables)}
     analyses = _analysis_figures(folder)
@@ -125,6 +126,9 @@ def make_article(folder: SweepFolder, own: Mapping[Path, str]) -> Path:
     return _written(folder.article_page, article_html(text, figures, f"{folder.name}: the article"))
 
 
+COMMANDS = ("run", "study", "benchmark")
+"""The commands that a report shows for repeating the sweep."""
+
 CONFIRMATION_FIGURE = "confirmation"
 """The figure ``evaluation`` of a confirmation, in the folder of the sweep that it confirms."""
 
@@ -199,4 +203,6 @@ def _commands(folder: SweepFolder) -> list[str]:
     """The commands that started or resumed the sweep, as they were typed, if they are known."""
     words = [session.get("command") for session in _sessions(folder)]
     typed = [[str(word) for word in command] for command in words if isinstance(command, list)]
-    return list(dict.fromkeys(shlex.join(command) for command in typed if command[1:2] in (["run"], ["study"])))
+    return list(
+        dict.fromkeys(shlex.join(command) for command in typed if command[1:2] in (["run"], ["study"], ["benchmark"]))
+    )

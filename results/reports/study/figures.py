@@ -9,7 +9,8 @@ from functools import cache, partial
 from matplotlib.figure import Figure
 
 from results.figures.curves import draw_curves, draw_learning_rates, draw_train_and_test
-from results.figures.plot_data import curves_table, learning_rate_table, train_and_test_table
+from results.figures.plot_data import curves_table, train_and_test_table
+from results.figures.rate_data import learning_rate_table
 from results.figures.registry import FigureSpec, TableOf, draw_figure
 from results.figures.style import Style, styles_of
 from results.ledger.arrays import SweepData
@@ -186,7 +187,7 @@ def study_figure_tables(sweep: SweepData, tables: Mapping[str, Table] | None = N
 def study_figures(sweep: SweepData, tables: Mapping[str, Table] | None = None) -> dict[str, Figure]:
     """Draw every figure of the study for which the sweep has the configurations, in the study's order."""
     return {
-        name: draw_figure(STUDY_FIGURES[name], table, study_styles(table), sweep.caveats())
+        name: draw_figure(STUDY_FIGURES[name], table, study_styles(table), sweep)
         for name, table in study_figure_tables(sweep, tables).items()
     }
 

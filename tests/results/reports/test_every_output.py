@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from results.figures.registry import FIGURES, draw_figure, make_figures, sweep_styles
+from results.figures.configuration_styles import sweep_styles
+from results.figures.registry import FIGURES, draw_figure, make_figures
 from results.ledger.arrays import SweepData
 from results.reports.lead import sweep_lead
 from results.reports.registry import REPORT_TABLES, report_tables
@@ -60,7 +61,7 @@ def test_every_table_is_made_and_rendered(sweep: SweepData, name: str) -> None:
 def test_every_figure_is_drawn(sweep: SweepData, name: str) -> None:
     table = FIGURES[name].table(sweep, lambda other: TABLES[other](sweep))
     if table is not None and table.rows:
-        figure = draw_figure(FIGURES[name], table, sweep_styles(sweep), sweep.caveats())
+        figure = draw_figure(FIGURES[name], table, sweep_styles(sweep), sweep)
         assert figure.get_axes()
         figure.draw_without_rendering()
 
