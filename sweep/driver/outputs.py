@@ -42,7 +42,7 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
     tables = report_tables(sweep)
     drawn = {path.stem for path in save_figures(sweep, folder.figures, tables=tables)}
     analyses = _analysis_figures(folder)
-    lead, confirmed = _lead(folder, sweep, tables)
+    lead, confirmed = report_lead(folder, sweep, tables)
     # Older files of the folder are not shown: an image can contain a script, which the page would run.
     captions = {name: spec.caption for name, spec in FIGURES.items() if name in drawn} | analyses.captions() | confirmed
     figures = {
@@ -133,7 +133,7 @@ CONFIRMATION_FIGURE = "confirmation"
 """The figure ``evaluation`` of a confirmation, in the folder of the sweep that it confirms."""
 
 
-def _lead(
+def report_lead(
     folder: SweepFolder, sweep: SweepData, tables: Mapping[str, Table]
 ) -> tuple[Lead, dict[str, str]]:  # fmt: skip
     """Return what the report shows first, and the caption of the figure that is drawn for it, by name.

@@ -9,6 +9,7 @@ import pytest
 from results.figures.configuration_styles import sweep_styles
 from results.figures.registry import FIGURES, draw_figure, make_figures
 from results.ledger.arrays import SweepData
+from results.reports.lead import sweep_lead
 from results.reports.registry import REPORT_TABLES, report_tables
 from results.reports.report import ReportTexts, report_html
 from results.reports.study.figures import study_figures
@@ -68,7 +69,7 @@ def test_every_figure_is_drawn(sweep: SweepData, name: str) -> None:
 def test_the_study_figures_the_page_and_the_answer_are_made(sweep: SweepData) -> None:
     study_figures(sweep)
     assert all(answer(sweep))
-    assert "<html" in report_html(sweep, report_tables(sweep), {}, ReportTexts())
+    assert "<html" in report_html(sweep, report_tables(sweep), {}, ReportTexts(lead=sweep_lead(sweep)))
 
 
 def test_text_of_a_spec_is_drawn_as_it_is(tmp_path: Path) -> None:
