@@ -119,6 +119,7 @@ def test_a_heat_map_has_a_unit_a_bar_and_one_decimal() -> None:
     figure = drawn(made_up_sweep(24), "schedulers")
     axes, bar = figure.axes
     assert bar.get_ylabel() == "Final validation accuracy (%)"
+    assert figure.axes[1].collections[-1].get_rasterized()  # the page keeps the colours of an image in a dark theme
     first_lines = [text.get_text().splitlines()[0] for text in axes.texts]
     assert len(first_lines) == 20
     assert all(len(number.partition(".")[2]) == 1 for line in first_lines for number in line.split(" ± "))
