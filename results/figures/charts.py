@@ -179,7 +179,6 @@ def draw_scheduler_heat_map(axes: Axes, table: Table, styles: Styles) -> None:
     bar = figure_of(axes).colorbar(colours, ax=axes, pad=0.02, aspect=30)
     bar.set_label("Final validation accuracy (%)")
     bar.outline.set_visible(False)
-    bar.solids.set_rasterized(True)  # an image, whose colours no theme of a page changes
     bar.ax.tick_params(length=2)
 
 
