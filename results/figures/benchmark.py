@@ -18,10 +18,10 @@ from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, PAPER, SMALL, St
 from results.ledger.arrays import SweepData
 from results.ledger.configuration_runs import ConfigurationRuns, Floats
 from results.metrics.intervals import Estimate
-from results.tables.benchmark import BAND_NOTE, crossing_notes
 from results.tables.comparison import SPLIT_NAMES, comparison_split
-from results.tables.standings import evaluation_mean, standings
+from results.tables.standings import evaluation_mean, received_standings, standings
 from results.tables.table import Column, Row, Table
+from results.tables.tuning import BAND_NOTE, crossing_notes
 
 TableOf = Callable[[str], Table | None]
 CONFIGURATION = Column("configuration", "Configuration")
@@ -41,7 +41,7 @@ def tuning_curves(sweep: SweepData, table_of: TableOf) -> Table | None:
     ends = " It ends at the curve where there is no upper limit." if open_band else ""
     methods, named = {row.values["method"] for row in table.rows}, best_methods(table)
     grey = [grey_note(len(named), len(methods), "expected accuracy")] if len(methods) > len(named) else []
-    notes = [f"{BAND_NOTE}{ends}", *grey, *crossing_notes(sweep.benchmark)]
+    notes = [f"{BAND_NOTE}{ends}", *grey, *crossing_notes(sweep.benchmark), *sweep.benchmark.notes]
     return Table(table.name, table.caption, table.columns, table.rows, notes)
 
 
@@ -84,7 +84,8 @@ def evaluation_accuracy(sweep: SweepData, table_of: TableOf) -> Table | None:
     rows: list[Row] = []
     if found is not None:
         split = found.split
-        for method in reversed(found.methods):
+        received = received_standings(sweep, found)
+        for method in reversed((received or found).methods):
             untuned = method.untuned.mean(split).value if method.untuned and method.untuned.counted.any() else math.nan
             rows += _rows(method.name, method.evaluations, split, evaluation_mean(method, split), untuned)
     elif sweep.benchmark is None and sweep.reference_id and 2 <= len(sweep.counted) <= ALL_SEEDS:
@@ -98,6 +99,7 @@ def evaluation_accuracy(sweep: SweepData, table_of: TableOf) -> Table | None:
     means = [mean for row in rows if isinstance(mean := row.values["mean"], Estimate) and has_interval(mean)]
     if any(mean.low < 0 or mean.high > 100 for mean in means):
         shown.append(CUT_NOTE)
+    shown += sweep.benchmark.notes if sweep.benchmark else ()
     columns = (CONFIGURATION, Column("accuracy", caption, "%"), Column("mean", "Mean", "%"))
     return Table("evaluation", caption, columns, rows, shown)
 

@@ -38,7 +38,7 @@ def sweep_styles(sweep: SweepData) -> dict[str, Style]:
 def _members(sweep: SweepData) -> dict[str, ConfigurationRuns | None]:
     """Return the runs behind every name: those of a configuration, or some of a method's (None before its first)."""
     members: dict[str, ConfigurationRuns | None] = {}
-    for method in sweep.benchmark.methods if sweep.benchmark else ():
+    for method in sweep.benchmark.shown if sweep.benchmark else ():
         runs = [*method.evaluations, *(point.runs for point in method.points)]
         members[method.name] = runs[0] if runs else None
     return members | {group.label: group for group in sweep.configurations if group.label not in members}

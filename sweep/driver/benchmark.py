@@ -224,7 +224,8 @@ def drive_benchmark(
 ) -> Outcome | None:
     """Tune every method, select by validation, evaluate under new seeds; return the outcome of the last phase.
 
-    Ray is started once for all phases. Arguments, return value and errors as in :func:`sweep.driver.driver.drive`.
+    Ray is started and the data are read once for all phases. Arguments, return value and errors as in
+    :func:`sweep.driver.driver.drive`.
     """
     with ExitStack() as ray:
         return _drive_phases(spec, runs_dir, console, replace(options, ray=ray))
@@ -246,6 +247,7 @@ def _drive_phases(spec: Spec, runs_dir: Path, console: Console, options: DriveOp
         with _existing(folder) as ledger:
             tell_benchmark(console, spec, plan.methods, ledger, len(data.train_labels))
         return None
+    options = replace(options, data=data)
     text = benchmark_text(spec)
     notes: list[str] = []
     while True:
