@@ -135,6 +135,7 @@ def test_a_cell_with_a_dead_run_has_no_colour(tmp_path: Path) -> None:
     assert texts["33.0"].get_text().splitlines()[1] == "1 of 2 trained"
     assert texts["33.0"].get_color() == INK
     assert "Without a colour" in notes_of(figure)
+    assert "mean of the others" in notes_of(figure)
 
 
 def test_the_text_of_a_cell_has_the_contrast_of_wcag() -> None:
