@@ -180,8 +180,10 @@ def best_per_scheduler(table: Table | None) -> Table | None:
     tried = [len(rows) for rows in _by_keys(table, ("optimizer", "scheduler")).values()]
     finals = [final for row in best.rows if isinstance(final := row.values["final_val_acc"], Estimate)]
     notes = ["±: half-width of the 95 % t interval."] if any(map(has_interval, finals)) else []
-    if any(final.n_at_chance for final in finals):
-        notes.append("Without a colour: the mean of the runs that trained; the others diverged or ended at chance.")
+    died = [final for final in finals if final.n_at_chance]
+    if died:
+        mean = " The number is the mean of the others." if any(final.values for final in died) else ""
+        notes.append(f"Without a colour: a run diverged or ended at chance.{mean}")
     if max(tried) > 1:
         number = f"{max(tried)}" if min(tried) == max(tried) else f"{min(tried)} to {max(tried)}"
         notes.append(f"Each cell: at its best learning rate (lr) of {number}.")

@@ -43,8 +43,6 @@ from results.tables.table import Column, Row, Table, Value
 
 ROW_INCHES = 0.27  # height of one row of a dot plot
 LANE = 0.17  # of a row, between the mean and the points of its runs
-SHADES = 40
-"""Colours of a heat map; matplotlib draws a bar of more than 50 as an image."""
 PERCENT = (0.0, 100.0)
 
 
@@ -152,7 +150,7 @@ def draw_scheduler_heat_map(axes: Axes, table: Table, styles: Styles) -> None:
     estimates = [_estimate(row.values["final_val_acc"]) for row in table.rows]
     known = [one.value for one in estimates if math.isfinite(one.value) and not one.n_at_chance]
     low, high = min(known, default=0.0), max(known, default=0.0)
-    colours = ScalarMappable(Normalize(low, high if high > low else low + 1), colormaps["cividis"].resampled(SHADES))
+    colours = ScalarMappable(Normalize(low, high if high > low else low + 1), colormaps["cividis"])
     for y in range(len(schedulers)):
         for x in range(len(optimizers)):
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="none", edgecolor=LIGHT_GREY, hatch="////"))

@@ -27,7 +27,7 @@ GREY = "#6b6b6b"
 LIGHT_GREY = "#d9d9d9"
 FAINT = "#b4b4b4"  # lines without a name
 PAPER = "#ffffff"
-"""The neutral colours, which a page can replace (:mod:`results.figures.theme`)."""
+"""The neutral colours. The report page replaces every grey by one of its theme."""
 ON_DARK, ON_LIGHT = "#fefefe", "#010101"
 """Colours of texts on a coloured cell, which do not depend on the theme of the page."""
 

@@ -119,6 +119,7 @@ def test_a_heat_map_has_a_unit_a_bar_and_one_decimal() -> None:
     figure = drawn(made_up_sweep(24), "schedulers")
     axes, bar = figure.axes
     assert bar.get_ylabel() == "Final validation accuracy (%)"
+    assert figure.axes[1].collections[-1].get_rasterized()  # the page keeps the colours of an image in a dark theme
     first_lines = [text.get_text().splitlines()[0] for text in axes.texts]
     assert len(first_lines) == 20
     assert all(len(number.partition(".")[2]) == 1 for line in first_lines for number in line.split(" ± "))
@@ -134,6 +135,7 @@ def test_a_cell_with_a_dead_run_has_no_colour(tmp_path: Path) -> None:
     assert texts["33.0"].get_text().splitlines()[1] == "1 of 2 trained"
     assert texts["33.0"].get_color() == INK
     assert "Without a colour" in notes_of(figure)
+    assert "mean of the others" in notes_of(figure)
 
 
 def test_the_text_of_a_cell_has_the_contrast_of_wcag() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -19,16 +18,10 @@ from results.figures.selection import select_lines
 from results.figures.style import FAINT, LINESTYLES, PALETTE
 from results.ledger.arrays import SweepData
 from search_spaces import Configuration
-from tests.results.figure_sweeps import made_up_sweep
+from tests.results.figure_sweeps import CROWDED, crowded_figures, made_up_sweep
 
 OF_LINES = ("validation_loss", "validation_accuracy", "training_loss", "train_and_test", "learning_rate", "profile")
-CROWDED = made_up_sweep(24, 3, 20)
 SOME_DIED = made_up_sweep(3, 3, 6)
-
-
-@cache
-def crowded() -> dict[str, Figure]:
-    return make_figures(CROWDED)
 
 
 def with_a_dead_run(sweep: SweepData, place: int, run: int) -> SweepData:
@@ -64,7 +57,7 @@ def test_the_colour_is_the_optimizer_and_the_dash_the_scheduler() -> None:
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("tuning_curves", "evaluation")])
 def test_every_figure_has_the_style_of_the_sweep(name: str) -> None:
     styles = sweep_styles(CROWDED)
-    for line in crowded()[name].axes[0].get_lines():
+    for line in crowded_figures()[name].axes[0].get_lines():
         if (style := styles.get(str(line.get_label()))) is not None:
             assert line.get_color() == style.color
             if len(line.get_xdata()) > 1:
@@ -90,7 +83,7 @@ def test_the_palette_is_safe_for_colour_blind_readers() -> None:
 
 @pytest.mark.parametrize("name", OF_LINES)
 def test_past_six_the_best_have_a_name_and_the_others_are_thin_and_grey(name: str) -> None:
-    figure = crowded()[name]
+    figure = crowded_figures()[name]
     finals = {group.label: group.final.mean() for group in CROWDED.configurations}
     best = sorted(finals, key=lambda label: -finals[label])[:6]
     (axes,) = figure.axes
@@ -117,7 +110,7 @@ def test_six_lines_are_all_named_and_no_more_than_the_limit_are_drawn() -> None:
 
 
 def test_lines_of_one_colour_and_dash_have_markers() -> None:
-    figure = crowded()["validation_accuracy"]
+    figure = crowded_figures()["validation_accuracy"]
     named = [line for line in figure.axes[0].get_lines() if line.get_color() != FAINT]
     looks = [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in named]
     assert len(set(looks)) == len(looks) == 6

@@ -21,7 +21,7 @@ from results.figures.style import drawing_style
 from results.tables.learning_rates import learning_rates_table
 from search_spaces import Configuration
 from search_spaces.errors import UnknownNameError
-from tests.results.figure_sweeps import made_up_sweep
+from tests.results.figure_sweeps import CROWDED, crowded_figures, made_up_sweep
 from tests.results.ledger_sweeps import climb, sweep_of
 
 SWEEPS = {
@@ -33,14 +33,14 @@ SWEEPS = {
     "all diverged": made_up_sweep(diverged=range(4)),
     "some diverged": made_up_sweep(diverged={1}),
     "six": made_up_sweep(6),
-    "crowded": made_up_sweep(24, seeds=3, epochs=20, synthetic=True),
+    "crowded": CROWDED,
 }
 
 
 @cache
 def figures_of(kind: str) -> dict[str, Figure]:
     """The figures of a sweep, drawn once for all tests that only read them."""
-    return make_figures(SWEEPS[kind])
+    return crowded_figures() if kind == "crowded" else make_figures(SWEEPS[kind])
 
 
 def texts_of(figure: Figure) -> list[Text]:
