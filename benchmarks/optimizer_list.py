@@ -8,6 +8,7 @@ interruptions. Optimizers of packages that are not installed are left out.
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import math
 import tempfile
@@ -83,8 +84,15 @@ def data() -> DataSet:
     return load_data("synthetic:n_train=128,n_test=100,seed=1", val_fraction=0.5)
 
 
+def without_compilation(published: Published) -> None:
+    """Switch off the compilation of heavyball's steps, which takes minutes; the package has this setting."""
+    if published.module == "heavyball":
+        importlib.import_module("heavyball").utils.compile_mode = None
+
+
 def check(published: Published, images: DataSet) -> Checked:
     """Train ``published`` in a pack and in a plain loop, and stop and resume it."""
+    without_compilation(published)
     steps = math.ceil(len(images.train_labels) / PROTOCOL.batch_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

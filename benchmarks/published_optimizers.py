@@ -84,13 +84,17 @@ PUBLISHED: list[Published] = [
         "timm", "timm.optim:Lookahead", {"k": 2, "base": SGD}, lambda found, model: _around_sgd(found, model, k=2)
     ),
     *_all("torch_optimizer", "torch_optimizer", "AdaBound AdaMod AggMo DiffGrad QHAdam Yogi Ranger SWATS NovoGrad"),
-    *_all("torch_optimizer", "torch_optimizer", "Shampoo Adahessian"),
+    *_all("torch_optimizer", "torch_optimizer", "Shampoo Adahessian MADGRAD"),
+    Published("torch_optimizer", "torch_optimizer:A2GradUni"),
     Published(
         "torch_optimizer", "torch_optimizer:Lookahead", {"k": 2, "base": SGD},
         lambda found, model: _around_sgd(found, model, k=2),
     ),
     *_all("pytorch_optimizer", "pytorch_optimizer", "ADOPT AdEMAMix Kate SOAP StableAdamW Tiger"),
     *_all("pytorch_optimizer", "pytorch_optimizer", "AdaHessian SophiaH ScheduleFreeAdamW Gravity"),
+    *_all("pytorch_optimizer", "pytorch_optimizer", "MADGRAD SPAM StableSPAM Conda ScalableShampoo DASH"),
+    Published("pytorch_optimizer", "pytorch_optimizer:A2Grad"),
+    Published("pytorch_optimizer", "pytorch_optimizer:AliG", {"max_lr": 0.1}),
     Published(
         "pytorch_optimizer", "pytorch_optimizer:SAM", {"base": SGD},
         lambda found, model: _with_sgd_class(found, model),
@@ -99,6 +103,15 @@ PUBLISHED: list[Published] = [
         "pytorch_optimizer", "pytorch_optimizer:LookSAM", {"base": SGD},
         lambda found, model: _with_sgd_class(found, model),
     ),
+    Published(
+        "pytorch_optimizer", "pytorch_optimizer:FriendlySAM", {"base": SGD},
+        lambda found, model: _with_sgd_class(found, model),
+    ),
+    Published(
+        "pytorch_optimizer", "pytorch_optimizer:WSAM", {"base": SGD},
+        lambda found, model: [found(model, model.parameters(), torch.optim.SGD, lr=0.05, momentum=0.9)],
+    ),
+    *_all("pytorch_optimizer", "pytorch_optimizer", "BSAM", num_data=100),
     Published(
         "pytorch_optimizer", "pytorch_optimizer:Lookahead", {"k": 2, "base": SGD},
         lambda found, model: _around_sgd(found, model, k=2),
@@ -111,8 +124,16 @@ PUBLISHED: list[Published] = [
         {"lr": 0.01, "groups": [{"match": "2d", "use_muon": True}, {"match": "*", "use_muon": False}]}, _muon_groups,
     ),
     Published(
+        "pytorch_optimizer", "pytorch_optimizer:AdaMuon",
+        {"lr": 0.01, "groups": [{"match": "2d", "use_muon": True}, {"match": "*", "use_muon": False}]}, _muon_groups,
+    ),
+    Published(
         "pytorch_optimizer", "pytorch_optimizer:AdamMini", {"lr": 0.01}, lambda found, model: [found(model, lr=0.01)]
     ),
-    *_all("pytorch_optimizer", "pytorch_optimizer", "SCION Alice LOMO GSAM DistributedMuon"),
+    *_all("pytorch_optimizer", "pytorch_optimizer", "SCION Alice LOMO DistributedMuon"),
+    Published("pytorch_optimizer", "pytorch_optimizer:GSAM", {"base": SGD}),
+    *(Published("parameterfree", f"parameterfree:{name}") for name in ("COCOB", "KT")),
+    *_all("heavyball", "heavyball", "SGD AdamW LaProp AdEMAMix SignLaProp SFAdamW MSAMLaProp Muon Scion SOAP"),
+    Published("heavyball", "heavyball:SAMWrapper"),
 ]  # fmt: skip
 """Every entry of ``docs/optimizers.md``, by package."""

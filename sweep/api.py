@@ -15,9 +15,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from results.analyses.captures import Analyses, load_analyses
-from results.ledger.arrays import SweepData, load_sweep
+from results.ledger.arrays import SweepData
 from results.ledger.frames import epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
+from results.reports.received import load_with_received
 from results.tables.table import Table
 from search_spaces.errors import SpecError, UnknownNameError
 from sweep.analyses import captures as captured
@@ -51,7 +52,7 @@ class Sweep:
     @cached_property
     def data(self) -> SweepData:
         """The measurements, as arrays ``[seeds, epochs]`` for each configuration."""
-        return load_sweep(self.folder.ledger, self.folder.name, self.target)
+        return load_with_received(self.folder.ledger, self.folder.name, self.target)
 
     @cached_property
     def runs(self) -> pd.DataFrame:

@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from results.figures.label_layout import label_line_ends, legend_below
-from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, SMALL, Styles
+from results.figures.chart_data import CUT_NOTE, DIED_NOTE, has_interval
+from results.figures.charts import mark_cut_ends
+from results.figures.curves import Series, draw_named_lines, label_lines
+from results.figures.selection import grey_note
+from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, PAPER, SMALL, Styles
 from results.ledger.arrays import SweepData
 from results.ledger.configuration_runs import ConfigurationRuns, Floats
 from results.metrics.intervals import Estimate
-from results.tables.benchmark import BAND_NOTE, crossing_notes
 from results.tables.comparison import SPLIT_NAMES, comparison_split
-from results.tables.standings import evaluation_mean, standings
+from results.tables.standings import evaluation_mean, received_standings, standings
 from results.tables.table import Column, Row, Table
+from results.tables.tuning import BAND_NOTE, crossing_notes
 
 TableOf = Callable[[str], Table | None]
 CONFIGURATION = Column("configuration", "Configuration")
@@ -37,41 +39,40 @@ def tuning_curves(sweep: SweepData, table_of: TableOf) -> Table | None:
         return None
     open_band = any(row.values["high"] == math.inf for row in table.rows)
     ends = " It ends at the curve where there is no upper limit." if open_band else ""
-    notes = [f"{BAND_NOTE}{ends}", *crossing_notes(sweep.benchmark)]
+    methods, named = {row.values["method"] for row in table.rows}, best_methods(table)
+    grey = [grey_note(len(named), len(methods), "expected accuracy")] if len(methods) > len(named) else []
+    notes = [f"{BAND_NOTE}{ends}", *grey, *crossing_notes(sweep.benchmark), *sweep.benchmark.notes]
     return Table(table.name, table.caption, table.columns, table.rows, notes)
 
 
 def draw_tuning_curves(axes: Axes, table: Table, styles: Styles) -> None:
     """Draw ``expected_best`` against ``points``, one line per method with its band."""
-    lines: list[Line2D] = []
-    names = list(dict.fromkeys(str(row.values["method"]) for row in table.rows))
-    for name in names:
-        rows = [row for row in table.rows if row.values["method"] == name]
-        points = [_number(row.values["points"]) for row in rows]
-        curve, low, high = (
-            np.array([_number(row.values[key]) for row in rows]) for key in ("expected_best", "low", "high")
-        )
-        style = styles[name]
-        (line,) = axes.plot(
-            points, curve, color=style.color, linestyle=style.linestyle, marker=style.marker, markersize=3, label=name
-        )
-        shade: dict[str, Any] = {"color": style.color, "linewidth": 0, "alpha": 0.14 if len(names) <= 3 else 0.08}
+    series = []
+    for name in dict.fromkeys(str(row.values["method"]) for row in table.rows):
+        rows = [row.values for row in table.rows if row.values["method"] == name]
+        columns = {key: [_number(values[key]) for values in rows] for key in ("points", "expected_best", "low", "high")}
+        series.append(Series(name, False, name in best_methods(table), columns))
+    lines = draw_named_lines(axes, series, styles, "points", "expected_best")
+    named = [one for one in series if one.named]
+    for one in named:
+        points, curve, low, high = (np.array(one.columns[key]) for key in ("points", "expected_best", "low", "high"))
+        lines[one.configuration].set(marker=styles[one.configuration].marker, markersize=3, markevery=None)
+        shade: dict[str, Any] = {
+            "color": styles[one.configuration].color, "linewidth": 0, "alpha": 0.14 if len(named) <= 3 else 0.08
+        }  # fmt: skip
         axes.fill_between(points, low, curve, where=np.isfinite(low).tolist(), **shade)
         axes.fill_between(points, curve, high, where=np.isfinite(high).tolist(), **shade)
-        lines.append(line)
     axes.set_xlabel("Points spent on tuning")
     axes.set_ylabel("Expected best val. acc. (%)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, steps=[1, 2, 5, 10]))
     axes.set_xlim(1, max(_number(row.values["points"]) for row in table.rows))
-    if len(lines) > MAX_DIRECT_LABELS:
-        legend_below(axes, lines, names)
-        return
-    axes.set_ylim(axes.get_ylim())  # labels must not change the limits
-    ends = {}
-    for name, line in zip(names, lines, strict=True):
-        x, y = (np.asarray(values, dtype=float)[-1] for values in (line.get_xdata(), line.get_ydata()))
-        ends[name] = (float(x), float(y))
-    label_line_ends(axes, ends, {name: styles[name].color for name in names})
+    label_lines(axes, lines, styles)
+
+
+def best_methods(table: Table) -> list[str]:
+    """Return the methods with the highest ``expected_best`` after all their points, at most those with a name."""
+    last = {str(row.values["method"]): _number(row.values["expected_best"]) for row in table.rows}
+    return sorted(last, key=lambda name: -last[name])[:MAX_DIRECT_LABELS]
 
 
 def evaluation_accuracy(sweep: SweepData, table_of: TableOf) -> Table | None:
@@ -83,7 +84,8 @@ def evaluation_accuracy(sweep: SweepData, table_of: TableOf) -> Table | None:
     rows: list[Row] = []
     if found is not None:
         split = found.split
-        for method in reversed(found.methods):
+        received = received_standings(sweep, found)
+        for method in reversed((received or found).methods):
             untuned = method.untuned.mean(split).value if method.untuned and method.untuned.counted.any() else math.nan
             rows += _rows(method.name, method.evaluations, split, evaluation_mean(method, split), untuned)
     elif sweep.benchmark is None and sweep.reference_id and 2 <= len(sweep.counted) <= ALL_SEEDS:
@@ -93,8 +95,11 @@ def evaluation_accuracy(sweep: SweepData, table_of: TableOf) -> Table | None:
     if not rows:
         return None
     caption = f"{SPLIT_NAMES[split]} accuracy"
-    notes = ["Where runs diverged or ended at chance, the mean is over those that trained, without an interval."]
-    shown = notes if any(not row.values["trained"] for row in rows) else []
+    shown = [DIED_NOTE] if any(not row.values["trained"] for row in rows) else []
+    means = [mean for row in rows if isinstance(mean := row.values["mean"], Estimate) and has_interval(mean)]
+    if any(mean.low < 0 or mean.high > 100 for mean in means):
+        shown.append(CUT_NOTE)
+    shown += sweep.benchmark.notes if sweep.benchmark else ()
     columns = (CONFIGURATION, Column("accuracy", caption, "%"), Column("mean", "Mean", "%"))
     return Table("evaluation", caption, columns, rows, shown)
 
@@ -111,14 +116,20 @@ def _rows(
 
 
 def draw_evaluation(axes: Axes, table: Table, styles: Styles) -> None:
-    """Draw every run as a point, and the mean with its 95 % t interval above the points, one row per configuration."""
+    """Draw every run as a point, and the mean with its 95 % t interval above the points, one row per configuration.
+
+    There is no mean where a run did not train.
+    """
     names = list(dict.fromkeys(str(row.values["configuration"]) for row in table.rows))
     trained = [_number(row.values["accuracy"]) for row in table.rows if row.values["trained"]] or [0.0]
     width = max(trained) - min(trained) or 1.0
     defaults = {str(row.values["configuration"]): _number(row.values["untuned"]) for row in table.rows}
     near = {name: value for name, value in defaults.items() if value >= min(trained) - MOST_OFFSET * width}
     crowded = any(not row.values["trained"] for row in table.rows) or len(near) < len(defaults)
-    left = min([*trained, *near.values()]) - (0.25 if crowded else 0.05) * width
+    means = [mean for row in table.rows if isinstance(mean := row.values["mean"], Estimate) and has_interval(mean)]
+    lows, highs = [mean.low for mean in means], [mean.high for mean in means]
+    left = max(min([*trained, *near.values(), *lows]) - (0.25 if crowded else 0.05) * width, 0)
+    right = min(max([*trained, *near.values(), *highs]) + 0.05 * width, 100)
     for place, name in enumerate(names):
         rows = [row for row in table.rows if row.values["configuration"] == name]
         style = styles[name]
@@ -130,15 +141,15 @@ def draw_evaluation(axes: Axes, table: Table, styles: Styles) -> None:
             markeredgewidth=0,
         )  # fmt: skip
         mean = rows[0].values["mean"]
-        if isinstance(mean, Estimate) and alive.any():
-            value = float(np.mean(mean.values)) if mean.n_at_chance else mean.value
-            arms = [[_arm(value - mean.low)], [_arm(mean.high - value)]]
+        if isinstance(mean, Estimate) and alive.all():
+            arms = [[_arm(mean.value - mean.low)], [_arm(mean.high - mean.value)]]
             axes.errorbar(
-                [value], [place + 0.24], xerr=arms, color=style.color, marker=style.marker, linestyle="none",
+                [mean.value], [place + 0.24], xerr=arms, color=style.color, marker=style.marker, linestyle="none",
                 elinewidth=1.3, capsize=2.5, markersize=4.5,
             )  # fmt: skip
+            mark_cut_ends(axes, mean, place + 0.24, style, along_x=True)
         if name in near:
-            axes.plot([near[name]], [place + 0.24], color=GREY, marker="d", linestyle="none", markerfacecolor="white")
+            axes.plot([near[name]], [place + 0.24], color=GREY, marker="d", linestyle="none", markerfacecolor=PAPER)
         words = [f"{int((~alive).sum())} of {len(alive)} at chance"] if not alive.all() else []
         if math.isfinite(defaults[name]) and name not in near:
             words.append(f"untuned {defaults[name]:.1f}")
@@ -147,15 +158,16 @@ def draw_evaluation(axes: Axes, table: Table, styles: Styles) -> None:
                 "◂ " + ", ".join(words), (left, place - 0.12), xytext=(2, 0), textcoords="offset points", va="center",
                 fontsize=SMALL, color=INK,
             )  # fmt: skip
-    axes.set_xlim(left, None)
+    axes.set_xlim(left, right)
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(visible=False)
     heading = next(column.title for column in table.columns if column.key == "accuracy")
-    axes.set_xlabel(f"{heading[:1].upper()}{heading[1:]}: each run, mean with 95 % interval")
+    heading = f"{heading[:1].upper()}{heading[1:]}: each run, {'mean with 95 % interval' if means else 'mean'}"
+    axes.set_xlabel(heading)
     if near:
-        axes.plot([], [], color=GREY, marker="d", linestyle="none", markerfacecolor="white", label="untuned, mean")
+        axes.plot([], [], color=GREY, marker="d", linestyle="none", markerfacecolor=PAPER, label="untuned, mean")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
 
 

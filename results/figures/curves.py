@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,124 +12,155 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from results.figures.label_layout import fit_beside_axes, label_line_ends, legend_below
-from results.figures.plot_data import LOG_RATES
-from results.figures.style import GREY, INK, MAX_DIRECT_LABELS, Style, Styles
+from results.figures.plot_data import MEAN
+from results.figures.rate_data import LOG_RATES
+from results.figures.style import FAINT, GREY, Style, Styles, repeated
 from results.tables.table import Table
 
-Series = dict[str, list[float]]
+THIN, THICK = 0.7, 1.6
+"""Line widths of training and of held-out accuracy."""
+MARKED_PLACES = 6  # of a line
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a figure: the mean of a configuration's runs, or one of the runs."""
+
+    configuration: str
+    is_run: bool
+    named: bool  # drawn in colour
+    columns: Mapping[str, list[float]]
 
 
 def draw_curves(axes: Axes, table: Table, styles: Styles) -> None:
     """Draw ``value`` against ``epoch``, one line per configuration, with a band from ``low`` to ``high``."""
-    _draw_lines(axes, table, styles)
+    series = _series(table)
+    lines = draw_named_lines(axes, series, styles, "epoch", "value")
+    for one in series:
+        if one.named and not one.is_run:
+            columns, style = one.columns, styles[one.configuration]
+            axes.fill_between(
+                columns["epoch"], columns["low"], columns["high"], color=style.color, alpha=0.13, linewidth=0
+            )
+    _epoch_axis(axes, series)
     axes.set_ylabel(_title(table, "value"))
-    _label_lines(axes, _with_points(axes.get_lines()), styles)
+    label_lines(axes, lines, styles)
 
 
 def draw_learning_rates(axes: Axes, table: Table, styles: Styles) -> None:
     """Draw the learning rate against the epoch, on a logarithmic axis if it spans more than one decade."""
-    positive = [value for _, series in _series(table) for value in series["value"] if value >= LOG_RATES[0]]
+    series = _series(table)
+    positive = [value for one in series for value in one.columns["value"] if value >= LOG_RATES[0]]
     if positive and max(positive) > 10 * min(positive):
         axes.set_yscale("log", nonpositive="clip")
         axes.set_ylim(min(positive) / 1.6, max(positive) * 1.6)
         axes.yaxis.set_major_locator(LogLocator(numticks=8))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    _draw_lines(axes, table, styles)
+    lines = draw_named_lines(axes, series, styles, "epoch", "value")
+    _epoch_axis(axes, series)
     axes.set_ylabel(_title(table, "value"))
-    _label_lines(axes, _with_points(axes.get_lines()), styles)
+    label_lines(axes, lines, styles)
 
 
 def draw_train_and_test(axes: Axes, table: Table, styles: Styles) -> None:
-    """Draw training accuracy as solid lines, and held-out accuracy as dashed lines of the same colour."""
-    markers = len({styles[name].color for name, _ in _series(table)}) < sum(1 for _ in _series(table))
-    for name, series in _series(table):
-        style = styles[name]
-        line_style: dict[str, Any] = {"color": style.color, "marker": style.marker if markers else None}
-        every = max(1, len(series["epoch"]) // 6)
-        for key, dash in (("train", "-"), ("held_out", (0, (3.5, 1.5)))):
-            (line,) = axes.plot(series["epoch"], series[key], linestyle=dash, label=name, markevery=every, **line_style)
-            _mark_single_point(line, style)
-    _epoch_axis(axes)
+    """Draw training accuracy as thin lines, and held-out accuracy as thick lines of the same style."""
+    series = _series(table)
+    draw_named_lines(axes, series, styles, "epoch", "train", THIN)
+    lines = draw_named_lines(axes, series, styles, "epoch", "held_out", THICK)
+    _epoch_axis(axes, series)
     axes.set_ylabel("Accuracy (%)")
     split = next(column.heading for column in table.columns if column.key == "held_out")
-    keys = [Line2D([], [], color=GREY, linestyle="-"), Line2D([], [], color=GREY, linestyle=(0, (3.5, 1.5)))]
+    keys = [Line2D([], [], color=GREY, linewidth=width) for width in (THIN, THICK)]
     axes.legend(keys, ["training", split], loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
-    _label_lines(axes, _with_points(axes.get_lines()[::2]), styles)
+    label_lines(axes, lines, styles)
 
 
 def draw_profile(axes: Axes, table: Table, styles: Styles) -> None:
     """Draw ``share``, the share of targets reached within ``tau`` times the fastest, as steps at their true places."""
-    for name, series in _series(table):
-        style = styles[name]
-        axes.step(
-            series["tau"], series["share"], where="post", color=style.color, linestyle=style.linestyle, label=name
-        )
+    lines = draw_named_lines(axes, _series(table), styles, "tau", "share")
+    for line in axes.get_lines():
+        line.set_drawstyle("steps-post")
     axes.set(ylim=(-0.03, 1.03), xlabel="τ: epochs over those of the fastest", ylabel="Share of targets reached, ρ(τ)")
     axes.set_xlim(1, max(_plain(row.values["tau"]) for row in table.rows))
-    _label_lines(axes, _with_points(axes.get_lines()), styles)
+    label_lines(axes, lines, styles)
 
 
-def _draw_lines(axes: Axes, table: Table, styles: Styles) -> None:
-    many = sum(1 for _ in _series(table)) > MAX_DIRECT_LABELS
-    for name, series in _series(table):
-        style = styles[name]
-        (line,) = axes.plot(series["epoch"], series["value"], color=style.color, linestyle=style.linestyle, label=name)
+def draw_named_lines(
+    axes: Axes, series: list[Series], styles: Styles, x: str, y: str, width: float | None = None
+) -> dict[str, Line2D]:  # fmt: skip
+    """Draw a line per series: in colour with its style, or thin and grey; return those with a name, by this name.
+
+    Lines of one colour and line style have markers. The runs of a configuration are thinner than a mean; the name is
+    that of the one that ends highest.
+    """
+    with_markers = repeated(styles[name] for name in {one.configuration for one in series if one.named})
+    lines: dict[str, Line2D] = {}
+    for one in series:
+        xs, ys, style = one.columns[x], one.columns[y], styles[one.configuration]
+        if not one.named:
+            axes.plot(xs, ys, color=FAINT, linewidth=0.5, zorder=1.5, label=f"_{one.configuration}")
+            continue
+        (line,) = axes.plot(xs, ys, color=style.color, linestyle=style.linestyle, label=one.configuration)
+        if width is not None or one.is_run:
+            line.set_linewidth(width if width is not None else THIN)
+        if (style.color, str(style.linestyle)) in with_markers:
+            line.set(marker=style.marker, markevery=max(1, len(xs) // MARKED_PLACES), markersize=3)
         _mark_single_point(line, style)
-        axes.fill_between(
-            series["epoch"], series["low"], series["high"], color=style.color, alpha=0.08 if many else 0.16, linewidth=0
-        )
-    _epoch_axis(axes)
+        end, other = last_point(line), lines.get(one.configuration)
+        if end is not None and (other is None or end[1] > (last_point(other) or end)[1]):
+            lines[one.configuration] = line
+    return lines
+
+
+def label_lines(axes: Axes, lines: Mapping[str, Line2D], styles: Styles) -> None:
+    """Label the lines at their ends if the names are short enough, otherwise in a legend below the axes."""
+    if not lines:
+        return
+    if not fit_beside_axes(axes, list(lines)):
+        legend_below(axes, list(lines.values()), list(lines))
+        return
+    axes.set_ylim(axes.get_ylim())  # labels must not change the limits
+    ends = {name: end for name, line in lines.items() if (end := last_point(line)) is not None}
+    label_line_ends(axes, ends, {name: styles[name].color for name in lines})
+
+
+def last_point(line: Line2D) -> tuple[float, float] | None:
+    """Return the last point of a line in data units; None without any."""
+    points = zip(_numbers(line.get_xdata()), _numbers(line.get_ydata()), strict=True)
+    return next((point for point in reversed(list(points)) if all(map(math.isfinite, point))), None)
 
 
 def _mark_single_point(line: Line2D, style: Style) -> None:
     """Add a marker to a line with a single point, which would be invisible."""
     if sum(map(math.isfinite, _numbers(line.get_ydata()))) == 1:
-        line.set_marker(style.marker)
+        line.set(marker=style.marker, markevery=None)
 
 
-def _epoch_axis(axes: Axes) -> None:
+def _epoch_axis(axes: Axes, series: list[Series]) -> None:
     axes.set_xlabel("Epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10], min_n_ticks=1))
-    epochs = [x for line in axes.get_lines() for x in _numbers(line.get_xdata())]
-    if len(set(epochs)) > 1:
+    epochs = {x for one in series for x in one.columns["epoch"]}
+    if len(epochs) > 1:
         axes.set_xlim(min(epochs), max(epochs))
-    elif epochs:
-        axes.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
+    else:
+        axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
 
 
-def _label_lines(axes: Axes, lines: list[Line2D], styles: Styles) -> None:
-    """Label the lines at their ends if the names are few and short, otherwise in a legend below the axes."""
-    names = [str(line.get_label()) for line in lines]
-    if len(lines) > MAX_DIRECT_LABELS or not fit_beside_axes(axes, names):
-        legend_below(axes, lines, names)
-        return
-    ends = {name: end for name, line in zip(names, lines, strict=True) if (end := _last_point(line)) is not None}
-    axes.set_ylim(axes.get_ylim())  # labels must not change the limits
-    label_line_ends(axes, ends, {name: styles[name].color if name in styles else INK for name in names})
-
-
-def _with_points(lines: Iterable[Line2D]) -> list[Line2D]:
-    return [line for line in lines if _last_point(line) is not None]
-
-
-def _last_point(line: Line2D) -> tuple[float, float] | None:
-    points = zip(_numbers(line.get_xdata()), _numbers(line.get_ydata()), strict=True)
-    return next((point for point in reversed(list(points)) if all(map(math.isfinite, point))), None)
+def _series(table: Table) -> list[Series]:
+    """Return each line with its columns as lists, those in colour last."""
+    keys = [column.key for column in table.columns if column.key not in ("configuration", "named")]
+    found: dict[tuple[str, Any], Series] = {}
+    for row in table.rows:
+        name, run = str(row.values["configuration"]), row.values.get("run", MEAN)
+        if (name, run) not in found:
+            found[name, run] = Series(name, run != MEAN, bool(row.values.get("named", True)), {key: [] for key in keys})
+        for key in keys:
+            found[name, run].columns[key].append(_plain(row.values.get(key)))
+    return sorted(found.values(), key=lambda one: one.named)
 
 
 def _numbers(values: Any) -> list[float]:
     return [float(value) for value in values]
-
-
-def _series(table: Table) -> Iterator[tuple[str, Series]]:
-    """Yield each configuration with its columns as lists over epochs."""
-    series: dict[str, Series] = {}
-    keys = [column.key for column in table.columns if column.key != "configuration"]
-    for row in table.rows:
-        lists = series.setdefault(str(row.values["configuration"]), {key: [] for key in keys})
-        for key in keys:
-            lists[key].append(_plain(row.values.get(key)))
-    yield from series.items()
 
 
 def _plain(value: Any) -> float:

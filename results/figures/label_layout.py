@@ -24,6 +24,7 @@ CHARACTER_WIDTH = SMALL * 0.62 / 72
 """Estimated width of a character of a label in inches."""
 SHARE_OF_LABELS = 0.55
 """The share of a figure's width that labels beside the axes can use."""
+LABEL_GAP = 4  # pixels between the labels of two points
 KEY_WIDTH = 0.5
 """Width of the line and the margins of a legend's entry in inches."""
 
@@ -63,7 +64,7 @@ def label_line_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], colours
         )
         for name, end in ends.items()
     ]
-    figure = _figure_of(axes)
+    figure = figure_of(axes)
     figure.draw_without_rendering()
     height = axes.get_window_extent().height
     positions = [axes.transAxes.inverted().transform(axes.transData.transform(end))[1] for end in ends.values()]
@@ -88,17 +89,20 @@ def spread_apart(positions: Sequence[float], gap: float) -> list[float]:
     return [float(place) for place in places]
 
 
-def label_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> bool:
+def label_points(
+    axes: Axes, points: Mapping[str, tuple[float, float]], others: Sequence[tuple[float, float]] = ()
+) -> bool:  # fmt: skip
     """Label each point without overlap; return False, without any label, if they do not fit.
 
-    ``points`` are in data units. Call this function last: it needs the final layout of the figure.
+    ``points``, and ``others`` without a label, are in data units. Call this function last: it needs the
+    final layout of the figure.
     """
-    figure = _figure_of(axes)
+    figure = figure_of(axes)
     figure.draw_without_rendering()
     frame = axes.get_window_extent()
-    pixels = {name: axes.transData.transform(point) for name, point in points.items()}
     radius = 4 * figure.dpi / 72
-    taken = [Bbox.from_bounds(x - radius, y - radius, 2 * radius, 2 * radius) for x, y in pixels.values()]
+    pixels = [axes.transData.transform(point) for point in (*points.values(), *others)]
+    taken = [Bbox.from_bounds(x - radius, y - radius, 2 * radius, 2 * radius) for x, y in pixels]
     labels: list[Annotation] = []
     for name, point in points.items():
         label = axes.annotate(
@@ -123,14 +127,14 @@ def _place_label(label: Annotation, frame: Bbox, taken: list[Bbox]) -> bool:
             box = label.get_window_extent()
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             if inside and not any(box.overlaps(other) for other in taken):
-                taken.append(box)
+                taken.append(box.padded(LABEL_GAP))
                 return True
     return False
 
 
 def legend_below(axes: Axes, handles: Sequence[Artist], names: Sequence[str]) -> None:
     """Add a legend below the axes and above the notes, in as many columns as fit; the figure grows by its height."""
-    figure = _figure_of(axes)
+    figure = figure_of(axes)
     width = figure.get_figwidth()
     texts = [wrapped(figure_text(name), width - KEY_WIDTH) for name in names]
     widest = max(len(line) for text in texts for line in text.splitlines()) * CHARACTER_WIDTH + KEY_WIDTH
@@ -147,7 +151,7 @@ def legend_below(axes: Axes, handles: Sequence[Artist], names: Sequence[str]) ->
 
 def width_of(axes: Axes) -> float:
     """Return the width of the figure in inches."""
-    return _figure_of(axes).get_figwidth()
+    return figure_of(axes).get_figwidth()
 
 
 def fit_beside_axes(axes: Axes, names: Sequence[str]) -> bool:
@@ -194,7 +198,8 @@ def reserve_below(figure: Figure, inches: float) -> float:
     return top
 
 
-def _figure_of(axes: Axes) -> Figure:
+def figure_of(axes: Axes) -> Figure:
+    """Return the figure of ``axes``."""
     figure = axes.get_figure(root=True)
     assert isinstance(figure, Figure)
     return figure

@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from results.figures import benchmark, plot_data
+from results.figures import benchmark, chart_data, plot_data
 from results.figures.charts import (
     ROW_INCHES,
     draw_epochs_to_target,
@@ -20,10 +20,13 @@ from results.figures.charts import (
     draw_scheduler_heat_map,
     draw_stability_and_accuracy,
 )
+from results.figures.configuration_styles import sweep_styles
 from results.figures.curves import draw_curves, draw_learning_rates, draw_profile, draw_train_and_test
 from results.figures.label_layout import SHARE_OF_LABELS, figure_text, wrapped, write_notes
-from results.figures.style import DOUBLE_COLUMN, PNG_DPI, SINGLE_COLUMN, Style, Styles, drawing_style, styles_of
-from results.ledger.arrays import SweepData
+from results.figures.rate_data import learning_rate_table
+from results.figures.selection import Selection, select_configurations, select_lines
+from results.figures.style import DOUBLE_COLUMN, PNG_DPI, SINGLE_COLUMN, Styles, drawing_style
+from results.ledger.arrays import NOT_COMPARED, SweepData
 from results.tables.registry import TABLES, has_table
 from results.tables.table import Table
 from search_spaces.atomic_write import atomic_write
@@ -37,8 +40,6 @@ FORMATS = ("png", "svg")
 PAPER_FORMAT = "pdf"
 WITHOUT_TIME = {"png": {"Software": None}, "svg": {"Date": None}, PAPER_FORMAT: {"CreationDate": None}}
 """Format that can be written → the metadata that would differ from one writing to the next."""
-
-SELECTION_LIMITS = (plot_data.MAX_LINE_PAIRS, plot_data.MAX_CONFIGURATIONS)
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,41 @@ def _curves(quantity: str, sweep: SweepData, table_of: TableOf) -> Table | None:
     return plot_data.curves_table(sweep, quantity)
 
 
-def _selected_rows(name: str, sweep: SweepData, table_of: TableOf) -> Table | None:
-    return plot_data.selected_rows(table_of(name), plot_data.select_configurations(sweep))
+Select = Callable[[SweepData], Selection]
+
+
+def _selected_rows(name: str, select: Select, sweep: SweepData, table_of: TableOf) -> Table | None:
+    return chart_data.selected_rows(table_of(name), select(sweep))
 
 
 def _final_accuracy(sweep: SweepData, table_of: TableOf) -> Table | None:
-    return plot_data.sorted_by_accuracy(_selected_rows("convergence", sweep, table_of))
+    selected = _selected_rows("convergence", select_configurations, sweep, table_of)
+    return chart_data.notes_on_runs(chart_data.with_runs(chart_data.sorted_by_accuracy(selected), sweep))
 
 
 def _epochs_to_target(sweep: SweepData, table_of: TableOf) -> Table | None:
-    return plot_data.sorted_by_epochs_to_target(_selected_rows("convergence", sweep, table_of), sweep.epochs)
+    selected = _selected_rows("convergence", select_configurations, sweep, table_of)
+    return chart_data.sorted_by_epochs_to_target(selected, sweep.epochs, sweep.target)
 
 
 def _stability_and_accuracy(sweep: SweepData, table_of: TableOf) -> Table | None:
-    return plot_data.stability_and_accuracy_table(_selected_rows("stability", sweep, table_of), table_of("convergence"))
+    selected = _selected_rows("stability", select_lines, sweep, table_of)
+    return chart_data.stability_and_accuracy_table(selected, table_of("convergence"))
+
+
+def _profile(sweep: SweepData, table_of: TableOf) -> Table | None:
+    steps = chart_data.profile_steps(_selected_rows("profile", select_lines, sweep, table_of))
+    return replace(steps, notes=[*steps.notes, *select_lines(sweep).style_note()]) if steps is not None else None
+
+
+def _learning_rates(sweep: SweepData, table_of: TableOf) -> Table | None:
+    families = chart_data.with_runs(chart_data.best_lr_families(table_of("learning_rates")), sweep)
+    return chart_data.notes_on_runs(families)
+
+
+def _momentum(sweep: SweepData, table_of: TableOf) -> Table | None:
+    best = chart_data.best_per_momentum(table_of("momentum"), sweep)
+    return chart_data.notes_on_runs(chart_data.with_runs(best, sweep))
 
 
 FIGURES: dict[str, FigureSpec] = {
@@ -82,7 +104,7 @@ FIGURES: dict[str, FigureSpec] = {
     "evaluation": FigureSpec(
         benchmark.evaluation_accuracy,
         benchmark.draw_evaluation,
-        "Accuracy under new seeds: every run, and the mean of each configuration with its 95 % t interval.",
+        "Accuracy under new seeds: every run, and the mean of each configuration.",
         height=0.8,
         row_height=0.42,
     ),
@@ -96,21 +118,21 @@ FIGURES: dict[str, FigureSpec] = {
         height=2.9,
     ),
     "learning_rate": FigureSpec(
-        lambda sweep, _: plot_data.learning_rate_table(sweep),
+        lambda sweep, _: learning_rate_table(sweep),
         draw_learning_rates,
-        "Learning rate by epoch, as used.",
+        "Learning rate by step, as used.",
     ),
     "final_accuracy": FigureSpec(
         _final_accuracy,
         draw_final_accuracy,
-        "Final validation accuracy: mean over seeds with its 95 % t-interval.",
+        "Final validation accuracy of each configuration: mean over seeds.",
         height=0.65,
         row_height=ROW_INCHES,
     ),
     "epochs_to_target": FigureSpec(
         _epochs_to_target,
         draw_epochs_to_target,
-        "Median epochs to the target accuracy. Open triangle at the edge: the median run misses the target.",
+        "Median epochs to the target accuracy.",
         height=0.65,
         row_height=ROW_INCHES,
     ),
@@ -120,27 +142,27 @@ FIGURES: dict[str, FigureSpec] = {
         "Standard deviation over seeds against final validation accuracy. Lower right is better.",
     ),
     "schedulers": FigureSpec(
-        lambda _, table_of: plot_data.best_per_scheduler(table_of("schedulers")),
+        lambda _, table_of: chart_data.best_per_scheduler(table_of("schedulers")),
         draw_scheduler_heat_map,
         "Final validation accuracy by scheduler and optimizer, each at its best learning rate.",
         height=3.4,
     ),
     "learning_rates": FigureSpec(
-        lambda _, table_of: plot_data.best_lr_families(table_of("learning_rates")),
+        _learning_rates,
         draw_learning_rate_sensitivity,
-        "Final validation accuracy by learning rate, with 95 % intervals.",
+        "Final validation accuracy by learning rate.",
         width=SINGLE_COLUMN,
         height=2.4,
     ),
     "momentum": FigureSpec(
-        lambda _, table_of: plot_data.best_per_momentum(table_of("momentum")),
+        _momentum,
         draw_momentum,
-        "Final validation accuracy by momentum, dampening and Nesterov momentum, with 95 % intervals.",
+        "Final validation accuracy by momentum.",
         width=SINGLE_COLUMN,
         height=2.4,
     ),
     "profile": FigureSpec(
-        lambda sweep, table_of: plot_data.profile_steps(_selected_rows("profile", sweep, table_of)),
+        _profile,
         draw_profile,
         "Performance profile: the share of targets that a configuration reaches within τ times the epochs of the "
         "fastest. A sweep has one workload, so the problems of the profile are its targets: 50 to 100 % of its best "
@@ -162,7 +184,7 @@ def make_figures(
     """
     styles = sweep_styles(sweep)
     return {
-        name: draw_figure(FIGURES[name], table, styles, sweep.caveats())
+        name: draw_figure(FIGURES[name], table, styles, sweep)
         for name, table in figure_tables(sweep, tables, only).items()
     }
 
@@ -179,25 +201,35 @@ def figure_tables(
     return {name: table for name, table in found.items() if table is not None and table.rows}
 
 
-def sweep_styles(sweep: SweepData) -> dict[str, Style]:
-    """Return the style of every configuration in all figures of the sweep.
+def draw_figure(spec: FigureSpec, table: Table, styles: Styles, sweep: SweepData) -> Figure:
+    """Draw a table as its figure.
 
-    Configurations that the figures select come first, so that those in one figure have different colours.
+    Below the axes, in small grey type: the sweep's name with n, the notes of the table, and the sweep's caveats.
     """
-    picks = [plot_data.select_configurations(sweep, most).configurations for most in SELECTION_LIMITS]
-    methods = [method.name for method in sweep.benchmark.methods] if sweep.benchmark is not None else []
-    return styles_of([*methods, *(group.label for groups in (*picks, sweep.configurations) for group in groups)])
-
-
-def draw_figure(spec: FigureSpec, table: Table, styles: Styles, caveats: Sequence[str] = ()) -> Figure:
-    """Draw a table as its figure, with its notes and the sweep's caveats below the axes in small grey type."""
     with drawing_style():
         height = spec.height + spec.row_height * _lines_of_names(spec.width, table)
         figure = Figure(figsize=(spec.width, height), layout="constrained")
-        write_notes(figure, [*dict.fromkeys([*table.notes, *caveats])])
+        write_notes(figure, [*dict.fromkeys([name_and_n(sweep, table), *table.notes, *_caveats(sweep)])])
         axes = figure.add_subplot()
         spec.draw(axes, _without_math(table), {figure_text(name): style for name, style in styles.items()})
     return figure
+
+
+def name_and_n(sweep: SweepData, table: Table) -> str:
+    """Return the sweep's name, and how many runs each configuration (method, cell) of the figure has."""
+    runs: dict[object, set[str]] = {}
+    for i, row in enumerate(table.rows):
+        key = row.values.get("configuration") or row.values.get("method") or i
+        runs.setdefault(key, set()).update(row.run_ids)
+    least, most = min(map(len, runs.values())), max(map(len, runs.values()))
+    what = "configuration" if "method" not in table.rows[0].values else "method"
+    number = f"{least}" if least == most else f"{least} to {most}"
+    return f"Sweep {sweep.name}, n = {number} {'run' if most == 1 else 'runs'} per {what}."
+
+
+def _caveats(sweep: SweepData) -> list[str]:
+    """Return the sweep's caveats without those about what no figure shows."""
+    return [caveat for caveat in sweep.caveats() if not caveat.startswith(NOT_COMPARED)]
 
 
 def _lines_of_names(width: float, table: Table) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,19 +17,30 @@ DOUBLE_COLUMN = 7.0
 PNG_DPI = 200
 
 MAX_DIRECT_LABELS = 6
-"""Maximum number of lines that are labelled at their ends; more lines have a legend below the axes."""
+"""Maximum number of lines that have a colour and a name; the others are thin and grey."""
+
+FEW_SEEDS = 6
+"""Below this n, every run is drawn as a point beside the mean."""
 
 INK = "#262626"
 GREY = "#6b6b6b"
 LIGHT_GREY = "#d9d9d9"
+FAINT = "#b4b4b4"  # lines without a name
+PAPER = "#ffffff"
+"""The neutral colours. The report page replaces every grey by one of its theme."""
+ON_DARK, ON_LIGHT = "#fefefe", "#010101"
+"""Colours of texts on a coloured cell, which do not depend on the theme of the page."""
 
 SMALL = 6.5  # points: notes, cell texts
 TEXT = 7.5  # points: everything else
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", INK)
 """Okabe and Ito, *Color Universal Design* (2008), without yellow, which has too little contrast on white."""
 
-LINESTYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
+LINESTYLES: tuple[Any, ...] = (
+    "-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (10, 2)), (0, (5, 1.2, 1, 1.2, 1, 1.2)),
+    (0, (2.5, 2.5)), (0, (10, 1.5, 2.5, 1.5)),
+)  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 
 RC_PARAMS: dict[Any, Any] = {
@@ -104,13 +116,18 @@ Styles = Mapping[str, Style]
 
 
 def styles_of(configurations: Sequence[str]) -> dict[str, Style]:
-    """Return the style of every configuration of a sweep, given in the sweep's order.
+    """Return a style for every name, where names are not those of a sweep's configurations.
 
-    Seven colours, then the same colours with other line styles and markers: 28 combinations of colour and line style,
-    56 with markers.
+    Seven colours, then the same colours with other line styles and markers: 56 combinations.
     """
     styles = {}
     for i, name in enumerate(dict.fromkeys(configurations)):
         lap = i // len(PALETTE)
         styles[name] = Style(PALETTE[i % len(PALETTE)], LINESTYLES[lap % len(LINESTYLES)], MARKERS[lap % len(MARKERS)])
     return styles
+
+
+def repeated(styles: Iterable[Style]) -> set[tuple[str, str]]:
+    """Return the pairs of colour and line style that several of ``styles`` have: their lines need markers."""
+    counts = Counter((style.color, str(style.linestyle)) for style in styles)
+    return {pair for pair, count in counts.items() if count > 1}

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from results.ledger.benchmark import Benchmark, RunsOf, benchmark_of
 from results.ledger.configuration_runs import CURVES, ConfigurationRuns, MeasuredCurves, grouped_runs
@@ -37,6 +38,9 @@ MAX_CELLS = 100_000_000
 
 MAX_NAMED = 5
 """Maximum number of configurations that a note names."""
+
+NOT_COMPARED = "Not compared, because without a result"
+"""How the caveat that names configurations without a result begins."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -149,6 +153,13 @@ class SweepData:
         return f"{self.data_name} (made from a seed)" if self.synthetic else self.data_name
 
     @property
+    def data_title(self) -> str:
+        """What the data are, in words: the name of the data set, and not the path of its folder."""
+        if self.synthetic:
+            return "synthetic images"
+        return self.facts.title if self.data_name else "no data"
+
+    @property
     def model(self) -> str:
         """The name of the model."""
         return str(self.protocol.get("model", LENET5))
@@ -167,11 +178,28 @@ class SweepData:
             without = [group.label for group in self.configurations if not group.counted.any()]
             if self.counted and without:
                 more = f" and {len(without) - MAX_NAMED} more" if len(without) > MAX_NAMED else ""
-                notes.append(f"Not compared, because without a result: {', '.join(without[:MAX_NAMED])}{more}.")
+                notes.append(f"{NOT_COMPARED}: {', '.join(without[:MAX_NAMED])}{more}.")
         if self.epochs < 50:
             length = counted(self.epochs, "epoch")
             notes.append(f"{length}; the study's protocol has 50. Schedules are scaled to the number of epochs.")
         return notes
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The rows of which a :class:`SweepData` is made: those of a ledger, or of a published benchmark.
+
+    Each run has ``run_id``, ``configuration`` (JSON), ``seed``, ``status``, ``target_epochs``, ``diverged_epoch``,
+    ``data_name``, ``synthetic``, ``protocol`` (JSON) and ``data_fingerprint``. A row of an epoch has the run id, the
+    epoch and the values of ``CURVES``. An attempt has its device, threads, pack size and versions (JSON).
+    """
+
+    runs: Sequence[dict[str, Any]]
+    epochs: Sequence[tuple[Any, ...]]
+    attempts: Sequence[tuple[Any, ...]]
+    spec: str  # resolved
+    phases: pd.DataFrame  # as read_phases returns
+    facts: DataFacts
 
 
 def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -> SweepData:
@@ -202,31 +230,44 @@ def load_sweep(ledger_path: Path, name: str = "", target: float | None = None) -
         )
         facts = kept_facts(ledger)
     rows = [dict(zip(runs.columns, row, strict=True)) for row in runs.rows]
+    text = str(spec.rows[0][0]) if spec.rows else ""
+    recorded = Recorded(rows, epochs.rows, attempts.rows, text, phases, facts)
+    return sweep_of(recorded, name or ledger_path.parent.name, ledger_path, target)
+
+
+def sweep_of(recorded: Recorded, name: str, path: Path, target: float | None = None) -> SweepData:
+    """Return the sweep of recorded rows; ``path`` is where they were read.
+
+    Raises:
+        LedgerError: more epochs than tables and figures can have.
+    """
+    rows, facts, text = recorded.runs, recorded.facts, recorded.spec
     length = max((row["target_epochs"] for row in rows), default=0)
-    with_rows = {row[0] for row in epochs.rows}
+    with_rows = {row[0] for row in recorded.epochs}
     begun = {row["configuration"] for row in rows if row["run_id"] in with_rows}
     cells = length * sum(row["configuration"] in begun for row in rows)
     if cells > MAX_CELLS:
         raise LedgerError(
-            f"{ledger_path}: has {cells // length} runs of {length} epochs; tables and figures can have "
+            f"{path}: has {cells // length} runs of {length} epochs; tables and figures can have "
             f"{MAX_CELLS} epochs of all runs. Split the sweep into several"
         )
     nothing: dict[str, Any] = {"data_name": "", "protocol": "{}", "data_fingerprint": ""}
     first = rows[0] if rows else nothing
-    curves = MeasuredCurves(epochs.rows, length)
-    text = str(spec.rows[0][0]) if spec.rows else ""
-    benchmark = None if phases.empty else benchmark_of(phases, benchmark_in(text), _reader(rows, curves, facts))
+    curves = MeasuredCurves(recorded.epochs, length)
+    benchmark = None
+    if not recorded.phases.empty:
+        benchmark = benchmark_of(recorded.phases, benchmark_in(text), _reader(rows, curves, facts))
     evaluations = [runs for method in benchmark.methods for runs in method.evaluations] if benchmark else []
     return SweepData(
-        name=name or ledger_path.parent.name,
+        name=name,
         epochs=benchmark.epochs if benchmark and evaluations else length,
         protocol={**json.loads(first["protocol"]), "data": first["data_fingerprint"]},
         data_name=first["data_name"],
         synthetic=any(row["synthetic"] for row in rows),
-        devices=tuple(sorted({row[0] for row in attempts.rows})),
-        threads=tuple(sorted({row[1] for row in attempts.rows})),
-        pack_sizes=tuple(sorted({row[2] for row in attempts.rows})),
-        versions=tuple(json.loads(text) for text in sorted({row[3] for row in attempts.rows})),
+        devices=tuple(sorted({row[0] for row in recorded.attempts})),
+        threads=tuple(sorted({row[1] for row in recorded.attempts})),
+        pack_sizes=tuple(sorted({row[2] for row in recorded.attempts})),
+        versions=tuple(json.loads(text) for text in sorted({row[3] for row in recorded.attempts})),
         given_target=target,
         **(design_in(text) if text else {}),
         facts=facts,

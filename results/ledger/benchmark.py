@@ -78,6 +78,7 @@ class Method:
     name: str
     studies: tuple[Study, ...]
     untuned: ConfigurationRuns | None = None  # the class's defaults
+    origin: str = ""  # the published benchmark that it was received from; empty: it was trained here
 
     @cached_property
     def points(self) -> tuple[Point, ...]:
@@ -121,11 +122,18 @@ class Benchmark:
     epochs: int  # of the evaluation
     design: Mapping[str, Any]  # the spec's table ``[benchmark]``
     spaces: Mapping[str, Mapping[str, Any]]  # method → its search space, as the user wrote it
+    received: tuple[Method, ...] = ()  # of published benchmarks; not part of the verdict
+    notes: tuple[str, ...] = ()  # about what was received
 
     @property
     def evaluated(self) -> tuple[Method, ...]:
         """The methods with at least one result in the evaluation."""
         return tuple(method for method in self.methods if method.evaluated)
+
+    @property
+    def shown(self) -> tuple[Method, ...]:
+        """The methods of this benchmark, then the received ones."""
+        return (*self.methods, *self.received)
 
     @cached_property
     def studies(self) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """The ledger as tidy data frames: one row per run, or one row per run and epoch.
 
-Both have the planned runs only, each up to its target epoch; other runs in the ledger are omitted. Every column has one
-type; accuracies are in percent; missing values are NA or NaN. Rows are in the order of planning: configuration, seed,
-epoch.
+Both have the planned runs only, each up to its target epoch; other runs in the ledger are omitted. Of a benchmark, the
+runs of the tuning are a second pair of frames. Every column has one type; accuracies are in percent; missing values are
+NA or NaN. Rows are in the order of planning: configuration, seed, epoch.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ from search_spaces.configuration import Configuration
 CONFIGURATION_GROUPS = ("optimizer", "scheduler", "warmup")
 """Order of the configuration's columns; each is followed by its dotted columns."""
 
+PLANNED = "SELECT run_id FROM runs WHERE planned"
+OF_TUNING = "SELECT run_id FROM phases WHERE phase = 'tuning'"
+
 RUNS = """
     SELECT run_id, configuration, configuration_id, seed, status, target_epochs,
            CASE WHEN diverged_epoch <= target_epochs THEN diverged_epoch END AS diverged_epoch,
            CASE status WHEN 'failed' THEN error END AS error, data_name AS data, synthetic
-    FROM run_statuses WHERE planned ORDER BY ordinal, seed, run_id
+    FROM run_statuses WHERE run_id IN ({}) ORDER BY ordinal, seed, run_id
 """
 
 EPOCHS = """
     SELECT e.run_id, r.seed, e.epoch, e.train_loss, e.train_acc, e.val_loss, e.val_acc, e.test_loss, e.test_acc,
            e.lr, e.lr_first, e.lr_last, e.epoch_seconds, e.pack_size, e.attempt_id, a.device, a.threads
     FROM runs r JOIN epochs e ON e.run_id = r.run_id AND e.epoch <= r.target_epochs JOIN attempts a USING (attempt_id)
-    WHERE r.planned ORDER BY r.ordinal, r.seed, r.run_id, e.epoch
+    WHERE r.run_id IN ({}) ORDER BY r.ordinal, r.seed, r.run_id, e.epoch
 """
 
 ATTEMPTS = """
@@ -57,8 +60,8 @@ TYPES = (
 """Column of a query → its type, so that no type depends on the values."""
 
 
-def runs_frame(ledger: Ledger) -> pd.DataFrame:
-    """Return one row per planned run.
+def runs_frame(ledger: Ledger, which: str = PLANNED) -> pd.DataFrame:
+    """Return one row per planned run; with :data:`OF_TUNING`, those of the tuning of a benchmark.
 
     ``final_*`` are those of the target epoch; only done and diverged runs have them. A diverged run counts as in the
     tables: its accuracies are chance from the epoch of its divergence on, and its losses are missing.
@@ -66,7 +69,7 @@ def runs_frame(ledger: Ledger) -> pd.DataFrame:
     ``train_seconds`` is the sum of ``epoch_seconds``, the pack's wall time; ``pack_size``, ``device`` and ``threads``
     are those of the last attempt.
     """
-    runs, epochs = _typed(ledger.read(RUNS, EPOCHS))
+    runs, epochs = _typed(ledger.read(RUNS.format(which), EPOCHS.format(which)))
     chance = kept_facts(ledger).chance
     epochs = _with_chance(runs, epochs, chance)
     ids = runs["run_id"]
@@ -115,13 +118,15 @@ def _with_chance(runs: pd.DataFrame, epochs: pd.DataFrame, chance: float) -> pd.
     return epochs
 
 
-def epochs_frame(ledger: Ledger) -> pd.DataFrame:
+def epochs_frame(ledger: Ledger, which: str = PLANNED) -> pd.DataFrame:
     """Return one row per run and epoch: ``EPOCH_COLUMNS``, the configuration's columns, ``data`` and ``synthetic``.
+
+    The runs are the planned ones; with :data:`OF_TUNING`, those of the tuning of a benchmark.
 
     ``differs_in`` lists the conditions that differ from those of the run's first attempt: device, threads, versions,
     pack. If it is empty in all rows, the numbers are bit-identical to those of an uninterrupted training.
     """
-    runs, epochs, attempts = _typed(ledger.read(RUNS, EPOCHS, ATTEMPTS))
+    runs, epochs, attempts = _typed(ledger.read(RUNS.format(which), EPOCHS.format(which), ATTEMPTS))
     epochs["differs_in"] = _differences(epochs, attempts)
     of_run = pd.concat([_configuration_columns(runs["configuration"]), runs[["data", "synthetic"]]], axis="columns")
     row_of_run = pd.Index(runs["run_id"]).get_indexer(epochs["run_id"])

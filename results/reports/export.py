@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import pandas as pd
 
-from results.ledger.arrays import load_sweep
-from results.ledger.frames import epochs_frame, runs_frame
+from results.ledger.frames import OF_TUNING, epochs_frame, runs_frame
 from results.ledger.ledger import Ledger
+from results.ledger.phases import read_phases
+from results.reports.received import load_with_received
 from results.reports.registry import report_tables
 from results.tables.formats import TABLE_WRITERS, as_text_cells
 from results.tables.table import Table
@@ -51,7 +52,7 @@ def export(
     ledger_path: Path, out: Path, formats: Sequence[str], *, target: float | None = None,
     more: Mapping[str, Table] | None = None,
 ) -> list[Path]:  # fmt: skip
-    """Write every table of the sweep, and the data frames ``runs`` and ``epochs``, to ``out``; return the files.
+    """Write every table of the sweep, and its data frames (:func:`data_frames`), to ``out``; return the files.
 
     Each file is replaced atomically.
 
@@ -68,13 +69,27 @@ def export(
         SweepFolderError: the folder cannot be written.
     """
     _check_formats(formats)
-    tables = {**report_tables(load_sweep(ledger_path, target=target)), **(more or {})}
+    tables = {**report_tables(load_with_received(ledger_path, target=target)), **(more or {})}
     frames = {}
     if set(formats) & set(FRAME_WRITERS):
         with Ledger.open_read_only(ledger_path) as ledger:
-            frames = {"runs": runs_frame(ledger), "epochs": epochs_frame(ledger)}
+            frames = data_frames(ledger)
     written = _write_all(out, formats, FRAME_WRITERS, frames)
     return [*written, *write_tables(tables, out, formats)]
+
+
+def data_frames(ledger: Ledger) -> dict[str, pd.DataFrame]:
+    """Return the data frames of a sweep by the names of their files.
+
+    ``runs`` and ``epochs`` have the planned runs: of a benchmark, those of its present phase. A benchmark also has
+    ``tuning_runs`` and ``tuning_epochs``, and ``phases``, which maps every run to its phase, study, method and point.
+    """
+    frames = {"runs": runs_frame(ledger), "epochs": epochs_frame(ledger)}
+    phases = read_phases(ledger)
+    if phases.empty:
+        return frames
+    tuning = {"tuning_runs": runs_frame(ledger, OF_TUNING), "tuning_epochs": epochs_frame(ledger, OF_TUNING)}
+    return {**frames, **tuning, "phases": phases.astype(dict.fromkeys(("run_id", "phase", "method"), "string"))}
 
 
 def write_tables(tables: Mapping[str, Table], out: Path, formats: Sequence[str]) -> list[Path]:

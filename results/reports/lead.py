@@ -1,4 +1,4 @@
-"""What a report shows first: the verdict of a benchmark or of a confirmation, with its table, figures and lint."""
+"""What a report shows first: the answer or the verdict in one or two sentences, with its figure and its table."""
 
 from __future__ import annotations
 
@@ -6,24 +6,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from results.ledger.arrays import SweepData
+from results.reports.ranking import ranked, ranking_table
 from results.reports.summary import answer
 from results.tables.fairness import IGNORED, WARNING, fairness_table
 from results.tables.table import Table
 
-OF_BENCHMARK = ("benchmark", ("tuning_curves", "evaluation"))
+OF_SWEEP = ("final_accuracy",)
+"""The figures that a report shows first."""
+OF_BENCHMARK = ("benchmark", ("evaluation", "tuning_curves"))
 OF_CONFIRMATION = ("comparison", ("evaluation",))
-"""The table and the figures that a report shows first."""
+"""The table and the figures that the report of a benchmark or of a confirmation shows first."""
 
 
 @dataclass(frozen=True)
 class Lead:
-    """The first section of a report: a title, the verdict, a table, names of figures, and the findings of the lint."""
+    """The first section of a report."""
 
     title: str
-    sentences: Sequence[str]
+    sentences: Sequence[str]  # the answer or the verdict
     table: Table | None
-    figures: Sequence[str]
-    findings: Sequence[str]
+    figures: Sequence[str]  # names
+    findings: Sequence[str] = ()  # of the lint
+    details: Sequence[str] = ()  # sentences below the table
+    of_another_sweep: bool = False  # of the confirmation of this sweep
+
+
+def sweep_lead(sweep: SweepData) -> Lead:
+    """Return the first section of the report of a sweep: the same sentence and ranking as on the terminal."""
+    ranking = ranked(sweep)
+    return Lead("Answer", [ranking.sentence()], ranking_table(ranking), OF_SWEEP, details=answer(sweep)[1:])
 
 
 def benchmark_lead(sweep: SweepData, tables: Mapping[str, Table]) -> Lead | None:
@@ -46,7 +57,8 @@ def confirmation_lead(sweep: SweepData, tables: Mapping[str, Table]) -> Lead | N
     seeds = len({seed for group in sweep.counted for seed in group.counted_seeds})
     table, figures = OF_CONFIRMATION
     title = f"Confirmation under {seeds} new seeds ({sweep.name})"
-    return Lead(title, answer(sweep), tables.get(table), figures, lint_lines(sweep))
+    first, *details = answer(sweep)
+    return Lead(title, [first], tables.get(table), figures, lint_lines(sweep), details)
 
 
 def lint_lines(sweep: SweepData) -> list[str]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from results.figures.plot_data import select_configurations
-from results.figures.registry import FIGURES, PAPER_FORMAT, draw_figure, figure_tables, sweep_styles, write_figures
+from results.figures.configuration_styles import sweep_styles
+from results.figures.registry import FIGURES, PAPER_FORMAT, draw_figure, figure_tables, write_figures
+from results.figures.selection import select_configurations
 from results.figures.style import SINGLE_COLUMN, Styles
 from results.ledger.arrays import SweepData
 from results.metrics.comparison import MCNEMAR, SIGN_FLIP_DRAWN
@@ -74,17 +75,20 @@ def paper_figures(sweep: SweepData, tables: Mapping[str, Table]) -> dict[str, Fi
     """Return the figures by name; a curve or an accuracy is shown for the best configurations only."""
     shown = select_configurations(sweep, MAX_SHOWN)
     best = replace(sweep, configurations=shown.configurations)
-    styles = sweep_styles(best)
+    styles = sweep_styles(sweep)
     chosen = {name: table for name, table in figure_tables(best).items() if name in OF_THE_BEST}
-    drawn = {name: _draw(name, table, styles, [*shown.notes, *sweep.caveats()]) for name, table in chosen.items()}
+    drawn = {
+        name: _draw(name, replace(table, notes=[*shown.notes, *table.notes]), styles, sweep)
+        for name, table in chosen.items()
+    }
     for name, table in figure_tables(sweep, tables).items():
         if name in OF_ALL:
-            drawn[name] = _draw(name, table, styles, sweep.caveats())
+            drawn[name] = _draw(name, table, styles, sweep)
     return drawn
 
 
-def _draw(name: str, table: Table, styles: Styles, notes: Sequence[str]) -> Figure:
-    return draw_figure(replace(FIGURES[name], width=SINGLE_COLUMN), table, styles, notes)
+def _draw(name: str, table: Table, styles: Styles, sweep: SweepData) -> Figure:
+    return draw_figure(replace(FIGURES[name], width=SINGLE_COLUMN), table, styles, sweep)
 
 
 def methods_paragraph(sweep: SweepData) -> str:

@@ -45,11 +45,11 @@ def question(sweep: SweepData) -> str:
     seeds = len({seed for group in sweep.configurations for seed in group.seeds})
     count, epochs = len(sweep.configurations), sweep.epochs
     model = model_title(sweep.model)
-    task = f"with {model} on {sweep.data_label or 'no data'} ({counted(seeds, 'seed')}, {counted(epochs, 'epoch')})"
+    task = f"with {model} on {sweep.data_title} ({counted(seeds, 'seed')}, {counted(epochs, 'epoch')})"
     if sweep.benchmark is not None:
         return (
             f"Which of {counted(len(sweep.benchmark.methods), 'method')} has the highest accuracy with {model} on "
-            f"{sweep.data_label or 'no data'} after equal tuning ({counted(sweep.benchmark.points, 'point')} each), "
+            f"{sweep.data_title} after equal tuning ({counted(sweep.benchmark.points, 'point')} each), "
             "and is the difference statistically significant?"
         )
     if count == 1:

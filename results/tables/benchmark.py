@@ -1,32 +1,35 @@
-"""The tables of a benchmark: methods, all pairs, tuning curves, sensitivity, and ranks over studies."""
+"""The tables of a benchmark: methods, all pairs, and ranks over studies."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from results.ledger.arrays import SweepData
 from results.ledger.benchmark import Benchmark, Method
-from results.ledger.configuration_runs import Floats
 from results.metrics import convergence
 from results.metrics.comparison import TOO_FEW
 from results.metrics.intervals import Estimate, sd_chi2_interval
-from results.metrics.tuning import Crossing, crossings, mean_ranks, sensitivity, tuning_band, tuning_curve
+from results.metrics.tuning import mean_ranks
 from results.tables.benchmark_lint import diverged_share
 from results.tables.comparison import COMPARISON_COLUMNS, PAIRS, SPLIT_NAMES, comparison_values, notes_on_tests
-from results.tables.standings import TOO_FEW_STUDIES, Pair, Standings, evaluation_mean, seed_means, standings
+from results.tables.standings import (
+    TOO_FEW_STUDIES,
+    Pair,
+    Standings,
+    evaluation_mean,
+    received_standings,
+    seed_means,
+    standings,
+)
 from results.tables.summary import target_note, to_target
 from results.tables.table import Column, Row, Table, Value
+from results.tables.tuning import METHOD, sensitivity_table, short_name, tuning_curve_table
 from search_spaces.plain_text import counted
 
-METHOD = Column("method", "Method")
+ORIGIN = Column("origin", "Received from")
 TUNED = Column("tuned", "Tuned", "%")
-BAND_NOTE = (
-    "Band: 95 % interval of the median best of k points, for any distribution. It has no upper limit where k is above "
-    "about a fifth of the points: few points do not show how much better others can be."
-)
 P_BETTER = Column("p_better", "P(best better)", "%", decimals=0, of="pairs")
 
 
@@ -42,9 +45,13 @@ def benchmark_table(sweep: SweepData) -> Table | None:
         Row(_row(sweep, benchmark, method, found), (*method.run_ids, *_untuned_ids(method)))
         for method in [*ranked, *others]
     ]
+    received = received_standings(sweep, found) if found else None
+    if received is not None:
+        rows += [Row(_row(sweep, benchmark, m, received), m.run_ids) for m in received.methods if m.origin]
     split = found.split if found else "val"
     columns = (
-        METHOD, Column("chosen", "Chosen values"), TUNED, Column("tuned_val", "Tuned, validation", "%", where="files"),
+        METHOD, *([ORIGIN] if received else []), Column("chosen", "Chosen values"), TUNED,
+        Column("tuned_val", "Tuned, validation", "%", where="files"),
         Column("runs", "Runs", where="text"), Column("n_done", "Runs with a result", where="files"),
         Column("n_planned", "Planned runs", where="files"), Column("n_studies", "Studies", where="files"),
         Column("untuned", "Untuned", "%"), Column("difference", "Best − method", "pp", of="pairs"), P_BETTER,
@@ -60,7 +67,7 @@ def benchmark_table(sweep: SweepData) -> Table | None:
         f"Benchmark {sweep.name}: {SPLIT_NAMES[split]} accuracy of each method's best point under new seeds",
         columns,
         rows,
-        [*_protocol_notes(benchmark, found), target_note(sweep), *sweep.caveats()],
+        [*_protocol_notes(benchmark, found), target_note(sweep), *benchmark.notes, *sweep.caveats()],
     )
 
 
@@ -70,6 +77,7 @@ def _row(sweep: SweepData, benchmark: Benchmark, method: Method, found: Standing
     tuning = sum(point.run_epochs for point in method.points)
     values: dict[str, Value] = {
         "method": method.name,
+        "origin": method.origin or None,
         "chosen": chosen_text(method),
         "runs": f"{done} of {planned}",
         "n_done": done,
@@ -137,14 +145,10 @@ def chosen_text(method: Method) -> str | None:
     for study in method.studies:
         if study.selected is not None:
             values = method.chosen(study.selected.runs.configuration)
-            texts[study.number] = " ".join(f"{_short(name)}={_number(value)}" for name, value in values.items())
+            texts[study.number] = " ".join(f"{short_name(name)}={_number(value)}" for name, value in values.items())
     if len(set(texts.values())) <= 1:
         return next(iter(texts.values()), None)
     return "; ".join(f"study {number}: {text}" for number, text in texts.items())
-
-
-def _short(name: str) -> str:
-    return name.removeprefix("optimizer.").removeprefix("scheduler.")
 
 
 def _number(value: Any) -> str:
@@ -192,11 +196,7 @@ def pairs_table(sweep: SweepData) -> Table | None:
     found = standings(sweep)
     if found is None or not found.pairs:
         return None
-    rows = []
-    for place, pair in enumerate(found.pairs):
-        cells = _comparison_cells(found, pair, found.adjusted[place], found.verdict(place))
-        names: dict[str, Value] = {"method": pair.first.name, "other": pair.second.name, "p_better": pair.probability}
-        rows.append(Row(names | cells, pair.run_ids))
+    rows = [*_pair_rows(found), *_pair_rows(received_standings(sweep, found))]
     better = Column("p_better", "P(first better)", "%", decimals=0, of="pairs")
     unit = "study means" if found.several_studies else "runs"
     return Table(
@@ -207,135 +207,21 @@ def pairs_table(sweep: SweepData) -> Table | None:
         [
             "Positive difference: the first method is better.",
             *_notes_on_tests(found),
+            *(sweep.benchmark.notes if sweep.benchmark else ()),
             *sweep.caveats(),
         ],
     )
 
 
-def curves_of(benchmark: Benchmark) -> dict[str, tuple[Floats, Floats, Floats, Method]]:
-    """Return the tuning curve of each method with its band: ``([k], [k], [k])`` up to the points of one study."""
-    found = {}
-    for method in benchmark.methods:
-        scores = np.array([point.score for point in method.points])
-        scores = scores[np.isfinite(scores)]
-        length = min(max((len(study.points) for study in method.studies), default=0), len(scores))
-        if length:
-            low, high = tuning_band(scores)
-            found[method.name] = (tuning_curve(scores)[:length], low[:length], high[:length], method)
-    return found
-
-
-def tuning_curve_table(sweep: SweepData) -> Table | None:
-    """Expected best validation accuracy by points spent: one row per method and number of points."""
-    if sweep.benchmark is None:
-        return None
-    curves = curves_of(sweep.benchmark)
-    rows = []
-    for name, (curve, low, high, method) in curves.items():
-        cost = float(np.mean([point.run_epochs for point in method.points]))
-        rows += [
-            Row({"method": name, "points": k + 1, "n_points": len(method.points), "run_epochs": cost * (k + 1),
-                 "expected_best": float(curve[k]), "low": float(low[k]), "high": float(high[k])},
-                tuple(run_id for point in method.points for run_id in point.runs.counted_ids))
-            for k in range(len(curve))
-        ]  # fmt: skip
-    if not rows:
-        return None
-    return Table(
-        "tuning_curve",
-        f"Expected best validation accuracy of {sweep.name} by points spent on tuning",
-        (
-            METHOD, Column("points", "Points spent"), Column("run_epochs", "Cost", "run-epochs", decimals=0),
-            Column("n_points", "Points of the method", where="files"),
-            Column("expected_best", "Expected best val. acc.", "%"),
-            Column("low", "Median best at least", "%", infinite="no limit"),
-            Column("high", "at most", "%", infinite="no limit"),
-        ),
-        rows,
-        [
-            "Expected best: the mean of the best over all subsets of k of a method's points (Lourie et al. 2023).",
-            BAND_NOTE,
-            *_sampling_notes(sweep.benchmark),
-            *crossing_notes(sweep.benchmark),
-            *sweep.caveats(),
-        ],
-    )  # fmt: skip
-
-
-def _sampling_notes(benchmark: Benchmark) -> list[str]:
-    notes = []
-    if benchmark.design.get("sampler") in ("tpe", "grid"):
-        notes.append(
-            f"The points of {benchmark.design['sampler']} are not independent, so the curve describes the same points "
-            "in a random order."
-        )
-    if any(point.stopped for method in benchmark.methods for point in method.points):
-        notes.append("A point that was stopped early has the accuracy of its last rung.")
-    return notes
-
-
-def crossing_notes(benchmark: Benchmark) -> list[str]:
-    """Return one sentence on which method is expected to be best with few and with many points."""
-    curves = {name: curve for name, (curve, *_) in curves_of(benchmark).items()}
-    if len(curves) < 2:
-        return []
-    found: list[Crossing] = crossings(curves)
-    if not found:
-        return ["The curves do not cross: their order does not depend on the budget."]
-    named = "; ".join(f"{c.after} passes {c.before} at {counted(c.points, 'point')}" for c in found)
-    return [f"Crossings of the curves, whose bands may overlap there: {named}."]
-
-
-def sensitivity_table(sweep: SweepData) -> Table | None:
-    """Effect of each hyperparameter in tuning: one row per method and hyperparameter."""
-    if sweep.benchmark is None:
-        return None
-    rows = []
-    for method in sweep.benchmark.methods:
-        scores = np.array([point.score for point in method.points])
-        for name, values in method.hyperparameters.items():
-            cells = _sensitivity(values, scores)
-            if cells:
-                rows.append(Row({"method": method.name, "hyperparameter": _short(name), **cells}))
-    if not rows:
-        return None
-    return Table(
-        "sensitivity",
-        f"Sensitivity of the validation accuracy to each hyperparameter in the tuning of {sweep.name}",
-        (
-            METHOD, Column("hyperparameter", "Hyperparameter"), Column("points", "Points"),
-            Column("effect", "Range of the bin means", "pp", decimals=1),
-            Column("share", "Share of the variance", "%", decimals=0),
-            Column("share_by_chance", "Share by chance", "%", decimals=0),
-            Column("spearman", "Spearman's ρ"), Column("best_low", "Best bin from", general=True),
-            Column("best_high", "to", general=True),
-        ),
-        rows,
-        [
-            "Points are sorted into at most three bins of equal size by the value. Share of the variance: η² of a "
-            "one-way analysis of variance of the bins (Fisher 1925); without any effect, its mean is the share by "
-            "chance. ρ is near 0 where the best value is in the middle of the range.",
-            *sweep.caveats(),
-        ],
-    )  # fmt: skip
-
-
-def _sensitivity(values: list[Any], scores: Floats) -> Mapping[str, Value]:
-    numeric = all(isinstance(value, int | float) for value in values)
-    codes = {text: code for code, text in enumerate(sorted({str(value) for value in values}))}
-    column = np.array([float(value) if numeric else float(codes[str(value)]) for value in values])
-    found = sensitivity(column, scores)
+def _pair_rows(found: Standings | None) -> list[Row]:
     if found is None:
-        return {}
-    return {
-        "points": found.n,
-        "effect": found.effect,
-        "share": 100 * found.share,
-        "share_by_chance": 100 * found.share_by_chance,
-        "spearman": found.spearman if numeric else None,
-        "best_low": found.best[0] if numeric else None,
-        "best_high": found.best[1] if numeric else None,
-    }
+        return []
+    rows = []
+    for place, pair in enumerate(found.pairs):
+        cells = _comparison_cells(found, pair, found.adjusted[place], found.verdict(place))
+        names: dict[str, Value] = {"method": pair.first.name, "other": pair.second.name, "p_better": pair.probability}
+        rows.append(Row(names | cells, pair.run_ids))
+    return rows
 
 
 def ranks_table(sweep: SweepData) -> Table | None:

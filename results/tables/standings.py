@@ -116,6 +116,23 @@ def standings(sweep: SweepData) -> Standings | None:
     return Standings(ordered, split, pairs, sweep.level, len(benchmark.studies) > 1)
 
 
+def received_standings(sweep: SweepData, found: Standings) -> Standings | None:
+    """Compare every method of a benchmark with every received one; None where nothing was received.
+
+    These pairs are a separate family for the correction: what is received changes no p value of the benchmark.
+    The methods are those of the benchmark in their order, then the received ones by their validation accuracy.
+    """
+    benchmark = sweep.benchmark
+    received = [method for method in benchmark.received if method.evaluated] if benchmark is not None else []
+    if benchmark is None or not received:
+        return None
+    received.sort(key=lambda method: -evaluation_mean(method, "val").value)
+    pairs = tuple(
+        compare_methods(benchmark, own, other, found.split, sweep.level) for own in found.methods for other in received
+    )
+    return replace(found, methods=(*found.methods, *received), pairs=pairs)
+
+
 def compare_methods(benchmark: Benchmark, a: Method, b: Method, split: str, level: float) -> Pair:
     """Compare two methods under their common evaluation seeds.
 

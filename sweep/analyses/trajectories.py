@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from results.analyses.trajectory import RunPath, Trajectory, trajectory_files, write_trajectory
-from results.figures.plot_data import select_configurations
+from results.figures.selection import select_configurations
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
 from results.ledger.queries import find_run, pack_of, run_of, train_losses

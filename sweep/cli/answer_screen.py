@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from results.ledger.arrays import SweepData
-from results.metrics.comparison import TOO_FEW
 from results.metrics.intervals import Estimate
 from results.reports.lead import lint_lines
+from results.reports.ranking import BEST, REFERENCE, SHORT, RankedConfiguration, Ranking
 from results.tables.comparison import SPLIT_NAMES
 from results.tables.fairness import WARNING, fairness_table
 from results.tables.lint_codes import LINT_PAGE
@@ -20,7 +20,6 @@ from results.tables.numbers import estimate_text
 from search_spaces.plain_text import counted
 from sweep.cli.next_step import NextStep
 from sweep.cli.options import near
-from sweep.cli.ranking import BEST, OTHER_RATE, REFERENCE, RankedConfiguration, Ranking
 from sweep.folder.paths import SweepFolder
 from sweep.folder.status import STATES
 
@@ -28,8 +27,6 @@ MOST_ROWS = 10
 WIDTH = 80
 """Most columns of a terminal that the table takes."""
 DECIMALS = 2
-SHORT = {OTHER_RATE: "–", TOO_FEW: "too few"}
-"""A verdict → its form in the table."""
 
 
 class EstimateRecord(BaseModel):
@@ -187,18 +184,10 @@ def _difference(row: RankedConfiguration) -> str:
 
 
 def _notes(ranking: Ranking) -> list[str]:
-    sweep, compared = ranking.sweep, ranking.compared
     notes = []
     if len(ranking.rows) > MOST_ROWS:
         notes.append(f"{len(ranking.rows) - MOST_ROWS} more configurations are in the tables.")
-    if ranking.without_result:
-        notes.append(f"{counted(ranking.without_result, 'configuration')} without a result.")
-    if compared is not None and any(row.verdict == OTHER_RATE for row in ranking.rows[:MOST_ROWS]):
-        notes.append("–: the same optimizer and scheduler are compared at another learning rate.")
-    if any(row.verdict == TOO_FEW for row in ranking.rows[:MOST_ROWS]):
-        notes.append("too few: there are too few seeds for a significance test.")
-    if compared is not None:
-        notes.append(f"Differences: {SPLIT_NAMES[compared.split]} accuracy, paired by seed, 95 % interval.")
-    if sweep.synthetic:
+    notes += ranking.notes(ranking.rows[:MOST_ROWS])
+    if ranking.sweep.synthetic:
         notes.append("The data is synthetic, not CIFAR-100.")
     return notes

@@ -98,13 +98,12 @@ def benchmark(
         raise SpecError(source, "has no [benchmark] and no [[methods]]", f"sweep run {shlex.quote(source)}")
     options = {"dry_run": dry_run, "fail_fast": fail_fast, "retry_failed": retry_failed, "in_process": in_process}
     untyped = from_file(overrides, trust=trust or dry_run)
-    if against is not None:
-        from sweep.driver.against import check_against
+    if against is None:
+        train(spec, runs_dir, Output(quiet, as_json), from_file=untyped, **options)
+        return
+    from sweep.driver.against import against_lines, check_against
 
-        check_against(spec, against)
-    train(spec, runs_dir, Output(quiet, as_json), from_file=untyped, **options)
-    if against is not None and not dry_run:
-        from sweep.driver.against import against_lines
-
-        for line in against_lines(SweepFolder(runs_dir, spec.name), against):
-            say(line, error=as_json)
+    received = check_against(spec, against)
+    train(spec, runs_dir, Output(quiet, as_json, received), from_file=untyped, **options)
+    for line in [] if dry_run else against_lines(SweepFolder(runs_dir, spec.name)):
+        say(line, error=as_json)

@@ -53,9 +53,9 @@ def show(
         else:
             print_run(PlainConsole(), folder, record)
         return
+    from results.reports.ranking import ranked
     from sweep.cli.answer_screen import print_answer, summary
     from sweep.cli.next_step import next_step
-    from sweep.cli.ranking import ranked
 
     sweep = load_sweep(folder.ledger, folder.name, target)
     ranking, then = ranked(sweep), next_step(folder, sweep)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from sweep.progress.console import PlainConsole
 from sweep.progress.stages import Stages
 
 if TYPE_CHECKING:
+    from results.reports.baseline import Baseline
     from sweep.driver.driver import Outcome
 
 
@@ -31,6 +32,7 @@ class Output:
 
     quiet: bool = False  # no progress
     as_json: bool = False  # the answer as one object on standard output; everything else goes to standard error
+    received: Sequence[Baseline] = ()  # published benchmarks for the tables and figures of a benchmark
 
     @contextmanager
     def progress(self, *, in_process: bool) -> Iterator[PlainConsole]:
@@ -66,8 +68,12 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
             from sweep.driver.until_decided import drive_until_decided
 
             drive_spec = drive_until_decided if spec.benchmark is None else drive_benchmark
-            outcome = drive_spec(spec, runs_dir, console, DriveOptions(**how, started=started, say_step=stages.begin))
-            started.close()  # still open where nothing is left to train
+            options = DriveOptions(**how, started=started, say_step=stages.begin)
+            try:
+                outcome = drive_spec(spec, runs_dir, console, options)
+            finally:
+                started.close()  # still open where nothing is left to train
+                _keep(output.received, SweepFolder(runs_dir, spec.name))
             if outcome is None:
                 return
             stages.begin("writing tables, figures and the report")
@@ -89,10 +95,18 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
+def _keep(received: Sequence[Baseline], folder: SweepFolder) -> None:
+    """Keep published benchmarks in the folder of a sweep that exists, for its tables and figures."""
+    if received and folder.spec.exists():
+        from results.reports.received import keep_received
+
+        keep_received(received, folder.path)
+
+
 def _print_answer(outcome: Outcome, output: Output) -> None:
+    from results.reports.ranking import ranked
     from sweep.cli.answer_screen import print_answer, summary
     from sweep.cli.next_step import next_step
-    from sweep.cli.ranking import ranked
 
     folder, ranking = outcome.folder, ranked(outcome.data)
     then = next_step(folder, outcome.data, outcome.rate)

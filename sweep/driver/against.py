@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-
-from results.ledger.ledger import Ledger
-from results.metrics.intervals import mean_t_interval
-from results.reports.baseline import Baseline, baseline_of, check_comparable, read_baselines
+from results.reports.baseline import Baseline, check_comparable, read_baselines
+from results.reports.received import load_with_received
+from results.tables.comparison import SPLIT_NAMES
+from results.tables.numbers import estimate_text
+from results.tables.standings import evaluation_mean, received_standings, standings
 from sweep.config.spec import Spec
 from sweep.folder.paths import SweepFolder
 
@@ -28,35 +27,22 @@ def check_against(spec: Spec, place: str) -> list[Baseline]:
     return found
 
 
-def against_lines(folder: SweepFolder, place: str) -> list[str]:
-    """Return a line for each published method: its test accuracy, and the paired difference to the best method here.
-
-    The best method here is the one with the highest validation accuracy in the evaluation.
-    """
-    with Ledger.open_read_only(folder.ledger) as ledger:
-        runs, _ = baseline_of(ledger)
-    own = runs[runs["phase"] == "evaluation"]
-    best = str(own.groupby("method")["val_acc"].mean().idxmax())
-    mine = _by_seed(own, best)
+def against_lines(folder: SweepFolder) -> list[str]:
+    """Return a line for each received method: its accuracy, and the paired difference to the best method here."""
+    sweep = load_with_received(folder.ledger, folder.name)
+    found = standings(sweep)
+    received = received_standings(sweep, found) if found is not None else None
+    if received is None:
+        return list(sweep.benchmark.notes) if sweep.benchmark is not None else []
     lines = []
-    for baseline in read_baselines(place):
-        theirs = baseline.runs[baseline.runs["phase"] == "evaluation"]
-        for method in dict.fromkeys(theirs["method"]):
-            other = _by_seed(theirs, method)
-            mean = mean_t_interval(np.asarray(other, dtype=np.float64))
-            line = (
-                f"{baseline.name}: {method}: test {mean.value:.2f} % ({mean.low:.2f} to {mean.high:.2f}, n = {mean.n})"
-            )
-            paired = (mine - other).dropna()
-            if len(paired) > 1:
-                found = mean_t_interval(np.asarray(paired, dtype=np.float64))
-                line += (
-                    f"; {best} is {found.value:+.2f} pp ({found.low:+.2f} to {found.high:+.2f}) from it, "
-                    f"{len(paired)} pairs"
-                )
-            lines.append(line)
+    for method in received.methods:
+        if not method.origin:
+            continue
+        pair, _, words = received.of_best(method)
+        mean = estimate_text(evaluation_mean(method, received.split), 2)
+        line = f"{method.name}: {SPLIT_NAMES[received.split]} {mean} %"
+        if pair.comparison.n:
+            difference = estimate_text(pair.comparison.difference, 2, of="pairs")
+            line += f"; {received.best.name} − this: {difference} pp, {pair.comparison.n} pairs: {words}"
+        lines.append(line)
     return lines
-
-
-def _by_seed(runs: pd.DataFrame, method: str) -> pd.Series[float]:
-    return runs[runs["method"] == method].set_index(["study", "seed"])["test_acc"]

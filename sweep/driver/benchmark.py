@@ -27,7 +27,7 @@ from search_spaces.plain_text import counted
 from sweep.config.spec import Spec
 from sweep.config.toml import benchmark_text, configuration_block
 from sweep.driver.announcements import tell
-from sweep.driver.benchmark_plan import tell_benchmark
+from sweep.driver.benchmark_plan import power_lines, tell_benchmark
 from sweep.driver.driver import DEFAULT_OPTIONS, DriveOptions, Outcome, Stage, drive
 from sweep.driver.tuning import Placed, Point, StudyTuning, tune_study
 from sweep.folder.paths import SweepFolder
@@ -224,7 +224,8 @@ def drive_benchmark(
 ) -> Outcome | None:
     """Tune every method, select by validation, evaluate under new seeds; return the outcome of the last phase.
 
-    Ray is started once for all phases. Arguments, return value and errors as in :func:`sweep.driver.driver.drive`.
+    Ray is started and the data are read once for all phases. Arguments, return value and errors as in
+    :func:`sweep.driver.driver.drive`.
     """
     with ExitStack() as ray:
         return _drive_phases(spec, runs_dir, console, replace(options, ray=ray))
@@ -246,6 +247,8 @@ def _drive_phases(spec: Spec, runs_dir: Path, console: Console, options: DriveOp
         with _existing(folder) as ledger:
             tell_benchmark(console, spec, plan.methods, ledger, len(data.train_labels))
         return None
+    options = replace(options, data=data)
+    tell(console, *power_lines(plan.design, len(plan.methods), None)[1:])
     text = benchmark_text(spec)
     notes: list[str] = []
     while True:

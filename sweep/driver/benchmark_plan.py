@@ -9,9 +9,11 @@ from rich.console import Console
 
 from results.ledger.ledger import Ledger
 from results.ledger.phases import read_phases
+from results.metrics.comparison import ALPHA, min_pairs
 from results.metrics.power import pairs_needed
 from search_spaces.method import Method
 from search_spaces.plain_text import counted
+from sweep.config.benchmark import Benchmark
 from sweep.config.spec import Spec
 from sweep.driver.announcements import tell
 from sweep.driver.pack_size import SECONDS_PER_EXAMPLE
@@ -73,19 +75,30 @@ def tell_benchmark(
         f"total: {at_most}{total:,} run-epochs; if a range is widened, {len(methods) * extra:,} more",
         f"expected: about {total * seconds / 3600:.2f} hours one after the other ({basis}); divide by the number of "
         "concurrent trials",
-        power_line(len(methods) - 1, _seen_sd(ledger)),
+        *power_lines(design, len(methods), _seen_sd(ledger)),
     )
 
 
-def power_line(comparisons: int, seen: float | None) -> str:
-    """Return how many evaluation seeds a difference of 1 pp and of 2 pp needs."""
-    sd = seen or DEFAULT_SD
-    needed = [pairs_needed(difference, sd, comparisons) for difference in POWER_FOR]
+def power_lines(design: Benchmark, methods: int, seen: float | None) -> list[str]:
+    """Return how many evaluation seeds a difference of 1 pp and of 2 pp needs, and a warning if no test can be passed.
+
+    All pairs of methods are corrected for. With several studies, a pair is two study means, so studies are counted.
+    """
+    sd, family = seen or DEFAULT_SD, methods * (methods - 1) // 2
+    unit, have = ("studies", design.studies) if design.studies > 1 else ("evaluation seeds", design.looks[-1])
+    least = min_pairs(family, ALPHA / len(design.looks))
+    needed = [max(pairs_needed(difference, sd, family), least) for difference in POWER_FOR]
     origin = "the largest seen so far" if seen else "assumed"
-    return (
-        f"power: 80 % to find a difference of 1 pp needs {needed[0]:g} evaluation seeds, of 2 pp {needed[1]:g} "
-        f"(SD of the paired differences {sd:.2g} pp, {origin}; {counted(comparisons, 'comparison')})"
-    )
+    lines = [
+        f"power: 80 % to find a difference of 1 pp needs {needed[0]:g} {unit}, of 2 pp {needed[1]:g} "
+        f"(SD of the paired differences {sd:.2g} pp, {origin}; {counted(family, 'comparison')})"
+    ]
+    if have < least:
+        lines.append(
+            f"warning: {have} {unit} are too few for any verdict: {counted(family, 'comparison')} of "
+            f"{counted(methods, 'method')} need at least {least}"
+        )
+    return lines
 
 
 def _seconds_per_epoch(ledger: Ledger | None) -> float | None:

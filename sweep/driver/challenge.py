@@ -75,7 +75,7 @@ def challenge(place: str, data_source: str, say: Callable[[str], None] = lambda 
 
     Args:
         place: see :func:`published_row`.
-        data_source: the data, as ``data`` of a spec.
+        data_source: the data, as ``data`` of a spec; its ``labels`` and ``max_images`` are those of the baseline.
         say: called with a line after every epoch.
 
     Raises:
@@ -91,7 +91,7 @@ def challenge(place: str, data_source: str, say: Callable[[str], None] = lambda 
 
     baseline, row = published_row(place)
     protocol = Protocol.from_dict(baseline.facts["protocol"])
-    data = load_data(data_source, val_fraction=protocol.val_fraction)
+    data = load_data(data_source, val_fraction=protocol.val_fraction, **baseline.data_options)
     for key, then, now in (
         ("training_version", baseline.facts["training_version"], TRAINING_VERSION),
         ("data", baseline.facts["data"], data.fingerprint),

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -53,6 +53,9 @@ from sweep.planning.reference import reference_id
 from sweep.progress.live_view import Progress, Recorded
 from sweep.tracking.of_sweep import tracking_of
 from sweep.tracking.registry import check_trackers
+
+if TYPE_CHECKING:
+    from trainables.data.dataset import DataSet
 
 PACKS_SHOWN = 20
 """Packs that a dry run lists."""
@@ -125,6 +128,7 @@ class DriveOptions:
     from_file: frozenset[str] = frozenset()  # keys of the spec (sweep.folder.trust) whose values come from a file
     ray: ExitStack | None = None  # keeps Ray open for further calls until it is closed; None: for this call only
     started: ExitStack | None = None  # has a Ray that was started before; the executor ends it
+    data: DataSet | None = None  # that of the spec, if it is loaded already
     say_step: Callable[[str], None] = lambda step: None  # called with the next step; empty: training begins
 
 
@@ -176,8 +180,9 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
             "go to another directory"
         )
     spec.expanded()  # reports an error in the spec before the data is loaded
-    options.say_step(f"reading the data {spec.data}")
-    data = load_data(spec.data, **spec.data_options)
+    if (data := options.data) is None:
+        options.say_step(f"reading the data {spec.data}")
+        data = load_data(spec.data, **spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     spec, model = plan_model(spec, data.classes)
     found = resolve_configurations(spec, steps_per_epoch, len(data.train_labels), model.layout)

@@ -14,7 +14,8 @@ from results.analyses.gradients import ewma_meaning
 from results.figures.registry import FIGURES, FORMATS, make_figures, save_figures, write_figures
 from results.ledger.arrays import SweepData, load_sweep
 from results.reports.export import export, write_tables
-from results.reports.lead import Lead, benchmark_lead, confirmation_lead
+from results.reports.lead import Lead, benchmark_lead, confirmation_lead, sweep_lead
+from results.reports.received import load_with_received
 from results.reports.registry import analysis_tables, report_tables
 from results.reports.report import ReportFigure, ReportTexts, report_html
 from results.reports.study.article import ArticleFigure, article_html, article_markdown
@@ -37,11 +38,11 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
         LedgerError: a ledger or an analysis that cannot be read.
         SweepFolderError: a folder that cannot be written.
     """
-    sweep = load_sweep(folder.ledger, folder.name, target)
+    sweep = load_with_received(folder.ledger, folder.name, target)
     tables = report_tables(sweep)
     drawn = {path.stem for path in save_figures(sweep, folder.figures, tables=tables)}
     analyses = _analysis_figures(folder)
-    lead, confirmed = _lead(folder, sweep, tables)
+    lead, confirmed = report_lead(folder, sweep, tables)
     # Older files of the folder are not shown: an image can contain a script, which the page would run.
     captions = {name: spec.caption for name, spec in FIGURES.items() if name in drawn} | analyses.captions() | confirmed
     figures = {
@@ -52,7 +53,7 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
     page = report_html(
         sweep, {**tables, **analysis_tables(analyses)}, figures,
         ReportTexts(
-            question(sweep), [] if lead is not None and lead.sentences == answer(sweep) else answer(sweep),
+            question(sweep), answer(sweep) if lead.of_another_sweep else [],
             _sessions(folder), [*_commands(folder), resume_command(folder.name, folder.runs_dir)],
             folder.spec.read_text(encoding="utf-8", errors="replace") if folder.spec.exists() else "",
             lead,
@@ -125,28 +126,31 @@ def make_article(folder: SweepFolder, own: Mapping[Path, str]) -> Path:
     return _written(folder.article_page, article_html(text, figures, f"{folder.name}: the article"))
 
 
+COMMANDS = ("run", "study", "benchmark")
+"""The commands that a report shows for repeating the sweep."""
+
 CONFIRMATION_FIGURE = "confirmation"
 """The figure ``evaluation`` of a confirmation, in the folder of the sweep that it confirms."""
 
 
-def _lead(
+def report_lead(
     folder: SweepFolder, sweep: SweepData, tables: Mapping[str, Table]
-) -> tuple[Lead | None, dict[str, str]]:  # fmt: skip
+) -> tuple[Lead, dict[str, str]]:  # fmt: skip
     """Return what the report shows first, and the caption of the figure that is drawn for it, by name.
 
     A benchmark and a confirmation show their own verdict. A sweep with a confirmation shows that of the confirmation.
     """
-    if sweep.benchmark is not None:
-        return benchmark_lead(sweep, tables), {}
     found = folder.confirmation
-    if found is None:
-        return confirmation_lead(sweep, tables), {}
-    if not found.ledger.exists():
-        return None, {}
-    confirmed = load_sweep(found.ledger, found.name)
-    lead = confirmation_lead(confirmed, report_tables(confirmed))
-    figure = make_figures(confirmed, only=("evaluation",)).get("evaluation") if lead is not None else None
-    if lead is None or figure is None:
+    if sweep.benchmark is not None or found is None:
+        own = benchmark_lead(sweep, tables) if sweep.benchmark is not None else confirmation_lead(sweep, tables)
+        return own or sweep_lead(sweep), {}
+    confirmed = load_sweep(found.ledger, found.name) if found.ledger.exists() else None
+    lead = confirmation_lead(confirmed, report_tables(confirmed)) if confirmed is not None else None
+    if confirmed is None or lead is None:
+        return sweep_lead(sweep), {}
+    lead = replace(lead, of_another_sweep=True)
+    figure = make_figures(confirmed, only=("evaluation",)).get("evaluation")
+    if figure is None:
         return lead, {}
     write_figures({CONFIRMATION_FIGURE: figure}, folder.figures)
     return replace(lead, figures=(CONFIRMATION_FIGURE,)), {CONFIRMATION_FIGURE: FIGURES["evaluation"].caption}
@@ -199,4 +203,6 @@ def _commands(folder: SweepFolder) -> list[str]:
     """The commands that started or resumed the sweep, as they were typed, if they are known."""
     words = [session.get("command") for session in _sessions(folder)]
     typed = [[str(word) for word in command] for command in words if isinstance(command, list)]
-    return list(dict.fromkeys(shlex.join(command) for command in typed if command[1:2] in (["run"], ["study"])))
+    return list(
+        dict.fromkeys(shlex.join(command) for command in typed if command[1:2] in (["run"], ["study"], ["benchmark"]))
+    )

@@ -11,7 +11,11 @@ import torch
 
 from benchmarks.optimizer_list import LARGEST_DIFFERENCE, MARKS, PAGE, check, data
 from benchmarks.published_optimizers import PUBLISHED, Published
+from search_spaces import Configuration
+from search_spaces.errors import SpecError
 from trainables.data.dataset import DataSet
+from trainables.optim.planning_trial import why_not_resumed
+from trainables.optim.validation import complete_configuration
 
 ROWS = PAGE.read_text(encoding="utf-8").partition(MARKS[0])[2].partition(MARKS[1])[0].splitlines()[2:]
 CELLS = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in ROWS]
@@ -72,3 +76,23 @@ def test_a_published_class_equals_its_plain_loop(published: Published, images: D
     if importlib.util.find_spec(published.module) is None:
         pytest.skip(f"{published.package} is not installed: pip install -c constraints.txt -e '.[optimizers]'")
     compared_with(published, images)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SOAP", "PSGDKron", "KLShampoo", "LATHER"])
+def test_heavyballs_preconditioned_classes_train_and_resume_in_float32(name: str) -> None:
+    heavyball = pytest.importorskip("heavyball", reason="pip install -c constraints.txt -e '.[optimizers]'")
+    heavyball.utils.compile_mode = None
+    asked = Configuration(f"heavyball:{name}", {"lr": 0.01})
+    found = complete_configuration(asked, 2, 7, "list", ["heavyball"])
+    assert why_not_resumed(found, torch.float32, "list") == ""
+    with pytest.raises(SpecError, match=f"heavyball:{name} fails"):
+        why_not_resumed(found, torch.float64, "list")
+
+
+def test_a_muon_without_groups_is_refused_with_an_example() -> None:
+    pytest.importorskip("pytorch_optimizer", reason="pip install -c constraints.txt -e '.[optimizers]'")
+    with pytest.raises(SpecError, match=r"optimizer\.groups: missing: pytorch_optimizer:Muon reads use_muon.*match"):
+        complete_configuration(
+            Configuration("pytorch_optimizer:Muon", {"lr": 0.01}), 2, 7, "list", ["pytorch_optimizer"]
+        )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from results.figures.registry import make_figures
 from results.ledger.arrays import SweepData
 from results.ledger.configuration_runs import CURVES, ConfigurationRuns
 from search_spaces import Configuration
@@ -53,3 +56,12 @@ def made_up_sweep(
             )
         )
     return SweepData("made-up", epochs, {}, "cifar100", synthetic, ("cpu",), (2,), (4,), (), tuple(groups))
+
+
+CROWDED = made_up_sweep(24, seeds=3, epochs=20, synthetic=True)
+
+
+@cache
+def crowded_figures() -> dict[str, Figure]:
+    """All figures of :data:`CROWDED`, drawn once for all tests that only read them."""
+    return make_figures(CROWDED)

@@ -11,8 +11,10 @@ import pytest
 from results.ledger.arrays import load_sweep
 from results.ledger.frames import runs_frame
 from results.ledger.ledger import Ledger
+from results.reports.paper import methods_paragraph
 from search_spaces.errors import DataError
 from sweep.config.spec import Spec
+from sweep.driver.outputs import make_outputs
 from sweep.folder.status import status_lines
 from sweep.folder.status_source import folder_status
 from tests.sweep.sweeps import run, spec
@@ -30,8 +32,11 @@ optimizer = [{{name = "SGD", lr = 0.01}}, {{name = "SGD", lr = 1e30}}]
 """
 
 
-def test_a_sweep_on_own_data_has_its_number_of_classes(tmp_path: Path) -> None:
-    """What was taken is printed and stored; a diverged run counts as chance of four classes; nothing says CIFAR-100."""
+def test_a_sweep_on_own_data_has_its_number_of_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was taken is printed and stored; a diverged run counts as chance of four classes; nothing says CIFAR-100.
+
+    Neither do the tables, the report, and what a paper gets; their figures have separate tests.
+    """
     folder = write_class_folders(tmp_path / "mine", ten_classes(30, classes=4))
     outcome, printed = run(spec(SPEC.format(folder=folder), "own"), tmp_path / "runs")
     said = "mine: class folders in train/ and test/, 4 classes"
@@ -44,6 +49,12 @@ def test_a_sweep_on_own_data_has_its_number_of_classes(tmp_path: Path) -> None:
         assert runs_frame(ledger).query("status == 'diverged'")["final_val_acc"].tolist() == [25]
     told = [printed, outcome.folder.spec.read_text(), *sweep.caveats(), *outcome.answer]
     told += status_lines(folder_status(outcome.folder))
+    monkeypatch.setattr("sweep.driver.outputs.save_figures", lambda *_, **__: [])
+    make_outputs(outcome.folder)
+    told.append(methods_paragraph(sweep))
+    written = [file for file in outcome.folder.path.rglob("*") if file.suffix in (".md", ".csv", ".html", ".json")]
+    assert {file.suffix for file in written} == {".md", ".csv", ".html", ".json"}
+    told += [file.read_text() for file in written]
     assert not [text for text in told if "CIFAR" in text]
 
 

@@ -106,6 +106,28 @@ class DropsGradients(Plain):
         parameter.grad = None
 
 
+class KeepsViews(DropsGradients):
+    """Keeps views of its parameters by their addresses, and makes them again in each step, as heavyball does."""
+
+    def __init__(self, params: Iterable[torch.Tensor], lr: float = 0.1) -> None:
+        super().__init__(params, lr)
+        self.views: dict[Any, torch.Tensor] = {}
+
+    def update(self, parameter: torch.Tensor, lr: float) -> None:
+        self.views[parameter.data_ptr(), parameter.dtype] = parameter.view(-1)
+        super().update(parameter, lr)
+
+
+class FailsLater(Plain):
+    """Makes in its first step what every later step needs."""
+
+    def update(self, parameter: torch.Tensor, lr: float) -> None:
+        if not self.state[parameter]:
+            self.state[parameter]["made"] = True
+            self.factor = 1.0
+        super().update(parameter, lr * self.factor)
+
+
 class NewGradients(Plain):
     """Replaces the gradient by another tensor."""
 

@@ -112,7 +112,7 @@ def check_class_names(names: object, where: str, classes: int | None = CLASSES) 
     if too_long := next((name for name in found if len(name) > MAX_NAME), None):
         raise DataError(f"{where}: the class name {too_long[:40]!r}… has {len(too_long):,} letters; at most {MAX_NAME}")
     if not 2 <= len(found) <= MAX_CLASSES:
-        raise DataError(f"{where}: {len(found)} class names; expected 2 to {MAX_CLASSES}")
+        raise DataError(f"{where}: {len(found)} class names; expected 2 to {MAX_CLASSES} classes")
     return found
 
 

@@ -58,11 +58,12 @@ class Columns:
 
     image: str
     label: str
+    cifar100: bool  # the files have both kinds of labels of CIFAR-100
 
     @property
     def usual(self) -> bool:
         """Whether they are those of CIFAR-100 on the Hub."""
-        return (self.image, self.label) == ("img", "fine_label")
+        return self.cifar100 and (self.image, self.label) == ("img", "fine_label")
 
 
 def find_parquet(folder: Path, options: ReadOptions) -> Source | None:
@@ -79,7 +80,7 @@ def find_parquet(folder: Path, options: ReadOptions) -> Source | None:
     rest = [name for name in names_in(place) if name.endswith(".parquet") and name not in read]
     files = " and ".join(f"{len(shards)} {part}" for part, shards in parts.items())
     return Source(
-        title=TITLES.get(columns.label, folder.name),
+        title=TITLES.get(columns.label, folder.name) if columns.cifar100 else folder.name,
         taken=f"Parquet files{inside} ({files}), columns {columns.image!r} and {columns.label!r}",
         unread=", ".join(rest[:5]) + (", …" if len(rest) > 5 else ""),
         read=lambda: _read(place, parts, columns),
@@ -172,7 +173,7 @@ def _columns(file: Path, labels: str) -> Columns:
         if len(found) > 1:
             hint = 'name one, as in labels = "label"' if kind == "labels" else "keep one"
             raise DataError(f"{file}: several columns of {kind} ({', '.join(found)}); {hint}")
-    return Columns(images[0], chosen[0])
+    return Columns(images[0], chosen[0], set(TITLES) <= set(names))
 
 
 def _shown(names: Sequence[str]) -> str:
@@ -228,7 +229,7 @@ def _read(folder: Path, parts: dict[str, list[Path]], columns: Columns) -> Label
 
 def _class_names(folder: Path, file: Path, columns: Columns) -> tuple[str, ...]:
     """Return the names in ``labels.json`` or in the metadata of ``file``; empty: there are none."""
-    classes = CLASSES if columns.label == "fine_label" else None
+    classes = CLASSES if columns.cifar100 and columns.label == "fine_label" else None
     if NAMES_FILE in names_in(folder):
         content = read_json(folder / NAMES_FILE)
         if isinstance(content, dict) and columns.label in content:

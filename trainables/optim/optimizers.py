@@ -23,6 +23,7 @@ from trainables.optim.parameter_groups import (
     grouped,
     matches,
     named,
+    reads,
 )
 from trainables.optim.signature import complete, defaults_of
 from trainables.optim.without_compiler import leave_compiler_out
@@ -39,6 +40,9 @@ SPECIAL = frozenset({"LBFGS", "Muon"})
 
 MUON_MATCH = "2d"
 MUON_REST = 'for example rest = {name = "AdamW", lr = 0.001}'
+USE_MUON = "use_muon"
+"""The key of parameter groups by which published Muon classes select matrices."""
+
 IMPLEMENTATION = frozenset({"params", "foreach", "fused", "capturable", "differentiable", "maximize"})
 """Parameters that select an implementation, not an algorithm; a spec cannot set them."""
 
@@ -134,6 +138,11 @@ def build_optimizer(
     try:
         with one_line_errors(where, name) if ":" in name else nullcontext():
             built = construct(found, groups, _arguments(params), inner, where)
+    except SpecError:
+        if GROUPS not in params and reads(found, USE_MUON):
+            hint = f'groups = [{{match = "2d", {USE_MUON} = true}}, {{match = "*", {USE_MUON} = false}}]'
+            raise SpecError(f"{where}.{GROUPS}", f"missing: {name} reads {USE_MUON} from them", hint) from None
+        raise
     except (ValueError, TypeError, RuntimeError) as error:
         given = ", ".join(f"{key}={value}" for key, value in params.items())
         raise SpecError(f"{where} {shortened(f'{name}({given})', MOST_GIVEN)}", message_of(error)) from error

@@ -60,12 +60,12 @@ def check_groups(groups: Any, found: Callable[..., Any], defaults: Mapping[str, 
                 raise SpecError(f"{place}.lr", shown(value), f"{FACTOR}, a multiple of the learning rate")
             if key == FACTOR and not (type(value) in (int, float) and value > 0):
                 raise SpecError(f"{place}.{FACTOR}", shown(value), "a number above 0")
-            if key not in (MATCH, FACTOR) and key not in defaults and not _reads(found, key):
+            if key not in (MATCH, FACTOR) and key not in defaults and not reads(found, key):
                 valid = ", ".join(sorted({FACTOR, *defaults} - {"lr"}))
                 raise SpecError(f"{place}.{shortened(key)}", "unknown parameter", f"valid: {shortened(valid, 170)}")
 
 
-def _reads(found: Callable[..., Any], key: str) -> bool:
+def reads(found: Callable[..., Any], key: str) -> bool:
     """Return whether the code of a class has ``key`` as a string."""
     try:
         code = inspect.getsource(found)

@@ -45,7 +45,7 @@ def complete(
     full = {**defaults, **given}
     for name, value in full.items():
         if value is inspect.Parameter.empty:
-            raise SpecError(f"{where}.{name}", "missing", "it has no default")
+            raise SpecError(f"{where}.{name}", "missing", f"it has no default; give {name} = …")
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in full.items()

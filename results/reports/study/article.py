@@ -17,7 +17,8 @@ from markupsafe import Markup, escape
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from results.ledger.arrays import SweepData
-from results.reports.report import inline_svg, page_template, plain_text, sweep_facts, training_facts
+from results.reports.inline_svg import inline_svg
+from results.reports.report import page_template, plain_text, sweep_facts, training_facts
 from results.reports.study.claims import claimed_labels
 from results.reports.study.sentences import claims_accuracy, claims_distance, claims_on_gradients
 from results.reports.study.tables import claimed_adam_table
@@ -43,7 +44,6 @@ FIGURES: dict[str, str] = {
     "trajectory_momentum": "trajectory with momentum",
     "trajectory_nesterov": "trajectory with Nesterov's momentum",
     "losses_compared": "losses compared",
-    # The figures above have the study's numbers.
     "gradient_stages": "three stages of a gradient",
     "accuracies_compared": "accuracies compared",
     "adam_and_sgd": "Adam and SGD",
@@ -57,7 +57,7 @@ FIGURES: dict[str, str] = {
     "activations_conv2": "maps of convolution 2",
     "activations_all": "maps of all layers",
 }
-"""Figure → its title where it is missing. The position here is the figure's number, also if others are missing."""
+"""Figure → its title where it is missing. The figures are numbered in the order of the text."""
 
 TABLES: dict[str, str] = {
     "equivalent_windows": "the equivalent windows",
@@ -83,8 +83,8 @@ TABLES: dict[str, str] = {
 CLAIMED_ONLY = ("convergence", "stability", "profile")
 """Tables that the article shows only for the study's four optimizers."""
 
-ALSO_IN_SECTION_8 = ("convergence", "stability")
-"""Tables whose columns `consolidated`, in section 8, has for every configuration."""
+ALSO_IN_SECTION_1 = ("convergence", "stability")
+"""Tables whose columns `consolidated`, in section 1.1, has for every configuration."""
 
 SYMBOLS = {
     "StepLR": {"step_size": "$s$", "gamma": r"$\gamma$"},
@@ -98,8 +98,6 @@ SYMBOLS = {
 """Scheduler → the parameters in its formula, in the article's notation."""
 
 PROSE_COLUMNS = ("Effect", "Detail")  # headings of columns with sentences, whose lines may break
-
-FIGURE_NUMBERS = {name: number for number, name in enumerate(FIGURES, start=1)}
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def article_markdown(
     content = _Content(sweep, tables, figures, sentences)
     share = sweep.protocol.get("val_fraction")
     text = _environment().get_template("article.md.j2").render(
-        title=TITLE, name=sweep.name, data=_data(sweep), synthetic=sweep.synthetic,
+        title=TITLE, name=sweep.name, data=sweep.data_title, synthetic=sweep.synthetic,
         cifar100=sweep.is_cifar100, classes=sweep.facts.classes,
         parameters=f"{PARAMETERS + PARAMETERS_PER_CLASS * sweep.facts.classes:,}",
         ln_classes=f"{math.log(sweep.facts.classes):.3f}", size=_size(sweep),
@@ -171,7 +169,7 @@ def article_html(markdown: str, figures: Mapping[str, ArticleFigure], title: str
 
 
 class _Content:
-    """Tables, figures and sentences by name for the template; tables are numbered in the order of use."""
+    """Tables, figures and sentences by name for the template; tables and figures are numbered in the order of use."""
 
     def __init__(
         self,
@@ -184,7 +182,7 @@ class _Content:
         self._tables = {**tables, **({"claimed_adam": claimed_adam} if claimed_adam else {})}
         self._figures, self._sentences = figures, sentences
         self._claimed = claimed_labels(sweep)
-        self._shown = 0
+        self._shown = self._drawn = 0
 
     def has(self, name: str) -> bool:
         """Return whether there is a table of this name with at least one row."""
@@ -203,10 +201,10 @@ class _Content:
     def figures(self, *names: str) -> str:
         """Return the figures with their numbers, and a line for the missing ones."""
         available = [name for name in names if name in self._figures]
-        missing = [f"Figure {FIGURE_NUMBERS[name]} ({FIGURES[name]})" for name in names if name not in self._figures]
+        missing = [FIGURES[name] for name in names if name not in self._figures]
         return _paragraphs(
             *(text for name in available for text in (self._figure(name), self.sentence(name))),
-            f"*Not measured yet: {', '.join(missing)}.*" if missing else "",
+            f"*Figures that are not measured yet: {'; '.join(missing)}.*" if missing else "",
         )
 
     def sentence(self, key: str) -> str:
@@ -214,9 +212,11 @@ class _Content:
         return _RawMarkdown(_markdown(self._sentences.get(key, "")))
 
     def _figure(self, name: str) -> str:
-        figure, number = self._figures[name], FIGURE_NUMBERS[name]
-        caption = re.sub(r"^Figure \d+( of the study)?[.:]?\s*", "", figure.caption)  # the number is added below
-        caption = caption[:1].upper() + caption[1:]
+        self._drawn += 1
+        figure, number = self._figures[name], self._drawn
+        of_study = re.match(r"(Figure \d+ of the study): *", figure.caption)
+        caption = figure.caption[of_study.end() :] if of_study else figure.caption
+        caption = caption[:1].upper() + caption[1:] + (f" ({of_study[1]}.)" if of_study else "")
         return f"![Figure {number}]({quote(figure.png)})\n\n**Figure {number}.** {_markdown(caption)}"
 
     def _claimed_only(self, name: str) -> Table:
@@ -227,8 +227,8 @@ class _Content:
         note = (
             f"Only the study's {len(rows)} of {len(table.rows)} configurations; targets are those of the whole sweep."
         )
-        if name in ALSO_IN_SECTION_8:
-            note += " Section 8 has all of them."
+        if name in ALSO_IN_SECTION_1:
+            note += " Section 1.1 has all of them."
         return replace(table, rows=rows, notes=[note, *table.notes])
 
 
@@ -273,10 +273,6 @@ def _parameters(sweep: SweepData, scheduler: str) -> str:
         values = dict.fromkeys(plain_text("", columns[name]) for columns in groups if name in columns)
         words += [f"{symbol} = {' or '.join(map(_markdown, values))}"] if values else []
     return _RawMarkdown("; ".join(words) or "–")
-
-
-def _data(sweep: SweepData) -> str:
-    return sweep.facts.title if sweep.data_name and not sweep.synthetic else sweep.data_label or "no data"
 
 
 def _size(sweep: SweepData) -> str:

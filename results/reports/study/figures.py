@@ -8,10 +8,12 @@ from functools import cache, partial
 
 from matplotlib.figure import Figure
 
+from results.figures.configuration_styles import sweep_styles
 from results.figures.curves import draw_curves, draw_learning_rates, draw_train_and_test
-from results.figures.plot_data import curves_table, learning_rate_table, train_and_test_table
+from results.figures.plot_data import curves_table, train_and_test_table
+from results.figures.rate_data import learning_rate_table
 from results.figures.registry import FigureSpec, TableOf, draw_figure
-from results.figures.style import Style, styles_of
+from results.figures.style import MARKERS, Style
 from results.ledger.arrays import SweepData
 from results.reports.study.claims import CLAIMS, claimed_configurations
 from results.tables.registry import TABLES
@@ -186,15 +188,23 @@ def study_figure_tables(sweep: SweepData, tables: Mapping[str, Table] | None = N
 def study_figures(sweep: SweepData, tables: Mapping[str, Table] | None = None) -> dict[str, Figure]:
     """Draw every figure of the study for which the sweep has the configurations, in the study's order."""
     return {
-        name: draw_figure(STUDY_FIGURES[name], table, study_styles(table), sweep.caveats())
+        name: draw_figure(STUDY_FIGURES[name], table, study_styles(sweep, table), sweep)
         for name, table in study_figure_tables(sweep, tables).items()
     }
 
 
-def study_styles(table: Table) -> dict[str, Style]:
-    """Return the style of every line of a table; the study's optimizers have one style in all figures."""
-    names = [str(row.values["configuration"]) for row in table.rows]
-    return styles_of(OPTIMIZERS if set(names) <= set(OPTIMIZERS) else names)
+def study_styles(sweep: SweepData, table: Table) -> dict[str, Style]:
+    """Return the style of every line of a table: colour and line style of its configuration in the sweep's figures.
+
+    Lines of one configuration have different markers.
+    """
+    of_sweep = sweep_styles(sweep)
+    label_of = {run_id: group.label for group in sweep.configurations for run_id in group.run_ids}
+    labels = {str(row.values["configuration"]): label_of[row.run_ids[0]] for row in table.rows}
+    return {
+        name: replace(of_sweep[label], marker=MARKERS[i % len(MARKERS)])
+        for i, (name, label) in enumerate(labels.items())
+    }
 
 
 def _whole(table: Table) -> bool:

@@ -84,7 +84,7 @@ def claims_on_gradients(tables: Mapping[str, Table]) -> list[str]:
         and variance > 0
     ]
     lines = [
-        "Section 3.2 has the claims on gradients beside the measured values."
+        "Section 4.2 has the claims on gradients beside the measured values."
         + (f" Ratio of claimed to measured variance: {', '.join(ratios)}." if ratios else "")
     ]
     for row in smoothed.rows if smoothed else ():

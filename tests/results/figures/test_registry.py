@@ -10,19 +10,18 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.optimize import lsq_linear
 
+from results.figures.chart_data import best_lr_families
 from results.figures.label_layout import spread_apart
-from results.figures.plot_data import best_lr_families
-from results.figures.registry import FIGURES, make_figures, save_figures, sweep_styles, write_figures
-from results.figures.style import PALETTE, drawing_style
+from results.figures.registry import FIGURES, make_figures, save_figures, write_figures
+from results.figures.style import drawing_style
 from results.tables.learning_rates import learning_rates_table
 from search_spaces import Configuration
 from search_spaces.errors import UnknownNameError
-from tests.results.figure_sweeps import made_up_sweep
+from tests.results.figure_sweeps import CROWDED, crowded_figures, made_up_sweep
 from tests.results.ledger_sweeps import climb, sweep_of
 
 SWEEPS = {
@@ -34,22 +33,21 @@ SWEEPS = {
     "all diverged": made_up_sweep(diverged=range(4)),
     "some diverged": made_up_sweep(diverged={1}),
     "six": made_up_sweep(6),
-    "crowded": made_up_sweep(24, seeds=3, epochs=20, synthetic=True),
+    "crowded": CROWDED,
 }
 
 
 @cache
 def figures_of(kind: str) -> dict[str, Figure]:
     """The figures of a sweep, drawn once for all tests that only read them."""
-    return make_figures(SWEEPS[kind])
+    return crowded_figures() if kind == "crowded" else make_figures(SWEEPS[kind])
 
 
 def texts_of(figure: Figure) -> list[Text]:
     """Every text that is drawn."""
     figure.draw_without_rendering()
-    axes = figure.axes[0]
     off_axis = set()
-    for axis in (axes.xaxis, axes.yaxis):
+    for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
         low, high = sorted(axis.get_view_interval())
         for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
             if not low <= tick.get_loc() <= high:
@@ -94,17 +92,6 @@ def test_a_line_shows_the_mean_of_its_configuration():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("Epoch", "Validation accuracy (%)")
 
 
-def test_a_configuration_has_one_colour_in_all_figures():
-    sweep = SWEEPS["crowded"]
-    styles = sweep_styles(sweep)
-    for figure in figures_of("crowded").values():
-        for line in figure.axes[0].get_lines():
-            if (style := styles.get(str(line.get_label()))) is not None:
-                assert to_hex(line.get_color()) == to_hex(style.color)
-    assert len({(style.color, str(style.linestyle)) for style in styles.values()}) == 24
-    assert [style.color for style in sweep_styles(SWEEPS["plain"]).values()] == list(PALETTE[:4])
-
-
 @pytest.mark.parametrize("length", [59, 150])
 @pytest.mark.parametrize("configurations", [2, 12])
 def test_a_long_label_stays_within_the_figure(configurations: int, length: int) -> None:
@@ -122,28 +109,6 @@ def test_a_long_label_stays_within_the_figure(configurations: int, length: int) 
         assert all(figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1 for box in labelled), name
         assert all(figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1 for box in labelled), name
         assert figure.axes[0].get_window_extent().width > figure.bbox.width / 3, name
-
-
-def test_few_lines_are_named_at_their_ends_and_many_in_a_legend():
-    few = figures_of("six")["validation_loss"]
-    many = figures_of("crowded")["validation_loss"]
-    many.draw_without_rendering()
-    assert not few.legends
-    assert len(few.axes[0].texts) == 6
-    assert len(many.legends[0].get_texts()) == 12
-    assert not many.axes[0].get_window_extent().overlaps(many.legends[0].get_window_extent())
-
-
-def test_notes_name_omitted_configurations_and_synthetic_data():
-    figure = figures_of("crowded")["validation_accuracy"]
-    note = " ".join(text.get_text() for text in figure.texts)
-    assert "12 of 24 configurations shown" in note
-    assert "Synthetic data" in note
-
-
-def test_a_miss_is_drawn_beyond_the_last_epoch():
-    (axes,) = figures_of("plain")["epochs_to_target"].axes
-    assert any(text.get_text().startswith("> 5") for text in axes.texts)
 
 
 @pytest.mark.slow

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from results.figures.registry import FIGURES, draw_figure, make_figures, sweep_styles
+from results.figures.configuration_styles import sweep_styles
+from results.figures.registry import FIGURES, draw_figure, make_figures
 from results.ledger.arrays import SweepData
+from results.reports.lead import sweep_lead
 from results.reports.registry import REPORT_TABLES, report_tables
 from results.reports.report import ReportTexts, report_html
 from results.reports.study.figures import study_figures
@@ -59,7 +61,7 @@ def test_every_table_is_made_and_rendered(sweep: SweepData, name: str) -> None:
 def test_every_figure_is_drawn(sweep: SweepData, name: str) -> None:
     table = FIGURES[name].table(sweep, lambda other: TABLES[other](sweep))
     if table is not None and table.rows:
-        figure = draw_figure(FIGURES[name], table, sweep_styles(sweep), sweep.caveats())
+        figure = draw_figure(FIGURES[name], table, sweep_styles(sweep), sweep)
         assert figure.get_axes()
         figure.draw_without_rendering()
 
@@ -67,7 +69,7 @@ def test_every_figure_is_drawn(sweep: SweepData, name: str) -> None:
 def test_the_study_figures_the_page_and_the_answer_are_made(sweep: SweepData) -> None:
     study_figures(sweep)
     assert all(answer(sweep))
-    assert "<html" in report_html(sweep, report_tables(sweep), {}, ReportTexts())
+    assert "<html" in report_html(sweep, report_tables(sweep), {}, ReportTexts(lead=sweep_lead(sweep)))
 
 
 def test_text_of_a_spec_is_drawn_as_it_is(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from results.reports.export import FRAME_WRITERS, export, write_csv, write_json
 from results.reports.registry import report_tables
 from results.tables.formats import ID_PREFIXES, TABLE_WRITERS
 from search_spaces.errors import LedgerError, SweepFolderError, UnknownNameError
+from tests.results.ledger_sweeps import TunedMethod, write_benchmark
 
 READERS = {
     "csv": lambda path: pd.read_csv(path, dtype="str"),  # as spelled: not all pandas read floats exactly
@@ -72,6 +73,23 @@ def test_every_table_of_the_sweep_is_written_in_every_format(ledger_path, tmp_pa
     for noun, table in tables.items():
         TABLE_WRITERS[name](table, tmp_path / "by hand")
         assert (out / f"{noun}.{name}").read_bytes() == (tmp_path / "by hand").read_bytes()
+
+
+def test_a_benchmark_has_the_runs_of_its_tuning_in_separate_files(tmp_path):
+    """4 points × 2 seeds × 4 epochs; 3 evaluation and 2 untuned runs. The final accuracies are those of the design."""
+    points = [[[30.0, 31.0], [33.0, None], [32.0, 32.5], [29.0, 28.0]]]
+    write_benchmark(tmp_path / "ledger.sqlite", {"=a": TunedMethod(points, [[33.0, 33.5, 33.2]], [25.0, 26.0])})
+    export(tmp_path / "ledger.sqlite", tmp_path, ["csv", "md"])
+    names = ("runs", "epochs", "tuning_runs", "tuning_epochs", "phases")
+    runs, epochs, tuning, tuning_epochs, phases = (pd.read_csv(tmp_path / f"{name}.csv") for name in names)
+    of_tuning = phases[phases["phase"] == "tuning"]
+    assert (len(runs), len(tuning), len(epochs), len(tuning_epochs)) == (5, 8, 20, 32)
+    assert set(tuning["run_id"]) == set(of_tuning["run_id"])
+    assert set(runs["run_id"]) == set(phases[phases["phase"] != "tuning"]["run_id"])
+    assert list(tuning.columns) == list(runs.columns)
+    finals = of_tuning.merge(tuning, on="run_id").sort_values(["point", "seed"])["final_val_acc"]
+    assert list(finals) == [30.0, 31.0, 33.0, 1.0, 32.0, 32.5, 29.0, 28.0]
+    assert set(phases["method"]) == {"'=a"}
 
 
 def test_the_target_reaches_the_tables(ledger_path, tmp_path):

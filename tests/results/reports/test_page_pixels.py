@@ -1,4 +1,4 @@
-"""Every figure is visible in the report and in the article, on screen and in print: it has ink where its PNG has."""
+"""Every figure is visible in the report and in the article, light, dark and in print: it has ink where its PNG has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from PIL import Image
 
 from results.analyses.activations import activation_figures
 from results.figures.registry import make_figures, write_figures
-from results.reports.report import ReportFigure, ReportTexts, inline_svg, report_html
+from results.reports.inline_svg import DARK_PAPER, inline_svg
+from results.reports.report import ReportFigure, ReportTexts, report_html
 from results.reports.study.article import ArticleFigure, article_html
 from tests.chromium import load
 from tests.results.analyses.test_activations import made_up
@@ -31,7 +32,8 @@ BLOCKS = (48, 32)
 """Columns and rows of the grid in which the ink of two images of one figure is compared."""
 SOME_INK = 0.03
 """The mean darkness of a block from which it counts as drawn."""
-RED = (255, 0, 0)
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+DARK = (27, 30, 34)
 SCALE = 0.5
 PLACES = """
 return [...document.querySelectorAll("figure svg[role=img]")].map((e) => {
@@ -83,10 +85,11 @@ def page(request: pytest.FixtureRequest, drawn: Drawn, browser: Any, tmp_path: P
     return browser
 
 
-def ink_of(image: Image.Image) -> Ink:
-    """Return the mean darkness of each block, ``[rows, columns]`` between 0 and 1."""
-    darkness = 255 - np.asarray(image.convert("RGB")).min(axis=-1)
-    return np.asarray(Image.fromarray(darkness).resize(BLOCKS, Image.Resampling.BOX), dtype=np.float64) / 255
+def ink_of(image: Image.Image, paper: tuple[int, int, int] = WHITE) -> Ink:
+    """Return the mean difference of each block from the paper, ``[rows, columns]`` between 0 and 1."""
+    difference = np.abs(np.asarray(image.convert("RGB"), dtype=np.int16) - np.array(paper)).max(axis=-1)
+    blocks = Image.fromarray(difference.astype(np.uint8)).resize(BLOCKS, Image.Resampling.BOX)
+    return np.asarray(blocks, dtype=np.float64) / 255
 
 
 def around(ink: Ink) -> Ink:
@@ -106,17 +109,26 @@ def screenshots(browser: Any) -> list[Image.Image]:
     return [shot.crop(tuple(round(SCALE * edge) for edge in place)) for place in places]
 
 
-@pytest.mark.parametrize("medium", ["screen", "print"])
-def test_every_figure_has_ink_where_its_png_has(page: Any, drawn: Drawn, medium: str) -> None:
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium})
-    assert page.execute_script("return matchMedia(arguments[0]).matches", medium)
-    shots = screenshots(page)
-    assert len(shots) == len(drawn) > 10
-    for (name, (_, expected)), shot in zip(drawn.items(), shots, strict=True):
-        found = ink_of(shot)
-        assert expected.max() > SOME_INK, name
-        assert (around(found) > expected / 4)[expected > SOME_INK].all(), name
-        assert (around(expected) > found / 4)[found > SOME_INK].all(), name
+def test_every_figure_has_ink_where_its_png_has(page: Any, drawn: Drawn) -> None:
+    """In a light and a dark theme, and in print for a reader of the dark theme, where the paper is white."""
+    assert f"#{bytes(DARK).hex()}" == DARK_PAPER
+    for medium, scheme, paper, share in (
+        ("screen", "light", WHITE, 4),
+        ("screen", "dark", DARK, 8),
+        ("print", "dark", WHITE, 4),
+    ):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium, "features": features})
+        assert page.execute_script("return matchMedia(arguments[0]).matches", medium)
+        shots = dict(zip(drawn, screenshots(page), strict=True))
+        assert len(shots) > 10
+        for name, (_, expected) in drawn.items():
+            found = ink_of(shots[name], paper)
+            assert expected.max() > SOME_INK, name
+            assert (around(found) > expected / share)[expected > SOME_INK].all(), (name, medium, scheme)
+            assert (around(expected) > found / share)[found > SOME_INK].all(), (name, medium, scheme)
+        red = (np.asarray(shots["red"].convert("RGB")) == RED).all(axis=-1)
+        assert red.mean() == pytest.approx(3 / 4, abs=0.02)  # a square in a figure of 4 × 3 inches
 
 
 def test_a_printed_map_has_its_pixels(page: Any) -> None:

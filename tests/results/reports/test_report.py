@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from results.metrics.intervals import Estimate
-from results.reports.report import ReportTexts, inline_svg, plain_text, report_html
+from results.reports.inline_svg import inline_svg
+from results.reports.report import ReportTexts, plain_text, report_html
 from results.tables.table import Column, Row, Table
 from tests.results.report_pages import COLUMNS, HOSTILE, ROWS, a_figure, a_page, a_sweep
 
@@ -140,7 +141,7 @@ def test_a_cell_sorts_by_its_number():
 def test_a_row_shows_its_run_ids(plain):
     """And their number, to sort by."""
     assert {"r1", "r2", "r3", "r4"} <= set(plain.texts)
-    assert plain.tags()["details"] == 3 + 1 + 1  # three rows of one table, one of the other, the spec
+    assert plain.tags()["details"] == 3 + 1 + 1 + 1  # three rows of one table, one of the other, the spec, the contents
 
 
 def test_an_empty_report_is_reported_as_empty():

@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver import ActionChains
+from selenium.webdriver.support.wait import WebDriverWait
 
+from results.figures.registry import make_figures
+from results.reports.lead import sweep_lead
+from results.reports.registry import report_tables
+from results.reports.report import ReportFigure, ReportTexts, report_html
+from results.reports.summary import question
 from tests.chromium import colours, load, resize
+from tests.results.figure_sweeps import made_up_sweep
 from tests.results.report_pages import HOSTILE, a_page
+
+FILLS = """
+const fills = (selector) => [...document.querySelectorAll(selector)].map((e) => getComputedStyle(e).fill);
+return [fills("figure svg [id$=patch_1] path"), fills("figure svg [id*=text_] use, figure svg text")];
+"""
+"""The colours of the background and of the glyphs of all figures."""
 
 ORDER = """
 const table = document.querySelector("#table-consolidated").parentElement.querySelector("table");
 return [...table.tBodies[0].rows].map((row) => row.cells[0].textContent.trim()).join("");
 """
+
+
+def channels(colour: str) -> list[float]:
+    """The channels from 0 to 255 of ``rgb(1, 2, 3)`` or ``color(srgb 0.1 0.2 0.3)``."""
+    values = [float(value) for value in re.findall(r"[\d.]+", colour)]
+    return [255 * value for value in values] if colour.startswith("color(srgb") else values
+
+
+def contrast(colour: Sequence[float], paper: Sequence[float]) -> float:
+    """As WCAG 2.2 defines it."""
+
+    def luminance(values: Sequence[float]) -> float:
+        red, green, blue = (((v / 255 + 0.055) / 1.055) ** 2.4 if v > 10.31475 else v / 255 / 12.92 for v in values)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(colour), luminance(paper)))
+    return (high + 0.05) / (low + 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -120,18 +153,81 @@ def test_the_page_does_not_scroll_sideways(page, width):
     scroll_width, client_width = page.execute_script(asked)
     assert client_width == width
     assert scroll_width <= client_width
-    frame = page.find_element("css selector", "#table-wide ~ .frame")
-    assert page.execute_script("return arguments[0].scrollWidth > arguments[0].clientWidth", frame)
+    scrolls = "return arguments[0].scrollWidth > arguments[0].clientWidth"
+    assert page.execute_script(scrolls, page.find_element("css selector", "#table-wide ~ .frame"))
+    card = page.find_element("css selector", ".card")
+    assert page.execute_script(scrolls, card) == (width < 500)
+    assert page.execute_script("return arguments[0].firstElementChild.getBoundingClientRect().width", card) >= 500
 
 
-def test_dark_is_dark_and_its_figures_stay_on_a_light_card(page):
-    """By the reader's own setting."""
+def test_a_column_is_described_under_the_pointer_with_the_keyboard_and_after_a_touch(page, header):
+    """Inside the window, at the column's head. Escape closes the description."""
+    cell = header("Configuration")
+    button, tip = cell.find_element("css selector", "button"), cell.find_element("css selector", "[role=tooltip]")
+    assert button.get_attribute("aria-describedby") == tip.get_attribute("id")
+    assert not tip.is_displayed()
+    ActionChains(page).move_to_element(button).perform()
+    assert tip.is_displayed()
+    assert tip.text.startswith("Optimizer and learning rate")
+    ActionChains(page).move_to_element(page.find_element("css selector", "h1")).perform()
+    assert not tip.is_displayed()
+    page.execute_script("arguments[0].focus()", button)
+    assert tip.is_displayed()
+    button.send_keys("\ue00c")
+    assert not tip.is_displayed()
+    resize(page, 400)
+    page.execute_script("arguments[0].blur(); arguments[0].scrollIntoView({block: 'center'})", button)
+    place = button.rect
+    offset = page.execute_script("return scrollY")
+    point = {"x": place["x"] + 5, "y": place["y"] - offset + 5}
+    page.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+    page.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    WebDriverWait(page, 20).until(lambda _: tip.is_displayed())
+    assert tip.rect["x"] >= 0
+    assert tip.rect["x"] + tip.rect["width"] <= 400
+
+
+def test_the_contents_stay_in_sight_on_a_wide_screen_and_are_folded_on_a_narrow_one(page):
+    contents = page.find_element("css selector", ".contents")
+    link = contents.find_element("css selector", "a[href='#table-consolidated']")
+    top = "return arguments[0].getBoundingClientRect().top"
+    before = page.execute_script(top, link)
+    page.execute_script("scrollTo(0, document.body.scrollHeight)")
+    assert page.execute_script("return scrollY") > 500
+    assert page.execute_script(top, link) == before < 800
+    resize(page, 400)
+    WebDriverWait(page, 20).until(lambda _: not link.is_displayed())
+    contents.find_element("css selector", "summary").click()
+    assert link.is_displayed()
+
+
+def test_the_first_screen_has_the_answer_the_figure_and_the_table(browser, tmp_path):
+    """At 1200 × 800 pixels, of a sweep of eight configurations, without scrolling."""
+    sweep = made_up_sweep(8, seeds=6, epochs=50)
+    figure = io.StringIO()
+    make_figures(sweep, only=("final_accuracy",))["final_accuracy"].savefig(figure, format="svg")
+    figures = {"final_accuracy": ReportFigure("final_accuracy", "Caption", figure.getvalue())}
+    texts = ReportTexts(question(sweep), lead=sweep_lead(sweep))
+    (tmp_path / "report.html").write_text(report_html(sweep, report_tables(sweep), figures, texts), encoding="utf-8")
+    load(browser, (tmp_path / "report.html").as_uri())
+    boxes = [browser.find_element("css selector", f".lead {place}").rect for place in (".answer", "figure", "tbody tr")]
+    assert [box["y"] for box in boxes] == sorted(box["y"] for box in boxes)
+    assert all(box["y"] + box["height"] <= 800 for box in boxes)
+
+
+def test_dark_is_dark_its_figures_too(page):
+    """By the reader's own setting. Text has the contrast of WCAG 2.2, 4.5, on the paper of its figure."""
     light, dark = colours(page, "light"), colours(page, "dark")
     assert light[0] == "rgb(255, 255, 255)"
     assert light[0] != dark[0]
     assert light[1] != dark[1]
-    card = page.find_element("css selector", ".card")
-    assert card.value_of_css_property("background-color") == "rgba(255, 255, 255, 1)"
+    for scheme, paper in (("light", (255, 255, 255)), ("dark", (27, 30, 34))):
+        colours(page, scheme)
+        fills = page.execute_script(FILLS)
+        papers, texts = ([channels(fill) for fill in kind] for kind in fills)
+        assert {tuple(round(value) for value in found) for found in papers} == {paper}
+        assert len(texts) > 20
+        assert min(contrast(found, paper) for found in texts) >= 4.5
 
 
 def test_it_prints_without_controls_and_in_light_colours(page):

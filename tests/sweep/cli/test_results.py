@@ -16,12 +16,12 @@ from scipy import stats
 
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
+from results.reports.ranking import ranked
 from results.reports.summary import answer
 from search_spaces import Configuration
 from sweep.cli.answer_screen import print_answer
 from sweep.cli.line_chart import line_chart
 from sweep.cli.next_step import next_step, rough
-from sweep.cli.ranking import ranked
 from sweep.folder.lease import Lease
 from sweep.folder.lease_places import FolderLease
 from sweep.folder.paths import SweepFolder

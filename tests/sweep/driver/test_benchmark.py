@@ -180,6 +180,18 @@ def test_the_same_command_again_and_a_resume_train_nothing(
         assert {**after, "spec": 0} == {**before, "spec": 0}
 
 
+def test_the_data_are_read_once_for_all_phases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainables.data import dataset
+
+    read, sources = dataset.load_data, []
+    monkeypatch.setattr(dataset, "load_data", lambda source, **rest: (sources.append(source), read(source, **rest))[1])
+    outcome, said = benchmark(spec(NARROW, **{"benchmark.budget": 1, "benchmark.tuning_epochs": 1}, epochs=1), tmp_path)
+    assert outcome is not None
+    assert outcome.all_done
+    assert said.count("run-epochs for each") >= 1
+    assert len(sources) == 1
+
+
 class KilledError(BaseException):
     """Ends the driver as a kill does: nothing of it runs to its end."""
 

@@ -10,18 +10,32 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from results.reports.baseline import FACTS, RUNS, check_comparable, prediction_interval, read_baselines, write_baseline
+from results.reports.baseline import (
+    FACTS,
+    RUNS,
+    check_comparable,
+    prediction_interval,
+    read_baselines,
+    write_baseline,
+)
+from results.reports.baseline import (
+    SPEC as SPEC_FILE,
+)
+from results.reports.received import keep_received, load_with_received
 from search_spaces import Configuration
-from search_spaces.errors import SpecError, SweepFolderError, UnknownNameError
+from search_spaces.errors import DataError, SpecError, SweepFolderError, UnknownNameError
 from search_spaces.run import TRAINING_VERSION, Protocol, Run
 from sweep.driver.against import against_lines
 from sweep.driver.challenge import OTHER, SAME, WITHIN, challenge
 from sweep.driver.driver import Outcome
-from tests.results.ledger_sweeps import ADAM, climb, write_ledger
+from sweep.folder.paths import SweepFolder
+from tests.results.ledger_sweeps import ADAM, TunedMethod, climb, write_benchmark, write_ledger
+from tests.results.tables.test_benchmark_lint import SPEC
 from tests.sweep.driver.test_benchmark import ADAM as ADAM_SPACE
 from tests.sweep.driver.test_benchmark import HEAD, SGD, benchmark, spec
 from tests.sweep.sweeps import call
 
+DESIGN = SPEC.replace("[[methods]]", "tuning_epochs = 4\n[[methods]]", 1)
 DATA = "synthetic:n_train=200,n_test=100,seed=0"
 
 
@@ -38,8 +52,8 @@ def published(outcome: Outcome, tmp_path: Path) -> Path:
     return tmp_path / "mine"
 
 
-def changed(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    change(pd.read_parquet(folder / RUNS)).to_parquet(folder / RUNS)
+def changed(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame], file: str = RUNS) -> None:
+    change(pd.read_parquet(folder / file)).to_parquet(folder / file)
 
 
 def test_a_baseline_has_every_run_and_point_with_its_measurements(outcome: Outcome, published: Path) -> None:
@@ -108,12 +122,21 @@ def test_another_protocol_data_length_or_version_is_refused_with_both_values(
         check_comparable(read_baselines(str(published))[0], facts["protocol"], facts["data"], 3)
 
 
-def test_the_published_methods_are_beside_the_best_one_here(outcome: Outcome, published: Path) -> None:
-    """The differences, by a plain loop: here every published test accuracy is 2 pp lower."""
-    changed(published, lambda runs: runs.assign(test_acc=runs["test_acc"] - 2))
-    lines = against_lines(outcome.folder, str(published))
-    assert len(lines) == 2
-    assert sum("+2.00 pp (+2.00 to +2.00)" in line and "3 pairs" in line for line in lines) >= 1
+def test_the_published_methods_are_beside_the_best_one_here(tmp_path: Path) -> None:
+    """The published accuracies are 2 pp lower, so the best method is 2 pp above the same one there."""
+    finals = {"a": [33.0, 33.5, 33.1], "b": [34.0, 34.6, 34.1]}
+    points = [[[30.0], [31.0]]]
+    write_benchmark(tmp_path / "ledger.sqlite", {k: TunedMethod(points, [v]) for k, v in finals.items()}, spec=DESIGN)
+    write_baseline(tmp_path / "ledger.sqlite", tmp_path / "mine")
+    lower = {key: TunedMethod(points, [[value + 2 for value in values]]) for key, values in finals.items()}
+    folder = SweepFolder(tmp_path, "own")
+    folder.create()
+    write_benchmark(folder.ledger, lower, spec=DESIGN)
+    keep_received(read_baselines(str(tmp_path / "mine")), folder.path)
+    best, other = against_lines(folder)
+    assert best.startswith("b (mine): test 34.2")
+    assert "; b − this: 2.00 (all 3 pairs equal) pp, 3 pairs" in best
+    assert "; b − this: 3.03" in other
 
 
 def test_a_published_run_is_trained_again_to_the_same_bits(published: Path) -> None:
@@ -143,6 +166,22 @@ def test_other_data_are_refused(published: Path) -> None:
         challenge(str(published), "synthetic:n_train=200,n_test=100,seed=1")
 
 
+@pytest.mark.parametrize(
+    ("key", "words"), [('labels = "coarse"', "labels = 'coarse'"), ("max_images = 250", "300 images")]
+)
+def test_labels_and_the_largest_number_of_images_are_those_of_the_baseline(
+    published: Path, key: str, words: str
+) -> None:
+    """The data have 200 training and 100 test images, and one kind of labels."""
+    before = (published / SPEC_FILE).read_text().splitlines()
+    kept = [line for line in before if not line.startswith(("labels", "max_images"))]
+    (published / SPEC_FILE).write_text("\n".join([key, *kept]))
+    said: list[str] = []
+    with pytest.raises(DataError, match=words):
+        challenge(str(published), DATA, said.append)
+    assert not said
+
+
 def test_the_prediction_interval_is_that_of_the_textbook() -> None:
     """n = 3, mean 2, SD 1, t(0.975, 2) = 4.3027: 2 ± 4.3027·√(4/3)."""
     assert prediction_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.96830, 2 + 4.96830), abs=1e-4)
@@ -168,3 +207,22 @@ def test_against_another_protocol_is_one_line_and_exit_2_before_anything_is_trai
     assert "batch_size: 25" in ended.stderr
     assert "50" in ended.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_against_keeps_the_baseline_in_the_folder_and_prints_its_methods(
+    outcome: Outcome, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The benchmark is finished, so nothing is trained. No method learned, so a note is printed in place of lines."""
+    shutil.copytree(outcome.folder.path, tmp_path / "runs" / "tiny")
+    text = HEAD.replace("budget = 2", "budget = 1").replace("evaluation_seeds = 2", "evaluation_seeds = 3")
+    (tmp_path / "tiny.toml").write_text(text + SGD + ADAM_SPACE)
+    monkeypatch.setattr("sweep.driver.driver.train_packs", lambda *_: pytest.fail("trains"))
+    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder: folder.report)
+    words = ["benchmark", "tiny.toml", "--in-process", "--against", published]
+    ended = call(words, tmp_path, monkeypatch, capfd)
+    assert ended.returncode == 0, ended.stderr
+    assert "Received from the published benchmark mine" in ended.stdout
+    found = load_with_received(tmp_path / "runs" / "tiny" / "ledger.sqlite").benchmark
+    assert found is not None
+    assert [method.name for method in found.received] == ["SGD (mine)", "Adam (mine)"]

@@ -106,6 +106,15 @@ def test_the_labels_of_a_parquet_folder_can_be_chosen(tmp_path: Path) -> None:
     assert_refused(str(tmp_path), "labels = 'colour'", "fine_label, coarse_label", labels="colour")
 
 
+def test_a_column_of_cifar100_alone_makes_no_cifar100(tmp_path: Path) -> None:
+    """Own images with ``fine_label``: the title is the name of the folder, and the classes are counted."""
+    images = ten_classes(classes=4)
+    for part, (pixels, labels) in parts_of(images).items():
+        write_columns(tmp_path / "mine" / f"{part}.parquet", {"img": [*map(png, pixels)], "fine_label": [*labels]})
+    numbered = replace(images, class_names=tuple(f"class {label}" for label in range(4)))
+    assert_holds(load_data(str(tmp_path / "mine")), numbered, "mine")
+
+
 def test_class_folders_are_read_in_the_order_of_their_names(tmp_path: Path, images: LabelledImages) -> None:
     folder = write_class_folders(tmp_path / "birds", images)
     for _ in range(2):

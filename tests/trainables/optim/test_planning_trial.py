@@ -38,6 +38,7 @@ def reason(optimizer: str = "SGD", scheduler: str = "none", dtype: torch.dtype =
         "MovesLate",
         "Averaging",
         "EnumGroup",
+        "KeepsViews",
     ],
 )
 def test_code_that_keeps_its_state_where_a_checkpoint_finds_it_resumes(name: str, dtype: torch.dtype) -> None:
@@ -52,6 +53,7 @@ def test_code_that_keeps_its_state_where_a_checkpoint_finds_it_resumes(name: str
         ("ArrayState", "(ndarray)"),
         ("ObjectState", "(Thing)"),
         ("Counts", "same seed differ"),
+        ("FailsLater", "a step after a checkpoint fails (AttributeError: 'FailsLater'"),
     ],
 )
 def test_state_that_a_checkpoint_does_not_hold_is_named(name: str, word: str) -> None:

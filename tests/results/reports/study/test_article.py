@@ -26,23 +26,6 @@ NASTY = (
 )
 
 
-STUDY_NUMBERS = {
-    1: "sma_and_ewma",
-    2: "ewma_on_gradients",
-    3: "adam_loss",
-    4: "adam_accuracy",
-    5: "adam_train_and_test",
-    6: "gradients_raw",
-    7: "gradients_smoothed",
-    8: "gradients_adapted",
-    9: "trajectory_sgd",
-    10: "trajectory_momentum",
-    11: "trajectory_nesterov",
-    12: "losses_compared",
-}
-"""The study's numbers of its figures, written out."""
-
-
 class Page(HTMLParser):
     """Tables, texts, tags and addresses of a page."""
 
@@ -101,6 +84,11 @@ def without_study_rows(name: str, text: list[list[str]]) -> list[list[str]]:
     return [row for row in text if name not in ("convergence", "stability", "profile") or "StepLR" not in row[0]]
 
 
+def lines_of_missing(markdown: str) -> list[str]:
+    """The titles of missing figures, one text for each place."""
+    return re.findall(r"^\*Figures that are not measured yet: (.*)\.\*$", markdown, flags=re.MULTILINE)
+
+
 def test_every_table_is_in_the_article_cell_by_cell(whole, page):
     _, tables, _ = whole
     shown = [table[1:] for table in page.tables]
@@ -118,18 +106,35 @@ def test_adams_claims_are_beside_the_cells_of_the_table_adam(whole, page):
     assert [rows[2][i] for i in (2, 4, 6, 8)] == ["n/a"] * 4  # ten epochs have no epoch 25
 
 
-def test_every_figure_has_the_studys_number(whole):
+def test_figures_are_numbered_in_the_order_of_the_text(whole):
     markdown, _, figures = whole
-    shown = dict(re.findall(r"!\[Figure (\d+)\]\(figures%20%28all%29/(\w+)\.png\)", markdown))
-    assert {int(number): name for number, name in shown.items() if int(number) <= 12} == STUDY_NUMBERS
-    assert sorted(map(int, shown)) == list(range(1, len(figures) + 1))
-    for number, name in shown.items():
+    shown = re.findall(r"!\[Figure (\d+)\]\(figures%20%28all%29/(\w+)\.png\)", markdown)
+    assert [int(number) for number, _ in shown] == list(range(1, len(figures) + 1))
+    assert {name for _, name in shown} == set(figures)
+    for number, name in shown:
         assert f"**Figure {number}.** {name[:1].upper()}{name[1:]}".replace("_", r"\_") in markdown
 
 
-def test_a_caption_that_has_the_studys_number_is_not_numbered_twice(tmp_path):
+def test_a_caption_names_the_figure_of_the_study_after_its_text(tmp_path):
     figures = {"adam_loss": replace(all_figures()["adam_loss"], caption="Figure 3 of the study: the loss.")}
-    assert "**Figure 3.** The loss." in an_article(tmp_path, figures=figures)[0]
+    markdown = an_article(tmp_path, figures=figures)[0]
+    assert "**Figure 1.** The loss. (Figure 3 of the study.)" in markdown
+
+
+def test_the_result_is_before_the_theory_and_no_number_names_a_missing_place(whole):
+    markdown, _, _ = whole
+    headings = re.findall(r"^##+ ([\d.]+) (.*)", markdown, flags=re.MULTILINE)
+    titles = [title for _, title in headings]
+    assert titles[0] == "Results"
+    assert titles.index("The study's claims") < titles.index("The exponentially weighted moving average")
+    numbers = [tuple(map(int, number.split("."))) for number, _ in headings]
+    assert numbers == sorted(set(numbers))
+    for i, number in enumerate(numbers[1:], start=1):  # each is the next one of its level, or the first one below
+        assert number[-1] == 1 + (numbers[i - 1][len(number) - 1] if len(numbers[i - 1]) >= len(number) else 0)
+    named = re.findall(r"[Ss]ection (\d+(?:\.\d+)?)", markdown)
+    assert named
+    assert set(named) <= {number for number, _ in headings}
+    assert set(re.findall(r"[Tt]able (\d+)", markdown)) == set(re.findall(r"\*\*Table (\d+)\.", markdown))
 
 
 def test_distances_are_the_claims_minus_the_test_means(tmp_path):
@@ -183,8 +188,7 @@ def test_a_study_without_anything_says_what_is_missing():
     )  # fmt: skip
     for name in TABLES.values():
         assert f"*Not measured yet: the table of {name}.*" in markdown
-    for number, name in enumerate(FIGURES.values(), start=1):
-        assert f"Figure {number} ({name})" in markdown
+    assert {name for line in lines_of_missing(markdown) for name in line.split("; ")} == set(FIGURES.values())
     assert not re.search(
         r"NaN|nan|None|Undefined|\{\{|\}\}\}|\bTrue\b|\bFalse\b", markdown.replace("B_{\\mathrm{simple}}", "")
     )
@@ -211,7 +215,8 @@ def test_missing_pieces_are_named_and_the_others_are_shown(pieces, half):
         sentences={}, commands=[], versions={},
     )  # fmt: skip
     assert {name for name, title in TABLES.items() if f"the table of {title}.*" in markdown} == missing_tables
-    assert {name for name, title in FIGURES.items() if f"({title})" in markdown} == missing_figures
+    titles = {FIGURES[name] for name in missing_figures}
+    assert {title for line in lines_of_missing(markdown) for title in line.split("; ")} == titles
     blocks = [block for block in markdown.split("\n\n") if block.strip()]
     for block, after in zip(blocks, [*blocks[1:], "# end"], strict=True):
         level, level_after = (len(text) - len(text.lstrip("#")) for text in (block, after))
@@ -233,8 +238,8 @@ def test_tables_show_the_studys_four_with_a_note(tmp_path):
     assert "4 of 5 configurations" in markdown
     other = study_sweep(tmp_path / "other", {STEP: FINALS[STEP]})
     alone = article_markdown(other, report_tables(other), {}, sentences={}, commands=[], versions={})
-    assert "**Table 1. Convergence" in alone
-    assert "StepLR" in alone.partition("**Table 1.")[2].partition("**Table 2.")[0]
+    convergence = next(part for part in alone.split("**Table ") if part[3:].startswith("Convergence"))
+    assert "StepLR" in convergence
     assert "Only the study's" not in alone
 
 
@@ -269,10 +274,10 @@ def test_the_meaning_of_gradients_is_not_repeated(beta, tmp_path):
     assert markdown.count("Variance: of each element over the steps") == 1
 
 
-def test_only_what_section_8_has_is_said_to_be_there(whole):
+def test_only_what_section_1_has_is_said_to_be_there(whole):
     """No other table has the performance profile's columns."""
     parts = {part.split(".", 1)[1].lstrip()[:11]: part.split("\n## ")[0] for part in whole[0].split("**Table ")[1:]}
-    said = {name for name, part in parts.items() if "Section 8 has all of them" in part}
+    said = {name for name, part in parts.items() if "Section 1.1 has all of them" in part}
     assert said == {"Convergence", "Stability o"}
     assert sum("Only the study's 4 of 5" in part for part in parts.values()) == 3
 

@@ -89,7 +89,8 @@ def test_the_rates_are_those_that_were_used(tmp_path: Path):
     table = study_figure_tables(study(tmp_path, measured={"lr": 0.04, "lr_first": 0.06, "lr_last": 0.02}))[
         "scheduler_rates"
     ]
-    assert {(row.values["value"], row.values["low"], row.values["high"]) for row in table.rows} == {(0.04, 0.02, 0.06)}
+    line = [(row.values["epoch"], row.values["value"]) for row in table.rows][:4]
+    assert line == [(0, 0.06), (1, 0.02), (1, 0.06), (2, 0.02)]
 
 
 def test_adam_s_loss_shows_test_only_where_every_epoch_was_tested(tmp_path: Path):
@@ -154,13 +155,19 @@ def test_only_keeps_the_requested_figures_under_their_new_names(sweep: SweepData
         relabelled_subset(sweep, {"no such": "x"})
 
 
-def test_an_optimizer_has_one_colour_in_all_figures(sweep: SweepData):
+def test_the_lines_have_the_colours_and_dashes_of_the_sweep(sweep: SweepData):
     tables = study_figure_tables(sweep)
     for name in ("losses_compared", "adam_and_sgd", "momentum_and_nesterov", "adam_train_and_test"):
-        styles = study_styles(tables[name])
-        assert (styles["SGD"].color, styles["Adam"].color) == (PALETTE[0], PALETTE[3])
-    schedulers = study_styles(tables["scheduler_rates"])
-    assert len({style.color for style in schedulers.values()}) == 3
+        styles = study_styles(sweep, tables[name])
+        found = {line: PALETTE.index(style.color) for line, style in styles.items()}
+        expected = {"SGD": 0, "SGD + momentum": 1, "SGD + Nesterov": 2, "Adam": 3}
+        assert found == {line: expected[line] for line in found}
+    schedulers = study_styles(sweep, tables["scheduler_rates"]).values()
+    assert {style.color for style in schedulers} == {PALETTE[1]}
+    assert len({str(style.linestyle) for style in schedulers}) == 3
+    splits = study_styles(sweep, tables["adam_accuracy"]).values()
+    assert {style.color for style in splits} == {PALETTE[3]}
+    assert len({style.marker for style in splits}) == len(splits)
 
 
 def test_synthetic_data_is_noted_in_every_figure(tmp_path: Path):

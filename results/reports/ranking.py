@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,8 +22,17 @@ from results.metrics.comparison import (
 from results.metrics.equivalence import MARGIN
 from results.metrics.intervals import Estimate
 from results.reports.summary import answer, seeds_for_a_test
-from results.tables.comparison import EQUAL_BY_THEORY, Comparisons, Contender, compare_best, compare_groups
+from results.tables.comparison import (
+    EQUAL_BY_THEORY,
+    SPLIT_NAMES,
+    Comparisons,
+    Contender,
+    compare_best,
+    compare_groups,
+)
 from results.tables.numbers import estimate_text, rounded
+from results.tables.summary import CONFIGURATION, FINAL, TEST, target_note, target_values, to_target
+from results.tables.table import Column, Row, Table
 from search_spaces.plain_text import counted
 
 EQUIVALENT = f"equal within {MARGIN:g} pp"
@@ -30,6 +40,8 @@ UNDECIDED = "undecided"
 BEST, REFERENCE = "best", "reference"
 OTHER_RATE = ""
 """The verdict on a configuration whose family is compared at another learning rate."""
+SHORT = {OTHER_RATE: "–", TOO_FEW: "too few"}
+"""A verdict → its form in a table."""
 
 FROM_THE_OTHER = {
     BETTER: WORSE, WORSE: BETTER, TRAINS_MORE: TRAINS_LESS, TRAINS_LESS: TRAINS_MORE, TOO_FEW: TOO_FEW, EQUAL: EQUAL,
@@ -86,6 +98,46 @@ class Ranking:
         parts += [f"equal within {MARGIN:g} pp to {verdicts.count(EQUIVALENT)}"] if EQUIVALENT in verdicts else []
         parts += [f"{verdicts.count(UNDECIDED)} undecided"] if UNDECIDED in verdicts else []
         return f"{text}; {', '.join(parts)}."
+
+    def notes(self, rows: Sequence[RankedConfiguration]) -> list[str]:
+        """Return the notes on the verdicts and the differences of these rows."""
+        verdicts = {row.verdict for row in rows}
+        notes = []
+        if self.without_result:
+            notes.append(f"{counted(self.without_result, 'configuration')} without a result.")
+        if self.compared is not None and OTHER_RATE in verdicts:
+            notes.append("–: the same optimizer and scheduler are compared at another learning rate.")
+        if TOO_FEW in verdicts:
+            notes.append(f"{SHORT[TOO_FEW]}: there are too few seeds for a significance test.")
+        if self.compared is not None:
+            split = SPLIT_NAMES[self.compared.split]
+            notes.append(f"Differences: {split} accuracy, paired by seed, 95 % interval.")
+        return notes
+
+
+def ranking_table(ranking: Ranking) -> Table | None:
+    """Return the ranking as a table; None without a result."""
+    sweep, compared = ranking.sweep, ranking.compared
+    if not ranking.rows:
+        return None
+    columns = [CONFIGURATION, FINAL, TEST]
+    if compared is not None:
+        other = REFERENCE if compared.named_before else BEST
+        columns.append(Column("difference", f"To the {other}", "pp", of="pairs"))
+    columns += [to_target(sweep), Column("verdict", "Verdict")]
+    rows = [
+        Row(
+            {
+                "configuration": row.group.label, "final_val_acc": row.validation, "test_acc": row.test,
+                "difference": row.difference, "verdict": SHORT.get(row.verdict, row.verdict),
+                "epochs_to_target": target_values(sweep, row.group).get("epochs_to_target"),
+            },
+            row.group.counted_ids,
+        )
+        for row in ranking.rows
+    ]  # fmt: skip
+    notes = [*ranking.notes(ranking.rows), target_note(sweep)]
+    return Table("ranking", f"The configurations of {sweep.name}, best validation accuracy first", columns, rows, notes)
 
 
 def ranked(sweep: SweepData) -> Ranking:
