@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import site
+import shutil
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -40,14 +41,16 @@ def test_the_first_cell_installs_the_package_where_it_is_missing(tmp_path: Path)
     """As on Colab: a Python with PyTorch and the other packages, and a clone beside the notebook."""
     packages = tmp_path / "packages"
     packages.mkdir()
-    for path in [entry for folder in site.getsitepackages() for entry in Path(folder).iterdir()]:
-        if "lenet_sweep" not in path.name and path.suffix != ".pth":
-            (packages / path.name).symlink_to(path)
+    folders = [Path(one) for one in sys.path if Path(one).name == "site-packages"]
+    found = {path.name: path for folder in reversed(folders) for path in folder.iterdir()}
+    for name, path in found.items():
+        if "lenet_sweep" not in name and path.suffix != ".pth":
+            (packages / name).symlink_to(path)
     venv.create(tmp_path / "colab", with_pip=True)
     python = tmp_path / "colab" / "bin" / "python"
     (own,) = (tmp_path / "colab" / "lib").glob("python*/site-packages")
     (own / "preinstalled.pth").write_text(f"{packages}\n")
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(tmp_path / "lenet-sweep")], check=True)
+    shutil.copytree(ROOT, tmp_path / "lenet-sweep", ignore=shutil.ignore_patterns(".*", "site", "runs", "*.egg-info"))
     (first, *_) = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
     (tmp_path / "first.ipy").write_text(first.source)
     where = [str(python), "-c", "import sweep; print(sweep.__file__)"]
@@ -55,5 +58,5 @@ def test_the_first_cell_installs_the_package_where_it_is_missing(tmp_path: Path)
     assert subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, check=False).returncode == 1
     for _ in range(2):  # the second time, nothing is installed
         subprocess.run([python, "-m", "IPython", "first.ipy"], cwd=tmp_path, env=environment, check=True)
-    found = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert Path(found.stdout.strip()).is_relative_to(own)
+    shown = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert Path(shown.stdout.strip()).is_relative_to(own)

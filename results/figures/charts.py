@@ -234,8 +234,7 @@ def draw_momentum(axes: Axes, table: Table, styles: Styles) -> None:
 def _draw_groups(axes: Axes, groups: Mapping[str, list[Row]], key: str, styles: Styles) -> None:
     """Draw a line of means per group against the column ``key``, with the runs and with what lies beyond the limits.
 
-    A line has the colour and the line style of its last configuration, and a marker of its own among the lines of one
-    colour.
+    A line has the colour and the line style of its last configuration. Lines of one colour have different markers.
     """
     seen: dict[str, int] = {}
     drawn: list[tuple[float, Estimate, Style]] = []

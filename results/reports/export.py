@@ -69,7 +69,21 @@ def export(
         SweepFolderError: the folder cannot be written.
     """
     _check_formats(formats)
-    tables = {**report_tables(load_with_received(ledger_path, target=target)), **(more or {})}
+    tables = report_tables(load_with_received(ledger_path, target=target))
+    return write_results(ledger_path, {**tables, **(more or {})}, out, formats)
+
+
+def write_results(
+    ledger_path: Path, tables: Mapping[str, Table], out: Path, formats: Sequence[str]
+) -> list[Path]:  # fmt: skip
+    """Write tables that are already made, and the data frames of the ledger, as :func:`export` does; return the files.
+
+    Raises:
+        UnknownNameError: an unknown format; no file is written.
+        LedgerError: the ledger cannot be read.
+        SweepFolderError: the folder cannot be written.
+    """
+    _check_formats(formats)
     frames = {}
     if set(formats) & set(FRAME_WRITERS):
         with Ledger.open_read_only(ledger_path) as ledger:

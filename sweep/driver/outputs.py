@@ -13,7 +13,7 @@ from results.analyses.captures import Analyses, is_analysis_output, load_analyse
 from results.analyses.gradients import ewma_meaning
 from results.figures.registry import FIGURES, FORMATS, make_figures, save_figures, write_figures
 from results.ledger.arrays import SweepData, load_sweep
-from results.reports.export import export, write_tables
+from results.reports.export import write_results, write_tables
 from results.reports.lead import Lead, benchmark_lead, confirmation_lead, sweep_lead
 from results.reports.received import load_with_received
 from results.reports.registry import analysis_tables, report_tables
@@ -39,7 +39,11 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
         SweepFolderError: a folder that cannot be written.
     """
     sweep = load_with_received(folder.ledger, folder.name, target)
-    tables = report_tables(sweep)
+    return _report(folder, sweep, report_tables(sweep))
+
+
+def _report(folder: SweepFolder, sweep: SweepData, tables: Mapping[str, Table]) -> Path:
+    """Write the figures and the page of a sweep whose tables are already made; return the page."""
     drawn = {path.stem for path in save_figures(sweep, folder.figures, tables=tables)}
     analyses = _analysis_figures(folder)
     lead, confirmed = report_lead(folder, sweep, tables)
@@ -69,8 +73,10 @@ def make_outputs(folder: SweepFolder) -> Path:
     """
     of_analyses = analysis_tables(load_analyses(folder.analyses))
     _drop_old(folder.tables, of_analyses, TABLE_WRITERS)
-    export(folder.ledger, folder.tables, _formats(folder), more=of_analyses)
-    return make_report(folder)
+    sweep = load_with_received(folder.ledger, folder.name)
+    tables = report_tables(sweep)
+    write_results(folder.ledger, {**tables, **of_analyses}, folder.tables, _formats(folder))
+    return _report(folder, sweep, tables)
 
 
 def make_analysis_outputs(folder: SweepFolder) -> Analyses:

@@ -67,13 +67,13 @@ def test_the_note_on_chance_differences_has_the_sizes_of_the_splits(tmp_path: Pa
 
 
 def test_the_report_names_other_data_and_their_classes(tmp_path: Path) -> None:
-    """CIFAR-100 and synthetic data stay as they are."""
+    """By their name, not by the path of their folder."""
     curves = {ADAM: [climb(60)]}
     said = [
         sweep_facts(sweep_of(tmp_path / str(i), curves, data_name="/data/mine", **facts))["Data"]
         for i, facts in enumerate(({"about": TEN}, {}, {"synthetic": True}))
     ]
-    assert said == ["/data/mine (CIFAR-10, 10 classes)", "/data/mine", "/data/mine (synthetic)"]
+    assert said == ["CIFAR-10, 10 classes", "CIFAR-100", "synthetic images"]
 
 
 def test_an_article_on_other_data_does_not_call_them_cifar_100(tmp_path: Path) -> None:

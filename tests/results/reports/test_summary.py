@@ -223,14 +223,14 @@ def test_no_result_is_no_answer(tmp_path, curves):
 
 
 def test_the_question_counts_what_was_planned(tmp_path):
-    """Singular where it is one; the data as they are."""
+    """Singular where it is one; the data by their name."""
     one = question(sweep_of(tmp_path / "a", {ADAM: [climb(2, 1)]}, epochs=1, synthetic=True, data_name="s"))
     assert "Adam lr=0.001" in one
-    assert "on s (made from a seed) (1 seed, 1 epoch)" in one
+    assert "on synthetic images (1 seed, 1 epoch)" in one
     waiting = {Configuration("SGD", {"lr": rate}): [[], [], []] for rate in (0.1, 0.2)}
     several = question(sweep_of(tmp_path / "b", waiting))
     assert "Which of the 2 configurations " in several
-    assert "on cifar100 (3 seeds, 10 epochs)" in several
+    assert "on CIFAR-100 (3 seeds, 10 epochs)" in several
     assert "no data" in question(sweep_of(tmp_path / "c", {}))
 
 

@@ -49,7 +49,7 @@ def huge_png(side: int = 46341) -> bytes:
 def test_an_image_that_is_too_large_is_not_decoded(tmp_path: Path, side: int) -> None:
     """2^31 pixels (Pillow's error), 10^8 (Pillow's warning), and a few."""
     for part, content in (("train", GOOD), ("test", huge_png(side))):
-        write_columns(tmp_path / f"{part}.parquet", {"img": [content], "fine_label": [0]})
+        write_columns(tmp_path / f"{part}.parquet", {"img": [content], "fine_label": [0], "coarse_label": [0]})
     assert_refused(str(tmp_path), "test.parquet, row 0", "expected 32×32 RGB")
 
 
