@@ -39,7 +39,7 @@ class ProtocolTable(_Table):
 class Resources(_Table):
     """``[resources]``: how the runs are distributed. It is not part of a run's id."""
 
-    pack: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    pack: Literal["auto", "probe"] | Annotated[int, Field(ge=1, le=1024)] = "auto"  # probe: no earlier step times
     cpus_per_trial: Literal["auto"] | Annotated[float, Field(gt=0, le=1024)] = "auto"
     gpus_per_trial: Literal["auto"] | Annotated[float, Field(ge=0, le=1024)] = 0.0  # auto: measured by a probe
     max_concurrent: int = Field(0, ge=0)  # 0: no limit
@@ -203,10 +203,12 @@ class Spec(_Table):
     @property
     def looks(self) -> tuple[int, ...]:
         """The numbers of seeds after which the comparisons are tested; empty where the number of seeds is fixed."""
+        most = self.max_seeds or (DEFAULT_MAX_SEEDS if self.seeds == "auto" else 0)
+        if not most:
+            return ()
         from results.metrics.sequential import looks
 
-        most = self.max_seeds or (DEFAULT_MAX_SEEDS if self.seeds == "auto" else 0)
-        return looks(most) if most else ()
+        return looks(most)
 
     @property
     def shared_protocol(self) -> Protocol:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from results.ledger.arrays import SweepData, load_sweep
 from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
 from results.ledger.phases import benchmark_in
@@ -55,6 +54,7 @@ from sweep.tracking.of_sweep import tracking_of
 from sweep.tracking.registry import check_trackers
 
 if TYPE_CHECKING:
+    from results.ledger.arrays import SweepData
     from trainables.data.dataset import DataSet
 
 PACKS_SHOWN = 20
@@ -76,6 +76,8 @@ class Outcome:
     @cached_property
     def data(self) -> SweepData:
         """The measurements."""
+        from results.ledger.arrays import load_sweep  # pandas: training does not wait for its import
+
         return load_sweep(self.folder.ledger, self.folder.name)
 
     @property
@@ -223,10 +225,8 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                 resources = stack.enter_context(
                     executor.open(spec, configurations, lambda text: tell(console, text), lambda: control.asked)
                 )
-                options.say_step("choosing the pack size and the threads (probe)")
-                packing, at_a_time = choose_packing(
-                    spec, left.wanted, left.finished, ledger, data, executor, model.cost
-                )
+                options.say_step("choosing the pack size and the threads")
+                packing, at_a_time = choose_packing(spec, left, folder, ledger, data, executor, model.cost)
                 packs = longest_first(packs_left(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
                 chosen = _as_chosen(spec, packing, executor.gpus_per_trial(spec, packs, data, ledger))

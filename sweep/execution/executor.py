@@ -51,8 +51,9 @@ class ProbeError(Exception):
 class Executor(Protocol):
     """Trains packs. Every method but :meth:`check` is called within :meth:`open`."""
 
-    opening: str
-    """What :meth:`open` does, for the user."""
+    @property
+    def opening(self) -> str:
+        """What :meth:`open` does, for the user."""
 
     def check(self, spec: Spec, runs_dir: Path) -> None:
         """Refuse a spec that this executor cannot run, before data is loaded.

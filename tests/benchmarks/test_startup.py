@@ -22,7 +22,7 @@ optimizer = [{name = "SGD", lr = 0.05}]
 LINES = [
     "sweep startup: starting Ray and its workers ...", "sweep startup: loading PyTorch ...",
     "reading the data synthetic ...", "sweep startup: 1 run, 1 epoch, data x", "connecting to Ray ...",
-    "choosing the pack size and the threads (probe) ...", "1 pack of 1, one thread each, 1 at a time",
+    "choosing the pack size and the threads ...", "1 pack of 1, one thread each, 1 at a time",
     "writing tables, figures and the report ...", "1 done of 1 run",
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -40,10 +41,15 @@ class RayExecutor:
 
         ``started`` has a Ray that was started before; it is closed where one that is started here would be.
         """
-        self.opening = "starting Ray and its workers" if started is None else "connecting to Ray"
         self._stop_signal = ""
         self._kept = kept
         self._started = started
+
+    @property
+    def opening(self) -> str:
+        """Whether :meth:`open` starts Ray, or uses one that this process has started."""
+        ray = sys.modules.get("ray")
+        return "connecting to Ray" if ray is not None and ray.is_initialized() else "starting Ray and its workers"
 
     def check(self, spec: Spec, runs_dir: Path) -> None:
         """Refuse an address that Ray does not accept, a folder that Ray deletes, and other code in this folder.

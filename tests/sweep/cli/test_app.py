@@ -62,9 +62,15 @@ SLIPS = [
     ),
     (["run", "quickstart", "--epochs", "many"], "Invalid value for '--epochs'"),
     (["run", "quickstart", "--epochs", "-1"], "quickstart: epochs: -1; should be greater than or equal to 1"),
-    (["run", "quickstart", "--pack", "x"], "Invalid value for '--pack': 'x' is not a whole number or 'auto'"),
-    (["run", "quickstart", "--pack", "2.5"], "Invalid value for '--pack': '2.5' is not a whole number or 'auto'"),
-    (["run", "quickstart", "--pack", "0"], "resources.pack: 0; should be 'auto', or greater than or equal to 1"),
+    (["run", "quickstart", "--pack", "x"], "Invalid value for '--pack': 'x' is not a whole number, 'auto' or"),
+    (
+        ["run", "quickstart", "--pack", "2.5"],
+        "Invalid value for '--pack': '2.5' is not a whole number, 'auto' or",
+    ),
+    (
+        ["run", "quickstart", "--pack", "0"],
+        "resources.pack: 0; should be 'auto' or 'probe', or greater than",
+    ),
     (
         ["resume", "nosuch", "--cpus-per-trial", "x"],
         "Invalid value for '--cpus-per-trial': 'x' is not a number or 'auto'",
