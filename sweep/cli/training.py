@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,10 @@ from sweep.progress.console import PlainConsole
 from sweep.progress.stages import Stages
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from results.reports.baseline import Baseline
-    from sweep.driver.driver import Outcome
+    from sweep.driver.driver import DriveOptions, Outcome
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,9 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
 
                 start_early(spec, runs_dir, started, stages.begin)
             stages.begin(f"sweep {spec.name}: loading PyTorch")
-            from sweep.driver.benchmark import drive_benchmark
             from sweep.driver.driver import DriveOptions
-            from sweep.driver.until_decided import drive_until_decided
 
-            drive_spec = drive_until_decided if spec.benchmark is None else drive_benchmark
+            drive_spec = _driver_of(spec)
             options = DriveOptions(**how, started=started, say_step=stages.begin)
             try:
                 outcome = drive_spec(spec, runs_dir, console, options)
@@ -93,6 +93,17 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
             again = resume_command(spec.name, runs_dir, retry_failed=True)
             say(f"{failed} failed; to retry: {again}", error=True)
         raise typer.Exit(EXIT_FAILED)
+
+
+def _driver_of(spec: Spec) -> Callable[[Spec, Path, Console, DriveOptions], Outcome | None]:
+    """Import and return the function that trains ``spec``."""
+    if spec.benchmark is None:
+        from sweep.driver.until_decided import drive_until_decided
+
+        return drive_until_decided
+    from sweep.driver.benchmark import drive_benchmark
+
+    return drive_benchmark
 
 
 def _keep(received: Sequence[Baseline], folder: SweepFolder) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from sweep.execution.executor import Round
 from sweep.execution.ray.session import own_folder
@@ -37,7 +38,7 @@ def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_
         tune.with_parameters(PackTrainable, data=session.data), {"cpu": resources.cpus, "gpu": gpus}
     )
     try:
-        with private_folder() as scratch, watched({}, [scratch], end_at_once):
+        with private_folder() as scratch, watched({}, [scratch], end_at_once), trackers_not_imported():
             tune.Tuner(
                 trainable,
                 param_space={SPEC: tune.grid_search(trials)},
@@ -62,6 +63,25 @@ def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_
         raise
     if recorder.stop.asked:
         raise Stopped
+
+
+@contextmanager
+def trackers_not_imported() -> Iterator[None]:
+    """Let Tune train in the block without its count of callbacks, which is for Ray's usage report.
+
+    The count imports wandb, MLflow and Comet where they are installed. The import of wandb creates a temporary folder,
+    which remains after a kill. A version of Ray without this function imports what it does.
+    """
+    from ray.air._internal import usage
+
+    before = getattr(usage, "tag_callbacks", None)
+    if before is not None:
+        usage.tag_callbacks = lambda callbacks: False
+    try:
+        yield
+    finally:
+        if before is not None:
+            usage.tag_callbacks = before
 
 
 def start_stop_signal(stop: Stopping) -> str:
