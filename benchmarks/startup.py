@@ -4,7 +4,7 @@ Each repeat runs ``sweep run`` as a user does, once through Ray and once with ``
 ends with the line of progress that follows it, training begins with the first attempt of the ledger. CPU seconds are
 those of the command and of every process below it, Ray's included, up to the end of the stage; they depend less on
 what else the machine does. The first repeat of a new installation also compiles Python's files: ``--warm-up`` runs
-the command once before.
+the command once before. A short sweep has no probe; ``--probe`` measures with one.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from results.ledger.ledger import Ledger
 
 ROOT = Path(__file__).parent.parent
 WAYS = {"Ray": (), "in process": ("--in-process",)}
+PROBE = ("--pack", "probe")
 ENDS = {
     "command line": (": starting Ray", ": loading PyTorch"),
     "Ray": (": loading PyTorch",),
@@ -182,18 +183,28 @@ def table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     return lines
 
 
+def summary(way: str, repeats: Sequence[Mapping[str, Any]]) -> str:
+    """Return the medians that a user waits for, with the shortest and the longest time."""
+    found = []
+    for stage, text in ((FIRST_STEP, "first training step"), (PROMPT, "prompt")):
+        seconds = sorted(one["seconds"][stage] for one in repeats)
+        found.append(f"{text} after {statistics.median(seconds):.1f} s ({seconds[0]:.1f} to {seconds[-1]:.1f})")
+    return f"{way}, {len(repeats)} repeats: {', '.join(found)}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", default="quickstart", help="what is run, as in `sweep run SOURCE`")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--warm-up", action="store_true", help="run the command once before, in each way")
+    parser.add_argument("--probe", action="store_true", help="measure step times, with `--pack probe`")
     parser.add_argument("--json", action="store_true", help="all repeats as one JSON object, in place of the table")
     arguments = parser.parse_args()
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in arguments.ways}
     for repeat in range(-arguments.warm_up, arguments.repeats):
         for way, repeats in found.items():  # in turn, so that what else the machine does affects them equally
-            one = measure(arguments.source, WAYS[way])
+            one = measure(arguments.source, [*WAYS[way], *(PROBE if arguments.probe else ())])
             if repeat >= 0:
                 repeats.append(one)
     if arguments.json:
@@ -202,7 +213,8 @@ def main() -> None:
     print("\n".join(table(found)))
     for way, repeats in found.items():
         census = repeats[-1]["processes"].items()
-        print(f"\n{way}, processes and CPU seconds: {'; '.join(f'{n} × {name} {s:.1f}' for name, (n, s) in census)}")
+        print(f"\n{summary(way, repeats)}")
+        print(f"{way}, processes and CPU seconds: {'; '.join(f'{n} × {name} {s:.1f}' for name, (n, s) in census)}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.startup import STAGES, ends_of_stages, kind, table
+from benchmarks.startup import STAGES, ends_of_stages, kind, summary, table
 
 ROOT = Path(__file__).parent.parent.parent
 TINY = """
@@ -50,6 +50,13 @@ def test_the_table_has_the_median_of_each_stage() -> None:
     lines = table({"Ray": repeats})
     assert len(lines) == 2 + len(STAGES)
     assert all(line.endswith("| 4.0 | 4.0 |") for line in lines[2:])
+
+
+def test_the_summary_has_the_first_step_and_the_prompt() -> None:
+    repeats = [{"seconds": {"workers": value, "prompt": 2 * value}} for value in (5.0, 1.0, 3.0)]
+    line = summary("Ray", repeats)
+    assert "step after 3.0 s (1.0 to 5.0)" in line
+    assert "prompt after 6.0 s (2.0 to 10.0)" in line
 
 
 @pytest.mark.slow
