@@ -123,8 +123,8 @@ def epochs_frame(ledger: Ledger, which: str = PLANNED) -> pd.DataFrame:
 
     The runs are the planned ones; with :data:`OF_TUNING`, those of the tuning of a benchmark.
 
-    ``differs_in`` lists the conditions that differ from those of the run's first attempt: device, threads, versions,
-    pack. If it is empty in all rows, the numbers are bit-identical to those of an uninterrupted training.
+    ``differs_in`` lists the conditions that differ from those of the run's first attempt: device, threads, kernels,
+    versions, pack. If it is empty in all rows, the numbers are bit-identical to those of an uninterrupted training.
     """
     runs, epochs, attempts = _typed(ledger.read(RUNS.format(which), EPOCHS.format(which), ATTEMPTS))
     epochs["differs_in"] = _differences(epochs, attempts)
@@ -150,10 +150,20 @@ def _differences(epochs: pd.DataFrame, attempts: pd.DataFrame) -> pd.Series:
         differ = [name for name in CONDITIONS if getattr(now, name) != getattr(then, name)]
         if now.alone and "members" not in differ:
             differ.append("members")
+        if "versions" in differ:
+            place = differ.index("versions")
+            differ[place : place + 1] = _versions_that_differ(str(now.versions), str(then.versions))
         named = ", ".join("pack" if name == "members" else name for name in differ)
         differences[run_id, attempt_id] = named or None
     pairs = zip(epochs["run_id"], epochs["attempt_id"], strict=True)
     return pd.Series([differences[pair] for pair in pairs], index=epochs.index, dtype="string")
+
+
+def _versions_that_differ(now: str, then: str) -> list[str]:
+    """Return whether the kernels, the versions or both differ between two attempts; both are JSON objects."""
+    one, other = json.loads(now), json.loads(then)
+    kernels = ["kernels"] if one.pop("kernels", None) != other.pop("kernels", None) else []
+    return kernels + (["versions"] if one != other else [])
 
 
 def _typed(results: Sequence[QueryResult]) -> list[pd.DataFrame]:

@@ -24,6 +24,7 @@ from search_spaces.plain_text import counted
 from sweep.config.spec import Spec
 from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.announcements import left_to_train, packs_left, tell, tell_changes, tell_edits, tell_start
+from sweep.driver.kernels import choose_kernels
 from sweep.driver.pack_size import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
 from sweep.driver.same_sweep import check_same_protocol, check_same_reference
 from sweep.driver.survivors import join_checkpoints
@@ -226,10 +227,12 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                     executor.open(spec, configurations, lambda text: tell(console, text), lambda: control.asked)
                 )
                 options.say_step("choosing the pack size and the threads")
-                packing, at_a_time = choose_packing(spec, left, folder, ledger, data, executor, model.cost)
+                chosen, line = choose_kernels(spec, left.wanted, ledger, data)
+                tell(console, *filter(None, [line]))
+                packing, at_a_time = choose_packing(chosen, left, folder, ledger, data, executor, model.cost)
                 packs = longest_first(packs_left(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
-                chosen = _as_chosen(spec, packing, executor.gpus_per_trial(spec, packs, data, ledger))
+                chosen = _as_chosen(chosen, packing, executor.gpus_per_trial(chosen, packs, data, ledger))
                 write_provenance(folder, data, dict(resources), packing.to_dict(), own_code(runs))
                 if packing.chosen:
                     ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))

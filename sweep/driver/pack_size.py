@@ -155,7 +155,9 @@ def choose_packing(
         else:
             like = max(groups, key=len) if groups else begun[0].runs[:1]
             measured = doubled(sizes[-1]) if len(sizes) > 1 else [_largest_pack(loads, counts, sizes[0])]
-            steps = StepsToTime(like, measured, {count: cpus[count] for count in slots}, sum(loads + counts))
+            steps = StepsToTime(
+                like, measured, {count: cpus[count] for count in slots}, sum(loads + counts), resources.kernels
+            )
             if spec.cluster.address == "local" and device_kind(resources) == "cpu":
                 conditions = probe_conditions(steps, slots, data)
             if conditions and resources.pack != "probe" and not ledger.targets():  # only for a new sweep

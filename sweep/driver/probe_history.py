@@ -53,6 +53,7 @@ def probe_conditions(steps: StepsToTime, slots: Mapping[int, int], data: DataSet
         "own_code": own_code(steps.runs),
         "images": list(data.train_images.shape),
         "classes": data.classes,
+        "kernels": steps.kernels,
         "protocol": steps.runs[0].conditions.to_dict(),
         "optimizers": sorted({stand_in(run).configuration.optimizer for run in steps.runs}),
         "trials": {str(threads): min(slots[threads], steps.most) for threads in steps.cpus},

@@ -42,6 +42,7 @@ class StepsToTime:
     sizes: Sequence[int]  # runs in a pack
     cpus: Mapping[int, float]  # threads of a trial → the CPUs that it requests
     most: int  # number of trials there are to run; no more processes than that are timed at a time
+    kernels: str = "torch"  # of the gradients on a CPU
 
 
 class ProbeError(Exception):

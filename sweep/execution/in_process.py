@@ -107,7 +107,7 @@ class InProcessExecutor:
         """
         from trainables.profiling.probe import StepTimer
 
-        timer = StepTimer(data, list(steps.runs), gpu=False)
+        timer = StepTimer(data, list(steps.runs), gpu=False, kernels=steps.kernels)
         try:
             return time_in_rounds(steps, lambda size, threads: [timer.seconds(size, threads)])
         except Exception as error:

@@ -62,6 +62,7 @@ def trial_spec(session: SweepSession, pack: Pack, *, gpus: float = 0.0, stop_sig
         checkpoints=checkpoint_place(session.folder, spec, pack.pack_id).uri,
         weights=weights_place(session.folder, spec).uri,
         threads=resources.threads,
+        kernels=resources.kernels,
         gpus=gpus,
         save_weights_every=spec.save_weights_every,
         checkpoint_seconds=resources.checkpoint_seconds,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import DataError
-from trainables.data.cache import DataCache, default_cache_dir
+from trainables.data.cache import DataCache
 from trainables.data.cifar_archives import find_archive
 from trainables.data.class_folders import find_class_folders
 from trainables.data.downloads import DOWNLOADS, Download
@@ -31,6 +31,7 @@ from trainables.data.parquet_files import find_parquet
 from trainables.data.source import ReadOptions, Source
 from trainables.data.svhn_files import find_svhn
 from trainables.data.synthetic import NAME, check_size, is_synthetic, make_synthetic
+from trainables.runtime.cache_folder import default_cache_dir
 
 # Part of the protocol, not of a run: every seed is validated on the same images.
 SPLIT_SEED = 20090408

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from search_spaces.models import LENET5
 from trainables.models.interface import Draws, Masks, ModelState
-from trainables.models.lenet import initial_parameters, stacked_logits
+from trainables.models.lenet import CompiledConvolutions, initial_parameters, stacked_logits
 
 
 class StackedLeNet5:
@@ -19,8 +19,10 @@ class StackedLeNet5:
     splits_batches = True
     capturable = True
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, compiled: bool = False) -> None:
+        """``compiled``: gradients on a CPU by compiled kernels, which cannot be differentiated a second time."""
         self._classes = classes
+        self._convolutions = CompiledConvolutions() if compiled else None
 
     def initial_state(self, seed: int, dtype: torch.dtype) -> ModelState:
         """See :meth:`Model.initial_state`."""
@@ -31,7 +33,7 @@ class StackedLeNet5:
         masks: Masks | None, draws: Draws,
     ) -> Tensor:  # fmt: skip
         """See :meth:`Model.train_logits`."""
-        return stacked_logits(parameters, images, masks)
+        return stacked_logits(parameters, images, masks, self._convolutions)
 
     def eval_logits(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """See :meth:`Model.eval_logits`."""

@@ -10,6 +10,7 @@ import torch
 
 from search_spaces import Configuration, Run
 from trainables.data.dataset import DataSet
+from trainables.models.kernels import TORCH, usable_kernels
 from trainables.optim.optimizers import OPTIMIZERS, complete_optimizer
 from trainables.runtime.devices import deterministic, device_name, training_device
 from trainables.runtime.malloc import keep_freed_memory
@@ -23,7 +24,7 @@ RUN_STEPS = 4
 class StepTimer:
     """Takes training steps of packs of any size, as a trial does; the trained weights are discarded."""
 
-    def __init__(self, data: DataSet, runs: Sequence[Run], gpu: bool) -> None:
+    def __init__(self, data: DataSet, runs: Sequence[Run], gpu: bool, kernels: str = TORCH) -> None:
         """``runs`` have one seed, and their optimizers are used in the packs.
 
         An optimizer class of the user may have side effects, so the probe uses SGD with momentum in its place.
@@ -34,6 +35,7 @@ class StepTimer:
         self._runs = [stand_in(run) for run in runs]
         self._batches = Batches(data, [runs[0].seed], runs[0].conditions, self._device)
         self._classes = data.classes
+        self._kernels = usable_kernels(kernels, runs[0].conditions, self._device)
         self._packs: dict[int, Pack] = {}
         self._step = 0
 
@@ -47,7 +49,9 @@ class StepTimer:
             torch.set_num_threads(threads)
         if size not in self._packs:
             chosen = list(islice(cycle(self._runs), size))
-            self._packs[size] = Pack(chosen, self._batches.steps, self._device, classes=self._classes)
+            self._packs[size] = Pack(
+                chosen, self._batches.steps, self._device, classes=self._classes, kernels=self._kernels
+            )
         steps = -(-RUN_STEPS // size)
         self._wait()
         began = time.perf_counter()

@@ -13,6 +13,7 @@ from torch import Tensor
 from search_spaces import Run
 from trainables.data import augmentation
 from trainables.models.interface import Model
+from trainables.models.kernels import COMPILED, TORCH
 from trainables.models.lenet import CLASSES
 from trainables.models.parameter_stack import ParameterStack
 from trainables.models.registry import build_model
@@ -35,9 +36,11 @@ class Pack:
 
     def __init__(
         self, runs: Sequence[Run], steps_per_epoch: int, device: torch.device, graphs: Graphs | None = None,
-        classes: int = CLASSES,
+        classes: int = CLASSES, kernels: str = TORCH,
     ) -> None:  # fmt: skip
         """Start every run from its seed's weights. ``graphs`` says how its step is captured; None: as fits ``device``.
+
+        ``kernels`` are those of the gradients (:func:`usable_kernels`).
 
         Raises:
             SpecError: an optimizer or scheduler that refuses its parameters.
@@ -50,6 +53,7 @@ class Pack:
         self.step_in_epoch = 0  # completed steps of the next one
         self.epoch_seconds = 0.0  # spent on these steps
         self.model = build_model(self.protocol, classes, runs[0].seed)
+        self._trained = StackedLeNet5(classes, compiled=True) if kernels == COMPILED else self.model
         if len({run.seed for run in runs}) > 1 and not isinstance(self.model, StackedLeNet5):
             raise ValueError(f"a pack of {self.model.name} has runs of one seed")
         states = {seed: self.model.initial_state(seed, self.dtype) for seed in {run.seed for run in runs}}
@@ -167,7 +171,8 @@ class Pack:
         shared = images[0] if len(images) == 1 else images
         stacked = self.stack.stacked if parameters is None else parameters
         own = self.stack.buffers if buffers is None else buffers
-        return self.model.train_logits(stacked, own, shared, batch.masks, batch.draws)
+        model = self._trained if parameters is None else self.model  # compiled gradients have no graph
+        return model.train_logits(stacked, own, shared, batch.masks, batch.draws)
 
     def clip_gradients(self) -> None:
         """Scale each run's gradient to the protocol's largest norm; nothing is done where it has none."""

@@ -210,3 +210,13 @@ def test_a_row_says_what_was_not_as_when_its_run_began(ledger, runs, attempt_of,
     ledger.record([alone], [row_of(runs[0], epoch, attempt_id="alone") for epoch in (1, 2, 3)], {})
     frame = epochs_frame(ledger)
     assert list(frame[frame["run_id"] == runs[0].run_id]["differs_in"]) == ["pack"] * 3
+
+
+def test_a_row_names_other_kernels_apart_from_other_versions(ledger, runs, attempt_of, row_of):
+    pair, torch = runs[:2], {"torch": "2.15"}
+    versions = [torch, {**torch, "kernels": "compiled"}, {"torch": "2.16"}, {"torch": "2.16", "kernels": "compiled"}]
+    for epoch, found in enumerate(versions, start=1):
+        attempt = replace(attempt_of(pair, f"attempt {epoch}", started=float(epoch)), versions=found)
+        ledger.record([attempt], [row_of(run, epoch, attempt_id=attempt.attempt_id) for run in pair], {})
+    frame = epochs_frame(ledger)
+    assert list(frame["differs_in"].fillna("")) == ["", "kernels", "versions", "kernels, versions"] * 2

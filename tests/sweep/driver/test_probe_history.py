@@ -130,6 +130,9 @@ def test_the_conditions_name_what_a_step_depends_on() -> None:
     assert conditions["protocol"]["batch_size"] == 64
     assert conditions["optimizers"] == ["SGD"]
     assert conditions["trials"] == {"1": 2}  # no more than there are runs
+    assert conditions["kernels"] == "torch"
+    compiled = StepsToTime(runs, [1, 2], {1: 1.0}, most=2, kernels="compiled")
+    assert probe_conditions(compiled, {1: 8}, data)["kernels"] == "compiled"
     _, adam = planned(spec(TEXT.replace('"SGD", lr', '"Adam", lr')))
     assert probe_conditions(StepsToTime(adam, [1], {1: 1.0}, most=3), {1: 8}, data)["optimizers"] == ["Adam"]
 
