@@ -35,6 +35,7 @@ class Protocol:
     label_smoothing: float = 0.0  # of the training loss, as in torch.nn.functional.cross_entropy
     ema_decay: float = 0.0  # of the average of the weights that is evaluated; 0: the weights are evaluated
     weight_decay_on: str = "all"  # or matrices: parameters of two or more dimensions
+    precision: str = "float32"  # or tf32: products of float32 numbers on a GPU, with 10 bits of mantissa
     model: str = LENET5  # a name of search_spaces.models, or module:factory
 
     def to_dict(self) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class GpuDriver:
         self.reserved = {"current": 1 * GIB, "peak": 1 * GIB}
         self.streams = 0
         self.current_stream = (0, 0, CUDA)
+        self.properties = SimpleNamespace(name=self.name, total_memory=self.memory, major=9, minor=0)
 
     def called(self, name: str) -> list[tuple[Any, ...]]:
         """Return the arguments of every call of ``name``."""
@@ -170,13 +171,12 @@ def install(driver: GpuDriver, patch: pytest.MonkeyPatch) -> None:
 
     for name, value in {**driver.functions(), **base_classes(driver)}.items():
         patch.setattr(torch._C, name, value, raising=False)
-    properties = SimpleNamespace(name=driver.name, total_memory=driver.memory, major=9, minor=0)
     cuda = {
         "_initialized": False,
         "_queued_calls": [],
         "_cached_device_count": None,
         "_lazy_seed_tracker": torch.cuda._LazySeedTracker(),
-        "_get_device_properties": lambda device: (_index(device), properties)[1],
+        "_get_device_properties": lambda device: (_index(device), driver.properties)[1],
         "_cudart": SimpleNamespace(cudaMemGetInfo=driver.memory_info),
         "_exchange_device": lambda device: device if device < 0 else _index(device),
         "_maybe_exchange_device": lambda device: device if device < 0 else _index(device),

@@ -23,7 +23,7 @@ WINNERS_OF_BOTH = (
 
 MUST_AGREE = (
     "batch_size", "dropout", "augment", "val_fraction", "dtype", "grad_clip_norm", "label_smoothing", "ema_decay",
-    "weight_decay_on", "data",
+    "weight_decay_on", "precision", "data",
 )  # fmt: skip
 
 

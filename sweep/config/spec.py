@@ -34,6 +34,7 @@ class ProtocolTable(_Table):
     label_smoothing: float = Field(0, ge=0, lt=1)
     ema_decay: float = Field(0, ge=0, lt=1)  # 0: no average
     weight_decay_on: Literal["all", "matrices"] = "all"
+    precision: Literal["float32", "tf32"] = "float32"
 
 
 class Resources(_Table):
@@ -150,6 +151,14 @@ class Spec(_Table):
             raise ValueError("seeds: until decided, a configuration to compare with is needed; name it as `reference`")
         if self.max_seeds and self.seeds != "auto" and len(self.seed_list) > self.max_seeds:
             raise ValueError(f"max_seeds: {self.max_seeds} is below the number of seeds, {len(self.seed_list)}")
+        return self
+
+    @model_validator(mode="after")
+    def _precision_is_possible(self) -> Self:
+        if self.protocol.precision == "tf32" and self.protocol.dtype != "float32":
+            raise ValueError(f"protocol.precision: 'tf32' is for dtype 'float32', not {self.protocol.dtype!r}")
+        if self.protocol.precision == "tf32" and self.resources.gpus_per_trial == 0:
+            raise ValueError("protocol.precision: 'tf32' needs a GPU; set resources.gpus_per_trial, or use 'float32'")
         return self
 
     @model_validator(mode="after")

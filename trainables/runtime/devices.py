@@ -8,6 +8,10 @@ import platform
 import numpy
 import torch
 
+from search_spaces.errors import SpecError
+
+TF32 = "tf32"
+
 CONTEXT_BYTES = 600 * 2**20
 """Assumed memory of CUDA and its libraries per process on a GPU, in addition to PyTorch's allocations."""
 
@@ -40,13 +44,32 @@ def deterministic(device: torch.device) -> None:
         torch.use_deterministic_algorithms(True)
         # Otherwise PyTorch fills every new tensor with NaN, one launch each; no code here reads uninitialised memory.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
-        full_precision()
+        use_precision(device, "float32")
 
 
-def full_precision() -> None:
-    """Disable TF32: by default PyTorch lets cuDNN convolve float32 with 10 bits of mantissa."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+def use_precision(device: torch.device, precision: str) -> None:
+    """Compute products of float32 numbers with the protocol's ``precision`` in this process.
+
+    By default PyTorch lets cuDNN convolve float32 in TF32, with 10 bits of mantissa. A device without TF32 would
+    compute in float32, and the protocol in the run's id would be wrong.
+
+    Raises:
+        SpecError: TF32 on such a device.
+    """
+    tf32 = precision == TF32
+    if tf32 and not _has_tf32(device):
+        raise SpecError(
+            "protocol.precision", f"{precision!r}, but {device_name(device)} has no TF32",
+            "'float32', or an NVIDIA GPU of compute capability 8.0 or newer",
+        )  # fmt: skip
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32 = tf32
+
+
+def _has_tf32(device: torch.device) -> bool:
+    nvidia = device.type == "cuda" and torch.version.hip is None
+    return nvidia and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def allocator_fraction(gpus: float, whole: int) -> float:

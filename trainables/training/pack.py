@@ -19,6 +19,7 @@ from trainables.models.parameter_stack import ParameterStack
 from trainables.models.registry import build_model
 from trainables.models.stacked_lenet import StackedLeNet5
 from trainables.optim.learner import Learner
+from trainables.runtime.devices import use_precision
 from trainables.training.batches import Batch, Split
 from trainables.training.cuda_graphs import Graphs
 from trainables.training.member import Member
@@ -43,11 +44,12 @@ class Pack:
         ``kernels`` are those of the gradients (:func:`usable_kernels`).
 
         Raises:
-            SpecError: an optimizer or scheduler that refuses its parameters.
+            SpecError: an optimizer or scheduler that refuses its parameters, or a precision that ``device`` has not.
         """
         self.runs = list(runs)
         self.device = device
         self.protocol = runs[0].conditions
+        use_precision(device, self.protocol.precision)
         self.dtype: torch.dtype = getattr(torch, self.protocol.dtype)
         self.epoch = 0  # completed epochs
         self.step_in_epoch = 0  # completed steps of the next one

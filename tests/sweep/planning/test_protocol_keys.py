@@ -49,9 +49,31 @@ def test_a_key_of_the_protocol_makes_other_runs_and_its_default_the_same(line: s
     assert runs_of(f"[protocol]\n{key} = {default}\n{SGD}") == plain
 
 
+ON_A_GPU = "[resources]\ngpus_per_trial = 0.25\n"
+
+
+def test_tf32_makes_other_runs_and_float32_the_same() -> None:
+    plain = runs_of(SGD)
+    assert not set(runs_of(f'[protocol]\nprecision = "tf32"\n{ON_A_GPU}{SGD}')) & set(plain)
+    assert runs_of(f'[protocol]\nprecision = "float32"\n{ON_A_GPU}{SGD}') == plain
+
+
+@pytest.mark.parametrize("resources", ["", ON_A_GPU.replace("0.25", "0")])
+def test_tf32_on_a_cpu_is_refused(resources: str) -> None:
+    """A CPU has no TF32: the precision in the run's id would not be the one of its numbers."""
+    with pytest.raises(SpecError, match=r"^s\.toml: protocol\.precision: 'tf32' needs a GPU"):
+        spec(f'[protocol]\nprecision = "tf32"\n{resources}{SGD}')
+
+
+def test_tf32_of_float64_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"^s\.toml: protocol\.precision: .*dtype 'float32'"):
+        spec(f'[protocol]\nprecision = "tf32"\ndtype = "float64"\n{ON_A_GPU}{SGD}')
+
+
 @pytest.mark.parametrize(
     ("line", "key"),
     [
+        ('precision = "tf32x3"', "protocol.precision"),
         ("grad_clip_norm = -1", "protocol.grad_clip_norm"),
         ("grad_clip_norm = inf", "protocol.grad_clip_norm"),
         ("label_smoothing = 1.0", "protocol.label_smoothing"),

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from search_spaces import Protocol
 from tests.gpu_driver import GIB, GPU, GpuDriver, on_the_gpu
 from tests.trainables.small_runs import make_run, options, tiny_data
 from tests.trainables.training.test_resume import run_of
@@ -110,6 +111,12 @@ def test_a_step_stays_on_the_gpu_and_only_changed_rates_come_from_the_host(seen:
     assert loss.device == accuracy.device == GPU
     with pytest.raises(RuntimeError, match=READS_A_VALUE):
         pack.freeze_non_finite(pack.loss_sum)
+
+
+def test_a_pack_sets_the_precision_of_its_protocol() -> None:
+    for precision in ("tf32", "float32"):
+        Pack([make_run(lr=0.1, protocol=Protocol(batch_size=32, precision=precision))], 4, GPU, NoGraphs())
+        assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == (precision == "tf32")
 
 
 def test_an_operator_between_host_and_gpu_is_refused() -> None:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from search_spaces import Protocol, Run
+from search_spaces.errors import SpecError
 from tests.trainables.small_runs import CPU, FLOAT64, make_run, options
 from tests.trainables.training.test_resume import assert_deaths_leave_no_trace
 from trainables.data import augmentation
@@ -139,6 +140,12 @@ def test_members_of_a_pack_with_another_batch_size_see_its_batches(few: DataSet)
         ours = [row for report in reports for row in report.rows if row.run_id == run.run_id]
         ((train_loss, val_loss, _),) = plain_training(run, few, 1)
         assert (ours[0].train_loss, ours[0].val_loss) == pytest.approx((train_loss, val_loss), rel=1e-12)
+
+
+def test_a_pack_on_a_cpu_refuses_tf32() -> None:
+    """Every training makes a pack, so no row has a precision that its device has not."""
+    with pytest.raises(SpecError, match=r"^protocol\.precision: 'tf32', but cpu has no TF32"):
+        Pack([make_run("SGD", lr=0.1, protocol=Protocol(precision="tf32"))], 4, CPU)
 
 
 def test_a_gradient_below_the_largest_norm_keeps_its_bits() -> None:
