@@ -67,14 +67,17 @@ def tell_benchmark(
             f"{tuning + 2 * evaluation:,} run-epochs; searches {names}",
         )
     total = len(methods) * (tuning + 2 * evaluation)
+    trained = min(total, _trained_epochs(ledger))
     measured = _seconds_per_epoch(ledger)
     seconds = measured or examples * SECONDS_PER_EXAMPLE
     basis = "the speed of its runs so far" if measured else "an estimate for one CPU thread"
     tell(
         console,
-        f"total: {at_most}{total:,} run-epochs; if a range is widened, {len(methods) * extra:,} more",
-        f"expected: about {total * seconds / 3600:.2f} hours one after the other ({basis}); divide by the number of "
-        "concurrent trials",
+        f"total: {at_most}{total:,} run-epochs"
+        + (f", of which {trained:,} are trained" if trained else "")
+        + f"; if a range is widened, {len(methods) * extra:,} more",
+        f"expected: about {(total - trained) * seconds / 3600:.2f} hours one after the other ({basis}); divide by the "
+        "number of concurrent trials",
         *power_lines(design, len(methods), _seen_sd(ledger)),
     )
 
@@ -99,6 +102,10 @@ def power_lines(design: Benchmark, methods: int, seen: float | None) -> list[str
             f"{counted(methods, 'method')} need at least {least}"
         )
     return lines
+
+
+def _trained_epochs(ledger: Ledger | None) -> int:
+    return 0 if ledger is None else int(ledger.rows("SELECT COUNT(*) FROM epochs", {})[0][0])
 
 
 def _seconds_per_epoch(ledger: Ledger | None) -> float | None:

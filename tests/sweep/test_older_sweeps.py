@@ -73,9 +73,8 @@ def test_the_resumed_epochs_are_those_of_a_sweep_without_an_interruption(
     spec.write_text((OLDER / "sweep.toml").read_text().replace("\nwait = 0\n", "\n"))
     ended = sweep("run", spec, "--name", OLDER.name, "--in-process", "--runs-dir", tmp_path)
     assert ended.returncode == 0, ended.stderr
-    resumed_sweep = sweep(
-        "resume", OLDER.name, "--in-process", "--runs-dir", runs_dir
-    )  # nothing to do where it is done
+    # Where the test above ran before, this sweep is done, and there is nothing to train.
+    resumed_sweep = sweep("resume", OLDER.name, "--in-process", "--runs-dir", runs_dir)
     assert resumed_sweep.returncode == 0, resumed_sweep.stderr
     whole, resumed = epochs_of(tmp_path), epochs_of(runs_dir)
     assert list(whole["run_id"]) == list(resumed["run_id"])

@@ -52,6 +52,13 @@ def test_a_dry_run_prints_the_spending_and_the_power_and_writes_nothing(tmp_path
     assert "warning: 2 evaluation seeds are too few for any verdict: 1 comparison of 2 methods need at least 6" in said
 
 
+def test_a_dry_run_of_a_finished_benchmark_expects_nothing(whole: tuple[Outcome, str]) -> None:
+    options = DriveOptions(in_process=True, dry_run=True)
+    _, said = benchmark(spec(**{"benchmark.budget": 1}), whole[0].folder.path.parent, options)
+    assert "total: 28 run-epochs, of which 28 are trained" in said  # 2 methods × (1 point × 2, 2 seeds × 3, the same)
+    assert "expected: about 0.00 hours" in said
+
+
 @pytest.mark.parametrize(
     ("design", "methods", "least"),
     [({"evaluation_seeds": 8}, 6, 10), ({"evaluation_seeds": 10}, 6, None), ({"evaluation_seeds": 5}, 2, 6),
