@@ -149,8 +149,8 @@ class SweepData:
 
     @property
     def data_label(self) -> str:
-        """Name of the data set, marked if it is synthetic."""
-        return f"{self.data_name} (made from a seed)" if self.synthetic else self.data_name
+        """Name of the data set, without the path of its folder; marked if it is synthetic."""
+        return f"{self.data_name} (made from a seed)" if self.synthetic else self.facts.title
 
     @property
     def data_title(self) -> str:

@@ -209,5 +209,6 @@ def _traced(
     loss = loss_surface(directions, xs, ys, split, dtype, on_progress=named(track, f"loss surface of {what}"))
     about = {**subjects.about(group[0], "trajectory", device), "label": what}
     if len(group) > 1:
+        about["configurations"] = {run.run_id: run.configuration.to_dict() for run in group}
         about |= {"run_id": "", "configuration": {}, "order": len(subjects.order)}  # of several
     return Trajectory(paths, tuple(directions.explained.tolist()), xs, ys, loss, about)

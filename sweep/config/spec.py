@@ -12,6 +12,7 @@ from search_spaces.errors import SpecError, shown
 from search_spaces.method import Method, methods_of
 from search_spaces.models import LENET5
 from sweep.config.benchmark import Benchmark, Seed
+from sweep.config.data import data_key
 
 MOST_SEEDS = 100_000
 DEFAULT_MAX_SEEDS = 30
@@ -261,7 +262,8 @@ class Spec(_Table):
             from trainables.data.synthetic import check_size, is_synthetic
 
             if is_synthetic(self.data):
-                check_size(self.data, self.max_images)
+                with data_key():
+                    check_size(self.data, self.max_images)
 
     @property
     def _number_of_seeds(self) -> int:

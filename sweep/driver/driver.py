@@ -21,6 +21,7 @@ from search_spaces import Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
 from search_spaces.plain_text import counted
+from sweep.config.data import load_spec_data
 from sweep.config.spec import Spec
 from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.announcements import left_to_train, packs_left, tell, tell_changes, tell_edits, tell_start
@@ -166,7 +167,6 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
         KeyboardInterrupt: Ctrl-C; the ledger is consistent, and the same command continues the sweep.
     """
     from sweep.folder.snapshot import published, sweep_storage
-    from trainables.data.dataset import load_data
     from trainables.runtime.user_imports import in_sweep_folder
 
     if spec.benchmark is not None:
@@ -185,7 +185,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     spec.expanded()  # reports an error in the spec before the data is loaded
     if (data := options.data) is None:
         options.say_step(f"reading the data {spec.data}")
-        data = load_data(spec.data, **spec.data_options)
+        data = load_spec_data(spec)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     spec, model = plan_model(spec, data.classes)
     found = resolve_configurations(spec, steps_per_epoch, len(data.train_labels), model.layout)

@@ -158,7 +158,9 @@ class _Loaded:
 def _load(source: str, options: ReadOptions, cache: DataCache) -> _Loaded:
     if is_synthetic(source):
         if options.labels:
-            raise DataError(f"labels = {options.labels!r}: synthetic data has one kind of labels; remove the key")
+            raise DataError(
+                f"{source}: labels = {options.labels!r}; synthetic data has one kind of labels; remove the key"
+            )
         spec = check_size(source, options.max_images)
         return _Loaded("synthetic", "synthetic data", make_synthetic(spec))
     if download := DOWNLOADS.get(source):

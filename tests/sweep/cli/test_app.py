@@ -81,7 +81,7 @@ SLIPS = [
     (["run", "quickstart", "--track", "tensorbored"], "unknown tracker 'tensorbored' (did you mean tensorboard?)"),
     (["study", "--track", "tensorbored"], "unknown tracker 'tensorbored' (did you mean tensorboard?)"),
     (["run", "quickstart", "--name", "../up"], "name: '../up' cannot name a folder"),
-    (["run", "quickstart", "--data", "nowhere"], "data source 'nowhere': neither a known name nor an existing folder"),
+    (["run", "quickstart", "--data", "nowhere"], "data: 'nowhere': neither a known name nor an existing folder"),
     (["gradients"], "gradients: needs either --space or --sweep"),
     (["gradients", "--sweep", "mine"], "--sweep: mine has several runs; give one with --run"),
     (["gradients", "--space", "optimizers", "--beta", "1"], "beta: 1.0; 0 ≤ β < 1"),
