@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import sweep.driver.kernels as driver_kernels
 from results.ledger.ledger import Ledger
 from search_spaces.errors import SpecError
 from sweep.driver.kernels import choose_kernels
-from tests.sweep.sweeps import spec
+from tests.sweep.sweeps import run, spec
 from tests.trainables.small_runs import make_run, tiny_data
 from trainables.models import compiled_convolutions
 from trainables.models.compiled_convolutions import CompilerError
@@ -78,3 +80,18 @@ def test_without_a_compiler_auto_means_pytorch_and_compiled_is_refused(
     ledger.keep("kernels", "compiled")
     with pytest.raises(SpecError, match=r"resources\.kernels"):
         chosen(ledger, kernels="auto")
+
+
+@pytest.mark.skipif(not any(map(shutil.which, compiled_convolutions.COMPILERS)), reason="no C++ compiler")
+def test_a_sweep_with_compiled_kernels_records_them_and_learns_the_same(tmp_path: Path) -> None:
+    losses = {}
+    for kernels in ("torch", "compiled"):
+        given = spec(
+            epochs=1, seeds=1, test_epochs="last", **{"resources.kernels": kernels, "protocol.dtype": "float64"}
+        )
+        outcome, _ = run(given, tmp_path / kernels)
+        with Ledger.open_read_only(outcome.folder.ledger) as opened:
+            versions = [json.loads(text) for (text,) in opened.rows("SELECT versions FROM attempts", {})]
+            losses[kernels] = [row[0] for row in opened.rows("SELECT val_loss FROM epochs ORDER BY run_id", {})]
+        assert {found.get("kernels", "torch") for found in versions} == {kernels}
+    assert losses["compiled"] == pytest.approx(losses["torch"], rel=1e-8)
