@@ -241,7 +241,7 @@ def draw_range_test(axes: Axes, table: Table, styles: Styles) -> None:
         for key, face in (("steepest", style.color), ("tenth", "white")):
             marks = [(_number(row["lr"]), _number(row[key])) for row in rows if named and row.get(key) is not None]
             axes.plot(
-                *zip(*marks, strict=True) if marks else ([], []), linestyle="none", marker="o", markersize=4.5,
+                *zip(*marks, strict=True) if marks else ([], []), linestyle="none", marker="*", markersize=8,
                 color=style.color, markerfacecolor=face, zorder=3,
             )  # fmt: skip
         shown.append(series["smoothed"][len(rows) // 10 :])
@@ -249,7 +249,10 @@ def draw_range_test(axes: Axes, table: Table, styles: Styles) -> None:
     lines = draw_named_lines(axes, drawn, styles, "lr", "smoothed")
     axes.set(xscale="log", xlabel=_title(table, "lr"), ylabel="Training loss")
     _limit(axes, table, shown, raw)
-    keys = [Line2D([], [], color=GREY, linestyle="none", marker="o", markerfacecolor=face) for face in (GREY, "white")]
+    keys = [
+        Line2D([], [], color=GREY, linestyle="none", marker="*", markersize=8, markerfacecolor=face)
+        for face in (GREY, "white")
+    ]
     axes.legend(
         keys,
         ["steepest decrease", "a tenth of the learning rate of divergence"],
