@@ -88,7 +88,7 @@ def of_space(source: str | Spec, overrides: Mapping[str, Any], runs_dir: Path, s
         UserError: a spec or data that cannot be read.
     """
     spec = source if isinstance(source, Spec) else read_spec(source, overrides)
-    data = load_spec_data(spec)
+    data = load_spec_data(spec.data, spec.data_options)
     spec, model = plan_model(spec, data.classes)
     examples = len(data.train_labels)
     configurations = resolve_configurations(
@@ -120,7 +120,7 @@ def of_sweep(folder: SweepFolder, run: str | None = None, data: str | None = Non
     with Ledger.open_read_only(folder.ledger) as ledger:
         planned = [run_of(ledger, run_id) for run_id in ledger.statuses()]
         chosen = planned if run is None else [run_of(ledger, find_run(ledger, run))]
-    loaded = load_spec_data(spec)
+    loaded = load_spec_data(spec.data, spec.data_options)
     if chosen and chosen[0].data_fingerprint != loaded.fingerprint:
         raise DataError(
             f"data: {spec.data}: not the data that the sweep {folder.name!r} was trained on (its fingerprint is "

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.errors import DataError
 
 if TYPE_CHECKING:
-    from sweep.config.spec import Spec
     from trainables.data.dataset import DataSet
 
 
@@ -22,8 +21,8 @@ def data_key() -> Iterator[None]:
         raise DataError(f"data: {str(error).removeprefix('data source ')}") from error
 
 
-def load_spec_data(spec: Spec) -> DataSet:
-    """Load the data that a spec names, with its options.
+def load_spec_data(data: str, options: Mapping[str, Any]) -> DataSet:
+    """Load the data that a spec names (``Spec.data``, ``Spec.data_options``).
 
     Raises:
         DataError: the line begins with the key ``data``.
@@ -32,4 +31,4 @@ def load_spec_data(spec: Spec) -> DataSet:
     from trainables.data.dataset import load_data
 
     with data_key():
-        return load_data(spec.data, **spec.data_options)
+        return load_data(data, **options)

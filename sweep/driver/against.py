@@ -20,7 +20,7 @@ def check_against(spec: Spec, place: str) -> list[Baseline]:
         SpecError: a protocol, data, length or training version that differs; both values.
     """
     found = read_baselines(place)
-    fingerprint = load_spec_data(spec).fingerprint
+    fingerprint = load_spec_data(spec.data, spec.data_options).fingerprint
     for baseline in found:
         check_comparable(baseline, spec.shared_protocol.to_dict(), fingerprint, spec.epochs)
     return found

@@ -235,7 +235,7 @@ def drive_benchmark(
 def _drive_phases(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions) -> Outcome | None:
     if spec.benchmark is None:
         raise SpecError(spec.name, "has no [benchmark]", f"sweep run {spec.name}, or sweep spaces")
-    data = load_spec_data(spec)
+    data = load_spec_data(spec.data, spec.data_options)
     steps = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     spec, model = plan_model(spec, data.classes)
     plan = BenchmarkPlan(spec, data.fingerprint, steps, model.layout)

@@ -185,7 +185,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     spec.expanded()  # reports an error in the spec before the data is loaded
     if (data := options.data) is None:
         options.say_step(f"reading the data {spec.data}")
-        data = load_spec_data(spec)
+        data = load_spec_data(spec.data, spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     spec, model = plan_model(spec, data.classes)
     found = resolve_configurations(spec, steps_per_epoch, len(data.train_labels), model.layout)
