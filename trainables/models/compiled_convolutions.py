@@ -14,7 +14,6 @@ import hashlib
 import platform
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from search_spaces.atomic_write import atomic_write
 from trainables.runtime.cache_folder import default_cache_dir
 
 SOURCE = Path(__file__).with_suffix(".cpp")
@@ -106,12 +106,10 @@ def library() -> ctypes.CDLL:
     try:
         if not kept.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as private:
-                built = Path(private) / kept.name
+            with atomic_write(kept) as built:
                 subprocess.run(
                     [compiler, *FLAGS, "-o", str(built), str(SOURCE)], check=True, capture_output=True, text=True
                 )
-                built.replace(kept)
         return ctypes.CDLL(str(kept))
     except subprocess.CalledProcessError as error:
         raise CompilerError(f"{compiler} fails: {error.stderr.strip().splitlines()[-1:]}") from error
