@@ -13,7 +13,7 @@ from benchmarks.startup import STAGES, ends_of_stages, kind, summary, table
 
 ROOT = Path(__file__).parent.parent.parent
 TINY = """
-data = "synthetic:n_train=256,n_test=64"
+data = "synthetic:n_train=1000,n_test=100"
 epochs = 1
 seeds = 1
 [[configurations]]
