@@ -23,13 +23,15 @@ UNFINISHED = {"pending", "running", "interrupted"}
 def start_early(spec: Spec, runs_dir: Path, started: ExitStack, say_step: Callable[[str], None]) -> None:
     """Start Ray on this machine if ``spec`` will certainly need it there; closing ``started`` ends it.
 
-    In any other case nothing happens: the executor starts Ray when it opens, or finds what is wrong. Where a user error
-    is found later, Ray has started in vain.
+    In any other case nothing happens: the executor starts Ray when it opens, or finds what is wrong. Where another user
+    error than a missing folder of data is found later, Ray has started in vain.
 
     Raises:
         UserError: Ray does not start.
     """
     if spec.cluster.address != "local" or not _will_train(spec, SweepFolder(runs_dir, spec.name)):
+        return
+    if "/" in spec.data and not Path(spec.data).expanduser().exists():  # a missing folder is reported without a start
         return
     if in_sweep_folder(Path.cwd()) or other_copy(Path.cwd()) is not None:  # refused, before a worker imports from there
         return

@@ -47,6 +47,16 @@ def test_ray_starts_early_for_a_new_sweep_on_this_machine(tmp_path: Path, sessio
     assert sessions == ["local starts", "ends"]
 
 
+def test_ray_does_not_start_for_a_folder_of_data_that_is_missing(tmp_path: Path, sessions: list[str]) -> None:
+    folder = tmp_path / "images"
+    asked = spec().model_copy(update={"data": str(folder)})
+    start(asked, tmp_path / "runs")
+    assert sessions == []
+    folder.mkdir()
+    start(asked, tmp_path / "runs")
+    assert sessions == ["local starts", "ends"]
+
+
 def test_ray_starts_early_only_where_runs_are_left_that_nobody_trains(tmp_path: Path, sessions: list[str]) -> None:
     folder = SweepFolder(tmp_path, "tiny")
     folder.create()
