@@ -1,8 +1,9 @@
-"""How Ray starts on this machine: with few processes."""
+"""How Ray starts on this machine: with few processes, which the trials use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +14,7 @@ def few_processes() -> Iterator[None]:
 
     Ray's ``include_dashboard=False`` still starts the server of the dashboard, and ``log_to_driver=False`` still starts
     the process that reads the logs. Both are left out, and the monitor of the autoscaler. The agent that Ray needs on
-    each node starts without the modules of the dashboard, as it does where they are not installed. A version of Ray
-    that has no function of one of these names starts its process.
+    each node starts without the modules of the dashboard, as it does where they are not installed.
     """
     from ray._private import node, utils
 
@@ -27,11 +27,38 @@ def few_processes() -> Iterator[None]:
         (node.Node, "start_monitor", lambda self: None),
         (utils, "get_dashboard_dependency_error", lambda: ImportError("it is not used")),
     ]
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes if hasattr(owner, name)]
+    with replaced(changes):
+        yield
+
+
+@contextmanager
+def trials_in_started_workers() -> Iterator[None]:
+    """Let Tune place its trials in the block in the workers that Ray has started in advance.
+
+    Tune gives the class of its trials a runtime environment with some variables of this process. Ray then starts a new
+    worker for each trial, because those that wait have no runtime environment. The workers of a Ray that this process
+    has started inherit its variables, so the class needs no runtime environment there.
+    """
+    from ray import remote
+    from ray.tune.execution import class_cache
+
+    actor_class = functools.cache(remote)  # Ray stores a class once for each call
+    cache = getattr(class_cache, "_ActorClassCache", None)
+    with replaced([(cache, "get", lambda self, trainable: actor_class(trainable))]):
+        yield
+
+
+@contextmanager
+def replaced(changes: Sequence[tuple[Any, str, Callable[..., Any]]]) -> Iterator[None]:
+    """Replace functions of Ray in the block: each is an owner, a name and what is called in its place.
+
+    A version of Ray that has no function of one of these names keeps its behaviour.
+    """
+    known = [change for change in changes if hasattr(*change[:2])]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in known]
     try:
-        for owner, name, function in changes:
-            if hasattr(owner, name):
-                setattr(owner, name, function)
+        for owner, name, function in known:
+            setattr(owner, name, function)
         yield
     finally:
         for owner, name, function in before:

@@ -30,6 +30,9 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
+TUNES_VARIABLES = {"PL_DISABLE_FORK": "1"}
+"""What Tune sets for the process of a trial. The workers of a local Ray inherit it."""
+
 LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 """Makes Ray take 127.0.0.1 for this node's address, on any system: all its ports are then bound to loopback. Read when
 Ray is imported; must not be set where other nodes are to reach this one. (``_node_ip_address`` does not: Ray replaces a
@@ -167,7 +170,7 @@ def _local_processes() -> Iterator[None]:
     """
     before = os.umask(0o077)
     try:
-        with few_processes(), _environment({UMASK_VARIABLE: f"{before:o}"}), ignored_hangup():
+        with few_processes(), _environment({UMASK_VARIABLE: f"{before:o}", **TUNES_VARIABLES}), ignored_hangup():
             yield
     finally:
         os.umask(before)

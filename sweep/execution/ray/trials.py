@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from sweep.execution.executor import Round
+from sweep.execution.ray.local_start import replaced, trials_in_started_workers
 from sweep.execution.ray.session import own_folder
 from sweep.execution.ray.watch import watched
 from sweep.execution.recorder import TrialRecorder
@@ -38,7 +39,12 @@ def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_
         tune.with_parameters(PackTrainable, data=session.data), {"cpu": resources.cpus, "gpu": gpus}
     )
     try:
-        with private_folder() as scratch, watched({}, [scratch], end_at_once), trackers_not_imported():
+        with (
+            private_folder() as scratch,
+            watched({}, [scratch], end_at_once),
+            trackers_not_imported(),
+            trials_in_started_workers() if own_folder() is not None else ExitStack(),
+        ):
             tune.Tuner(
                 trainable,
                 param_space={SPEC: tune.grid_search(trials)},
@@ -70,18 +76,12 @@ def trackers_not_imported() -> Iterator[None]:
     """Let Tune train in the block without its count of callbacks, which is for Ray's usage report.
 
     The count imports wandb, MLflow and Comet where they are installed. The import of wandb creates a temporary folder,
-    which remains after a kill. A version of Ray without this function imports what it does.
+    which remains after a kill.
     """
     from ray.air._internal import usage
 
-    before = getattr(usage, "tag_callbacks", None)
-    if before is not None:
-        usage.tag_callbacks = lambda callbacks: False
-    try:
+    with replaced([(usage, "tag_callbacks", lambda callbacks: False)]):
         yield
-    finally:
-        if before is not None:
-            usage.tag_callbacks = before
 
 
 def start_stop_signal(stop: Stopping) -> str:
