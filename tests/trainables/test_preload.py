@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 PROGRAM = """
 import os, sys
@@ -13,25 +14,31 @@ class Broken:
     def find_spec(self, name, path=None, target=None):
         if name == "trainables.ray_trainable":
             print("threads", os.environ["OMP_NUM_THREADS"])
+            print("importing", os.listdir(os.environ["LENET_SWEEP_IMPORTING"]) == [str(os.getpid())])
             raise OSError("a library cannot be loaded")
 
 sys.meta_path.insert(0, Broken())
 import trainables.preload
+print("files", len(os.listdir(os.environ["LENET_SWEEP_IMPORTING"])))
 print("after", os.environ.get("OMP_NUM_THREADS"))
 """
 
 
-def printed(**variables: str) -> list[str]:
+def printed(folder: Path, **variables: str) -> list[str]:
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment | variables, capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM],
+        env=environment | {"LENET_SWEEP_IMPORTING": str(folder)} | variables,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return ended.stdout.splitlines()
 
 
-def test_an_error_in_an_import_does_not_end_the_worker_and_the_import_has_one_thread() -> None:
-    assert printed() == ["threads 1", "after None"]
+def test_an_error_in_an_import_does_not_end_the_worker_and_the_import_has_one_thread(tmp_path: Path) -> None:
+    assert printed(tmp_path) == ["threads 1", "importing True", "files 0", "after None"]
 
 
-def test_the_users_own_number_of_threads_is_kept() -> None:
-    assert printed(OMP_NUM_THREADS="3") == ["threads 3", "after 3"]
+def test_the_users_own_number_of_threads_is_kept(tmp_path: Path) -> None:
+    assert printed(tmp_path, OMP_NUM_THREADS="3") == ["threads 3", "importing True", "files 0", "after 3"]

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from sweep.config.spec import Resources
 from sweep.process.cpus import available_cpus
+from trainables.runtime.importing import FOLDER_VARIABLE
 
 MOST_STARTED = 8
 """Most workers that import PyTorch before it is known how many trials there are; each has about 300 MB."""
-PRELOADED = {"RAY_preload_python_modules": "trainables.preload"}
+IMPORTING = "importing"
+IMPORT_SECONDS = 60.0
+"""How long the first trial waits for workers that are importing. Ray would start other workers, which import, too."""
 PRESTART = "--num_prestart_python_workers="
+
+
+def preloads(folder: Path) -> dict[str, str]:
+    """Return the variables with which Ray's workers import in advance; ``folder`` is Ray's on this machine."""
+    (folder / IMPORTING).mkdir(parents=True)
+    return {"RAY_preload_python_modules": "trainables.preload", FOLDER_VARIABLE: str(folder / IMPORTING)}
 
 
 def workers_to_start(resources: Resources, runs: int) -> int:
@@ -55,6 +68,13 @@ def few_processes(workers: int = 0) -> Iterator[None]:
     ]
     with replaced(changes):
         yield
+
+
+def wait_for_imports(folder: Path, seconds: float = IMPORT_SECONDS) -> None:
+    """Wait until no worker of the Ray in ``folder`` is importing; a trial that starts before gets another worker."""
+    until, importing = time.monotonic() + seconds, folder / IMPORTING
+    while time.monotonic() < until and any(psutil.pid_exists(int(path.name)) for path in importing.glob("*")):
+        time.sleep(0.02)
 
 
 @contextmanager

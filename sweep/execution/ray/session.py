@@ -12,7 +12,7 @@ from typing import Any
 
 from search_spaces.errors import EnvironmentMismatchError
 from sweep.execution.ray.cluster import check_reachable, check_token
-from sweep.execution.ray.local_start import PRELOADED, few_processes
+from sweep.execution.ray.local_start import few_processes, preloads
 from sweep.execution.ray.watch import watched
 from sweep.process.cpus import available_cpus
 from sweep.process.private_folder import end_ray_processes, private_folder
@@ -81,7 +81,7 @@ def ray_session(address: str, modules: Sequence[str] = (), workers: int = 0) -> 
         stack.callback(restore)
         stack.callback(ray.shutdown)
         try:
-            with _local_processes(workers) if address == "local" else ExitStack():
+            with _local_processes(workers, options["_temp_dir"]) if address == "local" else ExitStack():
                 ray.init(address=address, **options)
         except Exception as error:  # a start that takes too long raises a plain Exception
             reason = " ".join(str(error).split())[:200]
@@ -164,14 +164,14 @@ def _vital_paths() -> list[Path]:
 
 
 @contextmanager
-def _local_processes(workers: int) -> Iterator[None]:
+def _local_processes(workers: int, folder: str) -> Iterator[None]:
     """Let the block start few processes, which create files for this user only and ignore a closed terminal.
 
     A trial restores the user's umask.
     """
     before = os.umask(0o077)
     try:
-        variables = {UMASK_VARIABLE: f"{before:o}", **TUNES_VARIABLES, **(PRELOADED if workers else {})}
+        variables = {UMASK_VARIABLE: f"{before:o}", **TUNES_VARIABLES, **(preloads(Path(folder)) if workers else {})}
         with few_processes(workers), _environment(variables), ignored_hangup():
             yield
     finally:
