@@ -33,7 +33,6 @@ MAY_IMPORT_RAY = re.compile(r"trainables\.ray_trainable|sweep\.execution\.ray\..
 
 ARROWS = {
     "trainables": {
-        "preload": {"ray_trainable", "runtime"},
         "ray_trainable": {"analyses", "profiling", "training", "optim", "models", "data", "storage", "runtime"},
         "analyses": {"training", "optim", "models", "data", "storage", "runtime"},
         "profiling": {"training", "optim", "models", "data", "storage", "runtime"},

@@ -3,64 +3,25 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-
-import psutil
-
-from sweep.config.spec import Resources
-from sweep.process.cpus import available_cpus
-from trainables.runtime.importing import FOLDER_VARIABLE
-
-MOST_STARTED = 8
-"""Most workers that import PyTorch before it is known how many trials there are; each has about 300 MB."""
-IMPORTING = "importing"
-IMPORT_SECONDS = 60.0
-"""How long the first trial waits for workers that are importing. Ray would start other workers, which import, too."""
-PRESTART = "--num_prestart_python_workers="
-
-
-def preloads(folder: Path) -> dict[str, str]:
-    """Return the variables with which Ray's workers import in advance; ``folder`` is Ray's on this machine."""
-    (folder / IMPORTING).mkdir(parents=True)
-    return {"RAY_preload_python_modules": "trainables.preload", FOLDER_VARIABLE: str(folder / IMPORTING)}
-
-
-def workers_to_start(resources: Resources, runs: int) -> int:
-    """Return how many workers a local Ray starts in advance: one for each trial that can run at a time, up to a limit.
-
-    ``runs`` is the number of runs, of which a trial trains one or more.
-    """
-    at_a_time = max(1, int(available_cpus() / resources.cpus))
-    return max(1, min(at_a_time, resources.max_concurrent or at_a_time, runs, MOST_STARTED))
 
 
 @contextmanager
-def few_processes(workers: int = 0) -> Iterator[None]:
+def few_processes() -> Iterator[None]:
     """Let Ray start without the processes that nothing here uses, in the block.
-
-    With ``workers``, Ray starts that many workers in advance; otherwise it starts one for each CPU.
 
     Ray's ``include_dashboard=False`` still starts the server of the dashboard, and ``log_to_driver=False`` still starts
     the process that reads the logs. Both are left out, and the monitor of the autoscaler. The agent that Ray needs on
     each node starts without the modules of the dashboard, as it does where they are not installed.
     """
-    from ray._private import node, services, utils
-
-    start = services.start_ray_process
+    from ray._private import node, utils
 
     def no_server(self: Any, **options: Any) -> None:
         self._webui_url = None
 
-    def start_workers(command: Sequence[str], *arguments: Any, **options: Any) -> Any:
-        words = [f"{PRESTART}{workers}" if workers and word.startswith(PRESTART) else word for word in command]
-        return start(words, *arguments, **options)
-
     changes: list[tuple[Any, str, Callable[..., Any]]] = [
-        (services, "start_ray_process", start_workers),
         (node.Node, "start_api_server", no_server),
         (node.Node, "start_log_monitor", lambda self: None),
         (node.Node, "start_monitor", lambda self: None),
@@ -68,13 +29,6 @@ def few_processes(workers: int = 0) -> Iterator[None]:
     ]
     with replaced(changes):
         yield
-
-
-def wait_for_imports(folder: Path, seconds: float = IMPORT_SECONDS) -> None:
-    """Wait until no worker of the Ray in ``folder`` is importing; a trial that starts before gets another worker."""
-    until, importing = time.monotonic() + seconds, folder / IMPORTING
-    while time.monotonic() < until and any(psutil.pid_exists(int(path.name)) for path in importing.glob("*")):
-        time.sleep(0.02)
 
 
 @contextmanager

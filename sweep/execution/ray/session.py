@@ -12,7 +12,7 @@ from typing import Any
 
 from search_spaces.errors import EnvironmentMismatchError
 from sweep.execution.ray.cluster import check_reachable, check_token
-from sweep.execution.ray.local_start import few_processes, preloads
+from sweep.execution.ray.local_start import few_processes
 from sweep.execution.ray.watch import watched
 from sweep.process.cpus import available_cpus
 from sweep.process.private_folder import end_ray_processes, private_folder
@@ -45,13 +45,12 @@ RAY_FOLDER = "r"
 
 
 @contextmanager
-def ray_session(address: str, modules: Sequence[str] = (), workers: int = 0) -> Iterator[dict[str, float]]:
+def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str, float]]:
     """Connect to Ray and yield the resources of the cluster; stop only what was started here.
 
     ``local`` starts Ray on this machine, with its ports on loopback, without a dashboard, and with a token and a
     temporary folder that no other user can read. Any other address is that of a cluster, which is sent ``modules``: the
-    folders and files of Python packages. On this machine ``workers`` processes import what a trial needs while the
-    caller continues; with 0, a trial's process imports it.
+    folders and files of Python packages.
 
     Raises:
         EnvironmentMismatchError: no such cluster, another token or version, or no token at all.
@@ -81,7 +80,7 @@ def ray_session(address: str, modules: Sequence[str] = (), workers: int = 0) -> 
         stack.callback(restore)
         stack.callback(ray.shutdown)
         try:
-            with _local_processes(workers, options["_temp_dir"]) if address == "local" else ExitStack():
+            with _local_processes() if address == "local" else ExitStack():
                 ray.init(address=address, **options)
         except Exception as error:  # a start that takes too long raises a plain Exception
             reason = " ".join(str(error).split())[:200]
@@ -164,15 +163,14 @@ def _vital_paths() -> list[Path]:
 
 
 @contextmanager
-def _local_processes(workers: int, folder: str) -> Iterator[None]:
+def _local_processes() -> Iterator[None]:
     """Let the block start few processes, which create files for this user only and ignore a closed terminal.
 
     A trial restores the user's umask.
     """
     before = os.umask(0o077)
     try:
-        variables = {UMASK_VARIABLE: f"{before:o}", **TUNES_VARIABLES, **(preloads(Path(folder)) if workers else {})}
-        with few_processes(workers), _environment(variables), ignored_hangup():
+        with few_processes(), _environment({UMASK_VARIABLE: f"{before:o}", **TUNES_VARIABLES}), ignored_hangup():
             yield
     finally:
         os.umask(before)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from sweep.execution.executor import Round
-from sweep.execution.ray.local_start import replaced, trials_in_started_workers, wait_for_imports
+from sweep.execution.ray.local_start import replaced, trials_in_started_workers
 from sweep.execution.ray.session import own_folder
 from sweep.execution.ray.watch import watched
 from sweep.execution.recorder import TrialRecorder
@@ -38,15 +38,12 @@ def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_
     trainable = tune.with_resources(
         tune.with_parameters(PackTrainable, data=session.data), {"cpu": resources.cpus, "gpu": gpus}
     )
-    folder = own_folder()
-    if folder is not None:
-        wait_for_imports(folder)
     try:
         with (
             private_folder() as scratch,
             watched({}, [scratch], end_at_once),
             trackers_not_imported(),
-            trials_in_started_workers() if folder is not None else ExitStack(),
+            trials_in_started_workers() if own_folder() is not None else ExitStack(),
         ):
             tune.Tuner(
                 trainable,
