@@ -33,7 +33,7 @@ def has_torch(worker):
 os.umask(0o027)
 spec = parse_spec(sys.stdin.read(), name="tiny", where="-", overrides={"resources.max_concurrent": 1})
 with ray_session("local"):
-    while not workers():
+    while not any("ray::IDLE" in one.cmdline()[0] for one in workers()):
         time.sleep(0.1)
     before = [worker.pid for worker in workers()]
     drive(spec, Path("runs"), Console(quiet=True))
