@@ -22,7 +22,7 @@ from results.figures.charts import (
 )
 from results.figures.configuration_styles import sweep_styles
 from results.figures.curves import draw_curves, draw_learning_rates, draw_profile, draw_train_and_test
-from results.figures.label_layout import SHARE_OF_LABELS, figure_text, wrapped, write_notes
+from results.figures.label_layout import SHARE_OF_LABELS, figure_text, lay_out, wrapped, write_notes
 from results.figures.rate_data import learning_rate_table
 from results.figures.selection import Selection, select_configurations, select_lines
 from results.figures.style import DOUBLE_COLUMN, PNG_DPI, SINGLE_COLUMN, Styles, drawing_style
@@ -286,7 +286,7 @@ def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
     """Write a figure in each format. The layout is made once: it takes as long as the drawing."""
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
     with drawing_style():
-        figure.draw_without_rendering()
+        lay_out(figure)
         figure.set_layout_engine(None)
         for suffix, path in zip(formats, paths, strict=True):
             with atomic_write(path) as unfinished:
