@@ -8,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from results.figures import benchmark, chart_data, plot_data
@@ -209,6 +210,7 @@ def draw_figure(spec: FigureSpec, table: Table, styles: Styles, sweep: SweepData
     with drawing_style():
         height = spec.height + spec.row_height * _lines_of_names(spec.width, table)
         figure = Figure(figsize=(spec.width, height), layout="constrained")
+        FigureCanvasAgg(figure)  # it keeps its renderer, and with it the measured sizes of texts
         write_notes(figure, [*dict.fromkeys([name_and_n(sweep, table), *table.notes, *_caveats(sweep)])])
         axes = figure.add_subplot()
         spec.draw(axes, _without_math(table), {figure_text(name): style for name, style in styles.items()})
