@@ -58,7 +58,8 @@ def label_line_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], colours
                 # Dotted for a line that ends early, because its runs diverged.
                 "linestyle": "-" if end[0] >= axes.get_xlim()[1] else (0, (1, 4)),
                 "relpos": (0, 0.5),
-                "shrinkA": 1,
+                "patchA": None,  # no search for the border of the text: the line starts in front of it
+                "shrinkA": 3,
                 "shrinkB": 1,
             },
         )
