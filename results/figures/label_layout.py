@@ -58,14 +58,15 @@ def label_line_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], colours
                 # Dotted for a line that ends early, because its runs diverged.
                 "linestyle": "-" if end[0] >= axes.get_xlim()[1] else (0, (1, 4)),
                 "relpos": (0, 0.5),
-                "shrinkA": 1,
+                "patchA": None,  # no search for the border of the text: the line starts in front of it
+                "shrinkA": 3,
                 "shrinkB": 1,
             },
         )
         for name, end in ends.items()
     ]
     figure = figure_of(axes)
-    figure.draw_without_rendering()
+    lay_out(figure)
     height = axes.get_window_extent().height
     positions = [axes.transAxes.inverted().transform(axes.transData.transform(end))[1] for end in ends.values()]
     gap = (SMALL + 0.5) * LINE_HEIGHT * figure.dpi / 72 / height
@@ -98,7 +99,7 @@ def label_points(
     final layout of the figure.
     """
     figure = figure_of(axes)
-    figure.draw_without_rendering()
+    lay_out(figure)
     frame = axes.get_window_extent()
     radius = 4 * figure.dpi / 72
     pixels = [axes.transData.transform(point) for point in (*points.values(), *others)]
@@ -196,6 +197,13 @@ def reserve_below(figure: Figure, inches: float) -> float:
     share = top / (height + inches)
     engine.set(rect=(0, share, 1, 1 - share))
     return top
+
+
+def lay_out(figure: Figure) -> None:
+    """Place the axes of a figure for the artists that it has; nothing is drawn."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
 
 
 def figure_of(axes: Axes) -> Figure:

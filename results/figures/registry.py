@@ -8,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from results.figures import benchmark, chart_data, plot_data
@@ -22,7 +23,7 @@ from results.figures.charts import (
 )
 from results.figures.configuration_styles import sweep_styles
 from results.figures.curves import draw_curves, draw_learning_rates, draw_profile, draw_train_and_test
-from results.figures.label_layout import SHARE_OF_LABELS, figure_text, wrapped, write_notes
+from results.figures.label_layout import SHARE_OF_LABELS, figure_text, lay_out, wrapped, write_notes
 from results.figures.rate_data import learning_rate_table
 from results.figures.selection import Selection, select_configurations, select_lines
 from results.figures.style import DOUBLE_COLUMN, PNG_DPI, SINGLE_COLUMN, Styles, drawing_style
@@ -209,6 +210,7 @@ def draw_figure(spec: FigureSpec, table: Table, styles: Styles, sweep: SweepData
     with drawing_style():
         height = spec.height + spec.row_height * _lines_of_names(spec.width, table)
         figure = Figure(figsize=(spec.width, height), layout="constrained")
+        FigureCanvasAgg(figure)  # it keeps its renderer, and with it the measured sizes of texts
         write_notes(figure, [*dict.fromkeys([name_and_n(sweep, table), *table.notes, *_caveats(sweep)])])
         axes = figure.add_subplot()
         spec.draw(axes, _without_math(table), {figure_text(name): style for name, style in styles.items()})
@@ -286,7 +288,7 @@ def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
     """Write a figure in each format. The layout is made once: it takes as long as the drawing."""
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
     with drawing_style():
-        figure.draw_without_rendering()
+        lay_out(figure)
         figure.set_layout_engine(None)
         for suffix, path in zip(formats, paths, strict=True):
             with atomic_write(path) as unfinished:
