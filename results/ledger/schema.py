@@ -31,6 +31,9 @@ READABLE = (1, 2, 3)
 MAX_EPOCHS = 1_000_000
 """Maximum number of epochs of a run, as in a spec."""
 
+KERNELS = ("precision", "convolution")
+"""Keys of an attempt's ``versions`` that are kernels of a GPU, and not versions of libraries."""
+
 APPLICATION_ID = 0x4C4E5357
 """``LNSW``, in the header of every ledger: identifies it among SQLite files."""
 

@@ -158,7 +158,8 @@ def _retrain(subjects: Subjects, run: Run, device: torch.device, track: Track) -
     before, differ = torch.get_num_threads(), 0
     torch.set_num_threads(pack.threads)
     try:
-        assignment = Assignment(pack.pack_id, runs, epochs, test_epochs=frozenset())
+        convolution = pack.convolution if device.type == "cuda" else ""
+        assignment = Assignment(pack.pack_id, runs, epochs, test_epochs=frozenset(), convolution=convolution)
         for done, report in enumerate(
             retrain_weights(assignment, subjects.data, device, wanted, every, weights_place(folder, subjects.spec)),
             start=1,

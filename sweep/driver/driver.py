@@ -229,6 +229,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                 packs = longest_first(packs_left(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
                 chosen = _as_chosen(spec, packing, executor.gpus_per_trial(spec, packs, data, ledger))
+                convolutions = executor.convolutions(spec, packs, data, ledger)
                 write_provenance(folder, data, dict(resources), packing.to_dict(), own_code(runs))
                 if packing.chosen:
                     ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))
@@ -254,7 +255,16 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                 options.say_step("")
                 with tracking_of(folder, ledger, spec.tracking.trackers, progress.say) as tracking:
                     session = SweepSession(
-                        chosen, folder, ledger, data, progress, control, snapshots, tracking, options.fail_fast
+                        chosen,
+                        folder,
+                        ledger,
+                        data,
+                        progress,
+                        control,
+                        snapshots,
+                        tracking,
+                        options.fail_fast,
+                        convolutions,
                     )
                     try:
                         with progress:

@@ -84,6 +84,9 @@ class Executor(Protocol):
     def gpus_per_trial(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> float:
         """Return the GPUs of a trial; for ``auto`` the share that the ledger keeps, or that a probe finds."""
 
+    def convolutions(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> Mapping[int, str]:
+        """Return the convolution of LeNet-5 for the sizes of ``packs`` that the ledger keeps or a measurement finds."""
+
     def nodes(self) -> Sequence[Mapping[str, Any]]:
         """Return the nodes, in the form of ``ray.nodes()``, for the published status."""
 

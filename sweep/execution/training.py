@@ -58,7 +58,14 @@ def trial_spec(session: SweepSession, pack: Pack, *, gpus: float = 0.0, stop_sig
     """Return the trial that trains ``pack``; ``stop_signal`` is the name of the actor that forwards stop requests."""
     spec, resources = session.spec, session.spec.resources
     return TrialSpec(
-        Assignment(pack.pack_id, pack.runs, spec.epochs, spec.test_epoch_set(), pack.resumes),
+        Assignment(
+            pack.pack_id,
+            pack.runs,
+            spec.epochs,
+            spec.test_epoch_set(),
+            pack.resumes,
+            session.convolutions.get(len(pack.runs), ""),
+        ),
         checkpoints=checkpoint_place(session.folder, spec, pack.pack_id).uri,
         weights=weights_place(session.folder, spec).uri,
         threads=resources.threads,

@@ -30,14 +30,16 @@ DROPOUT = "dropout"
 """The parameter of a factory that gets ``protocol.dropout``."""
 
 
-def build_model(protocol: Protocol, classes: int, seed: int) -> Model:
+def build_model(protocol: Protocol, classes: int, seed: int, convolution: str = "") -> Model:
     """Return the protocol's model for ``classes`` classes; ``seed`` is that of the runs.
+
+    ``convolution`` is that of :class:`StackedLeNet5`; other models do not use it.
 
     Raises:
         SpecError: ``module:factory`` cannot be imported or called.
     """
     if protocol.model == LENET5:
-        return StackedLeNet5(classes)
+        return StackedLeNet5(classes, convolution)
     return module_stack(protocol, classes, seed)
 
 

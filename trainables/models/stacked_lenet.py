@@ -9,7 +9,7 @@ from torch import Tensor
 
 from search_spaces.models import LENET5
 from trainables.models.interface import Draws, Masks, ModelState
-from trainables.models.lenet import initial_parameters, stacked_logits
+from trainables.models.lenet import CONVOLUTIONS, convolution_for, initial_parameters, stacked_logits
 
 
 class StackedLeNet5:
@@ -19,8 +19,15 @@ class StackedLeNet5:
     splits_batches = True
     capturable = True
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, convolution: str = "") -> None:
+        """``convolution`` is a name of ``CONVOLUTIONS``; empty: that of :func:`convolution_for`."""
         self._classes = classes
+        self._convolution = convolution
+        self._convolutions = CONVOLUTIONS[convolution] if convolution else None
+
+    def convolution(self, device: torch.device, models: int) -> str:
+        """Return the name of the convolution of ``models`` models on ``device``."""
+        return self._convolution or convolution_for(device, models)
 
     def initial_state(self, seed: int, dtype: torch.dtype) -> ModelState:
         """See :meth:`Model.initial_state`."""
@@ -31,8 +38,8 @@ class StackedLeNet5:
         masks: Masks | None, draws: Draws,
     ) -> Tensor:  # fmt: skip
         """See :meth:`Model.train_logits`."""
-        return stacked_logits(parameters, images, masks)
+        return stacked_logits(parameters, images, masks, self._convolutions)
 
     def eval_logits(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """See :meth:`Model.eval_logits`."""
-        return stacked_logits(parameters, images)
+        return stacked_logits(parameters, images, None, self._convolutions)

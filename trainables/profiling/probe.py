@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from itertools import cycle, islice
@@ -34,28 +35,45 @@ class StepTimer:
         self._runs = [stand_in(run) for run in runs]
         self._batches = Batches(data, [runs[0].seed], runs[0].conditions, self._device)
         self._classes = data.classes
-        self._packs: dict[int, Pack] = {}
+        self._packs: dict[tuple[int, str], Pack] = {}
         self._step = 0
 
     def device(self) -> str:
         """Return the name of the device."""
         return device_name(self._device)
 
-    def seconds(self, size: int, threads: int) -> float:
-        """Return the mean seconds of a step of a pack of ``size`` on ``threads``; the first call is slower."""
+    def seconds(self, size: int, threads: int, convolution: str = "") -> float:
+        """Return the mean seconds of a step of a pack of ``size`` on ``threads``; the first call is slower.
+
+        ``convolution`` is that of LeNet-5, as in :class:`Pack`.
+
+        Raises:
+            torch.OutOfMemoryError: the pack does not fit into the memory of the GPU.
+        """
         if self._device.type == "cpu":
             torch.set_num_threads(threads)
-        if size not in self._packs:
+        key = (size, convolution)
+        if key not in self._packs:
             chosen = list(islice(cycle(self._runs), size))
-            self._packs[size] = Pack(chosen, self._batches.steps, self._device, classes=self._classes)
+            self._packs[key] = Pack(
+                chosen, self._batches.steps, self._device, classes=self._classes, convolution=convolution
+            )
         steps = -(-RUN_STEPS // size)
         self._wait()
         began = time.perf_counter()
         for _ in range(steps):
-            self._packs[size].train_step(self._batches.batch(1, self._step))
+            self._packs[key].train_step(self._batches.batch(1, self._step))
             self._step = (self._step + 1) % max(1, self._batches.steps - 1)  # the last batch may be smaller
         self._wait()
         return (time.perf_counter() - began) / steps
+
+    def seconds_or_infinity(self, size: int, threads: int) -> float:
+        """As :meth:`seconds`; infinity for a pack that does not fit, so that the sizes that fit are still timed."""
+        try:
+            return self.seconds(size, threads)
+        except torch.OutOfMemoryError:
+            self._packs.pop((size, ""), None)
+            return math.inf
 
     def _wait(self) -> None:
         if self._device.type == "cuda":

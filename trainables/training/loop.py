@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -64,7 +64,7 @@ def train(
     """
     checkpoints, weights, clock = options.checkpoints, options.weights, options.clock
     batches = Batches(data, assignment.seeds, assignment.runs[0].conditions, device)
-    pack = Pack(assignment.runs, batches.steps, device, options.graphs, data.classes)
+    pack = Pack(assignment.runs, batches.steps, device, options.graphs, data.classes, assignment.convolution)
     for k, parameters in enumerate(options.start):
         pack.stack.load_member(k, parameters)
     state = checkpoints.take_up() if checkpoints else None
@@ -72,7 +72,8 @@ def train(
         state = None  # it does not hold all state: the pack restarts, and its rows are written again
     if state is not None:
         pack.load_state_dict(state)
-    pack.attempts.append(options.attempt or this_attempt(assignment, device))
+    attempt = options.attempt or this_attempt(assignment, device)
+    pack.attempts.append(replace(attempt, versions={**attempt.versions, **pack.kernels}))
     if state is not None:
         yield _report(pack, assignment, since=0, fresh=False)
     val = Split.of(data.val_images, data.val_labels, device)

@@ -52,7 +52,7 @@ class AttemptInfo:
     gpus: str  # ids of its GPUs, separated by commas
     threads: int
     members: tuple[str, ...]  # run ids, in the order of the pack
-    versions: Mapping[str, str]
+    versions: Mapping[str, str]  # of libraries; on a GPU also the kernels (Pack.kernels)
     started: float  # Unix time in seconds
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,6 +74,7 @@ class Assignment:
     epochs: int
     test_epochs: frozenset[int]  # epochs after which the test split is evaluated
     resumes: bool = True  # False: no checkpoint holds all state of its optimizers, so it restarts from its first epoch
+    convolution: str = ""  # of LeNet-5, a name of trainables.models.lenet.CONVOLUTIONS; empty: not measured
 
     @property
     def seeds(self) -> list[int]:

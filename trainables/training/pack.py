@@ -36,9 +36,11 @@ class Pack:
 
     def __init__(
         self, runs: Sequence[Run], steps_per_epoch: int, device: torch.device, graphs: Graphs | None = None,
-        classes: int = CLASSES,
+        classes: int = CLASSES, convolution: str = "",
     ) -> None:  # fmt: skip
         """Start every run from its seed's weights. ``graphs`` says how its step is captured; None: as fits ``device``.
+
+        ``convolution`` is that of LeNet-5, as in :func:`build_model`.
 
         Raises:
             SpecError: an optimizer or scheduler that refuses its parameters, or a precision that ``device`` has not.
@@ -51,7 +53,7 @@ class Pack:
         self.epoch = 0  # completed epochs
         self.step_in_epoch = 0  # completed steps of the next one
         self.epoch_seconds = 0.0  # spent on these steps
-        self.model = build_model(self.protocol, classes, runs[0].seed)
+        self.model = build_model(self.protocol, classes, runs[0].seed, convolution)
         if len({run.seed for run in runs}) > 1 and not isinstance(self.model, StackedLeNet5):
             raise ValueError(f"a pack of {self.model.name} has runs of one seed")
         states = {seed: self.model.initial_state(seed, self.dtype) for seed in {run.seed for run in runs}}
@@ -73,6 +75,16 @@ class Pack:
             decay_on=run.protocol.weight_decay_on,
         )  # fmt: skip
         return Member(run, learner)
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """What the products of a step are computed with on a GPU, to be recorded; empty on a CPU."""
+        if self.device.type == "cpu":
+            return {}
+        found = {"precision": self.protocol.precision}
+        if isinstance(self.model, StackedLeNet5):
+            found["convolution"] = self.model.convolution(self.device, len(self.runs))
+        return found
 
     @property
     def next_step(self) -> tuple[int, int]:

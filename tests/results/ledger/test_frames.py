@@ -210,3 +210,17 @@ def test_a_row_says_what_was_not_as_when_its_run_began(ledger, runs, attempt_of,
     ledger.record([alone], [row_of(runs[0], epoch, attempt_id="alone") for epoch in (1, 2, 3)], {})
     frame = epochs_frame(ledger)
     assert list(frame[frame["run_id"] == runs[0].run_id]["differs_in"]) == ["pack"] * 3
+
+
+def test_a_row_names_other_kernels_and_versions_apart(ledger, runs, attempt_of, row_of):
+    """Attempts of an earlier version did not record their kernels, so they are not compared."""
+    ledger.plan(runs, 5, data_name="cifar100", synthetic=False)
+    old = {"torch": "2.11"}
+    grouped, products = (old | {"precision": "float32", "convolution": name} for name in ("grouped", "matrix products"))
+    seen = [grouped, grouped, products, products | {"torch": "2.12"}, old]
+    for epoch, versions in enumerate(seen, start=1):
+        attempt = attempt_of(runs[:1], f"a{epoch}", started=float(epoch), versions=versions)
+        ledger.record([attempt], [row_of(runs[0], epoch, attempt_id=attempt.attempt_id)], {})
+    frame = epochs_frame(ledger)
+    named = list(frame[frame["run_id"] == runs[0].run_id]["differs_in"].fillna(""))
+    assert named == ["", "", "kernels", "versions, kernels", ""]
