@@ -33,6 +33,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ class Bench:
         data = self.data()
         for count in (2,) if self.cpu else (1, 8, 24, 120):
             timer = StepTimer(data, self.runs(data, min(count, 24)), gpu=not self.cpu)
-            found = medians(CONVOLUTIONS, lambda name, timer=timer, count=count: timer.seconds(count, 1, name))  # type: ignore[misc]
+            found = medians(CONVOLUTIONS, partial(timer.seconds, count, 1))
             usual = convolution_for(self.device, count)
             for name in CONVOLUTIONS:
                 text = f"{1000 * found[name]:.2f} ms" if name in found else "out of memory"

@@ -47,14 +47,12 @@ def measured_convolutions(runs: Sequence[Run], sizes: Sequence[int], data: DataS
     found = {}
     for size in sizes:
         usual = convolution_for(device, size)
-        if (best := fastest(CONVOLUTIONS, usual, partial(_seconds, StepTimer(data, runs, gpu=True), size))) is not None:
+        if (
+            best := fastest(CONVOLUTIONS, usual, partial(StepTimer(data, runs, gpu=True).seconds, size, 1))
+        ) is not None:
             found[size] = best
         gc.collect()  # a captured step and its pack refer to each other
     return found
-
-
-def _seconds(timer: StepTimer, size: int, convolution: str) -> float:
-    return timer.seconds(size, 1, convolution)
 
 
 def fastest(names: Iterable[str], usual: str, seconds: Callable[[str], float]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,7 +99,7 @@ def test_an_unreadable_share_is_reported_with_a_hint(ledger: Ledger, monkeypatch
 FOUR = [Pack((run,)) for run in two_by_two_runs()]
 
 
-def throughput(monkeypatch: pytest.MonkeyPatch, seconds: dict[float, float | None]) -> list[float]:
+def throughput(monkeypatch: pytest.MonkeyPatch, seconds: Mapping[float, float | None]) -> list[float]:
     """Answer the probe of each share with the seconds of a step, or with a failure; return the list of the shares."""
     asked: list[float] = []
 
@@ -126,7 +126,7 @@ def throughput(monkeypatch: pytest.MonkeyPatch, seconds: dict[float, float | Non
     ],
 )
 def test_processes_share_a_gpu_where_they_take_more_steps_together(
-    seconds: dict[float, float | None], share: float, monkeypatch: pytest.MonkeyPatch
+    seconds: Mapping[float, float | None], share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = throughput(monkeypatch, seconds)
     assert fastest_share(AUTO, FOUR, MANY, ONE_GPU, least=1 / 16) == share
