@@ -77,7 +77,7 @@ def test_the_rows_that_were_measured_make_the_table(tmp_path: Path) -> None:
     assert table(out).splitlines()[-1] == "| exact | the same bits | NO | yes |"
 
 
-@pytest.mark.parametrize(("section", "rows"), [("choice", 2), ("precision", 2)])
+@pytest.mark.parametrize(("section", "rows"), [pytest.param("choice", 2, marks=pytest.mark.slow), ("precision", 2)])
 def test_a_section_runs_on_a_cpu_in_a_small_size(section: str, rows: int, tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     run_section(section, Bench(SOURCE, 2, 1, cpu=True), out)

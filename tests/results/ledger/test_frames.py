@@ -219,7 +219,7 @@ def test_a_row_names_other_kernels_and_versions_apart(ledger, runs, attempt_of, 
     grouped, products = (old | {"precision": "float32", "convolution": name} for name in ("grouped", "matrix products"))
     seen = [grouped, grouped, products, products | {"torch": "2.12"}, old]
     for epoch, versions in enumerate(seen, start=1):
-        attempt = attempt_of(runs[:1], f"a{epoch}", started=float(epoch), versions=versions)
+        attempt = replace(attempt_of(runs[:1], f"a{epoch}", started=float(epoch)), versions=versions)
         ledger.record([attempt], [row_of(runs[0], epoch, attempt_id=attempt.attempt_id)], {})
     frame = epochs_frame(ledger)
     named = list(frame[frame["run_id"] == runs[0].run_id]["differs_in"].fillna(""))
