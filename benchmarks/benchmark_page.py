@@ -78,11 +78,10 @@ def _setup(baseline: Baseline, sweep: SweepData, benchmark: Benchmark) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(facts["versions"][-1].items()))
     sessions = facts["sessions"]
     machine = f" {sessions[-1]['cpus']} CPU cores, {sessions[-1]['platform']}." if sessions else ""
-    data = sweep.data_label if sweep.synthetic else sweep.facts.title
     extra = benchmark.points - design["budget"]
     widened = f", and {extra} after a range was widened" if extra else ""
     return (
-        f"The benchmark `{baseline.name}`: {counted(len(benchmark.methods), 'method')} on {data}. "
+        f"The benchmark `{baseline.name}`: {counted(len(benchmark.methods), 'method')} on {sweep.data_label}. "
         f"Tuning: {counted(benchmark.points, 'point')} per method ({design['budget']} from the sampler "
         f"`{design['sampler']}`{widened}) × {facts['tuning_epochs']} epochs, "
         f"{spent:,} run-epochs per method. Evaluation: {counted(len(benchmark.methods[0].run_ids), 'new seed')} × "

@@ -7,7 +7,7 @@ keeps its rows. The sections:
   diverging member does not change the bits of the others.
 - ``candidates``: conv2 of K models by every candidate in :mod:`benchmarks.gpu_convolutions`, forward and backward.
 - ``packs``: a step of packs of 1, 8, 24, 48 and 120 runs, as CUDA graphs and eager.
-- ``choice``: a whole step of packs of 1, 8, 24 and 120 runs with each convolution that a sweep can choose.
+- ``choice``: a whole step of packs of 1, 8, 24 and 120 runs with each kind of kernels that a sweep can choose.
 - ``precision``: a step of a pack of 24 runs in float32 and in TF32, and the error of conv2 against float64.
 - ``profile``: the kernels with the largest share of the time of a step, for packs of 24 and 120 runs.
 - ``reuse``: memory of one process after each of 20 packs, one after the other.
@@ -33,7 +33,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ from search_spaces import Run
 from search_spaces.errors import SpecError
 from trainables.data.dataset import DataSet, load_data
 from trainables.models.lenet import CONVOLUTIONS, convolution_for
-from trainables.profiling.convolutions import medians
+from trainables.profiling.gpu_kernels import medians
 from trainables.profiling.probe import StepTimer
 from trainables.runtime.devices import (
     deterministic,
@@ -188,8 +187,9 @@ class Bench:
     def choice(self) -> Iterator[Row]:
         data = self.data()
         for count in (2,) if self.cpu else (1, 8, 24, 120):
-            timer = StepTimer(data, self.runs(data, min(count, 24)), gpu=not self.cpu)
-            found = medians(CONVOLUTIONS, partial(timer.seconds, count, 1))
+            runs = self.runs(data, min(count, 24))
+            timers = {name: StepTimer(data, runs, not self.cpu, name) for name in CONVOLUTIONS}
+            found = medians(timers, lambda name: timers[name].seconds(count, 1))  # noqa: B023
             usual = convolution_for(self.device, count)
             for name in CONVOLUTIONS:
                 text = f"{1000 * found[name]:.2f} ms" if name in found else "out of memory"

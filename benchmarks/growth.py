@@ -26,6 +26,7 @@ from results.tables.formats import as_markdown
 from results.tables.table import Column, Row, Table
 from search_spaces import Configuration, Protocol, Run
 from trainables.data.dataset import DataSet, load_data
+from trainables.models.kernels import TORCH
 from trainables.optim.optimizers import complete_optimizer
 from trainables.runtime.malloc import keep_freed_memory
 from trainables.training.batches import Batches
@@ -36,13 +37,13 @@ WARM_UP_STEPS = 3
 FOLDER = Path(__file__).parent.parent / "docs" / "figures"
 
 
-def make_pack(size: int, batches: Batches, fingerprint: str) -> Pack:
+def make_pack(size: int, batches: Batches, fingerprint: str, kernels: str = TORCH) -> Pack:
     """Return a pack of ``size`` runs of SGD with momentum, which differ in their learning rates."""
     runs = []
     for k in range(size):
         params = complete_optimizer("SGD", {"lr": 0.01 * (k + 1) / size, "momentum": 0.9}, "growth")
         runs.append(Run(Configuration("SGD", params), 0, Protocol(), fingerprint))
-    return Pack(runs, batches.steps, torch.device("cpu"))
+    return Pack(runs, batches.steps, torch.device("cpu"), kernels=kernels)
 
 
 def measure(data: DataSet, rounds: int, steps: int) -> dict[int, list[float]]:

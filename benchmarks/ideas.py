@@ -20,12 +20,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import trainables.training.pack as training
+from benchmarks.convolution_ideas import DataGradient, PooledConvolution, one_write, profile
 from benchmarks.growth import make_pack
 from results.tables.formats import as_markdown
 from results.tables.table import Column, Row, Table
 from search_spaces import Protocol
 from trainables.data import augmentation
 from trainables.data.dataset import DataSet, load_data
+from trainables.models.compiled_convolutions import CompilerError, library
+from trainables.models.kernels import COMPILED, TORCH
 from trainables.models.lenet import SHAPES
 from trainables.runtime.malloc import keep_freed_memory
 from trainables.training.batches import Batches, Split
@@ -58,9 +61,9 @@ def alternate(works: dict[str, Work], rounds: int, repeats: int, clock: Callable
 class Step:
     """Training steps and evaluations of a pack, with whatever size of micro-batch and evaluation batch."""
 
-    def __init__(self, data: DataSet, runs: int = RUNS) -> None:
+    def __init__(self, data: DataSet, runs: int = RUNS, kernels: str = TORCH) -> None:
         self.batches = Batches(data, [0], Protocol(), CPU)
-        self.pack: Pack = make_pack(runs, self.batches, data.fingerprint)
+        self.pack: Pack = make_pack(runs, self.batches, data.fingerprint, kernels)
         self.split = Split.of(data.test_images[:EVALUATED], data.test_labels[:EVALUATED], CPU)
         self.number = 0
 
@@ -98,6 +101,10 @@ class Pooling:
     def strided(self) -> Tensor:
         """As maxima of four strided views, with a backward of elementwise operations."""
         return self._gradient_of(_StridedPool.apply(self.values))
+
+    def one_write(self) -> Tensor:
+        """With PyTorch's forward pass and a backward pass that writes each input once."""
+        return self._gradient_of(one_write(self.values))
 
     def _gradient_of(self, pooled: Tensor) -> Tensor:
         (gradient,) = torch.autograd.grad(pooled, self.values, self.gradient)
@@ -223,9 +230,20 @@ def take_steps(data: DataSet, threads: int, runs: int, steps: int, wall: bool) -
     return (clock() - began) / steps / runs
 
 
-def measure(data: DataSet, source: str, rounds: int) -> list[Row]:
+def packs_by_kernels(data: DataSet) -> dict[str, Work]:
+    """Return a step with PyTorch's kernels, and one with the compiled kernels where there is a compiler."""
+    kinds = [TORCH]
+    try:
+        library()
+        kinds.append(COMPILED)
+    except CompilerError as error:
+        print(f"no compiled kernels here: {error}", file=sys.stderr)
+    return {kernels: Step(data, kernels=kernels).train for kernels in kinds}
+
+
+def measure(data: DataSet, source: str, rounds: int, only_convolutions: bool = False) -> list[Row]:
     """Measure every idea; return one row for each."""
-    step, pooling, rows = Step(data), Pooling(), []
+    rows: list[Row] = []
 
     def add(idea: str, found: dict[str, float], before: str) -> None:
         for name, seconds in found.items():
@@ -237,6 +255,22 @@ def measure(data: DataSet, source: str, rounds: int) -> list[Row]:
     def in_turn(works: dict[str, Work], repeats: int = 1) -> dict[str, float]:
         return alternate(works, rounds, repeats, time.process_time)
 
+    steps = packs_by_kernels(data)
+    add("kernels of a whole step", in_turn(steps), TORCH)
+    if COMPILED in steps:
+        for layer in ("conv1", "conv2"):
+            convolution = PooledConvolution(layer, RUNS, training.MICRO_BATCH)
+            both: dict[str, Work] = {"PyTorch's": convolution.stock, "compiled": convolution.compiled}
+            add(f"{layer}, pooling and ReLU, forward and backward", in_turn(both), "PyTorch's")
+    gradient = DataGradient(RUNS, training.MICRO_BATCH)
+    if not torch.allclose(gradient.tiled(), gradient.stock(), atol=1e-3):
+        raise SystemExit("the tiled data gradient has other values")
+    tiles: dict[str, Work] = {"oneDNN's": gradient.stock, "matrix products per tile": gradient.tiled}
+    add("conv2, gradient of its input", in_turn(tiles), "oneDNN's")
+    if only_convolutions:
+        return rows
+    step, pooling = Step(data), Pooling()
+
     def training_of(size: int) -> Work:
         return lambda: step.train(size)
 
@@ -247,8 +281,9 @@ def measure(data: DataSet, source: str, rounds: int) -> list[Row]:
         str(training.MICRO_BATCH))  # fmt: skip
     add("evaluation batch", in_turn({str(size): evaluation_of(size) for size in (50, 125, 250, 500, 1000)}),
         str(training.EVALUATION_BATCH))  # fmt: skip
-    ways: dict[str, Work] = {"PyTorch's": pooling.stock, "in chunks": pooling.chunked, "strided": pooling.strided}
-    for way in (pooling.chunked, pooling.strided):
+    ways: dict[str, Work] = {"PyTorch's": pooling.stock, "in chunks": pooling.chunked, "strided": pooling.strided,
+                             "one write of each input": pooling.one_write}  # fmt: skip
+    for way in (pooling.chunked, pooling.strided, pooling.one_write):
         if not torch.equal(way(), pooling.expected):
             raise SystemExit(f"{way.__name__} pooling gives other values")
     if compiled := pooling.compiled():
@@ -290,6 +325,8 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--wall", action="store_true")
+    parser.add_argument("--convolutions", action="store_true", help="only the ideas for the convolutions")
+    parser.add_argument("--profile", action="store_true", help="print the operators of a step by their CPU time")
     asked = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(1)
@@ -297,12 +334,15 @@ def main() -> None:
     if asked.take:
         print(take_steps(data, asked.threads, RUNS, asked.take, asked.wall))
         return
+    if asked.profile:
+        print(profile(packs_by_kernels(data)))
+        return
     columns = [
         Column("idea", "Idea"), Column("this", "This"), Column("before", "against"), Column("ms", "This", "ms"),
         Column("before_ms", "Against", "ms"), Column("ratio", "Ratio"),
     ]  # fmt: skip
     notes = [f"Packs of {RUNS}, {asked.rounds} rounds. The current implementation is in the column `against`."]
-    rows = measure(data, asked.data, asked.rounds)
+    rows = measure(data, asked.data, asked.rounds, asked.convolutions)
     print(as_markdown(Table("ideas", "Other ideas for the step on a CPU", columns, rows, notes, data.name)))
 
 

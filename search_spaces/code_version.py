@@ -9,6 +9,7 @@ from pathlib import Path
 
 PACKAGES = ("search_spaces", "trainables")
 """The packages that decide the numbers of a run."""
+SOURCES = (".py", ".cpp")
 
 
 @cache
@@ -24,7 +25,7 @@ def code_hash(root: Path | None = None) -> str:
     digest = hashlib.sha256()
     for package in PACKAGES:
         folder = _imported(package) if root is None else root / package
-        files = sorted(path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
+        files = sorted(path for path in folder.rglob("*") if path.suffix in SOURCES and "__pycache__" not in path.parts)
         if not files:
             raise FileNotFoundError(f"{folder}: no source files")
         for path in files:

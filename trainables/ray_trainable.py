@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -12,7 +13,7 @@ from ray import tune
 from trainables.data.dataset import DataSet
 from trainables.runtime.malloc import keep_freed_memory
 from trainables.runtime.sigterm import Sigterm
-from trainables.runtime.stop_signal import Listener, StopRequest
+from trainables.runtime.stop_signal import Listener, StopFile, StopRequest
 from trainables.runtime.umask import restore_umask
 from trainables.training.messages import Report, TrialSpec
 from trainables.training.trial import run_trial
@@ -21,6 +22,14 @@ SPEC = "spec"
 """The key of a trial's config. Its value is one JSON text, so that Tune does not search it for search spaces."""
 REPORT = "report"
 """The key of a trial's result, a :class:`Report`."""
+
+
+def listen_to(stop_signal: str) -> StopFile | Listener:
+    """Return the trial's view of the stop requests: of a file on this machine, or of an actor."""
+    if Path(stop_signal).is_absolute():
+        return StopFile(Path(stop_signal))
+    actor = ray.get_actor(stop_signal)
+    return Listener(lambda known: actor.wait.remote(known).future())
 
 
 class PackTrainable(tune.Trainable):
@@ -33,8 +42,7 @@ class PackTrainable(tune.Trainable):
         assert data is not None
         self._data = data
         self._sigterm = Sigterm()
-        stop_signal = ray.get_actor(TrialSpec.from_json(config[SPEC]).stop_signal)
-        self._listener = Listener(lambda known: stop_signal.wait.remote(known).future())
+        self._listener = listen_to(TrialSpec.from_json(config[SPEC]).stop_signal)
         keep_freed_memory()
         restore_umask()
         self._begin(config)

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
-from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis, write_analysis
+from results.analyses.file_format import SYNTHETIC_NOTE, data_label, read_analysis, write_analysis
 from results.figures.label_layout import figure_text, write_notes
 from results.figures.style import DOUBLE_COLUMN, GREY, INK, LIGHT_GREY, SMALL, TEXT, drawing_style
 from results.tables.table import Column, Row, Table
@@ -112,7 +112,6 @@ def activation_table(maps: ActivationMaps) -> Table:
             )
         )  # fmt: skip
     n = len(maps.images)
-    made = " (made from a seed)" if maps.about["synthetic"] else ""
     return Table(
         KIND,
         f"Activations of {_run_text(maps)} over {_images(n)}",
@@ -126,7 +125,7 @@ def activation_table(maps: ActivationMaps) -> Table:
             f"Dead channel: zero everywhere in {_all_images(n)}. Other images may activate it.",
             *_caveats(maps),
         ],
-        data=f"{maps.about['data']}{made}",
+        data=data_label(maps.about),
     )  # fmt: skip
 
 

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from search_spaces import Configuration
 from search_spaces.atomic_write import atomic_write
-from search_spaces.errors import LedgerError
+from search_spaces.errors import LedgerError, UserError
 
 KEY = b"lenet_sweep"
 VERSION = 1
@@ -24,6 +25,21 @@ SYNTHETIC_NOTE = "Synthetic data (made from a seed): these numbers do not apply 
 """Note in every table and figure of an analysis of synthetic data."""
 
 Array = npt.NDArray[Any]
+
+
+def data_label(about: Mapping[str, Any]) -> str:
+    """Return the name of an analysis's data, without the path of a folder; marked if it is synthetic."""
+    title = about.get("title") if not about.get("synthetic") else None
+    name = str(title or Path(str(about.get("data", ""))).name)
+    return f"{name} (made from a seed)" if about.get("synthetic") else name
+
+
+def columns_of(configuration: object) -> dict[str, Any] | None:
+    """Return the stored configuration of an analysis, flat; None if the file does not have it."""
+    try:
+        return Configuration.from_dict(configuration).columns()  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError, AttributeError, UserError):
+        return None
 
 
 @dataclass(frozen=True)

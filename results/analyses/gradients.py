@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from results.analyses.file_format import SYNTHETIC_NOTE, AnalysisWriter, analysis_writer, read_analysis
+from results.analyses.file_format import SYNTHETIC_NOTE, AnalysisWriter, analysis_writer, data_label, read_analysis
 from results.metrics import gradients as metrics
 from results.metrics.gradients import AdamStages, Floats
 from results.tables.table import Column, Row, Table, Value
@@ -128,7 +128,7 @@ class GradientCapture:
 
     def notes(self) -> list[str]:
         """Return the notes of every table and figure."""
-        run = f"{self.label}, seed {self.about['seed']}, from its first step; {self.about['data']}."
+        run = f"{self.label}, seed {self.about['seed']}, from its first step; {data_label(self.about)}."
         return [run, *self._shorter_batches(), *([SYNTHETIC_NOTE] if self.about["synthetic"] else [])]
 
     def _shorter_batches(self) -> list[str]:
@@ -149,9 +149,8 @@ class GradientCapture:
     def table(self, name: str, caption: str, columns: Sequence[Column], rows: Sequence[Mapping[str, Value]],
               notes: Sequence[str] = ()) -> Table:  # fmt: skip
         """Return a table with the capture's run id, data set and notes."""
-        data = f"{self.about['data']}{' (made from a seed)' if self.about['synthetic'] else ''}"
         known = [Row(row, (self.about["run_id"],)) for row in rows]
-        return Table(name, caption, columns, known, [*notes, *self.notes()], data)
+        return Table(name, caption, columns, known, [*notes, *self.notes()], data_label(self.about))
 
 
 def read_gradient_capture(path: Path) -> GradientCapture:

@@ -15,9 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis
-from results.figures.label_layout import legend_below, write_notes
-from results.figures.style import DOUBLE_COLUMN, GREY, MAX_DIRECT_LABELS, Styles, drawing_style, styles_of
+from results.analyses.file_format import SYNTHETIC_NOTE, columns_of, data_label, read_analysis
+from results.figures.configuration_styles import configuration_styles
+from results.figures.curves import Series, draw_named_lines, label_lines
+from results.figures.label_layout import write_notes
+from results.figures.selection import grey_note
+from results.figures.style import DOUBLE_COLUMN, GREY, MAX_DIRECT_LABELS, Styles, drawing_style
 from results.metrics.lr_range import (
     BETA,
     CHANCE,
@@ -156,8 +159,7 @@ def _has_suggestion(test: RangeTest) -> bool:
 
 
 def _data(tests: Sequence[RangeTest]) -> str:
-    names = {f"{t.about['data']}{' (made from a seed)' if t.about.get('synthetic') else ''}" for t in tests}
-    return ", ".join(sorted(names))
+    return ", ".join(sorted({data_label(test.about) for test in tests}))
 
 
 def range_curves(tests: Sequence[RangeTest]) -> Table:
@@ -172,6 +174,7 @@ def range_curves(tests: Sequence[RangeTest]) -> Table:
         Column("tenth", "at a tenth of the divergence", decimals=4),
     )  # fmt: skip
     rows = []
+    named = best_tests(tests)
     for test, name in zip(tests, range_test_labels(tests), strict=True):
         smooth = test.smooth
         marks = {
@@ -184,8 +187,11 @@ def range_curves(tests: Sequence[RangeTest]) -> Table:
         for i, (lr, loss, average, moved) in enumerate(zip(test.lr, test.loss, smooth, test.moved, strict=True)):
             values: dict[str, Value] = {key: float(average) for key, step in at.items() if step == i}
             values |= {"configuration": name, "lr": float(lr), "loss": float(loss), "smoothed": float(average)}
+            values["named"] = name in named
             rows.append(Row({**values, "moved": float(moved)}, [str(test.about.get("run_id", ""))]))
-    return Table("lr_range_curves", RANGE_CAPTIONS["lr_range"], columns, rows, _notes(tests), _data(tests))
+    grey = [grey_note(len(named), len(tests), "lowest smoothed loss")] if len(tests) > len(named) else []
+    caption = RANGE_CAPTIONS["lr_range"]
+    return Table("lr_range_curves", caption, columns, rows, [*_notes(tests), *grey], _data(tests))
 
 
 def range_figures(tests: Sequence[RangeTest]) -> dict[str, Figure]:
@@ -196,34 +202,57 @@ def range_figures(tests: Sequence[RangeTest]) -> dict[str, Figure]:
     with drawing_style():
         figure = Figure(figsize=(DOUBLE_COLUMN, 3.0), layout="constrained")
         write_notes(figure, table.notes)
-        draw_range_test(figure.add_subplot(), table, styles_of(range_test_labels(tests)))
+        draw_range_test(figure.add_subplot(), table, range_styles(tests))
     return {"lr_range": figure}
 
 
+def range_styles(tests: Sequence[RangeTest]) -> Styles:
+    """Return the style of every test: the colour is that of the optimizer, the line style that of the scheduler."""
+    names = range_test_labels(tests)
+    return configuration_styles(
+        {name: columns_of(test.about.get("configuration")) for name, test in zip(names, tests, strict=True)}
+    )
+
+
+def best_tests(tests: Sequence[RangeTest]) -> list[str]:
+    """Return the labels of the tests with the lowest smoothed loss, at most those that have a name in the figure."""
+    names = range_test_labels(tests)
+    lowest = [_number(_row(test, name).values["lowest_loss"]) for test, name in zip(tests, names, strict=True)]
+    order = np.argsort(lowest, kind="stable")  # NaN last
+    return [names[i] for i in order[:MAX_DIRECT_LABELS]]
+
+
 def draw_range_test(axes: Axes, table: Table, styles: Styles) -> None:
-    """Draw the smoothed loss against the learning rate, one line per configuration, with the suggestions marked."""
+    """Draw the smoothed loss against the learning rate, one line per configuration.
+
+    The suggestions of the lines in colour are marked.
+    """
     names = list(dict.fromkeys(str(row.values["configuration"]) for row in table.rows))
-    lines: list[Line2D] = []
+    drawn: list[Series] = []
     shown: list[Array] = []
     raw: list[Array] = []
     for name in names:
         rows = [row.values for row in table.rows if row.values["configuration"] == name]
         series = {key: np.array([_number(row.get(key)) for row in rows]) for key in ("lr", "loss", "smoothed")}
-        style = styles[name]
+        style, named = styles[name], bool(rows[0]["named"])
         if len(names) <= MAX_DIRECT_LABELS:
             axes.plot(series["lr"], series["loss"], color=style.color, alpha=0.22, linewidth=0.6)
-        lines += axes.plot(series["lr"], series["smoothed"], color=style.color, linestyle=style.linestyle, label=name)
+        drawn.append(Series(name, False, named, {key: values.tolist() for key, values in series.items()}))
         for key, face in (("steepest", style.color), ("tenth", "white")):
-            marks = [(_number(row["lr"]), _number(row[key])) for row in rows if row.get(key) is not None]
+            marks = [(_number(row["lr"]), _number(row[key])) for row in rows if named and row.get(key) is not None]
             axes.plot(
-                *zip(*marks, strict=True) if marks else ([], []), linestyle="none", marker="o", markersize=4.5,
+                *zip(*marks, strict=True) if marks else ([], []), linestyle="none", marker="*", markersize=8,
                 color=style.color, markerfacecolor=face, zorder=3,
             )  # fmt: skip
         shown.append(series["smoothed"][len(rows) // 10 :])
         raw.append(series["loss"][: len(rows) // 2])
+    lines = draw_named_lines(axes, drawn, styles, "lr", "smoothed")
     axes.set(xscale="log", xlabel=_title(table, "lr"), ylabel="Training loss")
     _limit(axes, table, shown, raw)
-    keys = [Line2D([], [], color=GREY, linestyle="none", marker="o", markerfacecolor=face) for face in (GREY, "white")]
+    keys = [
+        Line2D([], [], color=GREY, linestyle="none", marker="*", markersize=8, markerfacecolor=face)
+        for face in (GREY, "white")
+    ]
     axes.legend(
         keys,
         ["steepest decrease", "a tenth of the learning rate of divergence"],
@@ -231,7 +260,7 @@ def draw_range_test(axes: Axes, table: Table, styles: Styles) -> None:
         bbox_to_anchor=(0, 1),
         ncols=2,
     )
-    legend_below(axes, lines, names)
+    label_lines(axes, lines, styles, within=True)
 
 
 def _limit(axes: Axes, table: Table, shown: Sequence[Array], raw: Sequence[Array]) -> None:

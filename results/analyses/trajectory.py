@@ -19,9 +19,10 @@ from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from results.analyses.file_format import SYNTHETIC_NOTE, read_analysis, write_analysis
+from results.analyses.file_format import SYNTHETIC_NOTE, columns_of, data_label, read_analysis, write_analysis
+from results.figures.configuration_styles import configuration_styles
 from results.figures.label_layout import label_points, legend_below, write_notes
-from results.figures.style import INK, LIGHT_GREY, Style, drawing_style, styles_of
+from results.figures.style import INK, LIGHT_GREY, Style, Styles, drawing_style, repeated
 from results.tables.table import Column, Row, Table, Value
 from search_spaces.errors import LedgerError
 
@@ -139,8 +140,7 @@ def trajectory_table(trajectories: Sequence[Trajectory]) -> Table:
         "the plane's paths."
     ]
     notes += [SYNTHETIC_NOTE] if any(one.about.get("synthetic") for one in trajectories) else []
-    synthetic = {True: " (made from a seed)", False: ""}
-    made = {f"{one.about.get('data', '')}{synthetic[bool(one.about.get('synthetic'))]}" for one in trajectories}
+    made = {data_label(one.about) for one in trajectories}
     return Table("trajectory", "Trajectories in weight space", columns, rows, notes, ", ".join(sorted(made)))
 
 
@@ -204,7 +204,7 @@ def level_decimals(levels: Array) -> int:
 def trajectory_figure(trajectory: Trajectory) -> Figure:
     """Draw the paths over filled contours of the loss."""
     width, height, equal = _axes_size(trajectory)
-    styles = styles_of([path.label for path in trajectory.paths])
+    styles = path_styles(trajectory)
     with drawing_style(axes__grid=False):
         figure = Figure(figsize=(width + 1.6, height + 0.75), layout="constrained")
         notes = _notes(trajectory)
@@ -219,6 +219,17 @@ def trajectory_figure(trajectory: Trajectory) -> Figure:
         _draw_paths(axes, trajectory.paths, styles)
         _label_paths(axes, trajectory, styles)
     return figure
+
+
+def path_styles(trajectory: Trajectory) -> Styles:
+    """Return the style of every path: the colour is that of the optimizer, the line style that of the scheduler.
+
+    A file of an earlier version does not have the configurations of several paths: each path has another colour.
+    """
+    about, stored = trajectory.about, trajectory.about.get("configurations")
+    known = stored if isinstance(stored, Mapping) else {}
+    alone = about.get("configuration") if len(trajectory.paths) == 1 else None
+    return configuration_styles({path.label: columns_of(known.get(path.run_id, alone)) for path in trajectory.paths})
 
 
 def _axes_size(trajectory: Trajectory) -> tuple[float, float, bool]:
@@ -254,11 +265,13 @@ def _draw_paths(axes: Axes, paths: Sequence[RunPath], styles: Mapping[str, Style
 
     Lower lines are wider, so that overlapping paths (momentum and Nesterov) are all visible.
     """
+    with_markers = repeated(styles[path.label] for path in paths)
     for below, path in zip(range(len(paths) - 1, -1, -1), paths, strict=True):
         style, width = styles[path.label], 1.1 + 1.4 * below
+        marker = style.marker if (style.color, str(style.linestyle)) in with_markers else "o"
         axes.plot(path.x, path.y, color="white", linewidth=width + 1.1, zorder=2.5)
         axes.plot(
-            path.x, path.y, color=style.color, linestyle=style.linestyle, marker="o", markersize=width + 2.4,
+            path.x, path.y, color=style.color, linestyle=style.linestyle, marker=marker, markersize=width + 2.4,
             linewidth=width, markeredgecolor="white", markeredgewidth=0.5, label=path.label, zorder=3,
         )  # fmt: skip
         axes.plot(

@@ -231,7 +231,7 @@ def _variant(group: ConfigurationRuns) -> str:
     columns = group.columns
     dampening = columns.get("optimizer.dampening")
     if columns.get("optimizer.nesterov"):
-        return optimizer_family(group)
+        return optimizer_family(group.columns)
     return f"{columns['optimizer']} + " + (f"dampening {dampening:g}" if dampening else "momentum")
 
 

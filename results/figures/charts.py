@@ -41,7 +41,7 @@ from results.metrics.intervals import Estimate
 from results.tables.numbers import rounded
 from results.tables.table import Column, Row, Table, Value
 
-ROW_INCHES = 0.27  # height of one row of a dot plot
+ROW_INCHES = 0.19  # height of one row of a dot plot
 LANE = 0.17  # of a row, between the mean and the points of its runs
 PERCENT = (0.0, 100.0)
 

@@ -112,22 +112,29 @@ def draw_named_lines(
     return lines
 
 
-def label_lines(axes: Axes, lines: Mapping[str, Line2D], styles: Styles) -> None:
-    """Label the lines at their ends if the names are short enough, otherwise in a legend below the axes."""
+def label_lines(axes: Axes, lines: Mapping[str, Line2D], styles: Styles, *, within: bool = False) -> None:
+    """Label the lines at their ends if the names are short enough, otherwise in a legend below the axes.
+
+    ``within``: a line that leaves the axes ends where it leaves them.
+    """
     if not lines:
         return
     if not fit_beside_axes(axes, list(lines)):
         legend_below(axes, list(lines.values()), list(lines))
         return
     axes.set_ylim(axes.get_ylim())  # labels must not change the limits
-    ends = {name: end for name, line in lines.items() if (end := last_point(line)) is not None}
+    limits = axes.get_ylim() if within else (-math.inf, math.inf)
+    ends = {name: end for name, line in lines.items() if (end := last_point(line, limits)) is not None}
     label_line_ends(axes, ends, {name: styles[name].color for name in lines})
 
 
-def last_point(line: Line2D) -> tuple[float, float] | None:
-    """Return the last point of a line in data units; None without any."""
+def last_point(
+    line: Line2D, limits: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[float, float] | None:  # fmt: skip
+    """Return the last point of a line in data units whose y is within ``limits``; None without any."""
     points = zip(_numbers(line.get_xdata()), _numbers(line.get_ydata()), strict=True)
-    return next((point for point in reversed(list(points)) if all(map(math.isfinite, point))), None)
+    known = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+    return next(((x, y) for x, y in reversed(known) if limits[0] <= y <= limits[1]), None)
 
 
 def _mark_single_point(line: Line2D, style: Style) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from results.figures.style import MAX_DIRECT_LABELS
 from results.ledger.arrays import SweepData
@@ -37,8 +39,8 @@ class Selection:
     def style_note(self) -> list[str]:
         """Return what the colours and the line styles of a figure with lines mean, where there are several."""
         groups = [group for group in self.configurations if group.label in self.best]
-        parts = ["Colour: optimizer."] if len({optimizer_family(group) for group in groups}) > 1 else []
-        parts += ["Line style: scheduler."] if len({scheduler_name(group) for group in groups}) > 1 else []
+        parts = ["Colour: optimizer."] if len({optimizer_family(group.columns) for group in groups}) > 1 else []
+        parts += ["Line style: scheduler."] if len({scheduler_name(group.columns) for group in groups}) > 1 else []
         return [" ".join(parts)] if parts else []
 
 
@@ -85,9 +87,11 @@ def grey_note(named: int, shown: int, what: str = "final validation accuracy") -
     return f"In colour: the best {named} of {shown} by {what}. Grey: the others."
 
 
-def optimizer_family(group: ConfigurationRuns) -> str:
-    """Return the optimizer as figures distinguish it by colour: its class, and which kind of momentum SGD has."""
-    columns = group.columns
+def optimizer_family(columns: Mapping[str, Any]) -> str:
+    """Return the optimizer as figures distinguish it by colour: its class, and which kind of momentum SGD has.
+
+    ``columns`` are those of the configuration.
+    """
     name = str(columns["optimizer"])
     if columns.get("optimizer.nesterov"):
         name += " + Nesterov"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -113,18 +113,6 @@ class Style:
 
 Styles = Mapping[str, Style]
 """Configuration → its style."""
-
-
-def styles_of(configurations: Sequence[str]) -> dict[str, Style]:
-    """Return a style for every name, where names are not those of a sweep's configurations.
-
-    Seven colours, then the same colours with other line styles and markers: 56 combinations.
-    """
-    styles = {}
-    for i, name in enumerate(dict.fromkeys(configurations)):
-        lap = i // len(PALETTE)
-        styles[name] = Style(PALETTE[i % len(PALETTE)], LINESTYLES[lap % len(LINESTYLES)], MARKERS[lap % len(MARKERS)])
-    return styles
 
 
 def repeated(styles: Iterable[Style]) -> set[tuple[str, str]]:

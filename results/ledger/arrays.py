@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import pandas as pd
 from results.ledger.benchmark import Benchmark, RunsOf, benchmark_of
 from results.ledger.configuration_runs import CURVES, ConfigurationRuns, MeasuredCurves, grouped_runs
 from results.ledger.data_facts import CIFAR100, OF_CIFAR100, DataFacts, kept_facts
+from results.ledger.design import design_in
 from results.ledger.ledger import Ledger
 from results.ledger.phases import benchmark_in, read_phases
 from results.metrics.convergence import default_target
@@ -149,8 +149,8 @@ class SweepData:
 
     @property
     def data_label(self) -> str:
-        """Name of the data set, marked if it is synthetic."""
-        return f"{self.data_name} (made from a seed)" if self.synthetic else self.data_name
+        """Name of the data set, without the path of its folder; marked if it is synthetic."""
+        return f"{self.data_name} (made from a seed)" if self.synthetic else self.facts.title
 
     @property
     def data_title(self) -> str:
@@ -287,24 +287,3 @@ def _reader(rows: Sequence[dict[str, Any]], curves: MeasuredCurves, facts: DataF
         return grouped_runs([rows[i] for i in places], curves, facts, epochs)[0]
 
     return runs_of
-
-
-def design_in(spec: str) -> dict[str, Any]:
-    """Return what a resolved spec fixes about the comparisons: ``reference_id``, ``max_seeds``, ``lint_ignored``."""
-    try:
-        found = tomllib.loads(spec)
-    except (ValueError, RecursionError):  # a ledger of another program, or one that was changed by hand
-        found = {}
-    most = found.get("max_seeds", 0)
-    benchmark = found.get("benchmark")
-    if isinstance(benchmark, dict):
-        most = benchmark.get("max_evaluation_seeds", 0) if benchmark.get("evaluation_seeds") == "auto" else 0
-    lint = found.get("lint")
-    ignored = lint.get("ignore") if isinstance(lint, dict) else None
-    return {
-        "reference_id": str(found.get("reference", "")),
-        "max_seeds": most if isinstance(most, int) and most > 1 else 0,
-        "lint_ignored": {str(code): str(reason) for code, reason in ignored.items()}
-        if isinstance(ignored, dict)
-        else {},
-    }

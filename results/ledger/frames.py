@@ -44,8 +44,8 @@ ATTEMPTS = """
     FROM attempts a LEFT JOIN packs p USING (pack_id) ORDER BY a.started, a.attempt_id
 """
 
-CONDITIONS = ("device", "threads", "versions", "kernels", "members")
-"""Conditions that must be equal for equal bits; ``kernels`` are a part of the column ``versions``."""
+CONDITIONS = ("device", "threads", "versions", "members")
+"""Conditions that must be equal for equal bits; the kernels are a part of the column ``versions``."""
 
 EPOCH_COLUMNS = (
     "run_id", "seed", "epoch", "train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc",
@@ -124,8 +124,8 @@ def epochs_frame(ledger: Ledger, which: str = PLANNED) -> pd.DataFrame:
 
     The runs are the planned ones; with :data:`OF_TUNING`, those of the tuning of a benchmark.
 
-    ``differs_in`` lists the conditions that differ from those of the run's first attempt: device, threads, versions,
-    kernels, pack. If it is empty in all rows, the numbers are bit-identical to those of an uninterrupted training.
+    ``differs_in`` lists the conditions that differ from those of the run's first attempt: device, threads, kernels,
+    versions, pack. If it is empty in all rows, the numbers are bit-identical to those of an uninterrupted training.
     """
     runs, epochs, attempts = _typed(ledger.read(RUNS.format(which), EPOCHS.format(which), ATTEMPTS))
     epochs["differs_in"] = _differences(epochs, attempts)
@@ -148,25 +148,29 @@ def _differences(epochs: pd.DataFrame, attempts: pd.DataFrame) -> pd.Series:
     for run_id, attempt_id in dict.fromkeys(zip(epochs["run_id"], epochs["attempt_id"], strict=True)):
         now = by_id[attempt_id]
         then = first.get(run_id, now)
-        differ = [name for name in CONDITIONS if _differs(name, now, then)]
+        differ = [name for name in CONDITIONS if getattr(now, name) != getattr(then, name)]
         if now.alone and "members" not in differ:
             differ.append("members")
+        if "versions" in differ:
+            place = differ.index("versions")
+            differ[place : place + 1] = _versions_that_differ(now, then)
         named = ", ".join("pack" if name == "members" else name for name in differ)
         differences[run_id, attempt_id] = named or None
     pairs = zip(epochs["run_id"], epochs["attempt_id"], strict=True)
     return pd.Series([differences[pair] for pair in pairs], index=epochs.index, dtype="string")
 
 
-def _differs(condition: str, now: Any, then: Any) -> bool:
-    """Return whether two attempts differ in a condition; kernels that one of them did not record do not count."""
-    if condition not in ("versions", "kernels"):
-        return bool(getattr(now, condition) != getattr(then, condition))
-    if now.versions == then.versions:
-        return False
-    ours, theirs = (json.loads(attempt.versions) for attempt in (now, then))
-    if condition == "kernels":
-        return any(ours[key] != theirs[key] for key in KERNELS if key in ours and key in theirs)
-    return any(ours.get(key) != theirs.get(key) for key in {*ours, *theirs} - {*KERNELS})
+def _versions_that_differ(now: Any, then: Any) -> list[str]:
+    """Return whether the kernels, the versions or both differ between two attempts."""
+    ours, theirs = json.loads(str(now.versions)), json.loads(str(then.versions))
+    kernels = [_pop_kernels(versions, attempt.device) for versions, attempt in ((ours, now), (theirs, then))]
+    others = None not in kernels and kernels[0] != kernels[1]
+    return ["kernels"] * others + ["versions"] * (ours != theirs)
+
+
+def _pop_kernels(versions: dict[str, str], device: str) -> str | None:
+    """Take the kernels out of ``versions``; None: not recorded, as on a GPU by an earlier version."""
+    return versions.pop(KERNELS, "torch" if device == "cpu" else None)
 
 
 def _typed(results: Sequence[QueryResult]) -> list[pd.DataFrame]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
-from typing import Any, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal
 
 from results.ledger.ledger import Ledger
 from results.ledger.schema import PHASES_SINCE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Phase = Literal["tuning", "evaluation", "untuned"]
 
@@ -50,6 +51,8 @@ def read_phases(ledger: Ledger) -> pd.DataFrame:
     Sorted by study, phase, method, point, seed and run id. Empty for a sweep that is no benchmark, and for a ledger of
     an older version.
     """
+    import pandas as pd  # a driver imports this module for the other functions
+
     if int(ledger.kept("schema_version") or 1) < PHASES_SINCE:
         return pd.DataFrame(columns=list(COLUMNS))
     columns = ", ".join(f"p.{name}" for name in COLUMNS)

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from results.ledger.ledger import Ledger
+from results.ledger.schema import KERNELS
 from search_spaces.configuration import Configuration
 from search_spaces.errors import LedgerError, UnknownNameError
 from search_spaces.labels import configuration_labels
@@ -21,7 +22,7 @@ class TrainedPack:
     pack_id: str
     members: list[str]  # run ids, in the order of the stack
     threads: int
-    convolution: str = ""  # of LeNet-5 on a GPU; empty: not recorded
+    kernels: str = ""  # of the convolutions; empty: PyTorch's, or not recorded
 
 
 def find_run(ledger: Ledger, run: str) -> str:
@@ -81,7 +82,7 @@ def pack_of(ledger: Ledger, run_id: str) -> TrainedPack | None:
     if not found:
         return None
     pack_id, members, threads, versions = found[0]
-    return TrainedPack(pack_id, json.loads(members), threads, json.loads(versions).get("convolution", ""))
+    return TrainedPack(pack_id, json.loads(members), threads, json.loads(versions).get(KERNELS, ""))
 
 
 def begun_pack_of(ledger: Ledger, run_id: str) -> str | None:

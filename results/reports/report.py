@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from results.ledger.arrays import SweepData
 from results.reports.inline_svg import inline_svg
-from results.reports.lead import Lead
+from results.reports.lead import OF_SWEEP, Lead
 from results.reports.table_view import table_view
 from results.tables.fairness import WARNING
 from results.tables.table import NOT_AVAILABLE, Table
@@ -77,6 +77,9 @@ def report_html(
         ),
     )
     by_name = dict(zip(figures, drawn, strict=True))
+    leading = [name for name in lead.figures if name in by_name]
+    if not leading and lead.title and not lead.of_another_sweep:  # such as a confirmation with one result so far
+        leading = [name for name in OF_SWEEP if name in by_name]
     first = [(lead.table.name, lead.table.caption, table_view(lead.table))] if lead.table is not None else []
     return page_template("report.html.j2").render(
         name=sweep.name,
@@ -86,9 +89,9 @@ def report_html(
         caveats=sweep.caveats(),
         lead=texts.lead,
         lead_tables=_sections("first", first),
-        lead_figures=[by_name[name] for name in lead.figures if name in by_name],
+        lead_figures=[by_name[name] for name in leading],
         tables=_sections("table", ((name, tables[name].caption, table_view(tables[name])) for name in names)),
-        figures=[section for name, section in by_name.items() if name not in lead.figures],
+        figures=[section for name, section in by_name.items() if name not in leading],
         lint=lint and _Section("lint-table", "Fairness lint", lint.caption, table_view(lint, all_columns=True)),
         warning=WARNING,
         warnings=sum(row.values.get("finding") == WARNING for row in lint.rows) if lint else 0,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from results.ledger.arrays import SweepData
@@ -18,12 +21,12 @@ def schedulers_table(sweep: SweepData) -> Table | None:
         return None
     best: dict[tuple[str, str], float] = {}
     for group in sweep.counted:
-        key = (_optimizer(group), scheduler_name(group))
+        key = (_optimizer(group), scheduler_name(group.columns))
         best[key] = max(best.get(key, -np.inf), float(group.final.mean()))
     rows = []
     for group in sweep.configurations:
         values: dict[str, Value] = {
-            "optimizer": _optimizer(group), "scheduler": scheduler_name(group), **run_counts(group),
+            "optimizer": _optimizer(group), "scheduler": scheduler_name(group.columns), **run_counts(group),
             "lr": _plain(group.columns.get("optimizer.lr")),
         }  # fmt: skip
         if group.counted.any():
@@ -33,7 +36,7 @@ def schedulers_table(sweep: SweepData) -> Table | None:
                 values["lr_last"] = float(group.curves["lr_last"][finite][:, -1].mean())
             values["final_val_acc"] = group.mean()
             values["test_acc"] = group.mean("test")
-            at_best = float(group.final.mean()) >= best[_optimizer(group), scheduler_name(group)] - TOLERANCE
+            at_best = float(group.final.mean()) >= best[_optimizer(group), scheduler_name(group.columns)] - TOLERANCE
             values["best_rate"] = "best lr" if at_best else ""
         rows.append(Row(values, group.counted_ids))
     return Table(
@@ -67,7 +70,7 @@ def momentum_table(sweep: SweepData) -> Table | None:
             "momentum": _plain(group.columns.get("optimizer.momentum")),
             "dampening": _plain(group.columns.get("optimizer.dampening")),
             "nesterov": "yes" if group.columns.get("optimizer.nesterov") else "no",
-            "lr": _plain(group.columns.get("optimizer.lr")), "scheduler": scheduler_name(group),
+            "lr": _plain(group.columns.get("optimizer.lr")), "scheduler": scheduler_name(group.columns),
             **run_counts(group),
         }  # fmt: skip
         if group.counted.any():
@@ -97,9 +100,8 @@ def _optimizer(group: ConfigurationRuns) -> str:
     return plain_text(" ".join(words))
 
 
-def scheduler_name(group: ConfigurationRuns) -> str:
-    """Return the scheduler, or its function, with the warm-up."""
-    columns = group.columns
+def scheduler_name(columns: Mapping[str, Any]) -> str:
+    """Return the scheduler, or its function, with the warm-up. ``columns`` are those of the configuration."""
     words = [str(columns["scheduler"])]
     if "scheduler.lr_lambda" in columns:
         words = [str(columns["scheduler.lr_lambda"])]

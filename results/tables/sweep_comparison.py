@@ -124,7 +124,7 @@ def _what_differs(a: SweepData, b: SweepData) -> Table:
         "pack sizes": (list(a.pack_sizes), list(b.pack_sizes)),
         "configurations": ([len(a.configurations)], [len(b.configurations)]),
         "runs with a result": ([_results(a)], [_results(b)]),
-        **{key if key in KERNELS else f"{key} version": (ours[key], theirs[key]) for key in ours},
+        **{key if key == KERNELS else f"{key} version": (ours[key], theirs[key]) for key in ours},
     }
     rows = [
         Row({"what": what, "a": _words(x), "b": _words(y), "same": "same" if x == y else "differs"})

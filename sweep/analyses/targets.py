@@ -14,6 +14,7 @@ from search_spaces import Run
 from search_spaces.errors import DataError, SpecError
 from search_spaces.labels import configuration_labels
 from search_spaces.models import LENET5
+from sweep.config.data import load_spec_data
 from sweep.config.spec import Spec
 from sweep.config.toml import read_spec
 from sweep.driver.driver import read_resolved
@@ -86,10 +87,8 @@ def of_space(source: str | Spec, overrides: Mapping[str, Any], runs_dir: Path, s
     Raises:
         UserError: a spec or data that cannot be read.
     """
-    from trainables.data.dataset import load_data
-
     spec = source if isinstance(source, Spec) else read_spec(source, overrides)
-    data = load_data(spec.data, **spec.data_options)
+    data = load_spec_data(spec.data, spec.data_options)
     spec, model = plan_model(spec, data.classes)
     examples = len(data.train_labels)
     configurations = resolve_configurations(
@@ -117,16 +116,14 @@ def of_sweep(folder: SweepFolder, run: str | None = None, data: str | None = Non
         UnknownNameError: no such run.
         DataError: the data are not those that the sweep was trained on.
     """
-    from trainables.data.dataset import load_data
-
     spec = read_resolved(folder, {} if data is None else {"data": data})
     with Ledger.open_read_only(folder.ledger) as ledger:
         planned = [run_of(ledger, run_id) for run_id in ledger.statuses()]
         chosen = planned if run is None else [run_of(ledger, find_run(ledger, run))]
-    loaded = load_data(spec.data, **spec.data_options)
+    loaded = load_spec_data(spec.data, spec.data_options)
     if chosen and chosen[0].data_fingerprint != loaded.fingerprint:
         raise DataError(
-            f"{spec.data}: not the data that the sweep {folder.name!r} was trained on (its fingerprint is "
+            f"data: {spec.data}: not the data that the sweep {folder.name!r} was trained on (its fingerprint is "
             f"{loaded.fingerprint[:12]}, theirs {chosen[0].data_fingerprint[:12]}); say where those are with --data"
         )
     configurations = list(dict.fromkeys(one.configuration for one in [*planned, *chosen]))

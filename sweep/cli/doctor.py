@@ -116,8 +116,9 @@ def _data(source: str) -> str:
 
 def _cached_data() -> str:
     """Return whether CIFAR-100 is in the cache; nothing is downloaded."""
-    from trainables.data.cache import DataCache, default_cache_dir
+    from trainables.data.cache import DataCache
     from trainables.data.dataset import OFFICIAL_KEY
+    from trainables.runtime.cache_folder import default_cache_dir
 
     cache = DataCache(default_cache_dir())
     found = "is in the cache" if cache.holds(OFFICIAL_KEY) else "is not in the cache; the first sweep downloads it"

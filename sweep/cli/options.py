@@ -79,13 +79,29 @@ def number_or_auto(text: str) -> float | str:
         raise typer.BadParameter(f"{text!r} is not a number or 'auto'") from None
 
 
+def pack_size(text: str) -> int | str:
+    """Parse a whole number, ``auto`` or ``probe``; the spec validates the range.
+
+    Raises:
+        typer.BadParameter: it is none of them.
+    """
+    try:
+        return text if text in ("auto", "probe") else int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a whole number, 'auto' or 'probe'") from None
+
+
 def _auto_option(name: str, parser: Any, metavar: str, text: str) -> Any:
     return typer.Option(name, parser=parser, metavar=metavar, help=text)
 
 
 PackSize = Annotated[
-    Auto | None, _auto_option("--pack", whole_or_auto, "K|auto", "Number of runs that one trial trains together.")
-]
+    Auto | None,
+    _auto_option(
+        "--pack", pack_size, "K|auto|probe",
+        "Number of runs that one trial trains together; probe: measure, without the step times of earlier sweeps.",
+    ),
+]  # fmt: skip
 Cpus = Annotated[
     Auto | None, _auto_option("--cpus-per-trial", number_or_auto, "N|auto", "CPUs (and threads) per trial.")
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,15 @@ from sweep.config.spec import Spec
 from sweep.folder.paths import SweepFolder, resume_command
 from sweep.folder.status import STATES
 from sweep.process.output import say
-from sweep.process.supervisor import InterruptedSweepError
+from sweep.process.supervisor import InterruptedSweepError, is_supervised
 from sweep.progress.console import PlainConsole
 from sweep.progress.stages import Stages
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from results.reports.baseline import Baseline
-    from sweep.driver.driver import Outcome
+    from sweep.driver.driver import DriveOptions, Outcome
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,21 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
         with (
             output.progress(in_process=bool(how.get("in_process"))) as console,
             Stages(console, lines=lines) as stages,
+            ExitStack() as started,
         ):
-            stages.begin(f"sweep {spec.name}: loading PyTorch")
-            from sweep.driver.benchmark import drive_benchmark
-            from sweep.driver.driver import DriveOptions
-            from sweep.driver.until_decided import drive_until_decided
+            if lines and not how.get("in_process") and is_supervised():
+                from sweep.execution.ray.early_start import start_early
 
-            drive_spec = drive_until_decided if spec.benchmark is None else drive_benchmark
+                start_early(spec, runs_dir, started, stages.begin)
+            stages.begin(f"sweep {spec.name}: loading PyTorch")
+            from sweep.driver.driver import DriveOptions
+
+            drive_spec = _driver_of(spec)
+            options = DriveOptions(**how, started=started, say_step=stages.begin)
             try:
-                outcome = drive_spec(spec, runs_dir, console, DriveOptions(**how, say_step=stages.begin))
+                outcome = drive_spec(spec, runs_dir, console, options)
             finally:
+                started.close()  # still open where nothing is left to train
                 _keep(output.received, SweepFolder(runs_dir, spec.name))
             if outcome is None:
                 return
@@ -86,6 +93,17 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
             again = resume_command(spec.name, runs_dir, retry_failed=True)
             say(f"{failed} failed; to retry: {again}", error=True)
         raise typer.Exit(EXIT_FAILED)
+
+
+def _driver_of(spec: Spec) -> Callable[[Spec, Path, Console, DriveOptions], Outcome | None]:
+    """Import and return the function that trains ``spec``."""
+    if spec.benchmark is None:
+        from sweep.driver.until_decided import drive_until_decided
+
+        return drive_until_decided
+    from sweep.driver.benchmark import drive_benchmark
+
+    return drive_benchmark
 
 
 def _keep(received: Sequence[Baseline], folder: SweepFolder) -> None:

@@ -12,6 +12,7 @@ from search_spaces.errors import SpecError, shown
 from search_spaces.method import Method, methods_of
 from search_spaces.models import LENET5
 from sweep.config.benchmark import Benchmark, Seed
+from sweep.config.data import data_key
 
 MOST_SEEDS = 100_000
 DEFAULT_MAX_SEEDS = 30
@@ -40,11 +41,12 @@ class ProtocolTable(_Table):
 class Resources(_Table):
     """``[resources]``: how the runs are distributed. It is not part of a run's id."""
 
-    pack: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    pack: Literal["auto", "probe"] | Annotated[int, Field(ge=1, le=1024)] = "auto"  # probe: no earlier step times
     cpus_per_trial: Literal["auto"] | Annotated[float, Field(gt=0, le=1024)] = "auto"
     gpus_per_trial: Literal["auto"] | Annotated[float, Field(ge=0, le=1024)] = 0.0  # auto: measured by a probe
     max_concurrent: int = Field(0, ge=0)  # 0: no limit
     retries: int = Field(2, ge=0, le=100)
+    kernels: Literal["torch", "compiled", "auto"] = "torch"  # of the gradients on a CPU; auto: the faster ones here
     checkpoint_seconds: float = Field(30, gt=0)  # time between two checkpoints within an epoch
 
     @model_validator(mode="after")
@@ -212,10 +214,12 @@ class Spec(_Table):
     @property
     def looks(self) -> tuple[int, ...]:
         """The numbers of seeds after which the comparisons are tested; empty where the number of seeds is fixed."""
+        most = self.max_seeds or (DEFAULT_MAX_SEEDS if self.seeds == "auto" else 0)
+        if not most:
+            return ()
         from results.metrics.sequential import looks
 
-        most = self.max_seeds or (DEFAULT_MAX_SEEDS if self.seeds == "auto" else 0)
-        return looks(most) if most else ()
+        return looks(most)
 
     @property
     def shared_protocol(self) -> Protocol:
@@ -258,7 +262,8 @@ class Spec(_Table):
             from trainables.data.synthetic import check_size, is_synthetic
 
             if is_synthetic(self.data):
-                check_size(self.data, self.max_images)
+                with data_key():
+                    check_size(self.data, self.max_images)
 
     @property
     def _number_of_seeds(self) -> int:

@@ -7,6 +7,7 @@ from results.reports.received import load_with_received
 from results.tables.comparison import SPLIT_NAMES
 from results.tables.numbers import estimate_text
 from results.tables.standings import evaluation_mean, received_standings, standings
+from sweep.config.data import load_spec_data
 from sweep.config.spec import Spec
 from sweep.folder.paths import SweepFolder
 
@@ -18,10 +19,8 @@ def check_against(spec: Spec, place: str) -> list[Baseline]:
         UnknownNameError: no such baseline.
         SpecError: a protocol, data, length or training version that differs; both values.
     """
-    from trainables.data.dataset import load_data
-
     found = read_baselines(place)
-    fingerprint = load_data(spec.data, **spec.data_options).fingerprint
+    fingerprint = load_spec_data(spec.data, spec.data_options).fingerprint
     for baseline in found:
         check_comparable(baseline, spec.shared_protocol.to_dict(), fingerprint, spec.epochs)
     return found

@@ -24,6 +24,7 @@ from search_spaces import Configuration, Run
 from search_spaces.errors import LedgerError, SpecError
 from search_spaces.method import Method
 from search_spaces.plain_text import counted
+from sweep.config.data import load_spec_data
 from sweep.config.spec import Spec
 from sweep.config.toml import benchmark_text, configuration_block
 from sweep.driver.announcements import tell
@@ -232,11 +233,9 @@ def drive_benchmark(
 
 
 def _drive_phases(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions) -> Outcome | None:
-    from trainables.data.dataset import load_data
-
     if spec.benchmark is None:
         raise SpecError(spec.name, "has no [benchmark]", f"sweep run {spec.name}, or sweep spaces")
-    data = load_data(spec.data, **spec.data_options)
+    data = load_spec_data(spec.data, spec.data_options)
     steps = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     spec, model = plan_model(spec, data.classes)
     plan = BenchmarkPlan(spec, data.fingerprint, steps, model.layout)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from results.ledger.arrays import SweepData, load_sweep
 from results.ledger.data_facts import DataFacts, keep_facts
 from results.ledger.ledger import Ledger
 from results.ledger.phases import benchmark_in
@@ -22,9 +21,11 @@ from search_spaces import Run
 from search_spaces.errors import SpecError, SweepFolderError, UserError
 from search_spaces.labels import configuration_labels
 from search_spaces.plain_text import counted
+from sweep.config.data import load_spec_data
 from sweep.config.spec import Spec
 from sweep.config.toml import parse_resolved, spec_text
 from sweep.driver.announcements import left_to_train, packs_left, tell, tell_changes, tell_edits, tell_start
+from sweep.driver.kernels import choose_kernels
 from sweep.driver.pack_size import SECONDS_PER_EXAMPLE, Packing, choose_packing, device_kind, known_packing
 from sweep.driver.same_sweep import check_same_protocol, check_same_reference
 from sweep.driver.survivors import join_checkpoints
@@ -55,6 +56,7 @@ from sweep.tracking.of_sweep import tracking_of
 from sweep.tracking.registry import check_trackers
 
 if TYPE_CHECKING:
+    from results.ledger.arrays import SweepData
     from trainables.data.dataset import DataSet
 
 PACKS_SHOWN = 20
@@ -76,6 +78,8 @@ class Outcome:
     @cached_property
     def data(self) -> SweepData:
         """The measurements."""
+        from results.ledger.arrays import load_sweep  # pandas: training does not wait for its import
+
         return load_sweep(self.folder.ledger, self.folder.name)
 
     @property
@@ -127,19 +131,20 @@ class DriveOptions:
     stage: Stage | None = None  # a part of a benchmark
     from_file: frozenset[str] = frozenset()  # keys of the spec (sweep.folder.trust) whose values come from a file
     ray: ExitStack | None = None  # keeps Ray open for further calls until it is closed; None: for this call only
+    started: ExitStack | None = None  # has a Ray that was started before; the executor ends it
     data: DataSet | None = None  # that of the spec, if it is loaded already
     say_step: Callable[[str], None] = lambda step: None  # called with the next step; empty: training begins
 
 
-def make_executor(in_process: bool, kept: ExitStack | None = None) -> Executor:
-    """Return the executor that trains the packs; without Ray where it is this process. ``kept`` keeps Ray open."""
-    if in_process:
+def make_executor(options: DriveOptions) -> Executor:
+    """Return the executor that trains the packs; without Ray where it is this process."""
+    if options.in_process:
         from sweep.execution.in_process import InProcessExecutor
 
         return InProcessExecutor()
     from sweep.execution.ray.executor import RayExecutor
 
-    return RayExecutor(kept)
+    return RayExecutor(options.ray, options.started)
 
 
 DEFAULT_OPTIONS = DriveOptions()
@@ -162,13 +167,12 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
         KeyboardInterrupt: Ctrl-C; the ledger is consistent, and the same command continues the sweep.
     """
     from sweep.folder.snapshot import published, sweep_storage
-    from trainables.data.dataset import load_data
     from trainables.runtime.user_imports import in_sweep_folder
 
     if spec.benchmark is not None:
         raise SpecError(spec.name, "is a benchmark", f"sweep benchmark {spec.name}")
     check_trackers(spec.tracking.trackers)
-    executor = make_executor(options.in_process, options.ray)
+    executor = make_executor(options)
     executor.check(spec, runs_dir)
     folder = SweepFolder(runs_dir, spec.name)
     check_trusted(folder, spec, options.from_file, resuming=options.resuming)
@@ -181,7 +185,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
     spec.expanded()  # reports an error in the spec before the data is loaded
     if (data := options.data) is None:
         options.say_step(f"reading the data {spec.data}")
-        data = load_data(spec.data, **spec.data_options)
+        data = load_spec_data(spec.data, spec.data_options)
     steps_per_epoch = math.ceil(len(data.train_labels) / spec.protocol.batch_size)
     spec, model = plan_model(spec, data.classes)
     found = resolve_configurations(spec, steps_per_epoch, len(data.train_labels), model.layout)
@@ -222,14 +226,14 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                 resources = stack.enter_context(
                     executor.open(spec, configurations, lambda text: tell(console, text), lambda: control.asked)
                 )
-                options.say_step("choosing the pack size and the threads (probe)")
-                packing, at_a_time = choose_packing(
-                    spec, left.wanted, left.finished, ledger, data, executor, model.cost
-                )
+                options.say_step("choosing the pack size and the threads")
+                chosen, line = choose_kernels(spec, left.wanted, ledger, data)
+                tell(console, *filter(None, [line]))
+                packing, at_a_time = choose_packing(chosen, left, folder, ledger, data, executor, model.cost)
                 packs = longest_first(packs_left(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
-                chosen = _as_chosen(spec, packing, executor.gpus_per_trial(spec, packs, data, ledger))
-                convolutions = executor.convolutions(spec, packs, data, ledger)
+                chosen = _as_chosen(chosen, packing, executor.gpus_per_trial(chosen, packs, data, ledger))
+                measured = executor.gpu_kernels(chosen, packs, data, ledger)
                 write_provenance(folder, data, dict(resources), packing.to_dict(), own_code(runs))
                 if packing.chosen:
                     ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))
@@ -264,7 +268,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                         snapshots,
                         tracking,
                         options.fail_fast,
-                        convolutions,
+                        measured,
                     )
                     try:
                         with progress:

@@ -14,7 +14,7 @@ from results.analyses.gradients import ewma_meaning
 from results.figures.registry import FIGURES, FORMATS, make_figures, save_figures, write_figures
 from results.ledger.arrays import SweepData, load_sweep
 from results.reports.export import write_results, write_tables
-from results.reports.lead import Lead, benchmark_lead, confirmation_lead, sweep_lead
+from results.reports.lead import OF_SWEEP, Lead, benchmark_lead, confirmation_lead, sweep_lead
 from results.reports.received import load_with_received
 from results.reports.registry import analysis_tables, report_tables
 from results.reports.report import ReportFigure, ReportTexts, report_html
@@ -155,11 +155,13 @@ def report_lead(
     if confirmed is None or lead is None:
         return sweep_lead(sweep), {}
     lead = replace(lead, of_another_sweep=True)
-    figure = make_figures(confirmed, only=("evaluation",)).get("evaluation")
-    if figure is None:
+    choice = (*lead.figures, *OF_SWEEP)
+    drawn = make_figures(confirmed, only=choice)
+    name = next((name for name in choice if name in drawn), None)
+    if name is None:
         return lead, {}
-    write_figures({CONFIRMATION_FIGURE: figure}, folder.figures)
-    return replace(lead, figures=(CONFIRMATION_FIGURE,)), {CONFIRMATION_FIGURE: FIGURES["evaluation"].caption}
+    write_figures({CONFIRMATION_FIGURE: drawn[name]}, folder.figures)
+    return replace(lead, figures=(CONFIRMATION_FIGURE,)), {CONFIRMATION_FIGURE: FIGURES[name].caption}
 
 
 def _analysis_figures(folder: SweepFolder) -> Analyses:

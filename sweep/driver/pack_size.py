@@ -1,18 +1,20 @@
-"""The pack size and threads of a sweep: from the spec, else from its ledger, else from a probe."""
+"""The pack size and threads of a sweep: from the spec, else from its ledger, else from step times of a probe."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from results.ledger.ledger import Ledger
-from search_spaces import Run
 from search_spaces.errors import LedgerError, SpecError
 from search_spaces.models import LENET5
 from sweep.config.spec import Resources, Spec
+from sweep.driver.announcements import Left
+from sweep.driver.probe_history import Measured, earlier_times, probe_conditions
 from sweep.execution.executor import Executor, ProbeError, StepsToTime
+from sweep.folder.paths import SweepFolder
 from sweep.planning.plan import DEFAULT_PACK, even_sizes, sort_out
 from sweep.planning.planner import StepTimes, choose
 
@@ -40,14 +42,20 @@ class Packing:
     threads: int
     largest_group: int = 0  # largest group of runs when the size was measured; 0: not measured
     times: StepTimes = field(default_factory=StepTimes)
+    conditions: Mapping[str, Any] = field(default_factory=dict)  # of the measurement; empty: not for other sweeps
+    measured_by: str = ""  # the sweep with the measurement, if it is another one
     origin: str = ""  # for the user; empty if the spec has both values
     chosen: bool = False  # chosen in this session; the ledger does not have it yet
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a dict; ``step_seconds`` has runs, threads and seconds of every measurement."""
+        """Return it as a dict; ``step_seconds`` has runs, threads and seconds of every measurement.
+
+        ``conditions`` and ``measured_by`` are left out where they are empty.
+        """
+        known = {"conditions": dict(self.conditions), "measured_by": self.measured_by}
         return {
             "size": self.size, "threads": self.threads, "largest_group": self.largest_group,
-            "step_seconds": self.times.to_list(),
+            "step_seconds": self.times.to_list(), **{key: value for key, value in known.items() if value},
         }  # fmt: skip
 
     @classmethod
@@ -67,7 +75,7 @@ class Packing:
             raise LedgerError(
                 f"{where}: its pack size cannot be read ({error}); give --pack and --cpus-per-trial"
             ) from error
-        return cls(size, threads, largest, times, "as chosen before")
+        return cls(size, threads, largest, times, origin="as chosen before")
 
     def told(self, packs: Sequence[int], at_a_time: int) -> str:
         """Return the line for the user about packs of these sizes."""
@@ -88,7 +96,7 @@ def known_packing(spec: Spec, ledger: Ledger | None) -> tuple[int | None, int | 
         LedgerError: what it has cannot be read, and the spec leaves something to it.
     """
     resources = spec.resources
-    size = None if resources.pack == "auto" else resources.pack
+    size = resources.pack if isinstance(resources.pack, int) else None
     free = resources.cpus_per_trial == "auto" and device_kind(resources) == "cpu"
     threads = None if free else resources.threads
     text = ledger.kept_packing(device_kind(resources)) if ledger and not (size and threads) else None
@@ -99,12 +107,14 @@ def known_packing(spec: Spec, ledger: Ledger | None) -> tuple[int | None, int | 
 
 
 def choose_packing(
-    spec: Spec, runs: Sequence[Run], finished: Collection[str], ledger: Ledger, data: DataSet, executor: Executor,
-    cost: float = 1.0,
-) -> tuple[Packing, int]:  # fmt: skip
-    """Return how what is left of ``runs`` is packed, and how many packs are trained at a time; ``executor`` is open.
+    spec: Spec, left: Left, folder: SweepFolder, ledger: Ledger, data: DataSet, executor: Executor, cost: float = 1.0
+) -> tuple[Packing, int]:
+    """Return how the runs that are left are packed, and how many packs are trained at a time; ``executor`` is open.
 
     ``cost`` is that of the model, relative to LeNet-5.
+
+    A new sweep uses the step times of an earlier sweep beside ``folder``, where the conditions are the same. With the
+    pack size ``probe`` it measures.
 
     A resumed sweep uses the packing of its ledger and does not probe again, except where its groups of runs are larger
     than those of the probe: a sweep that started with one configuration would otherwise train its next twenty one at a
@@ -116,9 +126,9 @@ def choose_packing(
     """
     resources, places = spec.resources, executor.slots()
     size, threads, kept = known_packing(spec, ledger)
-    begun, groups = sort_out(runs, finished, ledger.packs(str(size or "")))
+    begun, groups = sort_out(left.wanted, left.finished, ledger.packs(str(size or "")))
     largest = max(map(len, groups), default=0)
-    if resources.pack == "auto" and kept and largest > kept.largest_group:
+    if not isinstance(resources.pack, int) and kept and largest > kept.largest_group:
         size = None
     cpus = {threads: resources.cpus} if threads else {}
     if resources.cpus_per_trial == "auto":
@@ -136,30 +146,40 @@ def choose_packing(
     most = min(largest, LARGEST[device_kind(resources)])
     sizes = [size] if size else list(range(1, most + 1)) or [DEFAULT_PACK]
     loads, counts = [len(pack.runs) for pack in begun], [len(group) for group in groups]
-    origin, times = "", StepTimes()
+    origin, earlier, times = "", None, StepTimes()
+    conditions: dict[str, Any] = {}
     if len(sizes) > 1 or len(slots) > 1:
         seconds = spec.epochs * len(data.train_labels) * SECONDS_PER_EXAMPLE * cost
-        if seconds * sum(loads + counts) / max(slots.values()) < PROBE_PAYS_FROM_SECONDS:
+        is_short = seconds * sum(loads + counts) / max(slots.values()) < PROBE_PAYS_FROM_SECONDS
+        if is_short and resources.pack != "probe":
             origin = "default: the sweep is too short for a probe"
         else:
             like = max(groups, key=len) if groups else begun[0].runs[:1]
             measured = doubled(sizes[-1]) if len(sizes) > 1 else [_largest_pack(loads, counts, sizes[0])]
+            steps = StepsToTime(
+                like, measured, {count: cpus[count] for count in slots}, sum(loads + counts), resources.kernels
+            )
+            if spec.cluster.address == "local" and device_kind(resources) == "cpu":
+                conditions = probe_conditions(steps, slots, data)
+            if conditions and resources.pack != "probe" and not ledger.targets():  # only for a new sweep
+                earlier = earlier_times(folder, steps, conditions)
             try:
-                asked = {count: cpus[count] for count in slots}
-                times = executor.probe(places, resources, data, StepsToTime(like, measured, asked, sum(loads + counts)))
+                times = earlier.times if earlier else executor.probe(places, resources, data, steps)
             except ProbeError as error:
                 origin = f"the probe failed: {error}"
     if times.seconds:
         timed = {count: at_a_time for count, at_a_time in slots.items() if times.knows(count)}
         chosen, on = choose(counts, loads, times, timed, that_fit(sizes, times))
-        origin = _measured(times, chosen, on)
+        origin = _earlier(earlier) if earlier else _measured(times, chosen, on)
     else:
+        conditions = {}
         one = min(slots)
         ratios = TYPICAL_SECONDS if spec.model == LENET5 else ONE_BY_ONE
         typical = StepTimes({(runs, one): seconds for runs, seconds in ratios.items()})
         chosen, on = choose(counts, loads, typical, {one: slots[one]}, sizes)
     known = largest if times.seconds and not size else 0
-    return Packing(chosen, on, known, times, origin, chosen=True), slots[on]
+    measured_by = earlier.sweep if earlier else ""
+    return Packing(chosen, on, known, times, conditions, measured_by, origin, chosen=True), slots[on]
 
 
 def that_fit(sizes: Sequence[int], times: StepTimes) -> Sequence[int]:
@@ -185,6 +205,10 @@ def _measured(times: StepTimes, size: int, threads: int) -> str:
     other = size if size > 1 else times.sizes[-1]
     alone, packed = (1000 * times.of(runs, threads) / runs for runs in (1, other))
     return f"probe: a run's step takes {alone:.1f} ms alone, {packed:.1f} in packs of {other}"
+
+
+def _earlier(earlier: Measured) -> str:
+    return f"step times of the sweep {earlier.sweep}; --pack probe measures them again"
 
 
 def _threads(count: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from results.ledger.arrays import design_in
+from results.ledger.design import design_in
 from results.ledger.ledger import Ledger
 from search_spaces import Protocol, Run
 from search_spaces.errors import SpecError

@@ -5,13 +5,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from results.tables.comparison import Comparisons, compare_best
 from sweep.config.spec import Spec
 from sweep.driver.announcements import tell
 from sweep.driver.driver import DEFAULT_OPTIONS, DriveOptions, Outcome, drive
+
+if TYPE_CHECKING:
+    from results.tables.comparison import Comparisons
 
 
 def drive_until_decided(
@@ -39,6 +42,8 @@ def _drive_looks(spec: Spec, runs_dir: Path, console: Console, options: DriveOpt
         outcome = drive(at_look, runs_dir, console, options)
         if outcome is None or not outcome.all_done:
             return outcome
+        from results.tables.comparison import compare_best
+
         compared = compare_best(outcome.data)
         following = next((other for other in planned if other > look), None)
         tell(console, _told(compared, look, planned, following))

@@ -42,6 +42,7 @@ class StepsToTime:
     sizes: Sequence[int]  # runs in a pack
     cpus: Mapping[int, float]  # threads of a trial → the CPUs that it requests
     most: int  # number of trials there are to run; no more processes than that are timed at a time
+    kernels: str = "torch"  # of the convolutions
 
 
 class ProbeError(Exception):
@@ -51,8 +52,9 @@ class ProbeError(Exception):
 class Executor(Protocol):
     """Trains packs. Every method but :meth:`check` is called within :meth:`open`."""
 
-    opening: str
-    """What :meth:`open` does, for the user."""
+    @property
+    def opening(self) -> str:
+        """What :meth:`open` does, for the user."""
 
     def check(self, spec: Spec, runs_dir: Path) -> None:
         """Refuse a spec that this executor cannot run, before data is loaded.
@@ -84,8 +86,8 @@ class Executor(Protocol):
     def gpus_per_trial(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> float:
         """Return the GPUs of a trial; for ``auto`` the share that the ledger keeps, or that a probe finds."""
 
-    def convolutions(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> Mapping[int, str]:
-        """Return the convolution of LeNet-5 for the sizes of ``packs`` that the ledger keeps or a measurement finds."""
+    def gpu_kernels(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> Mapping[int, str]:
+        """Return the kernels on a GPU for the sizes of ``packs`` that the ledger keeps or a measurement finds."""
 
     def nodes(self) -> Sequence[Mapping[str, Any]]:
         """Return the nodes, in the form of ``ray.nodes()``, for the published status."""

@@ -107,7 +107,7 @@ class InProcessExecutor:
         """
         from trainables.profiling.probe import StepTimer
 
-        timer = StepTimer(data, list(steps.runs), gpu=False)
+        timer = StepTimer(data, list(steps.runs), gpu=False, kernels=steps.kernels)
         try:
             return time_in_rounds(steps, lambda size, threads: [timer.seconds(size, threads)])
         except Exception as error:
@@ -117,8 +117,8 @@ class InProcessExecutor:
         """Return 0: it trains on the CPU."""
         return 0.0
 
-    def convolutions(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> Mapping[int, str]:
-        """Return nothing: a CPU has no choice."""
+    def gpu_kernels(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> Mapping[int, str]:
+        """Return nothing: it trains on the CPU."""
         return {}
 
     def nodes(self) -> Sequence[Mapping[str, Any]]:

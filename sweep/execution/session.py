@@ -28,7 +28,7 @@ class SweepSession:
     snapshots: Snapshots | None = None  # None: the sweep has no storage
     tracking: Tracking | None = None  # None: the sweep has no tracker
     fail_fast: bool = False  # whether the first failure ends the sweep
-    convolutions: Mapping[int, str] = field(default_factory=dict)  # measured, by the number of runs in a pack
+    gpu_kernels: Mapping[int, str] = field(default_factory=dict)  # measured, by the number of runs in a pack
 
     @property
     def retries(self) -> int:

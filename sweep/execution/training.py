@@ -55,20 +55,14 @@ def _wait(seconds: float, stop: Stopping) -> None:
 
 
 def trial_spec(session: SweepSession, pack: Pack, *, gpus: float = 0.0, stop_signal: str = "") -> TrialSpec:
-    """Return the trial that trains ``pack``; ``stop_signal`` is the name of the actor that forwards stop requests."""
+    """Return the trial that trains ``pack``; ``stop_signal`` is what forwards stop requests to it."""
     spec, resources = session.spec, session.spec.resources
     return TrialSpec(
-        Assignment(
-            pack.pack_id,
-            pack.runs,
-            spec.epochs,
-            spec.test_epoch_set(),
-            pack.resumes,
-            session.convolutions.get(len(pack.runs), ""),
-        ),
+        Assignment(pack.pack_id, pack.runs, spec.epochs, spec.test_epoch_set(), pack.resumes),
         checkpoints=checkpoint_place(session.folder, spec, pack.pack_id).uri,
         weights=weights_place(session.folder, spec).uri,
         threads=resources.threads,
+        kernels=session.gpu_kernels.get(len(pack.runs), resources.kernels),
         gpus=gpus,
         save_weights_every=spec.save_weights_every,
         checkpoint_seconds=resources.checkpoint_seconds,

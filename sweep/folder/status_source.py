@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from results.ledger.frames import runs_frame
 from results.ledger.ledger import Ledger
 from results.ledger.queries import run_names
 from search_spaces.errors import LedgerError, StorageError, SweepFolderError
@@ -166,6 +165,8 @@ def _status_or_problem(folder: SweepFolder) -> SweepStatus | UnreadableSweep:
 
 
 def _from_ledger(folder: SweepFolder) -> SweepStatus:
+    from results.ledger.frames import runs_frame  # pandas: a driver without a storage does not need it
+
     with Ledger.open_read_only(folder.ledger) as ledger:
         runs, names = runs_frame(ledger), run_names(ledger)
     best = runs.dropna(subset="best_val_acc").sort_values("best_val_acc", ascending=False, kind="stable").head(1)

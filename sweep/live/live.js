@@ -1,7 +1,7 @@
 // The live curves: asks the server every two seconds and draws them as SVG. No other request is made.
 "use strict";
-const PAUSE_MS = 2000, WIDTH = 720, HEIGHT = 300, LEFT = 44, BOTTOM = 28, TOP = 8, RIGHT = 8, MOST_COLOURED = 6;
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"], GREY = "#999999";
+const PAUSE_MS = 2000, WIDTH = 720, HEIGHT = 300, LEFT = 44, BOTTOM = 28, TOP = 8, RIGHT = 8, MOST_COLOURED = 6, WIDE = 2.5;
+const GREY = "#999999";
 const SVG = "http://www.w3.org/2000/svg";
 
 function element(name, attributes, text) {
@@ -26,6 +26,10 @@ function niceStep(rough) {
   return power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
 }
 
+function dashes(dash, width) {
+  return dash.length ? dash.map((part) => part * width).join(" ") : "none";
+}
+
 function draw(data) {
   const last = (curve) => curve.reduce((found, value) => (value === null ? found : value), -1);
   const groups = data.configurations.map((one) => ({...one, mean: meanCurve(one.runs)}));
@@ -44,27 +48,29 @@ function draw(data) {
   }
   for (const epoch of new Set([1, Math.ceil(epochs / 2), epochs]))
     svg.append(element("text", {x: x(epoch), y: HEIGHT - 8, "text-anchor": "middle", fill: "currentColor"}, String(epoch)));
-  const line = (curve, colour, width, opacity) => {
+  const line = (curve, colour, width, opacity, dash) => {
     const points = curve.map((value, i) => [value, i]).filter(([value]) => value !== null);
     if (!points.length) return;
     svg.append(element("polyline", {
       points: points.map(([value, i]) => `${x(i + 1).toFixed(1)},${y(value).toFixed(1)}`).join(" "),
-      fill: "none", stroke: colour, "stroke-width": width, opacity,
+      fill: "none", stroke: colour, "stroke-width": width, opacity, "stroke-dasharray": dashes(dash, width),
     }));
     const [value, i] = points[points.length - 1];
     svg.append(element("circle", {cx: x(i + 1).toFixed(1), cy: y(value).toFixed(1), r: width, fill: colour, opacity}));
   };
-  const colours = groups.map((_, i) => (i < MOST_COLOURED ? COLOURS[i] : GREY));
+  const colours = groups.map((one, i) => (i < MOST_COLOURED ? one.colour : GREY));
   groups.map((_, i) => i).reverse().forEach((i) => {
-    for (const run of groups[i].runs) line(run, colours[i], 1, 0.35);
-    line(groups[i].mean, colours[i], i < MOST_COLOURED ? 2.5 : 1, 1);
+    for (const run of groups[i].runs) line(run, colours[i], 1, 0.35, []);
+    line(groups[i].mean, colours[i], i < MOST_COLOURED ? WIDE : 1, 1, i < MOST_COLOURED ? groups[i].dash : []);
   });
   const legend = document.createElement("ul");
   legend.style.cssText = "list-style:none;padding:0;margin:.5rem 0";
   groups.slice(0, MOST_COLOURED).forEach((one, i) => {
-    const item = document.createElement("li"), sign = document.createElement("span");
-    sign.textContent = "━ ";
-    sign.style.color = colours[i];
+    const item = document.createElement("li");
+    const sign = element("svg", {viewBox: "0 0 36 10", width: 36, height: 10, "aria-hidden": "true", style: "margin-right:.5rem"});
+    sign.append(element("line", {
+      x1: 0, x2: 36, y1: 5, y2: 5, stroke: colours[i], "stroke-width": WIDE, "stroke-dasharray": dashes(one.dash, WIDE),
+    }));
     const value = last(one.mean);
     item.append(sign, one.label + (value < 0 ? "" : `: ${value.toFixed(2)} % after ${one.mean.length} epochs`));
     legend.append(item);

@@ -21,6 +21,7 @@ SECTION = """
   <p id="live-state">…</p>
   <div id="live-chart"></div>
   <p>Validation accuracy (%) by epoch: the mean over the seeds; thin lines are runs.
+  Colour: optimizer. Line style: scheduler. Grey: all but the best six.
   The rest of the page is from the time when it was loaded.</p>
 </section>
 <script src="/live.js" defer></script>

@@ -193,6 +193,11 @@ def _is_repeated_hangup(number: int) -> bool:
     return before
 
 
+def is_supervised() -> bool:
+    """Whether this process is the child of :func:`supervise`, which belongs to one command."""
+    return _message_pipe is not None
+
+
 def was_interrupted() -> bool:
     """Whether a request to stop has arrived as a signal in this supervised process."""
     return _message_pipe is not None and max(_received.values()) > 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks.convolution_ideas import DataGradient, profile
 from benchmarks.ideas import Pooling, alternate, packed_weights
 
 
-@pytest.mark.parametrize("way", ["chunked", "strided"])
+@pytest.mark.parametrize("way", ["chunked", "strided", "one_write"])
 def test_pooling_in_another_way_has_the_same_gradient(way: str) -> None:
     pooling = Pooling()
     assert torch.equal(getattr(pooling, way)(), pooling.expected)
@@ -34,3 +35,13 @@ def test_works_are_timed_in_turn_and_the_median_counts() -> None:
     found = alternate({"a": lambda: work("a", 1.0), "b": lambda: work("b", 2.0)}, 5, 1, lambda: now[0])
     assert found == {"a": 1.0, "b": 2.0}
     assert calls == ["a", "b"] * 6
+
+
+def test_the_tiled_data_gradient_is_that_of_onednn() -> None:
+    gradient = DataGradient(2, 6)
+    torch.testing.assert_close(gradient.tiled(), gradient.stock(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_profile_names_the_operators_of_each_work() -> None:
+    text = profile({"one": lambda: torch.ones(2).exp(), "other": lambda: torch.ones(2).tanh()})
+    assert all(name in text for name in ("one, three steps", "aten::exp", "other, three steps", "aten::tanh"))

@@ -17,7 +17,7 @@ from sweep.config.spec import Spec
 from sweep.driver.outputs import make_outputs
 from sweep.folder.status import status_lines
 from sweep.folder.status_source import folder_status
-from tests.sweep.sweeps import run, spec
+from tests.sweep.sweeps import call, run, spec
 from tests.trainables.own_sources import ten_classes, write_class_folders
 from trainables.data.image_arrays import MAX_IMAGES
 
@@ -68,4 +68,28 @@ def test_a_resolved_spec_keeps_how_the_data_are_read() -> None:
 def test_a_data_set_that_is_too_large_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=re.escape("1,000,001,000 images, more than max_images = 1,000,000")):
         run(spec(SPEC.format(folder="synthetic:n_train=1000000000")), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ("one", r"data: \S*/one/train, the names of its folders: 1 class names; expected 2 to "),
+        ("nowhere", r"data: '\S*/nowhere\S*'.*: neither a known name nor an existing folder; use one of 'cifar100'"),
+        ("empty", r"data: \S*/empty: holds no images in a known layout .*; expected "),
+        ("synthetic:n_trian=5", r"data: 'synthetic:n_trian=5': unknown option 'n_trian'; valid: "),
+        ("one.toml", r"data: '\S*/one\S*'.*: neither a known name nor an existing folder"),
+    ],
+)
+def test_data_that_cannot_be_used_is_one_line_with_key_value_and_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], data: str, problem: str
+) -> None:
+    """Exit code 2, and nothing is written."""
+    write_class_folders(tmp_path / "one", ten_classes(30, classes=1))
+    (tmp_path / "empty").mkdir()
+    file = tmp_path / "one.toml"
+    file.write_text(SPEC.format(folder=data if ":" in data else tmp_path / data))
+    found = call(["run", file, "--in-process"], tmp_path, monkeypatch, capfd)
+    assert found.returncode == 2
+    assert re.fullmatch(rf"sweep: {problem}.*\n", found.stderr)
     assert not (tmp_path / "runs").exists()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,15 +25,6 @@ DESCRIPTION = "entry.json"
 
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _log = logging.getLogger(__name__)
-
-
-def default_cache_dir() -> Path:
-    """``$LENET_SWEEP_CACHE``, else ``$XDG_CACHE_HOME/lenet-sweep``, else ``~/.cache/lenet-sweep``."""
-    if own := os.environ.get("LENET_SWEEP_CACHE"):
-        return Path(own).expanduser()
-    if xdg := os.environ.get("XDG_CACHE_HOME"):
-        return Path(xdg).expanduser() / "lenet-sweep"
-    return Path.home() / ".cache" / "lenet-sweep"
 
 
 @dataclass(frozen=True)

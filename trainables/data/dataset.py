@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import DataError
-from trainables.data.cache import DataCache, default_cache_dir
+from trainables.data.cache import DataCache
 from trainables.data.cifar_archives import find_archive
 from trainables.data.class_folders import find_class_folders
 from trainables.data.downloads import DOWNLOADS, Download
@@ -31,6 +31,7 @@ from trainables.data.parquet_files import find_parquet
 from trainables.data.source import ReadOptions, Source
 from trainables.data.svhn_files import find_svhn
 from trainables.data.synthetic import NAME, check_size, is_synthetic, make_synthetic
+from trainables.runtime.cache_folder import default_cache_dir
 
 # Part of the protocol, not of a run: every seed is validated on the same images.
 SPLIT_SEED = 20090408
@@ -157,7 +158,9 @@ class _Loaded:
 def _load(source: str, options: ReadOptions, cache: DataCache) -> _Loaded:
     if is_synthetic(source):
         if options.labels:
-            raise DataError(f"labels = {options.labels!r}: synthetic data has one kind of labels; remove the key")
+            raise DataError(
+                f"{source}: labels = {options.labels!r}; synthetic data has one kind of labels; remove the key"
+            )
         spec = check_size(source, options.max_images)
         return _Loaded("synthetic", "synthetic data", make_synthetic(spec))
     if download := DOWNLOADS.get(source):

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainables.models.compiled_convolutions import pooled_convolution
 from trainables.runtime.seeding import generator
 
 HIDDEN = (120, 84)
@@ -73,6 +74,11 @@ def forward_stages(apply_layer: ApplyLayer, images: Tensor, masks: Masks | None 
         yield conv, x
         x = F.relu(F.max_pool2d(x, 2))
         yield pool, x
+    yield from dense_stages(apply_layer, x, masks)
+
+
+def dense_stages(apply_layer: ApplyLayer, x: Tensor, masks: Masks | None = None) -> Iterator[tuple[str, Tensor]]:
+    """Yield the stages of :func:`forward_stages` after ``pool2``, whose maps are ``x``."""
     for i, dense in enumerate(("fc1", "fc2")):
         x = F.relu(apply_layer(dense, x))
         x = x if masks is None else x * masks[i]
@@ -161,6 +167,10 @@ class GroupedConvolutions:
         return maps.reshape(len(maps), models, FEATURES).transpose(0, 1)
 
 
+class CompiledConvolutions(GroupedConvolutions):
+    """As :class:`GroupedConvolutions`, with the compiled backward pass of convolution, pooling and ReLU together."""
+
+
 class MatrixProducts:
     """Maps are ``[K·channels, B, H, W]``; a convolution is one batched matrix product of filters and patches."""
 
@@ -227,4 +237,9 @@ def stacked_logits(
         x = how.features(x, K) if layer == "fc1" else x
         return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))  # [K, B, in] to [K, B, out]
 
-    return _logits(forward_stages(apply_layer, how.arrange(images), masks))
+    x = how.arrange(images)
+    if isinstance(how, CompiledConvolutions):
+        for layer in ("conv1", "conv2"):
+            x = pooled_convolution(x, parameters[f"{layer}.weight"], parameters[f"{layer}.bias"])
+        return _logits(dense_stages(apply_layer, x, masks))
+    return _logits(forward_stages(apply_layer, x, masks))

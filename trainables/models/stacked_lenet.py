@@ -9,7 +9,8 @@ from torch import Tensor
 
 from search_spaces.models import LENET5
 from trainables.models.interface import Draws, Masks, ModelState
-from trainables.models.lenet import CONVOLUTIONS, convolution_for, initial_parameters, stacked_logits
+from trainables.models.kernels import COMPILED, TORCH
+from trainables.models.lenet import CONVOLUTIONS, CompiledConvolutions, initial_parameters, stacked_logits
 
 
 class StackedLeNet5:
@@ -19,15 +20,13 @@ class StackedLeNet5:
     splits_batches = True
     capturable = True
 
-    def __init__(self, classes: int, convolution: str = "") -> None:
-        """``convolution`` is a name of ``CONVOLUTIONS``; empty: that of :func:`convolution_for`."""
-        self._classes = classes
-        self._convolution = convolution
-        self._convolutions = CONVOLUTIONS[convolution] if convolution else None
+    def __init__(self, classes: int, kernels: str = TORCH) -> None:
+        """``kernels``: TORCH as fits the device, a name of ``CONVOLUTIONS``, or COMPILED.
 
-    def convolution(self, device: torch.device, models: int) -> str:
-        """Return the name of the convolution of ``models`` models on ``device``."""
-        return self._convolution or convolution_for(device, models)
+        COMPILED gradients are for a CPU and cannot be differentiated a second time.
+        """
+        self._classes = classes
+        self._convolutions = CompiledConvolutions() if kernels == COMPILED else CONVOLUTIONS.get(kernels)
 
     def initial_state(self, seed: int, dtype: torch.dtype) -> ModelState:
         """See :meth:`Model.initial_state`."""

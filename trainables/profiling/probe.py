@@ -11,6 +11,7 @@ import torch
 
 from search_spaces import Configuration, Run
 from trainables.data.dataset import DataSet
+from trainables.models.kernels import TORCH
 from trainables.optim.optimizers import OPTIMIZERS, complete_optimizer
 from trainables.runtime.devices import deterministic, device_name, training_device
 from trainables.runtime.malloc import keep_freed_memory
@@ -24,7 +25,7 @@ RUN_STEPS = 4
 class StepTimer:
     """Takes training steps of packs of any size, as a trial does; the trained weights are discarded."""
 
-    def __init__(self, data: DataSet, runs: Sequence[Run], gpu: bool) -> None:
+    def __init__(self, data: DataSet, runs: Sequence[Run], gpu: bool, kernels: str = TORCH) -> None:
         """``runs`` have one seed, and their optimizers are used in the packs.
 
         An optimizer class of the user may have side effects, so the probe uses SGD with momentum in its place.
@@ -35,34 +36,32 @@ class StepTimer:
         self._runs = [stand_in(run) for run in runs]
         self._batches = Batches(data, [runs[0].seed], runs[0].conditions, self._device)
         self._classes = data.classes
-        self._packs: dict[tuple[int, str], Pack] = {}
+        self._kernels = kernels
+        self._packs: dict[int, Pack] = {}
         self._step = 0
 
     def device(self) -> str:
         """Return the name of the device."""
         return device_name(self._device)
 
-    def seconds(self, size: int, threads: int, convolution: str = "") -> float:
+    def seconds(self, size: int, threads: int) -> float:
         """Return the mean seconds of a step of a pack of ``size`` on ``threads``; the first call is slower.
-
-        ``convolution`` is that of LeNet-5, as in :class:`Pack`.
 
         Raises:
             torch.OutOfMemoryError: the pack does not fit into the memory of the GPU.
         """
         if self._device.type == "cpu":
             torch.set_num_threads(threads)
-        key = (size, convolution)
-        if key not in self._packs:
+        if size not in self._packs:
             chosen = list(islice(cycle(self._runs), size))
-            self._packs[key] = Pack(
-                chosen, self._batches.steps, self._device, classes=self._classes, convolution=convolution
+            self._packs[size] = Pack(
+                chosen, self._batches.steps, self._device, classes=self._classes, kernels=self._kernels
             )
         steps = -(-RUN_STEPS // size)
         self._wait()
         began = time.perf_counter()
         for _ in range(steps):
-            self._packs[key].train_step(self._batches.batch(1, self._step))
+            self._packs[size].train_step(self._batches.batch(1, self._step))
             self._step = (self._step + 1) % max(1, self._batches.steps - 1)  # the last batch may be smaller
         self._wait()
         return (time.perf_counter() - began) / steps
@@ -72,7 +71,7 @@ class StepTimer:
         try:
             return self.seconds(size, threads)
         except torch.OutOfMemoryError:
-            self._packs.pop((size, ""), None)
+            self._packs.pop(size, None)
             return math.inf
 
     def _wait(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from pathlib import Path
 
 
 class StopRequest(IntEnum):
@@ -42,8 +44,35 @@ class StopSignal:
         return self._asked
 
 
+class StopFile:
+    """The request as the one byte of a file, for trials on the driver's own machine: it needs no process.
+
+    The file is mapped into memory, so a request arrives even if Ray has ended or the file was deleted.
+    """
+
+    def __init__(self, path: Path, *, new: bool = False) -> None:
+        """``new`` creates the file, for the driver; a trial opens it to read."""
+        with path.open("xb+" if new else "rb") as file:
+            if new:
+                file.write(bytes([StopRequest.NONE]))
+                file.flush()
+            self._byte = mmap.mmap(file.fileno(), 1, access=mmap.ACCESS_WRITE if new else mmap.ACCESS_READ)
+
+    def send(self, request: StopRequest) -> None:
+        """Send it to all trials, including later ones; a weaker request than the present one changes nothing."""
+        self._byte[0] = max(request, self.asked)
+
+    @property
+    def asked(self) -> StopRequest:
+        """The present request."""
+        return StopRequest(self._byte[0])
+
+
 class Listener:
-    """A trial's view of the request. Reading it calls no other process, so a trial reads it after every step."""
+    """A trial's view of the request of a :class:`StopSignal`.
+
+    Reading it calls no other process, so a trial reads it after every step.
+    """
 
     def __init__(self, wait: Callable[[StopRequest], Future[StopRequest]]) -> None:
         """``wait`` starts a :meth:`StopSignal.wait`."""

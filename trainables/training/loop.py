@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from trainables.data.dataset import DataSet
+from trainables.models.kernels import TORCH
 from trainables.runtime.fault_injection import fault_point
 from trainables.training.batches import Batches, Split
 from trainables.training.checkpoints import Checkpoints
@@ -35,7 +36,7 @@ class EndTraining(Exception):  # noqa: N818  a request, not an error
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How :func:`train` trains. None of it changes what is measured, ``start`` and ``before_step`` apart."""
+    """How :func:`train` trains. Only ``start``, ``before_step`` and ``kernels`` change what is measured."""
 
     attempt: AttemptInfo | None = None  # who trains; None: this process
     checkpoints: Checkpoints | None = None  # written after every epoch, and as the next two fields require
@@ -44,6 +45,7 @@ class TrainOptions:
     weights: SavedWeights | None = None  # where weight snapshots are saved
     start: Sequence[Mapping[str, Tensor]] = ()  # initial weights of every run, copied; empty: those of its seed
     before_step: BeforeStep | None = None
+    kernels: str = TORCH  # of the convolutions; others change the last bits
     graphs: Graphs | None = None  # how a step is captured; None: as fits the device
     clock: Callable[[], float] = time.perf_counter
 
@@ -64,7 +66,7 @@ def train(
     """
     checkpoints, weights, clock = options.checkpoints, options.weights, options.clock
     batches = Batches(data, assignment.seeds, assignment.runs[0].conditions, device)
-    pack = Pack(assignment.runs, batches.steps, device, options.graphs, data.classes, assignment.convolution)
+    pack = Pack(assignment.runs, batches.steps, device, options.graphs, data.classes, options.kernels)
     for k, parameters in enumerate(options.start):
         pack.stack.load_member(k, parameters)
     state = checkpoints.take_up() if checkpoints else None
@@ -72,8 +74,7 @@ def train(
         state = None  # it does not hold all state: the pack restarts, and its rows are written again
     if state is not None:
         pack.load_state_dict(state)
-    attempt = options.attempt or this_attempt(assignment, device)
-    pack.attempts.append(replace(attempt, versions={**attempt.versions, **pack.kernels}))
+    pack.attempts.append(options.attempt or this_attempt(assignment, device, kernels=pack.kernels))
     if state is not None:
         yield _report(pack, assignment, since=0, fresh=False)
     val = Split.of(data.val_images, data.val_labels, device)

@@ -14,9 +14,12 @@ from typing import Any, Self
 import torch
 
 from search_spaces import Run
+from trainables.models.kernels import TORCH
 from trainables.runtime.devices import device_name, library_versions
 
 CHECKPOINT_SECONDS = 30.0
+KERNELS = "kernels"
+"""The key among the versions of an attempt with the kernels of the convolutions, where they are not TORCH."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class AttemptInfo:
     gpus: str  # ids of its GPUs, separated by commas
     threads: int
     members: tuple[str, ...]  # run ids, in the order of the pack
-    versions: Mapping[str, str]  # of libraries; on a GPU also the kernels (Pack.kernels)
+    versions: Mapping[str, str]  # of libraries, and KERNELS
     started: float  # Unix time in seconds
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,7 +77,6 @@ class Assignment:
     epochs: int
     test_epochs: frozenset[int]  # epochs after which the test split is evaluated
     resumes: bool = True  # False: no checkpoint holds all state of its optimizers, so it restarts from its first epoch
-    convolution: str = ""  # of LeNet-5, a name of trainables.models.lenet.CONVOLUTIONS; empty: not measured
 
     @property
     def seeds(self) -> list[int]:
@@ -98,7 +100,8 @@ class TrialSpec:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     on_drivers_disk: bool = False  # whether both addresses are on the driver's disk, which other nodes may not see
     code: str = ""  # hash of the driver's code (search_spaces.code_version); empty: not checked
-    stop_signal: str = ""  # name of the actor that forwards stop requests; empty: there is none
+    kernels: str = TORCH  # of the convolutions (trainables/models/kernels.py)
+    stop_signal: str = ""  # path of a file, or name of an actor, with the stop request; empty: there is none
 
     def to_json(self) -> str:
         """Return it as one JSON text."""
@@ -132,11 +135,13 @@ class Report:
 
 
 def this_attempt(
-    assignment: Assignment, device: torch.device, *, gpus: str = "", attempt_id: str | None = None
-) -> AttemptInfo:
+    assignment: Assignment, device: torch.device, *, gpus: str = "", attempt_id: str | None = None,
+    kernels: str = TORCH,
+) -> AttemptInfo:  # fmt: skip
     """Return the attempt of this process: everything that equal bits depend on.
 
-    ``gpus`` are the ids of its GPUs; ``attempt_id`` is a new one where it is None.
+    ``gpus`` are the ids of its GPUs; ``attempt_id`` is a new one where it is None. ``kernels`` are among the versions
+    where they are not TORCH.
     """
     return AttemptInfo(
         attempt_id=uuid.uuid4().hex if attempt_id is None else attempt_id,
@@ -147,6 +152,6 @@ def this_attempt(
         gpus=gpus,
         threads=torch.get_num_threads(),
         members=tuple(run.run_id for run in assignment.runs),
-        versions=library_versions(),
+        versions=library_versions() | ({} if kernels == TORCH else {KERNELS: kernels}),
         started=time.time(),
     )

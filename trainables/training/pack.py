@@ -13,6 +13,7 @@ from torch import Tensor
 from search_spaces import Run
 from trainables.data import augmentation
 from trainables.models.interface import Model
+from trainables.models.kernels import COMPILED, TORCH, usable_kernels
 from trainables.models.lenet import CLASSES
 from trainables.models.parameter_stack import ParameterStack
 from trainables.models.registry import build_model
@@ -36,14 +37,15 @@ class Pack:
 
     def __init__(
         self, runs: Sequence[Run], steps_per_epoch: int, device: torch.device, graphs: Graphs | None = None,
-        classes: int = CLASSES, convolution: str = "",
+        classes: int = CLASSES, kernels: str = TORCH,
     ) -> None:  # fmt: skip
         """Start every run from its seed's weights. ``graphs`` says how its step is captured; None: as fits ``device``.
 
-        ``convolution`` is that of LeNet-5, as in :func:`build_model`.
+        ``kernels`` are those of the convolutions (:func:`usable_kernels`).
 
         Raises:
             SpecError: an optimizer or scheduler that refuses its parameters, or a precision that ``device`` has not.
+            CompilerError: as :func:`usable_kernels`.
         """
         self.runs = list(runs)
         self.device = device
@@ -53,7 +55,10 @@ class Pack:
         self.epoch = 0  # completed epochs
         self.step_in_epoch = 0  # completed steps of the next one
         self.epoch_seconds = 0.0  # spent on these steps
-        self.model = build_model(self.protocol, classes, runs[0].seed, convolution)
+        self.kernels = usable_kernels(kernels, self.protocol, device, len(runs))
+        compiled = self.kernels == COMPILED
+        self.model = build_model(self.protocol, classes, runs[0].seed, TORCH if compiled else self.kernels)
+        self._trained = StackedLeNet5(classes, COMPILED) if compiled else self.model
         if len({run.seed for run in runs}) > 1 and not isinstance(self.model, StackedLeNet5):
             raise ValueError(f"a pack of {self.model.name} has runs of one seed")
         states = {seed: self.model.initial_state(seed, self.dtype) for seed in {run.seed for run in runs}}
@@ -75,16 +80,6 @@ class Pack:
             decay_on=run.protocol.weight_decay_on,
         )  # fmt: skip
         return Member(run, learner)
-
-    @property
-    def kernels(self) -> dict[str, str]:
-        """What the products of a step are computed with on a GPU, to be recorded; empty on a CPU."""
-        if self.device.type == "cpu":
-            return {}
-        found = {"precision": self.protocol.precision}
-        if isinstance(self.model, StackedLeNet5):
-            found["convolution"] = self.model.convolution(self.device, len(self.runs))
-        return found
 
     @property
     def next_step(self) -> tuple[int, int]:
@@ -181,7 +176,8 @@ class Pack:
         shared = images[0] if len(images) == 1 else images
         stacked = self.stack.stacked if parameters is None else parameters
         own = self.stack.buffers if buffers is None else buffers
-        return self.model.train_logits(stacked, own, shared, batch.masks, batch.draws)
+        model = self._trained if parameters is None else self.model  # compiled gradients have no graph
+        return model.train_logits(stacked, own, shared, batch.masks, batch.draws)
 
     def clip_gradients(self) -> None:
         """Scale each run's gradient to the protocol's largest norm; nothing is done where it has none."""

@@ -13,6 +13,7 @@ import torch
 from search_spaces.code_version import code_hash
 from search_spaces.errors import EnvironmentMismatchError
 from trainables.data.dataset import DataSet
+from trainables.models.kernels import usable_kernels
 from trainables.runtime.devices import deterministic, hold_to_share, training_device
 from trainables.runtime.user_imports import LEDGER
 from trainables.storage.addresses import open_storage
@@ -39,6 +40,7 @@ def run_trial(
 
     Raises:
         EnvironmentMismatchError: this process has other code than the driver.
+        CompilerError: the spec has compiled kernels, and they cannot be compiled or loaded here.
     """
     if spec.code and spec.code != code_hash():
         raise EnvironmentMismatchError(
@@ -48,8 +50,11 @@ def run_trial(
     device = training_device(spec.gpus > 0)
     deterministic(device)
     hold_to_share(device, spec.gpus)
+    runs = spec.assignment.runs
+    kernels = usable_kernels(spec.kernels, runs[0].conditions, device, len(runs))
     options = TrainOptions(
-        attempt=this_attempt(spec.assignment, device, gpus=gpu_ids()),
+        attempt=this_attempt(spec.assignment, device, gpus=gpu_ids(), kernels=kernels),
+        kernels=kernels,
         checkpoints=Checkpoints(place_of_checkpoints(spec.checkpoints, spec.on_drivers_disk)),
         checkpoint_seconds=spec.checkpoint_seconds,
         weights=weights_to_keep(spec),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from search_spaces.errors import SweepFolderError
 from sweep.config.spec import Resources, Spec
 from sweep.execution.cluster_slots import ClusterSlots
 from sweep.execution.executor import Round, StepsToTime
-from sweep.execution.ray import gpu_share, kernels, probes
+from sweep.execution.ray import gpu_kernels, gpu_share, probes
 from sweep.execution.ray.cluster import check_address, check_record_stays, shipped_modules
 from sweep.execution.ray.nodes import alive_nodes, check_nodes, check_resources
 from sweep.execution.ray.session import ray_session
@@ -35,12 +36,20 @@ if TYPE_CHECKING:
 class RayExecutor:
     """Trains packs as Ray Tune trials: Ray places them, retries them and reuses their processes."""
 
-    opening = "starting Ray and its workers"
+    def __init__(self, kept: ExitStack | None = None, started: ExitStack | None = None) -> None:
+        """With ``kept``, Ray stays open until that stack is closed; the next executor in this process uses it.
 
-    def __init__(self, kept: ExitStack | None = None) -> None:
-        """With ``kept``, Ray stays open until that stack is closed; the next executor in this process uses it."""
+        ``started`` has a Ray that was started before; it is closed where one that is started here would be.
+        """
         self._stop_signal = ""
         self._kept = kept
+        self._started = started
+
+    @property
+    def opening(self) -> str:
+        """Whether :meth:`open` starts Ray, or uses one that this process has started."""
+        ray = sys.modules.get("ray")
+        return "connecting to Ray" if ray is not None and ray.is_initialized() else "starting Ray and its workers"
 
     def check(self, spec: Spec, runs_dir: Path) -> None:
         """Refuse an address that Ray does not accept, a folder that Ray deletes, and other code in this folder.
@@ -68,8 +77,13 @@ class RayExecutor:
         """
         address = spec.cluster.address
         began = time.monotonic()
-        session = ray_session(address, shipped_modules(configurations) if address != "local" else ())
-        with session if self._kept is None else nullcontext(self._kept.enter_context(session)) as resources:
+        modules = shipped_modules(configurations) if address != "local" else ()
+        session = ray_session(address, modules)
+        with ExitStack() as until_closed:
+            owner = until_closed if self._kept is None else self._kept
+            if self._started is not None:
+                owner.enter_context(self._started.pop_all())
+            resources = owner.enter_context(session)
             spent_seconds = time.monotonic() - began
             check_resources(spec, say, requested)
             if address != "local":
@@ -93,9 +107,9 @@ class RayExecutor:
         """Return the GPUs of a trial; for ``auto`` the share that the ledger keeps, or that a probe finds."""
         return gpu_share.gpus_per_trial(spec, packs, data, ledger, self.slots())
 
-    def convolutions(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> Mapping[int, str]:
-        """Return the convolution of LeNet-5 for the sizes of ``packs`` that the ledger keeps or a measurement finds."""
-        return kernels.convolutions(spec, packs, data, ledger)
+    def gpu_kernels(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> Mapping[int, str]:
+        """Return the kernels on a GPU for the sizes of ``packs`` that the ledger keeps or a measurement finds."""
+        return gpu_kernels.gpu_kernels(spec, packs, data, ledger)
 
     def nodes(self) -> Sequence[Mapping[str, Any]]:
         """Return ``ray.nodes()``."""

@@ -74,7 +74,7 @@ def _timers(
             node,
             actor.options(
                 num_cpus=cpus, num_gpus=gpus, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-            ).remote(shared, list(steps.runs), gpus > 0),
+            ).remote(shared, list(steps.runs), gpus > 0, steps.kernels),
         )
         for node in nodes
     ]

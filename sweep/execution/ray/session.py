@@ -12,6 +12,7 @@ from typing import Any
 
 from search_spaces.errors import EnvironmentMismatchError
 from sweep.execution.ray.cluster import check_reachable, check_token
+from sweep.execution.ray.local_start import few_processes
 from sweep.execution.ray.watch import watched
 from sweep.process.cpus import available_cpus
 from sweep.process.private_folder import end_ray_processes, private_folder
@@ -76,7 +77,7 @@ def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str,
         stack.callback(restore)
         stack.callback(ray.shutdown)
         try:
-            with _own_processes() if address == "local" else ExitStack():
+            with _local_processes() if address == "local" else ExitStack():
                 ray.init(address=address, **options)
         except Exception as error:  # a start that takes too long raises a plain Exception
             reason = " ".join(str(error).split())[:200]
@@ -85,7 +86,26 @@ def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str,
         end_on_sigterm()
         if address == "local":
             stack.enter_context(watched(_vital_processes(), _vital_paths(), end_at_once))
+            stack.enter_context(_known_folder(Path(options["_temp_dir"])))
         yield ray.cluster_resources()
+
+
+_folder: Path | None = None
+
+
+def own_folder() -> Path | None:
+    """Return Ray's folder on this machine if :func:`ray_session` has started Ray here; None for any other Ray."""
+    return _folder
+
+
+@contextmanager
+def _known_folder(folder: Path) -> Iterator[None]:
+    global _folder
+    _folder = folder
+    try:
+        yield
+    finally:
+        _folder = None
 
 
 def _no_session(address: str, reason: str) -> str:
@@ -140,14 +160,14 @@ def _vital_paths() -> list[Path]:
 
 
 @contextmanager
-def _own_processes() -> Iterator[None]:
-    """Let the processes that the block starts create files for this user only, and ignore a closed terminal.
+def _local_processes() -> Iterator[None]:
+    """Let the block start few processes, which create files for this user only and ignore a closed terminal.
 
     A trial restores the user's umask.
     """
     before = os.umask(0o077)
     try:
-        with _environment({UMASK_VARIABLE: f"{before:o}"}), ignored_hangup():
+        with few_processes(), _environment({UMASK_VARIABLE: f"{before:o}"}), ignored_hangup():
             yield
     finally:
         os.umask(before)

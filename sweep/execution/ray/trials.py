@@ -1,11 +1,13 @@
-"""A round of packs as trials of Ray Tune, and the actor that forwards stop requests to them."""
+"""A round of packs as trials of Ray Tune, and the stop requests that are forwarded to them."""
 
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from sweep.execution.executor import Round
+from sweep.execution.ray.session import own_folder
 from sweep.execution.ray.watch import watched
 from sweep.execution.recorder import TrialRecorder
 from sweep.execution.session import SweepSession
@@ -13,14 +15,14 @@ from sweep.execution.training import trial_spec
 from sweep.process.private_folder import private_folder
 from sweep.process.signals import Stopped, Stopping
 from sweep.process.supervisor import end_at_once
-from trainables.runtime.stop_signal import StopRequest, StopSignal
+from trainables.runtime.stop_signal import StopFile, StopRequest, StopSignal
 
 MOST_TRIALS = 100_000
 """Most trials that can wait on the actor that forwards stop requests."""
 
 
 def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_signal: str) -> None:
-    """Train a round by Tune; ``stop_signal`` is the name of the actor that forwards stop requests.
+    """Train a round by Tune; ``stop_signal`` is what :func:`start_stop_signal` returned.
 
     Raises:
         Stopped: there was a stop request.
@@ -36,7 +38,7 @@ def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_
         tune.with_parameters(PackTrainable, data=session.data), {"cpu": resources.cpus, "gpu": gpus}
     )
     try:
-        with private_folder() as scratch, watched({}, [scratch], end_at_once):
+        with private_folder() as scratch, watched({}, [scratch], end_at_once), trackers_not_imported():
             tune.Tuner(
                 trainable,
                 param_space={SPEC: tune.grid_search(trials)},
@@ -63,16 +65,45 @@ def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_
         raise Stopped
 
 
+@contextmanager
+def trackers_not_imported() -> Iterator[None]:
+    """Let Tune train in the block without its count of callbacks, which is for Ray's usage report.
+
+    The count imports wandb, MLflow and Comet where they are installed. The import of wandb creates a temporary folder,
+    which remains after a kill. A version of Ray without this function imports what it does.
+    """
+    from ray.air._internal import usage
+
+    before = getattr(usage, "tag_callbacks", None)
+    if before is not None:
+        usage.tag_callbacks = lambda callbacks: False
+    try:
+        yield
+    finally:
+        if before is not None:
+            usage.tag_callbacks = before
+
+
 def start_stop_signal(stop: Stopping) -> str:
-    """Start the actor that forwards ``stop`` to the trials, on the driver's node, and return its name.
+    """Prepare what forwards ``stop`` to the trials, and return its name: a file of a Ray on this machine, or an actor.
 
     A name and not a handle: a handle would be one more object for Ray to wait for when its processes end.
     """
+    name, folder = f"stop-signal-{uuid.uuid4().hex}", own_folder()
+    if folder is not None:
+        path = folder / name
+        stop.forward = StopFile(path, new=True).send
+        return str(path)
+    _start_actor(stop, name)
+    return name
+
+
+def _start_actor(stop: Stopping, name: str) -> None:
+    """Start the actor ``name`` that forwards ``stop`` to the trials, on the driver's node."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    name = f"stop-signal-{uuid.uuid4().hex}"
     actor = (
         ray.remote(StopSignal)
         .options(
@@ -91,4 +122,3 @@ def start_stop_signal(stop: Stopping) -> str:
             actor.send.remote(request)
 
     stop.forward = forward
-    return name

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 from results.analyses.file_format import write_analysis
 from results.analyses.lr_range import (
@@ -19,9 +19,11 @@ from results.analyses.lr_range import (
     RangeTest,
     range_curves,
     range_figures,
+    range_styles,
     range_table,
     read_range_test,
 )
+from results.figures.style import FAINT
 from results.metrics.lr_range import batch_noise_sd, divergence_point, smooth_loss, suggest_steepest, suggest_tenth
 from search_spaces.errors import LedgerError
 
@@ -180,6 +182,7 @@ def texts(figure: Figure) -> list[str]:
 
 @pytest.mark.parametrize("count", [1, 4, 24])
 def test_the_figure_shows_the_falls_and_no_text_over_another(count: int) -> None:
+    """Six lines have a name and their marks; the others are thin and grey."""
     rng = np.random.default_rng(0)
     tests = [
         made_test(valley(10 ** rng.uniform(-4, -2), 10 ** rng.uniform(-1.5, 0.8)), f"SGD lr=0.01 momentum=0.{i}")
@@ -194,12 +197,51 @@ def test_the_figure_shows_the_falls_and_no_text_over_another(count: int) -> None
     assert 3 < low < 3.7
     assert 4.6 < high < 6  # the divergence reaches 90
     named = [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text().startswith("SGD")]
-    assert len({text.get_text() for text in named}) == count
-    boxes = [text.get_window_extent() for text in named]
+    assert len({text.get_text() for text in named}) == min(count, 6)
+    colours = [line.get_color() for line in axes.get_lines() if len(line.get_xdata()) == len(LR)]
+    assert colours.count(FAINT) == max(count - 6, 0)
+    note = f"In colour: the best 6 of {count} by lowest smoothed loss."
+    assert any(note in " ".join(text.split()) for text in texts(figure)) == (count > 6)
+    boxes = [Text.get_window_extent(text) for text in named]  # without the line to the end of its curve
     for one, other in itertools.combinations(boxes, 2):
         assert matplotlib.transforms.Bbox.intersection(one, other) is None
-    marks = [line for line in axes.get_lines() if line.get_marker() == "o" and len(line.get_xdata())]
-    assert len(marks) == 2 * count
+    marks = [line for line in axes.get_lines() if line.get_linestyle() == "None" and len(line.get_xdata())]
+    assert len(marks) == 2 * min(count, 6)
+
+
+def test_colours_are_optimizers_and_line_styles_are_schedulers() -> None:
+    """The same rule as in a sweep's own figures; the names are at the ends of the lines."""
+    cosine = {"name": "CosineAnnealingLR", "T_max": 5, "eta_min": 0}
+    configurations = {
+        "SGD lr=0.01": {"optimizer": {"name": "SGD", "lr": 0.01}, "scheduler": {"name": "none"}},
+        "SGD lr=0.1": {"optimizer": {"name": "SGD", "lr": 0.1}, "scheduler": {"name": "none"}},
+        "SGD lr=0.01 · Cosine": {"optimizer": {"name": "SGD", "lr": 0.01}, "scheduler": cosine},
+        "Adam": {"optimizer": {"name": "Adam", "lr": 0.001}, "scheduler": {"name": "none"}},
+    }
+    tests = [
+        made_test(valley(10.0**-i), label, run_id=f"{i}" * 16, configuration=configuration)
+        for i, (label, configuration) in enumerate(configurations.items(), start=2)
+    ]
+    styles = range_styles(tests)
+    plain, other_rate, scheduled, adam = (styles[name] for name in configurations)
+    assert plain.color == other_rate.color == scheduled.color != adam.color
+    assert plain.linestyle == other_rate.linestyle == adam.linestyle == "-" != scheduled.linestyle
+    assert plain.marker != other_rate.marker
+    figure = range_figures(tests)["lr_range"]
+    (axes,) = figure.axes
+    assert set(configurations) <= {text.get_text() for text in axes.texts}
+    low, high = axes.get_ylim()
+    assert all(low <= label.xy[1] <= high for label in axes.texts if isinstance(label, Annotation))
+
+
+def test_a_file_without_its_configuration_has_a_style() -> None:
+    styles = range_styles([made_test(valley(), "a", configuration={}), made_test(valley(), "b", configuration=None)])
+    assert styles["a"].color != styles["b"].color
+
+
+def test_the_data_are_named_without_their_path() -> None:
+    assert range_table([made_test(valley(), data="/data/mine", title="mine")]).data == "mine"
+    assert range_table([made_test(valley(), data="/data/old")]).data == "old"
 
 
 def test_tests_of_one_configuration_under_two_seeds_have_different_labels() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from results.analyses.trajectory import (
     RunPath,
     Trajectory,
     contour_levels,
+    path_styles,
     read_trajectory,
     trajectory_caption,
     trajectory_figure,
@@ -146,6 +148,23 @@ def test_the_figure_names_starts_ends_and_variance_without_overlap(count: int, h
     assert f"x: 83 %, y: 12 % of {whose} variance" in found
     for one, other in itertools.combinations([Text.get_window_extent(text) for text in texts], 2):
         assert matplotlib.transforms.Bbox.intersection(one, other) is None
+
+
+def test_colours_are_optimizers_and_line_styles_are_schedulers() -> None:
+    """The same rule as in a sweep's own figures. A file of an earlier version has a colour for each path."""
+    sgd, adam = {"name": "SGD", "lr": 0.01}, {"name": "Adam", "lr": 0.001}
+    chosen = [(sgd, "none"), (sgd, "ExponentialLR"), (adam, "none")]
+    made = made_trajectory(3)
+    stored = {
+        path.run_id: {"optimizer": optimizer, "scheduler": {"name": scheduler}}
+        for path, (optimizer, scheduler) in zip(made.paths, chosen, strict=True)
+    }
+    labels = [path.label for path in made.paths]
+    styles = path_styles(replace(made, about={**made.about, "configurations": stored}))
+    plain, scheduled, other = (styles[label] for label in labels)
+    assert plain.color == scheduled.color != other.color
+    assert plain.linestyle == other.linestyle == "-" != scheduled.linestyle
+    assert len({path_styles(made)[label].color for label in labels}) == 3
 
 
 @pytest.mark.parametrize(("height", "aspect"), [(6.0, 1.0), (0.3, "auto")])

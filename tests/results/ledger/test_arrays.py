@@ -130,7 +130,7 @@ def test_the_first_of_equals_is_the_best(tmp_path):
 def test_a_full_length_sweep_of_real_data_has_no_caveat(tmp_path):
     sweep = sweep_of(tmp_path, {ADAM: [climb(20, 50)]}, epochs=50)
     assert sweep.caveats() == []
-    assert sweep.data_label == "cifar100"
+    assert sweep.data_label == "CIFAR-100"
 
 
 @pytest.mark.parametrize(

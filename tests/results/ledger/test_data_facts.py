@@ -67,13 +67,20 @@ def test_the_note_on_chance_differences_has_the_sizes_of_the_splits(tmp_path: Pa
 
 
 def test_the_report_names_other_data_and_their_classes(tmp_path: Path) -> None:
-    """By their name, not by the path of their folder."""
+    """By their name, not by the path of their folder; so do the tables and the title of `sweep show`."""
     curves = {ADAM: [climb(60)]}
-    said = [
-        sweep_facts(sweep_of(tmp_path / str(i), curves, data_name="/data/mine", **facts))["Data"]
-        for i, facts in enumerate(({"about": TEN}, {}, {"synthetic": True}))
+    sweeps = [
+        sweep_of(tmp_path / str(i), curves, data_name=name, **facts)
+        for i, (name, facts) in enumerate(
+            (("/data/mine", {"about": TEN}), ("/data/mine", {}), ("synthetic", {"synthetic": True}))
+        )
     ]
-    assert said == ["CIFAR-10, 10 classes", "CIFAR-100", "synthetic images"]
+    assert [sweep_facts(sweep)["Data"] for sweep in sweeps] == [
+        "CIFAR-10, 10 classes", "CIFAR-100", "synthetic images",
+    ]  # fmt: skip
+    labels = ["CIFAR-10", "CIFAR-100", "synthetic (made from a seed)"]
+    assert [sweep.data_label for sweep in sweeps] == labels
+    assert [{table.data for table in report_tables(sweep).values()} for sweep in sweeps] == [{one} for one in labels]
 
 
 def test_an_article_on_other_data_does_not_call_them_cifar_100(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -212,15 +213,33 @@ def test_a_row_says_what_was_not_as_when_its_run_began(ledger, runs, attempt_of,
     assert list(frame[frame["run_id"] == runs[0].run_id]["differs_in"]) == ["pack"] * 3
 
 
-def test_a_row_names_other_kernels_and_versions_apart(ledger, runs, attempt_of, row_of):
-    """Attempts of an earlier version did not record their kernels, so they are not compared."""
+@pytest.mark.parametrize(
+    ("second", "third", "named"),
+    [
+        ({"torch": "2.15", "kernels": "compiled"}, {"torch": "2.16"}, ["", "kernels", "versions"]),
+        ({"torch": "2.16", "kernels": "compiled"}, {"torch": "2.15"}, ["", "kernels, versions", ""]),
+    ],
+)
+def test_a_row_names_other_kernels_apart_from_other_versions(
+    ledger, runs, attempt_of, row_of, second, third, named
+):  # fmt: skip
+    pair = runs[:2]
+    for epoch, versions in enumerate(({"torch": "2.15"}, second, third), start=1):
+        attempt = replace(attempt_of(pair, f"attempt {epoch}", started=float(epoch)), versions=versions)
+        ledger.record([attempt], [row_of(run, epoch, attempt_id=attempt.attempt_id) for run in pair], {})
+    assert list(epochs_frame(ledger)["differs_in"].fillna("")) == named * 2
+
+
+def test_kernels_of_a_gpu_count_where_both_attempts_recorded_them(ledger, runs, attempt_of, row_of):
+    """Attempts of an earlier version on a GPU did not record their kernels."""
     ledger.plan(runs, 5, data_name="cifar100", synthetic=False)
     old = {"torch": "2.11"}
-    grouped, products = (old | {"precision": "float32", "convolution": name} for name in ("grouped", "matrix products"))
-    seen = [grouped, grouped, products, products | {"torch": "2.12"}, old]
-    for epoch, versions in enumerate(seen, start=1):
-        attempt = replace(attempt_of(runs[:1], f"a{epoch}", started=float(epoch)), versions=versions)
-        ledger.record([attempt], [row_of(runs[0], epoch, attempt_id=attempt.attempt_id)], {})
-    frame = epochs_frame(ledger)
-    named = list(frame[frame["run_id"] == runs[0].run_id]["differs_in"].fillna(""))
-    assert named == ["", "", "kernels", "versions, kernels", ""]
+    grouped, products = (old | {"kernels": name} for name in ("grouped", "matrix products"))
+    for first, named in ((grouped, ["", "kernels", "kernels, versions", ""]), (old, ["", "", "versions", ""])):
+        run = runs[0] if first is grouped else runs[1]
+        for epoch, versions in enumerate((first, products, products | {"torch": "2.12"}, old), start=1):
+            attempt = attempt_of([run], f"{run.run_id} {epoch}", started=float(epoch))
+            attempt = replace(attempt, device="NVIDIA H200", versions=versions)
+            ledger.record([attempt], [row_of(run, epoch, attempt_id=attempt.attempt_id)], {})
+        frame = epochs_frame(ledger)
+        assert list(frame[frame["run_id"] == run.run_id]["differs_in"].fillna("")) == named

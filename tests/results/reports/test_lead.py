@@ -52,6 +52,20 @@ def test_a_sweep_shows_the_verdict_of_its_confirmation_before_its_own(tmp_path: 
     assert page.index('id="first-comparison"') < page.index('id="own-answer"') < page.index('id="table-comparison"')
 
 
+def test_a_confirmation_without_its_own_figure_shows_the_final_accuracies(tmp_path: Path) -> None:
+    """With one configuration so far nothing is compared. The sweep that is confirmed does not show its own figure."""
+    sweep = sweep_of(tmp_path, {ADAM: [climb(36)] * 2}, name="tuned-confirm")
+    lead = confirmation_lead(sweep, report_tables(sweep))
+    assert lead is not None
+    figures = {name: a_figure(name, name) for name in ("other", "final_accuracy")}
+    page = report_html(sweep, report_tables(sweep), figures, ReportTexts("?", lead=lead))
+    assert page.index('id="figure-final-accuracy"') < page.index('id="tables"')
+    assert page.count('id="figure-final-accuracy"') == 1
+    elsewhere = replace(lead, of_another_sweep=True)
+    page = report_html(sweep, report_tables(sweep), figures, ReportTexts("?", lead=elsewhere))
+    assert page.index('id="tables"') < page.index('id="figure-final-accuracy"')
+
+
 def test_a_sweep_shows_its_answer_its_accuracies_and_its_ranking_first(tmp_path: Path) -> None:
     """Seven columns, six and the number of runs. The differences are those of the finals 32, 34 and 30, 31."""
     curves = {ADAM: [climb(30), climb(31)], MOMENTUM: [climb(32), climb(34)], PLAIN: [[], []]}

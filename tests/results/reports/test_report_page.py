@@ -15,6 +15,7 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.support.wait import WebDriverWait
 
 from results.figures.registry import make_figures
+from results.ledger.arrays import SweepData
 from results.reports.lead import sweep_lead
 from results.reports.registry import report_tables
 from results.reports.report import ReportFigure, ReportTexts, report_html
@@ -203,16 +204,32 @@ def test_the_contents_stay_in_sight_on_a_wide_screen_and_are_folded_on_a_narrow_
 
 def test_the_first_screen_has_the_answer_the_figure_and_the_table(browser, tmp_path):
     """At 1200 × 800 pixels, of a sweep of eight configurations, without scrolling."""
-    sweep = made_up_sweep(8, seeds=6, epochs=50)
+    load(browser, lead_page(made_up_sweep(8, seeds=6, epochs=50), tmp_path))
+    boxes = [browser.find_element("css selector", f".lead {place}").rect for place in (".answer", "figure", "tbody tr")]
+    assert [box["y"] for box in boxes] == sorted(box["y"] for box in boxes)
+    assert all(box["y"] + box["height"] <= 800 for box in boxes)
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_names_of_many_configurations_are_readable_in_the_first_figure(browser, tmp_path, width):
+    """The figure has at most twelve of 24. Its names have 7 points, a viewBox has one unit per point."""
+    load(browser, lead_page(made_up_sweep(24, seeds=3), tmp_path), width)
+    pixels = "const s = document.querySelector('.lead svg'); return s.clientWidth / s.viewBox.baseVal.width"
+    assert 7 * browser.execute_script(pixels) >= 11
+    scrolls = "const c = document.querySelector('.lead .card'); return c.scrollWidth > c.clientWidth"
+    assert browser.execute_script(scrolls) == (width == 400)
+    root = "const e = document.documentElement; return e.scrollWidth <= e.clientWidth"
+    assert browser.execute_script(root)
+
+
+def lead_page(sweep: SweepData, folder: Path) -> str:
+    """Write a report that begins with the final accuracies; return its address."""
     figure = io.StringIO()
     make_figures(sweep, only=("final_accuracy",))["final_accuracy"].savefig(figure, format="svg")
     figures = {"final_accuracy": ReportFigure("final_accuracy", "Caption", figure.getvalue())}
     texts = ReportTexts(question(sweep), lead=sweep_lead(sweep))
-    (tmp_path / "report.html").write_text(report_html(sweep, report_tables(sweep), figures, texts), encoding="utf-8")
-    load(browser, (tmp_path / "report.html").as_uri())
-    boxes = [browser.find_element("css selector", f".lead {place}").rect for place in (".answer", "figure", "tbody tr")]
-    assert [box["y"] for box in boxes] == sorted(box["y"] for box in boxes)
-    assert all(box["y"] + box["height"] <= 800 for box in boxes)
+    (folder / "report.html").write_text(report_html(sweep, report_tables(sweep), figures, texts), encoding="utf-8")
+    return (folder / "report.html").as_uri()
 
 
 def test_dark_is_dark_its_figures_too(page):

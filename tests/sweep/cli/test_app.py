@@ -62,9 +62,15 @@ SLIPS = [
     ),
     (["run", "quickstart", "--epochs", "many"], "Invalid value for '--epochs'"),
     (["run", "quickstart", "--epochs", "-1"], "quickstart: epochs: -1; should be greater than or equal to 1"),
-    (["run", "quickstart", "--pack", "x"], "Invalid value for '--pack': 'x' is not a whole number or 'auto'"),
-    (["run", "quickstart", "--pack", "2.5"], "Invalid value for '--pack': '2.5' is not a whole number or 'auto'"),
-    (["run", "quickstart", "--pack", "0"], "resources.pack: 0; should be 'auto', or greater than or equal to 1"),
+    (["run", "quickstart", "--pack", "x"], "Invalid value for '--pack': 'x' is not a whole number, 'auto' or"),
+    (
+        ["run", "quickstart", "--pack", "2.5"],
+        "Invalid value for '--pack': '2.5' is not a whole number, 'auto' or",
+    ),
+    (
+        ["run", "quickstart", "--pack", "0"],
+        "resources.pack: 0; should be 'auto' or 'probe', or greater than",
+    ),
     (
         ["resume", "nosuch", "--cpus-per-trial", "x"],
         "Invalid value for '--cpus-per-trial': 'x' is not a number or 'auto'",
@@ -75,7 +81,7 @@ SLIPS = [
     (["run", "quickstart", "--track", "tensorbored"], "unknown tracker 'tensorbored' (did you mean tensorboard?)"),
     (["study", "--track", "tensorbored"], "unknown tracker 'tensorbored' (did you mean tensorboard?)"),
     (["run", "quickstart", "--name", "../up"], "name: '../up' cannot name a folder"),
-    (["run", "quickstart", "--data", "nowhere"], "data source 'nowhere': neither a known name nor an existing folder"),
+    (["run", "quickstart", "--data", "nowhere"], "data: 'nowhere': neither a known name nor an existing folder"),
     (["gradients"], "gradients: needs either --space or --sweep"),
     (["gradients", "--sweep", "mine"], "--sweep: mine has several runs; give one with --run"),
     (["gradients", "--space", "optimizers", "--beta", "1"], "beta: 1.0; 0 ≤ β < 1"),

@@ -83,7 +83,7 @@ def test_the_answer_fits_80_columns_and_ends_with_the_next_command(sweep: Sweep,
     assert (found.returncode, found.stderr) == (0, "")
     table, sentences = found.stdout.split("\n\n")
     assert max(map(len, table.splitlines())) <= 80
-    assert table.splitlines()[0] == "mine: cifar100, 4 epochs, 8 seeds"
+    assert table.splitlines()[0] == "mine: CIFAR-100, 4 epochs, 8 seeds"
     assert [line.split()[0] for line in table.splitlines() if line[:1].isdigit()] == ["1", "2", "3"]
     assert sentences.splitlines()[-1] == "Next: sweep confirm mine"
 

@@ -215,7 +215,7 @@ def assert_plan_or_one_line(table: dict[str, Any]) -> None:
         spec = parse(text)
         found = resolve_configurations(spec, 10)
         runs = make_runs(spec, found, "d" * 16)
-        packs = make_packs(runs, (), {}, DEFAULT_PACK if spec.resources.pack == "auto" else spec.resources.pack)
+        packs = make_packs(runs, (), {}, spec.resources.pack if isinstance(spec.resources.pack, int) else DEFAULT_PACK)
         assert sorted(run_id for pack in packs for run_id in pack.run_ids) == sorted(run.run_id for run in runs)
         assert spec.save_weights_every >= 0
         assert all(1 <= epoch <= spec.epochs for epoch in spec.test_epoch_set())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from results.ledger.arrays import design_in
+from results.ledger.design import design_in
 from results.reports.lead import lint_lines
 from results.reports.registry import report_tables
 from search_spaces.errors import SpecError

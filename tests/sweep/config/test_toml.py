@@ -50,9 +50,15 @@ SLIPS = [
     ("protocol = {augment = 1}", "my.toml: protocol.augment: 1; should be a valid boolean"),
     ("resources = {gpus_per_trial = 1.5}", "{'gpus_per_trial': 1.5}; gpus_per_trial: must be a fraction up to 1"),
     ('resources = {gpus_per_trial = "all"}', "my.toml: resources.gpus_per_trial: 'all'; should be 'auto', or a valid"),
-    ("resources = {pack = 0}", "my.toml: resources.pack: 0; should be 'auto', or greater than or equal to 1"),
-    ('resources = {pack = "all"}', "my.toml: resources.pack: 'all'; should be 'auto', or a valid integer"),
-    ("resources = {pack = {a = [[1]]}}", "my.toml: resources.pack: {'a': [[1]]}; should be 'auto', or a valid integer"),
+    (
+        "resources = {pack = 0}",
+        "my.toml: resources.pack: 0; should be 'auto' or 'probe', or greater than",
+    ),
+    ('resources = {pack = "all"}', "my.toml: resources.pack: 'all'; should be 'auto' or 'probe', or a valid integer"),
+    (
+        "resources = {pack = {a = [[1]]}}",
+        "my.toml: resources.pack: {'a': [[1]]}; should be 'auto' or 'probe', or",
+    ),
     ("epochs = ", "my.toml: is not valid TOML (Invalid value (at line 1, column 10))"),
     ("epochs = 1\nepochs = 2", "my.toml: is not valid TOML (Cannot overwrite a value (at line 2, column 11))"),
     (f"epochs = {'1' * 5000}", "my.toml: is not valid TOML (Exceeds the limit"),

@@ -16,6 +16,7 @@ import sweep.execution.in_process
 from results.ledger.ledger import Ledger
 from search_spaces.errors import LedgerError, SpecError
 from sweep.config.spec import Resources
+from sweep.driver.announcements import Left
 from sweep.driver.pack_size import Packing, choose_packing, doubled, known_packing
 from sweep.execution.cluster_slots import ClusterSlots
 from sweep.execution.executor import StepsToTime
@@ -75,7 +76,7 @@ def test_sizes_and_threads_are_doubled_up_to_the_most() -> None:
 def test_a_packing_is_read_back_from_the_ledger_unchanged(tmp_path: Path) -> None:
     kept = Packing(8, 2, 24, StepTimes({(1, 2): 0.25, (8, 2): 1.5}))
     again = Packing.from_json(json.dumps(kept.to_dict()), tmp_path)
-    assert again == Packing(8, 2, 24, kept.times, "as chosen before")
+    assert again == Packing(8, 2, 24, kept.times, origin="as chosen before")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,8 @@ def test_threads_that_no_process_of_the_probe_has_room_for_are_not_timed_and_not
     monkeypatch.setattr(sweep.driver.pack_size, "PROBE_PAYS_FROM_SECONDS", 0.0)
     monkeypatch.setattr(RayExecutor, "probe", lambda *given: times)
     with Ledger.create_or_open(tmp_path / "ledger.sqlite") as ledger:
-        packing, _ = choose_packing(asked, runs, set(), ledger, data, RayExecutor())
+        left, folder = Left(runs, set(), set()), SweepFolder(tmp_path, "unequal")
+        packing, _ = choose_packing(asked, left, folder, ledger, data, RayExecutor())
     assert packing.threads == 1
     assert packing.chosen
 

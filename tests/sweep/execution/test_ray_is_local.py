@@ -16,11 +16,14 @@ pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 180
+SCRIPTS = ("gcs_server", "raylet/raylet", "dashboard/dashboard.py", "log_monitor.py", "_private/monitor.py")
 
 PROGRAM = """
 import json, os, psutil, subprocess
 from pathlib import Path
 from sweep.execution.ray.session import ray_session
+from sweep.execution.ray.trials import start_stop_signal
+from sweep.process.signals import Stopping
 
 NOBODY = 65534
 
@@ -43,6 +46,8 @@ with ray_session("local"):
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
     session = Path(ray._private.worker._global_node.get_session_dir_path())
     begun = [process.pid for process in here.children(recursive=True)]
+    stop_file = Path(start_stop_signal(Stopping()))
+    lines = [" ".join(psutil.Process(pid).cmdline()) for pid in begun]
     others = {}
     if os.getuid() == 0:
         others = {"reads": as_another_user("cat", token), "lists": as_another_user("ls", session)}
@@ -54,6 +59,8 @@ with ray_session("local"):
         "umasks": sorted({line.split()[1] for pid in begun for line in open(f"/proc/{pid}/status") if "Umask" in line}),
         "others": others,
         "secret": token.read_text(),
+        "stop file": [stop_file.is_relative_to(token.parent), stop_file.stat().st_size],
+        "lines": lines,
     }
 print(json.dumps({"listening": found, **facts, "left": token.parent.exists(),
     "settings": [key for key in os.environ if key.startswith("RAY_AUTH")],
@@ -104,6 +111,16 @@ def test_another_user_can_neither_read_the_token_nor_list_the_session(local_ray:
     assert local_ray["others"]["lists /"] == 0
     assert local_ray["others"]["reads"] != 0
     assert local_ray["others"]["lists"] != 0
+
+
+def test_only_the_processes_that_a_sweep_uses_are_started(local_ray: dict[str, Any]) -> None:
+    """``ray.init`` alone also starts the server of the dashboard, the log monitor and the autoscaler's monitor."""
+    scripts = {script for line in local_ray["lines"] for script in SCRIPTS if script in line}
+    assert scripts == {"gcs_server", "raylet/raylet"}
+
+
+def test_the_stop_request_of_a_local_session_is_a_file_that_only_this_user_reaches(local_ray: dict[str, Any]) -> None:
+    assert local_ray["stop file"] == [True, 1]
 
 
 def test_a_session_that_ended_leaves_nothing(local_ray: dict[str, Any]) -> None:

@@ -13,11 +13,15 @@ from typing import Any
 
 import pytest
 
+from results.figures.configuration_styles import sweep_styles
+from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
 from results.ledger.queries import recorded_run
+from search_spaces import Protocol, Run
 from search_spaces.errors import SpecError
 from sweep.cli.live_page import serve_report
 from sweep.folder.paths import SweepFolder
+from sweep.live.curves import curves_json
 from sweep.live.server import LiveServer, live_page
 from tests.builders import attempt_of, row_of, two_by_two_runs
 from tests.chromium import load
@@ -67,6 +71,22 @@ def test_the_page_the_script_and_the_curves_are_served(server: LiveServer) -> No
     assert (curves["trained"], curves["planned"], curves["state"]) == (6, 8, "not running")
     assert [one["label"] for one in curves["configurations"]] == ["SGD lr=0.01 momentum=0.9", "Adam lr=0.001"]
     assert curves["configurations"][1]["runs"] == [climb(20, 4)[:2]]
+
+
+def test_a_line_has_the_colour_and_the_line_style_of_the_figures(mine: SweepFolder) -> None:
+    scheduled = replace(ADAM, scheduler="CosineAnnealingLR", scheduler_params={"T_max": 4, "eta_min": 0})
+    with Ledger.create_or_open(mine.ledger) as ledger:
+        runs = [Run(one, 0, Protocol(), "d" * 16) for one in (MOMENTUM, ADAM, scheduled)]
+        ledger.plan(runs, 4, data_name="cifar100", synthetic=False)
+    found = {one["label"]: one for one in json.loads(curves_json(mine))["configurations"]}
+    styles = sweep_styles(load_sweep(mine.ledger))
+    assert set(found) == set(styles)
+    assert {label: one["colour"] for label, one in found.items()} == {
+        label: style.color for label, style in styles.items()
+    }
+    dashed = {label for label, one in found.items() if one["dash"]}
+    assert dashed == {label for label, style in styles.items() if style.linestyle != "-"}
+    assert len(dashed) == 1
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "", "127.0.0.1", "127.0.0.1:1", "localhost.evil"])

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from tests.trainables.small_sources import small_images
-from trainables.data.cache import DataCache, default_cache_dir
+from trainables.data.cache import DataCache
 from trainables.data.image_arrays import LabelledImages
+from trainables.runtime.cache_folder import default_cache_dir
 
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -173,10 +173,10 @@ def test_the_device_and_the_number_of_models_choose_the_convolution() -> None:
     assert convolution_for(GPU, MATRIX_PRODUCTS_FROM - 1) == "grouped"
 
 
-@pytest.mark.parametrize(("convolution", "products"), [("", 3), ("grouped", 3), ("matrix products", 5)])
-def test_a_model_is_convolved_as_it_is_told(convolution: str, products: int) -> None:
+@pytest.mark.parametrize(("kernels", "products"), [("torch", 3), ("grouped", 3), ("matrix products", 5)])
+def test_a_model_is_convolved_by_the_kernels_that_are_asked_for(kernels: str, products: int) -> None:
     """In training and in evaluation; the dense layers are three products."""
-    model = StackedLeNet5(100, convolution)
+    model = StackedLeNet5(100, kernels)
     stack = {name: torch.stack([one[name] for one in WEIGHTS]) for name in SHAPES}
     images, masks = images_and_masks(shared=True)
     for work in (
@@ -186,4 +186,3 @@ def test_a_model_is_convolved_as_it_is_told(convolution: str, products: int) -> 
         with Operators() as seen:
             work()
         assert seen.names.count("aten::baddbmm") == products
-    assert model.convolution(GPU, 1) == (convolution or "grouped")

@@ -119,11 +119,15 @@ def test_a_pack_sets_the_precision_of_its_protocol() -> None:
         assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == (precision == "tf32")
 
 
-def test_a_pack_tells_the_kernels_that_it_uses() -> None:
+def test_a_pack_names_the_kernels_that_it_uses() -> None:
     runs = [make_run(lr=rate) for rate in (0.1, 0.2, 0.3, 0.4)]
-    for count, convolution, expected in ((4, "", "matrix products"), (1, "", "grouped"), (4, "grouped", "grouped")):
-        pack = Pack(runs[:count], 4, GPU, NoGraphs(), convolution=convolution)
-        assert pack.kernels == {"precision": "float32", "convolution": expected}
+    for count, kernels, expected in (
+        (4, "torch", "matrix products"),
+        (1, "torch", "grouped"),
+        (4, "grouped", "grouped"),
+    ):
+        pack = Pack(runs[:count], 4, GPU, NoGraphs(), kernels=kernels)
+        assert pack.kernels == expected
 
 
 def test_an_operator_between_host_and_gpu_is_refused() -> None:

@@ -11,7 +11,7 @@ from search_spaces import Protocol
 from search_spaces.errors import SpecError
 from tests.trainables.small_runs import make_run, tiny_data
 from trainables.models.lenet import CONVOLUTIONS
-from trainables.profiling.convolutions import ROUNDS, fastest, measured_convolutions
+from trainables.profiling.gpu_kernels import ROUNDS, fastest, measured_kernels
 from trainables.profiling.probe import StepTimer
 from trainables.training.cuda_graphs import WARM_UPS
 
@@ -46,10 +46,8 @@ def test_a_candidate_without_enough_memory_is_left_out() -> None:
     assert fastest(["usual", "other"], "usual", lambda name: seconds(name, ("usual", "other"))) is None
 
 
-@pytest.mark.parametrize("convolution", CONVOLUTIONS)
-def test_a_step_is_timed_with_the_convolution_that_is_asked_for(
-    convolution: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("kernels", CONVOLUTIONS)
+def test_a_step_is_timed_with_the_kernels_that_are_asked_for(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it is not that of the device."""
     used: list[str] = []
     for name, one in CONVOLUTIONS.items():
@@ -58,12 +56,12 @@ def test_a_step_is_timed_with_the_convolution_that_is_asked_for(
             type(one), "convolve",
             lambda *given, name=name, convolve=convolve: (used.append(name), convolve(*given))[1],
         )  # fmt: skip
-    assert StepTimer(tiny_data(), [make_run()], gpu=False).seconds(4, 1, convolution) > 0
-    assert set(used) == {convolution}
+    assert StepTimer(tiny_data(), [make_run()], False, kernels).seconds(4, 1) > 0
+    assert set(used) == {kernels}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_without_a_gpu_nothing_is_measured_and_tf32_is_refused() -> None:
-    assert measured_convolutions([make_run()], [1], tiny_data()) == {}
+    assert measured_kernels([make_run()], [1], tiny_data()) == {}
     with pytest.raises(SpecError, match=r"^protocol\.precision: 'tf32', but cpu has no TF32"):
-        measured_convolutions([make_run(protocol=Protocol(precision="tf32"))], [], tiny_data())
+        measured_kernels([make_run(protocol=Protocol(precision="tf32"))], [], tiny_data())

@@ -1,4 +1,4 @@
-"""The fastest convolution of LeNet-5 for a number of models, measured on the GPU that trains them."""
+"""The fastest kernels of LeNet-5's convolutions for a number of models, measured on the GPU that trains them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import gc
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,10 +26,10 @@ NOISE = 1.05
 """A candidate is preferred to the one that is used without a measurement only if it is faster by this factor."""
 
 
-def measured_convolutions(runs: Sequence[Run], sizes: Sequence[int], data: DataSet) -> dict[int, str]:
-    """Return the fastest convolution for packs of each of ``sizes``, by whole steps on the GPU of this process.
+def measured_kernels(runs: Sequence[Run], sizes: Sequence[int], data: DataSet) -> dict[int, str]:
+    """Return the fastest kernels for packs of each of ``sizes``, by whole steps on the GPU of this process.
 
-    Empty where PyTorch finds no GPU: Ray's GPUs are only logical, and a CPU has no choice.
+    Empty where PyTorch finds no GPU: Ray's GPUs are only logical, and the trials train on the CPU.
 
     Args:
         runs: of one seed; they make the packs.
@@ -46,11 +45,11 @@ def measured_convolutions(runs: Sequence[Run], sizes: Sequence[int], data: DataS
         return {}
     found = {}
     for size in sizes:
-        usual = convolution_for(device, size)
-        if (
-            best := fastest(CONVOLUTIONS, usual, partial(StepTimer(data, runs, gpu=True).seconds, size, 1))
-        ) is not None:
+        timers = {name: StepTimer(data, runs, True, name) for name in CONVOLUTIONS}
+        best = fastest(timers, convolution_for(device, size), lambda name: timers[name].seconds(size, 1))  # noqa: B023
+        if best is not None:
             found[size] = best
+        timers.clear()
         gc.collect()  # a captured step and its pack refer to each other
     return found
 

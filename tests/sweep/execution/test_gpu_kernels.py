@@ -1,4 +1,4 @@
-"""The convolution of a pack size on a GPU: measured once, kept in the ledger, and used from then on; without a GPU."""
+"""The kernels of a pack size on a GPU: measured once, kept in the ledger, and used from then on; without a GPU."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-import sweep.execution.ray.kernels
+import sweep.execution.ray.gpu_kernels
 from results.ledger.ledger import Ledger
 from search_spaces.errors import LedgerError, SpecError
 from sweep.config.spec import Spec
+from sweep.execution.ray.gpu_kernels import KEY, gpu_kernels
 from sweep.execution.ray.gpu_task import GpuTaskError
-from sweep.execution.ray.kernels import KEY, convolutions
 from sweep.execution.training import trial_spec
 from sweep.folder.paths import SweepFolder
 from sweep.planning.plan import Pack
 from tests.builders import two_by_two_runs
 from tests.sweep.sweeps import spec
-from trainables.profiling.convolutions import measured_convolutions
+from trainables.profiling.gpu_kernels import measured_kernels
 
 RUNS = two_by_two_runs()
 PAIR, ALL = Pack(tuple(RUNS[:2])), Pack(tuple(RUNS))
@@ -40,32 +40,30 @@ def measure(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[Sequence[int]]
     asked: list[Sequence[int]] = []
 
     def on_a_gpu(work: Any, runs: Any, sizes: Sequence[int], data: Any) -> dict[int, str]:
-        assert work is measured_convolutions
+        assert work is measured_kernels
         asked.append(list(sizes))
         if isinstance(answer, Exception):
             raise answer
         return dict.fromkeys(sizes, answer)
 
-    monkeypatch.setattr(sweep.execution.ray.kernels, "on_a_gpu", on_a_gpu)
+    monkeypatch.setattr(sweep.execution.ray.gpu_kernels, "on_a_gpu", on_a_gpu)
     return asked
 
 
 def test_a_size_is_measured_once_and_keeps_its_choice(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A resume on another day may measure other times; a new size is measured without a change to the old one."""
     asked = measure(monkeypatch, "grouped")
-    assert convolutions(LONG, [PAIR], LARGE, ledger) == {2: "grouped"}
+    assert gpu_kernels(LONG, [PAIR], LARGE, ledger) == {2: "grouped"}
     asked_again = measure(monkeypatch, "matrix products")
-    assert convolutions(LONG, [PAIR], LARGE, ledger) == {2: "grouped"}
-    assert convolutions(LONG, [PAIR, ALL], LARGE, ledger) == {2: "grouped", 4: "matrix products"}
+    assert gpu_kernels(LONG, [PAIR], LARGE, ledger) == {2: "grouped"}
+    assert gpu_kernels(LONG, [PAIR, ALL], LARGE, ledger) == {2: "grouped", 4: "matrix products"}
     assert (asked, asked_again) == ([[2]], [[4]])
 
 
 def test_the_choice_reaches_the_trial(tmp_path: Path) -> None:
-    session: Any = SimpleNamespace(
-        spec=LONG, folder=SweepFolder(tmp_path, "s"), convolutions={2: "grouped"}
-    )  # fmt: skip
-    assert trial_spec(session, PAIR).assignment.convolution == "grouped"
-    assert trial_spec(session, ALL).assignment.convolution == ""
+    session: Any = SimpleNamespace(spec=LONG, folder=SweepFolder(tmp_path, "s"), gpu_kernels={2: "grouped"})
+    assert trial_spec(session, PAIR).kernels == "grouped"
+    assert trial_spec(session, ALL).kernels == "torch"
 
 
 @pytest.mark.parametrize(
@@ -77,22 +75,22 @@ def test_a_size_that_was_not_measured_first_is_never_measured(
     """A checkpoint may have steps of it."""
     short: Any = SimpleNamespace(train_labels=np.zeros(128))
     measure(monkeypatch, answer)
-    assert convolutions(LONG, [PAIR], LARGE if isinstance(answer, GpuTaskError) else short, ledger) == {}
+    assert gpu_kernels(LONG, [PAIR], LARGE if isinstance(answer, GpuTaskError) else short, ledger) == {}
     asked = measure(monkeypatch, "grouped")
-    assert convolutions(LONG, [PAIR], LARGE, ledger) == {}
+    assert gpu_kernels(LONG, [PAIR], LARGE, ledger) == {}
     assert asked == []
 
 
 def test_packs_of_an_earlier_version_are_not_measured(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ledger, "epochs_recorded", lambda _: {RUNS[0].run_id: 1})
     asked = measure(monkeypatch, "grouped")
-    assert convolutions(LONG, [PAIR], LARGE, ledger) == {}
+    assert gpu_kernels(LONG, [PAIR], LARGE, ledger) == {}
     assert asked == []
 
 
 def test_on_a_cpu_nothing_is_measured_or_kept(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = measure(monkeypatch, "grouped")
-    assert convolutions(spec(), [PAIR], LARGE, ledger) == {}
+    assert gpu_kernels(spec(), [PAIR], LARGE, ledger) == {}
     assert asked == []
     assert ledger.kept(KEY) is None
 
@@ -101,13 +99,13 @@ def test_tf32_is_refused_before_anything_is_trained(ledger: Ledger, monkeypatch:
     tf32 = spec(**{"resources.gpus_per_trial": 0.25, "protocol.precision": "tf32"})
     measure(monkeypatch, SpecError("protocol.precision", "'tf32', but cpu has no TF32"))
     with pytest.raises(SpecError, match=r"^protocol\.precision: 'tf32', but cpu has no TF32"):
-        convolutions(tf32, [PAIR], LARGE, ledger)
+        gpu_kernels(tf32, [PAIR], LARGE, ledger)
 
 
 @pytest.mark.parametrize("text", ["[]", '{"2": "fft"}', '{"two": "grouped"}', "{"])
 def test_an_unreadable_choice_is_reported(text: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     measure(monkeypatch, "grouped")
     ledger.keep(KEY, text)
-    with pytest.raises(LedgerError, match=r"ledger\.sqlite: its convolutions cannot be read"):
-        convolutions(LONG, [PAIR], LARGE, ledger)
+    with pytest.raises(LedgerError, match=r"ledger\.sqlite: its kernels on a GPU cannot be read"):
+        gpu_kernels(LONG, [PAIR], LARGE, ledger)
     assert ledger.kept(KEY) == text

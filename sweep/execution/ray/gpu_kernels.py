@@ -1,4 +1,4 @@
-"""The convolution of each pack size on a GPU: as the ledger has it, else as a measurement on a GPU finds it."""
+"""The kernels of each pack size on a GPU: as the ledger has them, else as a measurement on a GPU finds them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sweep.execution.ray.gpu_task import GpuTaskError, on_a_gpu
 from sweep.planning.plan import Pack
 from trainables.data.dataset import DataSet
 
-KEY = "convolutions on gpu"
-"""Key of the ledger's ``meta``: a JSON object, number of runs in a pack → name; empty: the name was not measured."""
+KEY = "kernels on gpu"
+"""Key of the ledger's ``meta``: a JSON object, number of runs in a pack → their name; empty: they were not measured."""
 
 PAYS_FROM_RUN_STEPS = 500_000
 """A measurement takes some seconds, mostly to start its process; these are the run-steps of about a minute."""
 
 
-def convolutions(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> Mapping[int, str]:
-    """Return the convolution of LeNet-5 for the sizes of ``packs``, for those that were measured in this sweep.
+def gpu_kernels(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> Mapping[int, str]:
+    """Return the kernels of LeNet-5's convolutions for the sizes of ``packs`` that were measured in this sweep.
 
-    A size keeps its first choice, because another kernel rounds differently: also that of a short sweep or of a failed
+    A size keeps its first choice, because other kernels round differently: also that of a short sweep or of a failed
     measurement, which is the choice without a measurement, and that of packs that an earlier version trained.
 
     Raises:
@@ -40,11 +40,11 @@ def convolutions(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledge
     new, found = sorted(sizes - begun), dict.fromkeys(sorted(sizes), "")
     measured = spec.model == LENET5 and steps * sum(len(pack.runs) for pack in packs) >= PAYS_FROM_RUN_STEPS
     if (measured and new) or spec.protocol.precision != "float32":
-        from trainables.profiling.convolutions import measured_convolutions
+        from trainables.profiling.gpu_kernels import measured_kernels
 
         try:
             runs = list(max(packs, key=lambda pack: len(pack.runs)).runs)
-            found |= on_a_gpu(measured_convolutions, runs, new if measured else [], data)
+            found |= on_a_gpu(measured_kernels, runs, new if measured else [], data)
         except GpuTaskError:
             pass
     if found:
@@ -60,7 +60,7 @@ def _kept(ledger: Ledger) -> dict[int, str]:
     try:
         kept = {int(size): name for size, name in json.loads(text or "{}").items()}
         if not all(name in ("", *CONVOLUTIONS) for name in kept.values()):
-            raise ValueError(f"a convolution that is none of {', '.join(CONVOLUTIONS)}")
+            raise ValueError(f"kernels that are none of {', '.join(CONVOLUTIONS)}")
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise LedgerError(f"{ledger.path}: its convolutions cannot be read ({error})") from error
+        raise LedgerError(f"{ledger.path}: its kernels on a GPU cannot be read ({error})") from error
     return kept

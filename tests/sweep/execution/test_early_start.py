@@ -1,0 +1,96 @@
+"""When Ray starts before PyTorch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from results.ledger.ledger import Ledger
+from sweep.config.spec import Spec
+from sweep.execution.ray import early_start
+from sweep.execution.ray.early_start import start_early
+from sweep.folder.lease import Lease
+from sweep.folder.lease_places import FolderLease
+from sweep.folder.paths import SweepFolder
+from tests.results.ledger_sweeps import MOMENTUM, climb, write_ledger
+from tests.sweep.sweeps import spec
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happens to Ray: its own start is tested in test_ray_is_local.py."""
+    events: list[str] = []
+
+    @contextmanager
+    def session(address: str) -> Iterator[None]:
+        events.append(f"{address} starts")
+        yield
+        events.append("ends")
+
+    monkeypatch.setattr(early_start, "ray_session", session)
+    return events
+
+
+def start(asked: Spec, runs_dir: Path) -> list[str]:
+    told: list[str] = []
+    with ExitStack() as started:
+        start_early(asked, runs_dir, started, told.append)
+    return told
+
+
+def test_ray_starts_early_for_a_new_sweep_on_this_machine(tmp_path: Path, sessions: list[str]) -> None:
+    (told,) = start(spec(), tmp_path)
+    assert "starting Ray" in told
+    assert sessions == ["local starts", "ends"]
+
+
+def test_ray_does_not_start_for_a_folder_of_data_that_is_missing(tmp_path: Path, sessions: list[str]) -> None:
+    folder = tmp_path / "images"
+    asked = spec().model_copy(update={"data": str(folder)})
+    start(asked, tmp_path / "runs")
+    assert sessions == []
+    folder.mkdir()
+    start(asked, tmp_path / "runs")
+    assert sessions == ["local starts", "ends"]
+
+
+def test_ray_starts_early_only_where_runs_are_left_that_nobody_trains(tmp_path: Path, sessions: list[str]) -> None:
+    folder = SweepFolder(tmp_path, "tiny")
+    folder.create()
+    write_ledger(folder.ledger, {MOMENTUM: [climb(30, 3)]}, epochs=3)
+    start(spec(), tmp_path)
+    assert sessions == []
+    with Ledger.create_or_open(folder.ledger) as ledger:
+        (ids,) = ledger.read("SELECT run_id FROM runs")
+        ledger.start("pack", [ids.rows[0][0]])
+    write_ledger(folder.ledger, {MOMENTUM: [climb(30, 3)]}, epochs=4)
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        assert "done" not in ledger.statuses().values()
+    with Lease(FolderLease(folder.lock)):
+        start(spec(), tmp_path)
+        assert sessions == []
+    start(spec(), tmp_path)
+    assert sessions == ["local starts", "ends"]
+
+
+def test_a_damaged_ledger_is_left_to_the_driver_to_report(tmp_path: Path, sessions: list[str]) -> None:
+    folder = SweepFolder(tmp_path, "tiny")
+    folder.create()
+    folder.ledger.write_text("no ledger")
+    assert start(spec(), tmp_path) == []
+    assert sessions == []
+
+
+def test_no_worker_starts_for_a_cluster_or_in_the_folder_of_a_sweep(
+    tmp_path: Path, sessions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(spec(**{"cluster.address": "auto"}), tmp_path)
+    folder = SweepFolder(tmp_path, "other")
+    folder.create()
+    write_ledger(folder.ledger, {MOMENTUM: [climb(30, 3)]}, epochs=3)
+    monkeypatch.chdir(folder.path)
+    start(spec(), tmp_path)
+    assert sessions == []
