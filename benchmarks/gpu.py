@@ -10,7 +10,7 @@ keeps its rows. The sections:
 - ``choice``: a whole step of packs of 1, 8, 24 and 120 runs with each kind of kernels that a sweep can choose.
 - ``precision``: a step of a pack of 24 runs in float32 and in TF32, and the error of conv2 against float64.
 - ``profile``: the kernels with the largest share of the time of a step, for packs of 24 and 120 runs.
-- ``reuse``: memory of one process after each of 20 packs, one after the other.
+- ``reuse``: memory of one process after 1, 2 and 40 packs, one after the other.
 - ``shares``: run-steps per second of 1, 2 and 4 processes that share the GPU, each within its share of the memory.
 - ``sweep``: the complete study through Ray, packed, and a part of it unpacked, four runs at a time.
 
@@ -70,6 +70,7 @@ EPOCHS, SEEDS = 50, 5
 ROUNDS, STEPS = 5, 100
 UNPACKED_SHARE = 0.25
 UNPACKED_EPOCHS = 2
+PACKS_IN_A_PROCESS = 40
 TARGET_SECONDS, TARGET_RATIO = 60.0, 8.0
 SMALL = "synthetic:n_train=6000,n_test=1000,seed=0"
 NO_GPU = "benchmarks.gpu: PyTorch finds no GPU; nothing was measured"
@@ -243,7 +244,7 @@ class Bench:
         data = self.data()
         runs = self.runs(data, 2 if self.cpu else 24)
         held = []
-        for _ in range(2 if self.cpu else 20):
+        for _ in range(2 if self.cpu else PACKS_IN_A_PROCESS):
             list(train(Assignment("gpu", runs, 1, frozenset()), data, self.device, TrainOptions()))
             gc.collect()
             if not self.cpu:
@@ -251,7 +252,8 @@ class Bench:
                 held.append((whole - free) / 2**20)
         if held:
             text = f"{held[0]:.0f}, {held[1]:.0f}, {held[-1]:.0f} MiB"
-            yield "memory of the GPU in use after 1, 2 and 20 packs in one process", text, "no growth"
+            what = f"memory of the GPU in use after 1, 2 and {PACKS_IN_A_PROCESS} packs in one process"
+            yield what, text, "no growth"
 
     def shares(self) -> Iterator[Row]:
         for processes in (1,) if self.cpu else (1, 2, 4):

@@ -96,6 +96,7 @@ class TrialSpec:
     weights: str
     threads: int
     gpus: float = 0.0  # its share of a GPU; 0: it trains on the CPU
+    gpu_context: int = 0  # measured bytes of its process's CUDA context; 0: not measured
     save_weights_every: int = 0  # epochs; 0: never
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     on_drivers_disk: bool = False  # whether both addresses are on the driver's disk, which other nodes may not see

@@ -67,6 +67,17 @@ def test_the_choice_reaches_the_trial(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kept", "context"), [({"context": 700, "runs": 2}, 700), ({"context": -5}, 0), ({"context": "many"}, 0), (None, 0)]
+)
+def test_the_measured_context_reaches_the_trial(tmp_path: Path, ledger: Ledger, kept: Any, context: int) -> None:
+    if kept is not None:
+        ledger.keep_gpu_share(kept)
+    session: Any = SimpleNamespace(spec=LONG, folder=SweepFolder(tmp_path, "s"), gpu_kernels={}, ledger=ledger)
+    assert trial_spec(session, PAIR, gpus=0.25).gpu_context == context
+    assert trial_spec(session, PAIR).gpu_context == 0
+
+
+@pytest.mark.parametrize(
     "answer", [GpuTaskError("no GPU was free"), "a short sweep"], ids=["failed", "short"]
 )  # fmt: skip
 def test_a_size_that_was_not_measured_first_is_never_measured(
