@@ -23,7 +23,7 @@ class StackedLeNet5:
     def __init__(self, classes: int, kernels: str = TORCH) -> None:
         """``kernels``: TORCH as fits the device, a name of ``CONVOLUTIONS``, or COMPILED.
 
-        COMPILED gradients are for a CPU and cannot be differentiated a second time.
+        COMPILED is for a CPU; its gradients have no second derivative.
         """
         self._classes = classes
         self._convolutions = CompiledConvolutions() if kernels == COMPILED else CONVOLUTIONS.get(kernels)
@@ -41,4 +41,4 @@ class StackedLeNet5:
 
     def eval_logits(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """See :meth:`Model.eval_logits`."""
-        return stacked_logits(parameters, images, None, self._convolutions)
+        return stacked_logits(parameters, images, convolutions=self._convolutions)

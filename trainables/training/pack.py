@@ -58,7 +58,7 @@ class Pack:
         self.kernels = usable_kernels(kernels, self.protocol, device, len(runs))
         compiled = self.kernels == COMPILED
         self.model = build_model(self.protocol, classes, runs[0].seed, TORCH if compiled else self.kernels)
-        self._trained = StackedLeNet5(classes, COMPILED) if compiled else self.model
+        self._fast_model = StackedLeNet5(classes, COMPILED) if compiled else self.model
         if len({run.seed for run in runs}) > 1 and not isinstance(self.model, StackedLeNet5):
             raise ValueError(f"a pack of {self.model.name} has runs of one seed")
         states = {seed: self.model.initial_state(seed, self.dtype) for seed in {run.seed for run in runs}}
@@ -176,7 +176,7 @@ class Pack:
         shared = images[0] if len(images) == 1 else images
         stacked = self.stack.stacked if parameters is None else parameters
         own = self.stack.buffers if buffers is None else buffers
-        model = self._trained if parameters is None else self.model  # compiled gradients have no graph
+        model = self._fast_model if parameters is None else self.model  # compiled gradients have no graph
         return model.train_logits(stacked, own, shared, batch.masks, batch.draws)
 
     def clip_gradients(self) -> None:
@@ -194,7 +194,7 @@ class Pack:
 
     def evaluate(self, split: Split) -> tuple[Tensor, Tensor]:
         """Return mean loss ``[K]`` and accuracy ``[K]`` in percent on ``split``, without dropout or augmentation."""
-        return evaluate(self.stack.stacked, split, self.model, self.stack.buffers)
+        return evaluate(self.stack.stacked, split, self._fast_model, self.stack.buffers)
 
     def state_dict(self, *, resumes: bool = True) -> dict[str, Any]:
         """Return all that training needs to continue, member by member, as tensors and plain values.
