@@ -7,8 +7,10 @@ keeps its rows. The sections:
   diverging member does not change the bits of the others.
 - ``candidates``: conv2 of K models by every candidate in :mod:`benchmarks.gpu_convolutions`, forward and backward.
 - ``packs``: a step of packs of 1, 8, 24, 48 and 120 runs, as CUDA graphs and eager.
+- ``choice``: a whole step of packs of 1, 8, 24 and 120 runs with each kind of kernels that a sweep can choose.
+- ``precision``: a step of a pack of 24 runs in float32 and in TF32, and the error of conv2 against float64.
 - ``profile``: the kernels with the largest share of the time of a step, for packs of 24 and 120 runs.
-- ``reuse``: memory of one process after each of 20 packs, one after the other.
+- ``reuse``: memory of one process after 1, 2 and 40 packs, one after the other.
 - ``shares``: run-steps per second of 1, 2 and 4 processes that share the GPU, each within its share of the memory.
 - ``sweep``: the complete study through Ray, packed, and a part of it unpacked, four runs at a time.
 
@@ -30,12 +32,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.gpu_convolutions import CANDIDATES, gradients, inputs, one_by_one
+from benchmarks.gpu_convolutions import CANDIDATES, gradients, inputs, matrix_product, one_by_one
 from benchmarks.gpu_exactness import (
     divergence_is_contained,
     measure_steps,
@@ -44,8 +47,19 @@ from benchmarks.gpu_exactness import (
     study_spec,
 )
 from search_spaces import Run
+from search_spaces.errors import SpecError
 from trainables.data.dataset import DataSet, load_data
-from trainables.runtime.devices import deterministic, device_name, hold_to_share, library_versions, training_device
+from trainables.models.lenet import CONVOLUTIONS, convolution_for
+from trainables.profiling.gpu_kernels import medians
+from trainables.profiling.probe import StepTimer
+from trainables.runtime.devices import (
+    deterministic,
+    device_name,
+    hold_to_share,
+    library_versions,
+    training_device,
+    use_precision,
+)
 from trainables.training.batches import Batches
 from trainables.training.cuda_graphs import WARM_UPS, Graphs, NoGraphs, graphs_of
 from trainables.training.loop import TrainOptions, train
@@ -56,6 +70,7 @@ EPOCHS, SEEDS = 50, 5
 ROUNDS, STEPS = 5, 100
 UNPACKED_SHARE = 0.25
 UNPACKED_EPOCHS = 2
+PACKS_IN_A_PROCESS = 40
 TARGET_SECONDS, TARGET_RATIO = 60.0, 8.0
 SMALL = "synthetic:n_train=6000,n_test=1000,seed=0"
 NO_GPU = "benchmarks.gpu: PyTorch finds no GPU; nothing was measured"
@@ -170,6 +185,37 @@ class Bench:
             seconds = 120 * 50 * 352 / rate
             yield "the study (120 runs, 50 epochs) at that rate, training alone", f"{seconds:.0f} s", "60 s"
 
+    def choice(self) -> Iterator[Row]:
+        data = self.data()
+        for count in (2,) if self.cpu else (1, 8, 24, 120):
+            runs = self.runs(data, min(count, 24))
+            timers = {name: StepTimer(data, runs, not self.cpu, name) for name in CONVOLUTIONS}
+            found = medians(timers, lambda name: timers[name].seconds(count, 1))  # noqa: B023
+            usual = convolution_for(self.device, count)
+            for name in CONVOLUTIONS:
+                text = f"{1000 * found[name]:.2f} ms" if name in found else "out of memory"
+                yield f"a step of {count} runs, {name}{' (without a measurement)' * (name == usual)}", text, ""
+
+    def precision(self) -> Iterator[Row]:
+        data = self.data()
+        plain = self.runs(data, 2 if self.cpu else 24)
+        x, weight = inputs(len(plain), 4 if self.cpu else 128, self.device)
+        exact = (x.detach().double().requires_grad_(), weight.detach().double().requires_grad_())
+        reference = gradients(one_by_one, *exact)
+        for precision in ("float32", "tf32"):
+            try:
+                use_precision(self.device, precision)
+            except SpecError as refused:
+                yield f"a step of {len(plain)} runs in {precision}", f"refused: {refused}", ""
+                continue
+            ours = gradients(matrix_product, x, weight)
+            error = max(float((a - b).norm() / b.norm()) for a, b in zip(ours, reference, strict=True))
+            runs = [replace(run, protocol=replace(run.protocol, precision=precision)) for run in plain]
+            found = measure_steps(runs, data, self.device, self.graphs, min(3, self.rounds), self.steps)
+            text = f"{found['captured_ms']:.2f} / {found['eager_ms']:.2f} ms, error {error:.0e}"
+            yield f"a step of {len(runs)} runs in {precision}, CUDA graphs / eager", text, ""
+        use_precision(self.device, "float32")
+
     def profile(self) -> Iterator[Row]:
         from torch.profiler import ProfilerActivity, profile
 
@@ -198,7 +244,7 @@ class Bench:
         data = self.data()
         runs = self.runs(data, 2 if self.cpu else 24)
         held = []
-        for _ in range(2 if self.cpu else 20):
+        for _ in range(2 if self.cpu else PACKS_IN_A_PROCESS):
             list(train(Assignment("gpu", runs, 1, frozenset()), data, self.device, TrainOptions()))
             gc.collect()
             if not self.cpu:
@@ -206,7 +252,8 @@ class Bench:
                 held.append((whole - free) / 2**20)
         if held:
             text = f"{held[0]:.0f}, {held[1]:.0f}, {held[-1]:.0f} MiB"
-            yield "memory of the GPU in use after 1, 2 and 20 packs in one process", text, "no growth"
+            what = f"memory of the GPU in use after 1, 2 and {PACKS_IN_A_PROCESS} packs in one process"
+            yield what, text, "no growth"
 
     def shares(self) -> Iterator[Row]:
         for processes in (1,) if self.cpu else (1, 2, 4):
@@ -277,7 +324,7 @@ def _share(source: str, epochs: int, count: int, gpus: float, cpu: bool, start: 
     answers.put((rate, peak, limit))
 
 
-SECTIONS = ("exact", "packs", "profile", "candidates", "reuse", "shares", "sweep")
+SECTIONS = ("exact", "packs", "choice", "precision", "profile", "candidates", "reuse", "shares", "sweep")
 
 
 def run_section(name: str, bench: Bench, out: Path) -> None:

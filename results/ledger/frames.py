@@ -15,6 +15,7 @@ import pandas as pd
 
 from results.ledger.data_facts import kept_facts
 from results.ledger.ledger import Ledger, QueryResult
+from results.ledger.schema import KERNELS
 from search_spaces.canonical import canonical_json
 from search_spaces.configuration import Configuration
 
@@ -44,7 +45,7 @@ ATTEMPTS = """
 """
 
 CONDITIONS = ("device", "threads", "versions", "members")
-"""Conditions that must be equal for equal bits."""
+"""Conditions that must be equal for equal bits; the kernels are a part of the column ``versions``."""
 
 EPOCH_COLUMNS = (
     "run_id", "seed", "epoch", "train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc",
@@ -152,18 +153,24 @@ def _differences(epochs: pd.DataFrame, attempts: pd.DataFrame) -> pd.Series:
             differ.append("members")
         if "versions" in differ:
             place = differ.index("versions")
-            differ[place : place + 1] = _versions_that_differ(str(now.versions), str(then.versions))
+            differ[place : place + 1] = _versions_that_differ(now, then)
         named = ", ".join("pack" if name == "members" else name for name in differ)
         differences[run_id, attempt_id] = named or None
     pairs = zip(epochs["run_id"], epochs["attempt_id"], strict=True)
     return pd.Series([differences[pair] for pair in pairs], index=epochs.index, dtype="string")
 
 
-def _versions_that_differ(now: str, then: str) -> list[str]:
-    """Return whether the kernels, the versions or both differ between two attempts; both are JSON objects."""
-    one, other = json.loads(now), json.loads(then)
-    kernels = ["kernels"] if one.pop("kernels", None) != other.pop("kernels", None) else []
-    return kernels + (["versions"] if one != other else [])
+def _versions_that_differ(now: Any, then: Any) -> list[str]:
+    """Return whether the kernels, the versions or both differ between two attempts."""
+    ours, theirs = json.loads(str(now.versions)), json.loads(str(then.versions))
+    kernels = [_pop_kernels(versions, attempt.device) for versions, attempt in ((ours, now), (theirs, then))]
+    others = None not in kernels and kernels[0] != kernels[1]
+    return ["kernels"] * others + ["versions"] * (ours != theirs)
+
+
+def _pop_kernels(versions: dict[str, str], device: str) -> str | None:
+    """Take the kernels out of ``versions``; None: not recorded, as on a GPU by an earlier version."""
+    return versions.pop(KERNELS, "torch" if device == "cpu" else None)
 
 
 def _typed(results: Sequence[QueryResult]) -> list[pd.DataFrame]:

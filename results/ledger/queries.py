@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from results.ledger.ledger import Ledger
+from results.ledger.schema import KERNELS
 from search_spaces.configuration import Configuration
 from search_spaces.errors import LedgerError, UnknownNameError
 from search_spaces.labels import configuration_labels
@@ -21,6 +22,7 @@ class TrainedPack:
     pack_id: str
     members: list[str]  # run ids, in the order of the stack
     threads: int
+    kernels: str = ""  # of the convolutions; empty: PyTorch's, or not recorded
 
 
 def find_run(ledger: Ledger, run: str) -> str:
@@ -72,12 +74,15 @@ def pack_of(ledger: Ledger, run_id: str) -> TrainedPack | None:
     It is the pack of the last report; without a report, the pack that was started last, with one thread.
     """
     reported = """
-        SELECT a.pack_id, a.members, a.threads FROM epochs e JOIN attempts a USING (attempt_id)
+        SELECT a.pack_id, a.members, a.threads, a.versions FROM epochs e JOIN attempts a USING (attempt_id)
         WHERE e.run_id = :run ORDER BY e.epoch DESC LIMIT 1
     """
-    begun = "SELECT p.pack_id, p.members, 1 FROM runs r JOIN packs p USING (pack_id) WHERE r.run_id = :run"
+    begun = "SELECT p.pack_id, p.members, 1, '{}' FROM runs r JOIN packs p USING (pack_id) WHERE r.run_id = :run"
     found = ledger.rows(reported, {"run": run_id}) or ledger.rows(begun, {"run": run_id})
-    return TrainedPack(found[0][0], json.loads(found[0][1]), found[0][2]) if found else None
+    if not found:
+        return None
+    pack_id, members, threads, versions = found[0]
+    return TrainedPack(pack_id, json.loads(members), threads, json.loads(versions).get(KERNELS, ""))
 
 
 def begun_pack_of(ledger: Ledger, run_id: str) -> str | None:

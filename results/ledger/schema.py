@@ -31,6 +31,10 @@ READABLE = (1, 2, 3)
 MAX_EPOCHS = 1_000_000
 """Maximum number of epochs of a run, as in a spec."""
 
+KERNELS = "kernels"
+"""The key among an attempt's ``versions`` with the kernels of the convolutions. It is missing where they are PyTorch's
+on a CPU, and in attempts on a GPU of earlier versions."""
+
 APPLICATION_ID = 0x4C4E5357
 """``LNSW``, in the header of every ledger: identifies it among SQLite files."""
 
@@ -109,7 +113,7 @@ CREATE: tuple[str, ...] = (
         threads    INTEGER NOT NULL,
         pack_size  INTEGER NOT NULL,
         members    TEXT NOT NULL,  -- run ids, a JSON list in the order of the pack
-        versions   TEXT NOT NULL,  -- library to version, a JSON object
+        versions   TEXT NOT NULL,  -- library to version, and the kernels, a JSON object
         started    REAL NOT NULL,  -- Unix time
         ended      REAL,           -- Unix time; NULL if unknown
         outcome    TEXT,           -- NULL during the attempt

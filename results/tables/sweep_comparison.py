@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from results.ledger.arrays import SweepData
+from results.ledger.schema import KERNELS
 from results.metrics.comparison import holm, verdict
 from results.tables.comparison import COMPARISON_COLUMNS, PAIRS, compare_groups, comparison_values, notes_on_tests
 from results.tables.summary import CONFIGURATION
@@ -123,7 +124,7 @@ def _what_differs(a: SweepData, b: SweepData) -> Table:
         "pack sizes": (list(a.pack_sizes), list(b.pack_sizes)),
         "configurations": ([len(a.configurations)], [len(b.configurations)]),
         "runs with a result": ([_results(a)], [_results(b)]),
-        **{f"{key} version": (ours[key], theirs[key]) for key in ours},
+        **{key if key == KERNELS else f"{key} version": (ours[key], theirs[key]) for key in ours},
     }
     rows = [
         Row({"what": what, "a": _words(x), "b": _words(y), "same": "same" if x == y else "differs"})

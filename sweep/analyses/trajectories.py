@@ -14,7 +14,7 @@ from results.analyses.trajectory import RunPath, Trajectory, trajectory_files, w
 from results.figures.selection import select_configurations
 from results.ledger.arrays import load_sweep
 from results.ledger.ledger import Ledger
-from results.ledger.queries import find_run, pack_of, run_of, train_losses
+from results.ledger.queries import TrainedPack, find_run, pack_of, run_of, train_losses
 from search_spaces import Run
 from search_spaces.canonical import content_hash
 from search_spaces.errors import SpecError, SweepFolderError
@@ -155,13 +155,13 @@ def _retrain(subjects: Subjects, run: Run, device: torch.device, track: Track) -
         recorded = train_losses(ledger, run.run_id)
     every = math.ceil(epochs / SAVES)
     wanted = [one.run_id for one in subjects.runs if one.run_id in pack.members]
+    place = weights_place(folder, subjects.spec)
     before, differ = torch.get_num_threads(), 0
     torch.set_num_threads(pack.threads)
     try:
         assignment = Assignment(pack.pack_id, runs, epochs, test_epochs=frozenset())
         for done, report in enumerate(
-            retrain_weights(assignment, subjects.data, device, wanted, every, weights_place(folder, subjects.spec)),
-            start=1,
+            retrain_weights(assignment, subjects.data, device, wanted, every, place, _kernels(pack, device)), start=1
         ):
             losses = {row.epoch: row.train_loss for row in report.rows if row.run_id == run.run_id}
             differ += sum(recorded.get(epoch) != loss for epoch, loss in losses.items())
@@ -171,8 +171,23 @@ def _retrain(subjects: Subjects, run: Run, device: torch.device, track: Track) -
     if differ:
         track(
             f"  its training losses differ from the ledger's in {differ} of {epochs} epochs: another device, other "
-            "versions or another pack; the path is that of the second training", 1, 1,
+            "versions, kernels or another pack; the path is that of the second training", 1, 1,
         )  # fmt: skip
+
+
+def _kernels(pack: TrainedPack, device: torch.device) -> str:
+    """Return the kernels that trained ``pack`` where they can be used on ``device``, else PyTorch's."""
+    from trainables.models.compiled_convolutions import CompilerError, library
+    from trainables.models.kernels import COMPILED, TORCH
+
+    if not pack.kernels or (pack.kernels == COMPILED) != (device.type == "cpu"):
+        return TORCH
+    try:
+        if pack.kernels == COMPILED:
+            library()
+    except CompilerError:
+        return TORCH
+    return pack.kernels
 
 
 def _traced(

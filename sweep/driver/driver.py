@@ -233,6 +233,7 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                 packs = longest_first(packs_left(ledger, left, packing.size), spec.epochs, ledger.epochs_recorded())
                 tell(console, packing.told([len(pack.runs) for pack in packs], at_a_time))
                 chosen = _as_chosen(chosen, packing, executor.gpus_per_trial(chosen, packs, data, ledger))
+                measured = executor.gpu_kernels(chosen, packs, data, ledger)
                 write_provenance(folder, data, dict(resources), packing.to_dict(), own_code(runs))
                 if packing.chosen:
                     ledger.keep_packing(device_kind(spec.resources), json.dumps(packing.to_dict()))
@@ -258,7 +259,16 @@ def drive(spec: Spec, runs_dir: Path, console: Console, options: DriveOptions = 
                 options.say_step("")
                 with tracking_of(folder, ledger, spec.tracking.trackers, progress.say) as tracking:
                     session = SweepSession(
-                        chosen, folder, ledger, data, progress, control, snapshots, tracking, options.fail_fast
+                        chosen,
+                        folder,
+                        ledger,
+                        data,
+                        progress,
+                        control,
+                        snapshots,
+                        tracking,
+                        options.fail_fast,
+                        measured,
                     )
                     try:
                         with progress:

@@ -29,8 +29,9 @@ TYPICAL_SECONDS = {1: 0.0139, 4: 0.0320, 8: 0.0568}
 """Runs in a pack → seconds of a step, from benchmarks/LOG.md. Without a probe the planner uses their ratios."""
 ONE_BY_ONE: dict[int, float] = {1: 1.0, 8: 8.0}
 """The same for other models, which a CPU computes one after the other."""
-LARGEST = {"cpu": 16, "gpu": 64}
-"""Largest pack that is probed and chosen: on a CPU, larger packs do not make a run's step faster."""
+LARGEST = {"cpu": 16, "gpu": 256}
+"""Largest pack that is probed and chosen: on a CPU, larger packs do not make a run's step faster. On a GPU the memory
+and the runs of a seed are the limits."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def choose_packing(
                 origin = f"the probe failed: {error}"
     if times.seconds:
         timed = {count: at_a_time for count, at_a_time in slots.items() if times.knows(count)}
-        chosen, on = choose(counts, loads, times, timed, sizes)
+        chosen, on = choose(counts, loads, times, timed, that_fit(sizes, times))
         origin = _earlier(earlier) if earlier else _measured(times, chosen, on)
     else:
         conditions = {}
@@ -179,6 +180,11 @@ def choose_packing(
     known = largest if times.seconds and not size else 0
     measured_by = earlier.sweep if earlier else ""
     return Packing(chosen, on, known, times, conditions, measured_by, origin, chosen=True), slots[on]
+
+
+def that_fit(sizes: Sequence[int], times: StepTimes) -> Sequence[int]:
+    """Return the sizes up to the largest one that was measured: larger packs did not fit into the memory."""
+    return [size for size in sizes if size <= times.sizes[-1]] if len(sizes) > 1 else sizes
 
 
 def doubled(most: int) -> list[int]:

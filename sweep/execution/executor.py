@@ -42,7 +42,7 @@ class StepsToTime:
     sizes: Sequence[int]  # runs in a pack
     cpus: Mapping[int, float]  # threads of a trial → the CPUs that it requests
     most: int  # number of trials there are to run; no more processes than that are timed at a time
-    kernels: str = "torch"  # of the gradients on a CPU
+    kernels: str = "torch"  # of the convolutions
 
 
 class ProbeError(Exception):
@@ -85,6 +85,9 @@ class Executor(Protocol):
 
     def gpus_per_trial(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> float:
         """Return the GPUs of a trial; for ``auto`` the share that the ledger keeps, or that a probe finds."""
+
+    def gpu_kernels(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> Mapping[int, str]:
+        """Return the kernels on a GPU for the sizes of ``packs`` that the ledger keeps or a measurement finds."""
 
     def nodes(self) -> Sequence[Mapping[str, Any]]:
         """Return the nodes, in the form of ``ray.nodes()``, for the published status."""

@@ -117,6 +117,10 @@ class InProcessExecutor:
         """Return 0: it trains on the CPU."""
         return 0.0
 
+    def gpu_kernels(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> Mapping[int, str]:
+        """Return nothing: it trains on the CPU."""
+        return {}
+
     def nodes(self) -> Sequence[Mapping[str, Any]]:
         """Return this machine, with the CPUs of one trial at a time."""
         return [

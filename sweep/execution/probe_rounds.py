@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -20,14 +21,17 @@ def time_in_rounds(steps: StepsToTime, measure: Callable[[int, int], Sequence[fl
     """Return the medians over the rounds.
 
     ``measure(size, threads)`` returns the seconds of a step in each process; none where no process has the threads.
+    A size with infinite seconds does not fit into the memory: it is left out, and not tried again.
     """
     found: dict[tuple[int, int], list[float]] = {(size, on): [] for on in steps.cpus for size in steps.sizes}
     began = time.monotonic()
     for number in count():
         if number > ROUNDS and time.monotonic() - began > PROBE_SECONDS:
             break
-        for size, threads in found:
+        for size, threads in list(found):
             seconds = measure(size, threads)
-            if number and seconds:
+            if math.inf in seconds:
+                del found[size, threads]
+            elif number and seconds:
                 found[size, threads].append(statistics.median(seconds))
     return StepTimes({cell: statistics.median(seconds) for cell, seconds in found.items() if seconds})

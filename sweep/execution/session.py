@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from results.ledger.ledger import Ledger
 from sweep.config.spec import Spec
@@ -27,6 +28,7 @@ class SweepSession:
     snapshots: Snapshots | None = None  # None: the sweep has no storage
     tracking: Tracking | None = None  # None: the sweep has no tracker
     fail_fast: bool = False  # whether the first failure ends the sweep
+    gpu_kernels: Mapping[int, str] = field(default_factory=dict)  # measured, by the number of runs in a pack
 
     @property
     def retries(self) -> int:

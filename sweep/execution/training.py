@@ -54,6 +54,14 @@ def _wait(seconds: float, stop: Stopping) -> None:
         stop.check(training=0)
 
 
+def _gpu_context(session: SweepSession) -> int:
+    """Return the bytes of a CUDA context that the probe of the GPU share measured; 0 without a measurement."""
+    try:
+        return max(0, int((session.ledger.gpu_share() or {}).get("context", 0)))
+    except (ValueError, TypeError, OverflowError):
+        return 0  # only a share that is read from the ledger needs a valid record
+
+
 def trial_spec(session: SweepSession, pack: Pack, *, gpus: float = 0.0, stop_signal: str = "") -> TrialSpec:
     """Return the trial that trains ``pack``; ``stop_signal`` is what forwards stop requests to it."""
     spec, resources = session.spec, session.spec.resources
@@ -62,8 +70,9 @@ def trial_spec(session: SweepSession, pack: Pack, *, gpus: float = 0.0, stop_sig
         checkpoints=checkpoint_place(session.folder, spec, pack.pack_id).uri,
         weights=weights_place(session.folder, spec).uri,
         threads=resources.threads,
-        kernels=resources.kernels,
+        kernels=session.gpu_kernels.get(len(pack.runs), resources.kernels),
         gpus=gpus,
+        gpu_context=_gpu_context(session) if gpus else 0,
         save_weights_every=spec.save_weights_every,
         checkpoint_seconds=resources.checkpoint_seconds,
         on_drivers_disk=not spec.storage and spec.cluster.address != "local",

@@ -77,6 +77,18 @@ def test_the_rows_that_were_measured_make_the_table(tmp_path: Path) -> None:
     assert table(out).splitlines()[-1] == "| exact | the same bits | NO | yes |"
 
 
+@pytest.mark.parametrize(("section", "rows"), [pytest.param("choice", 2, marks=pytest.mark.slow), ("precision", 2)])
+def test_a_section_runs_on_a_cpu_in_a_small_size(section: str, rows: int, tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    run_section(section, Bench(SOURCE, 2, 1, cpu=True), out)
+    lines = table(out).splitlines()[2:]
+    assert len(lines) == rows
+    assert " ms" in lines[0]
+    if section == "precision":
+        assert "error" in lines[0]
+        assert "refused: protocol.precision: 'tf32', but cpu has no TF32" in lines[1]
+
+
 def test_a_run_that_diverges_is_kept_from_the_others(data: DataSet) -> None:
     assert divergence_is_contained(study_runs(SOURCE, data, 3, 1)[:3], data, CPU)
 

@@ -15,6 +15,7 @@ import torch
 
 from search_spaces.errors import SpecError
 from trainables.data.dataset import DataSet
+from trainables.models.kernels import TORCH
 from trainables.storage.interface import Storage
 from trainables.training.batches import Split
 from trainables.training.loop import TrainOptions, train
@@ -140,13 +141,16 @@ def retrain_weights(
     wanted: Collection[str],
     every: int,
     place: Path | Storage,
+    kernels: str = TORCH,
 ) -> Iterator[Report]:
     """Train the whole pack again and save the weights of the runs ``wanted`` (ids); yield a report after every epoch.
 
-    With the same pack, device, versions and threads its rows equal those of the ledger bit for bit.
+    With the same pack, device, versions, threads and kernels its rows equal those of the ledger bit for bit.
     ``SavedWeights(place)`` reads the saved weights: the initial ones, those of every ``every`` epochs, and the last.
 
     Raises:
         SpecError, OSError: as :func:`trainables.training.loop.train`.
     """
-    yield from train(assignment, data, device, TrainOptions(weights=SavedWeights(place, every, wanted)))
+    yield from train(
+        assignment, data, device, TrainOptions(weights=SavedWeights(place, every, wanted), kernels=kernels)
+    )

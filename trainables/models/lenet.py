@@ -200,13 +200,17 @@ def patches(x: Tensor) -> Tensor:
     return windows.permute(0, 1, 5, 6, 2, 3, 4).reshape(K, C * 25, B * (H - 4) * (W - 4))
 
 
-def convolutions_for(device: torch.device, models: int) -> Convolutions:
-    """Return how ``models`` models are convolved on ``device``.
+CONVOLUTIONS: dict[str, Convolutions] = {"grouped": GroupedConvolutions(), "matrix products": MatrixProducts()}
+"""The candidates by the name that is recorded. They compute the same function and round differently."""
+
+
+def convolution_for(device: torch.device, models: int) -> str:
+    """Return how ``models`` models are convolved on ``device`` where it was not measured.
 
     On a GPU the convolutions of several models are matrix products: cuDNN's grouped convolution is slower (1.8 times
     for 24 models on an H200), and its gradient of the weights has a relative error of 1e-3.
     """
-    return MatrixProducts() if device.type == "cuda" and models >= MATRIX_PRODUCTS_FROM else GroupedConvolutions()
+    return "matrix products" if device.type == "cuda" and models >= MATRIX_PRODUCTS_FROM else "grouped"
 
 
 def stacked_logits(
@@ -221,10 +225,10 @@ def stacked_logits(
         parameters: as :data:`SHAPES`, each with a leading ``[K]``.
         images: ``[B, 3, 32, 32]`` where all models see the same batch, or ``[K, B, 3, 32, 32]``.
         masks: dropout masks with a leading ``[K]`` or ``[1]``; None for evaluation.
-        convolutions: how to convolve; None: :func:`convolutions_for` the device of ``images``.
+        convolutions: how to convolve; None: :func:`convolution_for` the device of ``images``.
     """
     K = len(parameters["conv1.weight"])
-    how = convolutions_for(images.device, K) if convolutions is None else convolutions
+    how = CONVOLUTIONS[convolution_for(images.device, K)] if convolutions is None else convolutions
 
     def apply_layer(layer: str, x: Tensor) -> Tensor:
         weight, bias = parameters[f"{layer}.weight"], parameters[f"{layer}.bias"]

@@ -12,6 +12,7 @@ from search_spaces import Protocol
 from search_spaces.errors import SpecError, UnknownNameError, shown
 from search_spaces.models import LENET5, MODEL_TITLES
 from trainables.models.interface import Model
+from trainables.models.kernels import TORCH
 from trainables.models.lenet import HIDDEN
 from trainables.models.lenet5_wide import WideLeNet5
 from trainables.models.module_stack import ModuleStack
@@ -30,14 +31,16 @@ DROPOUT = "dropout"
 """The parameter of a factory that gets ``protocol.dropout``."""
 
 
-def build_model(protocol: Protocol, classes: int, seed: int) -> Model:
+def build_model(protocol: Protocol, classes: int, seed: int, kernels: str = TORCH) -> Model:
     """Return the protocol's model for ``classes`` classes; ``seed`` is that of the runs.
+
+    ``kernels`` are those of :class:`StackedLeNet5`; other models do not use them.
 
     Raises:
         SpecError: ``module:factory`` cannot be imported or called.
     """
     if protocol.model == LENET5:
-        return StackedLeNet5(classes)
+        return StackedLeNet5(classes, kernels)
     return module_stack(protocol, classes, seed)
 
 

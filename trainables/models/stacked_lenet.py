@@ -9,7 +9,8 @@ from torch import Tensor
 
 from search_spaces.models import LENET5
 from trainables.models.interface import Draws, Masks, ModelState
-from trainables.models.lenet import CompiledConvolutions, initial_parameters, stacked_logits
+from trainables.models.kernels import COMPILED, TORCH
+from trainables.models.lenet import CONVOLUTIONS, CompiledConvolutions, initial_parameters, stacked_logits
 
 
 class StackedLeNet5:
@@ -19,10 +20,13 @@ class StackedLeNet5:
     splits_batches = True
     capturable = True
 
-    def __init__(self, classes: int, compiled: bool = False) -> None:
-        """``compiled``: convolutions on a CPU by compiled kernels, whose gradients have no second derivative."""
+    def __init__(self, classes: int, kernels: str = TORCH) -> None:
+        """``kernels``: TORCH as fits the device, a name of ``CONVOLUTIONS``, or COMPILED.
+
+        COMPILED is for a CPU; its gradients have no second derivative.
+        """
         self._classes = classes
-        self._convolutions = CompiledConvolutions() if compiled else None
+        self._convolutions = CompiledConvolutions() if kernels == COMPILED else CONVOLUTIONS.get(kernels)
 
     def initial_state(self, seed: int, dtype: torch.dtype) -> ModelState:
         """See :meth:`Model.initial_state`."""

@@ -59,7 +59,7 @@ def share_of(footprint: Footprint, runs: int) -> float:
     where = "resources.gpus_per_trial"
     if not footprint.whole:
         raise SpecError(where, "'auto', but PyTorch finds no GPU on a node where Ray has one", "use a fraction, or 0")
-    needed = footprint.reserved * HEADROOM + max(footprint.context, CONTEXT_BYTES)  # as in hold_to_share
+    needed = footprint.reserved * HEADROOM + (footprint.context or CONTEXT_BYTES)  # as in hold_to_share
     if needed > footprint.whole:
         more = "more" if footprint.reserved >= footprint.whole else _gib(needed)
         raise SpecError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from itertools import cycle, islice
@@ -10,7 +11,7 @@ import torch
 
 from search_spaces import Configuration, Run
 from trainables.data.dataset import DataSet
-from trainables.models.kernels import TORCH, usable_kernels
+from trainables.models.kernels import TORCH
 from trainables.optim.optimizers import OPTIMIZERS, complete_optimizer
 from trainables.runtime.devices import deterministic, device_name, training_device
 from trainables.runtime.malloc import keep_freed_memory
@@ -35,7 +36,7 @@ class StepTimer:
         self._runs = [stand_in(run) for run in runs]
         self._batches = Batches(data, [runs[0].seed], runs[0].conditions, self._device)
         self._classes = data.classes
-        self._kernels = usable_kernels(kernels, runs[0].conditions, self._device)
+        self._kernels = kernels
         self._packs: dict[int, Pack] = {}
         self._step = 0
 
@@ -44,7 +45,11 @@ class StepTimer:
         return device_name(self._device)
 
     def seconds(self, size: int, threads: int) -> float:
-        """Return the mean seconds of a step of a pack of ``size`` on ``threads``; the first call is slower."""
+        """Return the mean seconds of a step of a pack of ``size`` on ``threads``; the first call is slower.
+
+        Raises:
+            torch.OutOfMemoryError: the pack does not fit into the memory of the GPU.
+        """
         if self._device.type == "cpu":
             torch.set_num_threads(threads)
         if size not in self._packs:
@@ -60,6 +65,14 @@ class StepTimer:
             self._step = (self._step + 1) % max(1, self._batches.steps - 1)  # the last batch may be smaller
         self._wait()
         return (time.perf_counter() - began) / steps
+
+    def seconds_or_infinity(self, size: int, threads: int) -> float:
+        """As :meth:`seconds`; infinity for a pack that does not fit, so that the sizes that fit are still timed."""
+        try:
+            return self.seconds(size, threads)
+        except torch.OutOfMemoryError:
+            self._packs.pop(size, None)
+            return math.inf
 
     def _wait(self) -> None:
         if self._device.type == "cuda":

@@ -12,8 +12,9 @@ from search_spaces.errors import SpecError
 
 TF32 = "tf32"
 
-CONTEXT_BYTES = 600 * 2**20
-"""Assumed memory of CUDA and its libraries per process on a GPU, in addition to PyTorch's allocations."""
+CONTEXT_BYTES = 800 * 2**20
+"""Memory of CUDA and its libraries per process on a GPU where it was not measured, in addition to PyTorch's
+allocations: 758 MiB were measured on an H200 (see ``benchmarks/LOG.md``)."""
 
 
 def training_device(wants_gpu: bool) -> torch.device:
@@ -72,16 +73,20 @@ def _has_tf32(device: torch.device) -> bool:
     return nvidia and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def allocator_fraction(gpus: float, whole: int) -> float:
+def allocator_fraction(gpus: float, whole: int, context: int = 0) -> float:
     """Return the fraction of ``whole`` bytes that PyTorch may allocate in a process that has ``gpus`` of a GPU.
 
-    The CUDA context of the process counts towards its share, so that all shares together fit.
+    The CUDA context of the process counts towards its share, so that all shares together fit; ``context`` are its
+    measured bytes, 0: not measured.
     """
-    return 1.0 if gpus >= 1 else max(0.0, gpus - CONTEXT_BYTES / whole)
+    return 1.0 if gpus >= 1 else max(0.0, gpus - (context or CONTEXT_BYTES) / whole)
 
 
-def hold_to_share(device: torch.device, gpus: float) -> None:
-    """Limit the allocations of this process on ``device`` to a share ``gpus`` of it."""
+def hold_to_share(device: torch.device, gpus: float, context: int = 0) -> None:
+    """Limit the allocations of this process on ``device`` to a share ``gpus`` of it, as :func:`allocator_fraction`.
+
+    A process cannot measure its own context: on a shared GPU, the memory in use is also that of other processes.
+    """
     if device.type == "cuda":
         whole = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(allocator_fraction(gpus, whole), device)
+        torch.cuda.set_per_process_memory_fraction(allocator_fraction(gpus, whole, context), device)

@@ -74,7 +74,7 @@ def train(
         state = None  # it does not hold all state: the pack restarts, and its rows are written again
     if state is not None:
         pack.load_state_dict(state)
-    pack.attempts.append(options.attempt or this_attempt(assignment, device, kernels=options.kernels))
+    pack.attempts.append(options.attempt or this_attempt(assignment, device, kernels=pack.kernels))
     if state is not None:
         yield _report(pack, assignment, since=0, fresh=False)
     val = Split.of(data.val_images, data.val_labels, device)

@@ -19,7 +19,7 @@ from trainables.runtime.devices import device_name, library_versions
 
 CHECKPOINT_SECONDS = 30.0
 KERNELS = "kernels"
-"""The key among the versions of an attempt that names kernels other than PyTorch's."""
+"""The key among the versions of an attempt with the kernels of the convolutions, where they are not TORCH."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class AttemptInfo:
     gpus: str  # ids of its GPUs, separated by commas
     threads: int
     members: tuple[str, ...]  # run ids, in the order of the pack
-    versions: Mapping[str, str]
+    versions: Mapping[str, str]  # of libraries, and KERNELS
     started: float  # Unix time in seconds
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,11 +96,12 @@ class TrialSpec:
     weights: str
     threads: int
     gpus: float = 0.0  # its share of a GPU; 0: it trains on the CPU
+    gpu_context: int = 0  # measured bytes of its process's CUDA context; 0: not measured
     save_weights_every: int = 0  # epochs; 0: never
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     on_drivers_disk: bool = False  # whether both addresses are on the driver's disk, which other nodes may not see
     code: str = ""  # hash of the driver's code (search_spaces.code_version); empty: not checked
-    kernels: str = "torch"  # of the convolutions on a CPU (trainables/models/kernels.py)
+    kernels: str = TORCH  # of the convolutions (trainables/models/kernels.py)
     stop_signal: str = ""  # path of a file, or name of an actor, with the stop request; empty: there is none
 
     def to_json(self) -> str:
@@ -141,7 +142,7 @@ def this_attempt(
     """Return the attempt of this process: everything that equal bits depend on.
 
     ``gpus`` are the ids of its GPUs; ``attempt_id`` is a new one where it is None. ``kernels`` are among the versions
-    where they are not PyTorch's.
+    where they are not TORCH.
     """
     return AttemptInfo(
         attempt_id=uuid.uuid4().hex if attempt_id is None else attempt_id,

@@ -13,7 +13,7 @@ from torch import Tensor
 from search_spaces import Run
 from trainables.data import augmentation
 from trainables.models.interface import Model
-from trainables.models.kernels import COMPILED, TORCH
+from trainables.models.kernels import COMPILED, TORCH, usable_kernels
 from trainables.models.lenet import CLASSES
 from trainables.models.parameter_stack import ParameterStack
 from trainables.models.registry import build_model
@@ -45,6 +45,7 @@ class Pack:
 
         Raises:
             SpecError: an optimizer or scheduler that refuses its parameters, or a precision that ``device`` has not.
+            CompilerError: as :func:`usable_kernels`.
         """
         self.runs = list(runs)
         self.device = device
@@ -54,8 +55,10 @@ class Pack:
         self.epoch = 0  # completed epochs
         self.step_in_epoch = 0  # completed steps of the next one
         self.epoch_seconds = 0.0  # spent on these steps
-        self.model = build_model(self.protocol, classes, runs[0].seed)
-        self._fast_model = StackedLeNet5(classes, compiled=True) if kernels == COMPILED else self.model
+        self.kernels = usable_kernels(kernels, self.protocol, device, len(runs))
+        compiled = self.kernels == COMPILED
+        self.model = build_model(self.protocol, classes, runs[0].seed, TORCH if compiled else self.kernels)
+        self._fast_model = StackedLeNet5(classes, COMPILED) if compiled else self.model
         if len({run.seed for run in runs}) > 1 and not isinstance(self.model, StackedLeNet5):
             raise ValueError(f"a pack of {self.model.name} has runs of one seed")
         states = {seed: self.model.initial_state(seed, self.dtype) for seed in {run.seed for run in runs}}

@@ -49,8 +49,9 @@ def run_trial(
     torch.set_num_threads(spec.threads)
     device = training_device(spec.gpus > 0)
     deterministic(device)
-    hold_to_share(device, spec.gpus)
-    kernels = usable_kernels(spec.kernels, spec.assignment.runs[0].conditions, device)
+    hold_to_share(device, spec.gpus, spec.gpu_context)
+    runs = spec.assignment.runs
+    kernels = usable_kernels(spec.kernels, runs[0].conditions, device, len(runs))
     options = TrainOptions(
         attempt=this_attempt(spec.assignment, device, gpus=gpu_ids(), kernels=kernels),
         kernels=kernels,

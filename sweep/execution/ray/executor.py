@@ -15,7 +15,7 @@ from search_spaces.errors import SweepFolderError
 from sweep.config.spec import Resources, Spec
 from sweep.execution.cluster_slots import ClusterSlots
 from sweep.execution.executor import Round, StepsToTime
-from sweep.execution.ray import gpu_share, probes
+from sweep.execution.ray import gpu_kernels, gpu_share, probes
 from sweep.execution.ray.cluster import check_address, check_record_stays, shipped_modules
 from sweep.execution.ray.nodes import alive_nodes, check_nodes, check_resources
 from sweep.execution.ray.session import ray_session
@@ -105,7 +105,11 @@ class RayExecutor:
 
     def gpus_per_trial(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> float:
         """Return the GPUs of a trial; for ``auto`` the share that the ledger keeps, or that a probe finds."""
-        return gpu_share.gpus_per_trial(spec, packs, data, ledger)
+        return gpu_share.gpus_per_trial(spec, packs, data, ledger, self.slots())
+
+    def gpu_kernels(self, spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> Mapping[int, str]:
+        """Return the kernels on a GPU for the sizes of ``packs`` that the ledger keeps or a measurement finds."""
+        return gpu_kernels.gpu_kernels(spec, packs, data, ledger)
 
     def nodes(self) -> Sequence[Mapping[str, Any]]:
         """Return ``ray.nodes()``."""

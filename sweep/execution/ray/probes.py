@@ -35,7 +35,7 @@ def probe(slots: ClusterSlots, resources: Resources, data: DataSet, steps: Steps
 
     def measure(size: int, threads: int) -> Sequence[float]:
         busy = _at_work(slots, resources, timers, steps.cpus[threads])
-        return list(ray.get([timer.seconds.remote(size, threads) for timer in busy]))
+        return list(ray.get([timer.seconds_or_infinity.remote(size, threads) for timer in busy]))
 
     try:
         with _timers(slots, resources, data, steps) as timers:

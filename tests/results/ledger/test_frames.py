@@ -228,3 +228,18 @@ def test_a_row_names_other_kernels_apart_from_other_versions(
         attempt = replace(attempt_of(pair, f"attempt {epoch}", started=float(epoch)), versions=versions)
         ledger.record([attempt], [row_of(run, epoch, attempt_id=attempt.attempt_id) for run in pair], {})
     assert list(epochs_frame(ledger)["differs_in"].fillna("")) == named * 2
+
+
+def test_kernels_of_a_gpu_count_where_both_attempts_recorded_them(ledger, runs, attempt_of, row_of):
+    """Attempts of an earlier version on a GPU did not record their kernels."""
+    ledger.plan(runs, 5, data_name="cifar100", synthetic=False)
+    old = {"torch": "2.11"}
+    grouped, products = (old | {"kernels": name} for name in ("grouped", "matrix products"))
+    for first, named in ((grouped, ["", "kernels", "kernels, versions", ""]), (old, ["", "", "versions", ""])):
+        run = runs[0] if first is grouped else runs[1]
+        for epoch, versions in enumerate((first, products, products | {"torch": "2.12"}, old), start=1):
+            attempt = attempt_of([run], f"{run.run_id} {epoch}", started=float(epoch))
+            attempt = replace(attempt, device="NVIDIA H200", versions=versions)
+            ledger.record([attempt], [row_of(run, epoch, attempt_id=attempt.attempt_id)], {})
+        frame = epochs_frame(ledger)
+        assert list(frame[frame["run_id"] == run.run_id]["differs_in"].fillna("")) == named

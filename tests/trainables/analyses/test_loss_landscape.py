@@ -163,15 +163,17 @@ def test_a_members_loss_on_the_surface_is_the_packs_own_evaluation(data: DataSet
     np.testing.assert_allclose(found, losses.numpy(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("kernels", ["torch", "grouped"])
 def test_retraining_gives_the_bits_of_the_first_training_and_keeps_only_what_is_wanted(
-    tmp_path: Path, data: DataSet
+    tmp_path: Path, data: DataSet, kernels: str
 ) -> None:
     runs = [make_run("Adam", lr=0.003), make_run("SGD", lr=0.05, momentum=0.9)]
     assignment = Assignment("p", runs, 3, frozenset())
     first = SavedWeights(tmp_path / "first")
-    before = list(train(assignment, data, CPU, options(weights=first)))
+    before = list(train(assignment, data, CPU, options(weights=first, kernels=kernels)))
     wanted = runs[1].run_id
-    again = list(retrain_weights(assignment, data, CPU, [wanted], 2, tmp_path / "again"))
+    again = list(retrain_weights(assignment, data, CPU, [wanted], 2, tmp_path / "again", kernels))
+    assert again[0].attempts[-1].versions.get("kernels", "torch") == kernels
     kept = SavedWeights(tmp_path / "again")
     assert kept.epochs(wanted) == [0, 2, 3]
     assert kept.epochs(runs[0].run_id) == []

@@ -155,7 +155,7 @@ def test_a_pack_with_compiled_kernels_follows_pytorch(seeds: tuple[int, ...], da
 def test_compiled_kernels_evaluate_too() -> None:
     parameters = {name: values[None] for name, values in initial_parameters(0, torch.float64, 100).items()}
     images = torch.randn(4, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    here, there = (StackedLeNet5(100, compiled).eval_logits(parameters, {}, images) for compiled in (True, False))
+    here, there = (StackedLeNet5(100, kernels).eval_logits(parameters, {}, images) for kernels in (COMPILED, TORCH))
     assert torch.allclose(here, there, rtol=1e-12)
     assert not torch.equal(here, there)
 
@@ -169,10 +169,13 @@ def test_a_pack_with_compiled_kernels_has_second_derivatives(data: DataSet) -> N
 
 
 def test_compiled_kernels_are_for_lenet5_on_a_cpu() -> None:
-    assert usable_kernels(COMPILED, Protocol(), CPU) == COMPILED
-    assert usable_kernels(COMPILED, Protocol(model="lenet5_wide"), CPU) == TORCH
-    assert usable_kernels(COMPILED, Protocol(), torch.device("cuda", 0)) == TORCH
-    assert usable_kernels(TORCH, Protocol(), CPU) == TORCH
+    assert usable_kernels(COMPILED, Protocol(), CPU, 4) == COMPILED
+    assert usable_kernels(COMPILED, Protocol(model="lenet5_wide"), CPU, 4) == TORCH
+    assert usable_kernels(COMPILED, Protocol(), torch.device("cuda", 0), 4) == "matrix products"
+    assert usable_kernels(TORCH, Protocol(), CPU, 4) == TORCH
+    assert usable_kernels(TORCH, Protocol(), torch.device("cuda", 0), 1) == "grouped"
+    assert usable_kernels("grouped", Protocol(), torch.device("cuda", 0), 4) == "grouped"
+    assert usable_kernels("grouped", Protocol(model="lenet5_wide"), torch.device("cuda", 0), 4) == TORCH
 
 
 @pytest.fixture

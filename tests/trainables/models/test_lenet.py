@@ -11,18 +11,20 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.gpu_driver import GPU, GpuDriver, on_the_gpu
+from trainables.models.interface import NO_DRAWS
 from trainables.models.lenet import (
+    CONVOLUTIONS,
     MATRIX_PRODUCTS_FROM,
     SHAPES,
     Convolutions,
     GroupedConvolutions,
     LeNet5,
     Masks,
-    MatrixProducts,
-    convolutions_for,
+    convolution_for,
     initial_parameters,
     stacked_logits,
 )
+from trainables.models.stacked_lenet import StackedLeNet5
 
 Gradients = list[Tensor]
 
@@ -83,10 +85,16 @@ def assert_equal(found: tuple[Tensor, Gradients], wanted: tuple[Tensor, Gradient
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
-def stacked(shared: bool, convolutions: Convolutions | None) -> list[tuple[Tensor, Gradients]]:
-    """What K models in one pass compute, model by model."""
+def stacked(
+    shared: bool, convolutions: Convolutions | None, lost: int | None = None
+) -> list[tuple[Tensor, Gradients]]:  # fmt: skip
+    """What K models in one pass compute, model by model; all weights of the model ``lost`` are NaN."""
     images, masks = images_and_masks(shared)
-    stack = {name: torch.stack([one[name] for one in WEIGHTS]).requires_grad_() for name in SHAPES}
+    stack = {name: torch.stack([one[name] for one in WEIGHTS]) for name in SHAPES}
+    for stacked_weights in stack.values():
+        if lost is not None:
+            stacked_weights[lost] = math.nan
+        stacked_weights.requires_grad_()
     logits = stacked_logits(stack, images[0] if shared else images, masks, convolutions)
     logits.square().sum().backward()
     gradients = [leaf.grad for leaf in stack.values() if leaf.grad is not None]
@@ -103,11 +111,23 @@ def test_the_module_computes_what_a_plain_list_of_modules_does() -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared images", "images of each model"])
-@pytest.mark.parametrize("convolutions", [GroupedConvolutions(), MatrixProducts()], ids=lambda c: type(c).__name__)
-def test_k_models_at_a_time_compute_what_each_does_alone(convolutions: Convolutions, shared: bool) -> None:
+@pytest.mark.parametrize("convolution", CONVOLUTIONS)
+def test_k_models_at_a_time_compute_what_each_does_alone(convolution: str, shared: bool) -> None:
     """In float64: the logits, and the gradients of all ten parameters; also what a GPU computes."""
-    for k, found in enumerate(stacked(shared, convolutions)):
+    for k, found in enumerate(stacked(shared, CONVOLUTIONS[convolution])):
         assert_equal(found, expected(shared, k))
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared images", "images of each model"])
+@pytest.mark.parametrize("convolution", CONVOLUTIONS)
+def test_a_model_without_numbers_does_not_change_the_bits_of_the_others(convolution: str, shared: bool) -> None:
+    """A diverged model stays in the shared operators until the end of the epoch."""
+    healthy = stacked(shared, CONVOLUTIONS[convolution])
+    diverged = stacked(shared, CONVOLUTIONS[convolution], lost=1)
+    assert diverged[1][0].isnan().all()
+    for k in (0, 2, 3):
+        assert torch.equal(healthy[k][0], diverged[k][0])
+        assert all(torch.equal(a, b) for a, b in zip(healthy[k][1], diverged[k][1], strict=True))
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -147,7 +167,22 @@ def test_on_a_gpu_the_convolutions_of_several_models_are_matrix_products(
     assert (convolved, products) == ((0, 5) if models >= MATRIX_PRODUCTS_FROM else (2, 3))
 
 
-def test_the_device_and_the_number_of_models_choose_the_convolutions() -> None:
-    assert isinstance(convolutions_for(torch.device("cpu"), 24), GroupedConvolutions)
-    assert isinstance(convolutions_for(GPU, 24), MatrixProducts)
-    assert isinstance(convolutions_for(GPU, MATRIX_PRODUCTS_FROM - 1), GroupedConvolutions)
+def test_the_device_and_the_number_of_models_choose_the_convolution() -> None:
+    assert convolution_for(torch.device("cpu"), 24) == "grouped"
+    assert convolution_for(GPU, 24) == "matrix products"
+    assert convolution_for(GPU, MATRIX_PRODUCTS_FROM - 1) == "grouped"
+
+
+@pytest.mark.parametrize(("kernels", "products"), [("torch", 3), ("grouped", 3), ("matrix products", 5)])
+def test_a_model_is_convolved_by_the_kernels_that_are_asked_for(kernels: str, products: int) -> None:
+    """In training and in evaluation; the dense layers are three products."""
+    model = StackedLeNet5(100, kernels)
+    stack = {name: torch.stack([one[name] for one in WEIGHTS]) for name in SHAPES}
+    images, masks = images_and_masks(shared=True)
+    for work in (
+        lambda: model.train_logits(stack, {}, images[0], masks, NO_DRAWS),
+        lambda: model.eval_logits(stack, {}, images[0]),
+    ):
+        with Operators() as seen:
+            work()
+        assert seen.names.count("aten::baddbmm") == products

@@ -46,7 +46,7 @@ def test_a_pack_too_large_for_a_whole_gpu_is_refused_with_both_sizes() -> None:
 @given(st.integers(0, 200 * GIB), st.integers(0, 2 * GIB), st.integers(4 * GIB, 200 * GIB))
 def test_all_shares_of_a_gpu_fit_on_it_together(reserved: int, context: int, whole: int) -> None:
     """For all measurements: all packs that Ray places on the GPU fit, each with its context."""
-    needed = reserved * HEADROOM + max(context, CONTEXT_BYTES)
+    needed = reserved * HEADROOM + (context or CONTEXT_BYTES)
     if needed > whole:
         with pytest.raises(SpecError):
             share_of(Footprint(reserved, context, whole), 1)
@@ -62,9 +62,9 @@ def test_all_shares_of_a_gpu_fit_on_it_together(reserved: int, context: int, who
 @given(st.integers(GIB // 4, 60 * GIB), st.integers(0, GIB), st.integers(4 * GIB, 200 * GIB))
 def test_a_share_admits_the_pack_that_it_was_found_for(reserved: int, context: int, whole: int) -> None:
     """The limit of a trial's process is always above the peak of the probe."""
-    if reserved * HEADROOM + max(context, CONTEXT_BYTES) > whole:
+    if reserved * HEADROOM + (context or CONTEXT_BYTES) > whole:
         return
-    assert allocator_fraction(share_of(Footprint(reserved, context, whole), 1), whole) * whole >= reserved
+    assert allocator_fraction(share_of(Footprint(reserved, context, whole), 1), whole, context) * whole >= reserved
 
 
 def test_a_footprint_that_was_kept_is_read_again_and_nothing_else_is() -> None:

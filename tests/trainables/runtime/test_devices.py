@@ -56,11 +56,11 @@ def test_tf32_is_refused_where_a_device_has_none(gpu_driver: GpuDriver) -> None:
 
 
 def test_a_trial_is_held_to_its_share_of_the_memory(gpu_driver: GpuDriver) -> None:
-    """Its share less the context; a trial with a whole GPU may use all of it."""
-    for gpus in (0.25, 1.0):
-        hold_to_share(training_device(wants_gpu=True), gpus)
+    """Its share less the context, as measured or else as usual; a trial with a whole GPU may use all of it."""
+    for gpus, context in ((0.25, 0), (0.25, 2 * GIB), (1.0, 2 * GIB)):
+        hold_to_share(training_device(wants_gpu=True), gpus, context)
     assert gpu_driver.called("set_memory_fraction") == [
-        [pytest.approx(0.25 - CONTEXT_BYTES / (80 * GIB)), 0], [1.0, 0],
+        [pytest.approx(0.25 - CONTEXT_BYTES / (80 * GIB)), 0], [pytest.approx(0.25 - 2 / 80), 0], [1.0, 0],
     ]  # fmt: skip
 
 

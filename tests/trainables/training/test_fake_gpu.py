@@ -6,7 +6,10 @@ out (``tests/gpu_driver.py``); of the fused kernels, only the devices of the arg
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,9 +30,10 @@ from trainables.training import cuda_graphs
 from trainables.training.batches import Batch, Split
 from trainables.training.cuda_graphs import WARM_UPS, NoGraphs, graphs_of
 from trainables.training.loop import train
-from trainables.training.messages import Assignment
+from trainables.training.messages import Assignment, TrialSpec
 from trainables.training.multi_tensor import KERNELS
 from trainables.training.pack import Pack, evaluate
+from trainables.training.trial import run_trial
 
 READS_A_VALUE = r"_local_scalar_dense|is_nonzero"
 
@@ -119,6 +123,17 @@ def test_a_pack_sets_the_precision_of_its_protocol() -> None:
         assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == (precision == "tf32")
 
 
+def test_a_pack_names_the_kernels_that_it_uses() -> None:
+    runs = [make_run(lr=rate) for rate in (0.1, 0.2, 0.3, 0.4)]
+    for count, kernels, expected in (
+        (4, "torch", "matrix products"),
+        (1, "torch", "grouped"),
+        (4, "grouped", "grouped"),
+    ):
+        pack = Pack(runs[:count], 4, GPU, NoGraphs(), kernels=kernels)
+        assert pack.kernels == expected
+
+
 def test_an_operator_between_host_and_gpu_is_refused() -> None:
     """The test above fails where a step mixes devices."""
     with pytest.raises(RuntimeError, match="device"):
@@ -139,16 +154,21 @@ def test_a_step_is_captured_after_its_warm_up_and_then_replayed(gpu: GpuDriver) 
     assert gpu.current_stream[0] == 0
 
 
-def test_two_packs_of_a_process_share_one_stream_and_one_memory_pool(gpu: GpuDriver) -> None:
+@pytest.mark.parametrize("packs", [2, pytest.param(40, marks=pytest.mark.slow)])
+def test_packs_of_a_process_share_one_stream_and_one_memory_pool(gpu: GpuDriver, packs: int) -> None:
     """Each stream keeps a cuBLAS workspace that is never freed, so a worker must not make one for each pack."""
-    for run in (make_run(lr=0.1), make_run("Adam")):
-        pack = Pack([run], 10, GPU)
+    held: weakref.WeakSet[Pack] = weakref.WeakSet()
+    for run in [make_run(lr=0.1), make_run("Adam")] * (packs // 2):
+        held.add(pack := Pack([run], 10, GPU))
         for step in range(WARM_UPS + 1):
             pack.step_in_epoch = step
             pack.train_step(batch_of(32))
     assert gpu.streams == 1
     assert gpu.called("graph_pool_handle") == [[]]
-    assert gpu.called("capture") == [[(0, 1), 1]] * 4
+    assert gpu.called("capture") == [[(0, 1), 1]] * 2 * packs
+    del pack
+    gc.collect()
+    assert not held  # nothing keeps a pack that has ended
     assert graphs_of(GPU) is graphs_of(torch.device("cuda", 0))
     assert graphs_of(torch.device("cpu")) is None
 
@@ -166,6 +186,16 @@ def test_an_epochs_training_time_ends_when_the_gpu_is_done(few: DataSet, gpu: Gp
         next(train(Assignment("pack", runs, 1, frozenset()), few, GPU, options()))
     assert gpu.calls[-2:] == [("replay",), ("synchronize",)]
     assert len(gpu.called("synchronize")) == 1 + len(gpu.called("capture"))  # PyTorch waits before a capture, too
+
+
+def test_a_trial_subtracts_the_measured_context_from_its_share(few: DataSet, gpu: GpuDriver, tmp_path: Path) -> None:
+    assignment = Assignment("pack", [make_run(lr=0.1)], 1, frozenset())
+    spec = TrialSpec(
+        assignment, str(tmp_path), str(tmp_path), threads=torch.get_num_threads(), gpus=0.5, gpu_context=GIB
+    )
+    with pytest.raises(RuntimeError, match=READS_A_VALUE):
+        next(run_trial(spec, few, lambda: False))
+    assert gpu.called("set_memory_fraction") == [[0.5 - 1 / 80, 0]]
 
 
 def test_a_step_is_timed_until_the_gpu_is_done(gpu: GpuDriver) -> None:

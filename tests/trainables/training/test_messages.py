@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import fields
 
-from results.ledger.schema import CREATE, Attempt, EpochRow
+from results.ledger.schema import CREATE, KERNELS, Attempt, EpochRow
 from tests.trainables.small_runs import CPU, make_run
+from trainables.training import messages
 from trainables.training.messages import Assignment, AttemptInfo, EpochMetrics, TrialSpec, this_attempt
 
 DRIVER_ADDS = {"ended", "outcome", "error"}
@@ -40,6 +41,11 @@ def test_a_trial_spec_is_read_back_from_json() -> None:
         save_weights_every=2, checkpoint_seconds=5.0, on_drivers_disk=True, stop_signal="actor", kernels="compiled",
     )  # fmt: skip
     assert TrialSpec.from_json(trial.to_json()) == trial
+
+
+def test_the_kernels_have_the_key_that_the_ledger_knows() -> None:
+    """Else ``differs_in`` would name a kernel as a version."""
+    assert messages.KERNELS == KERNELS
 
 
 def test_an_attempt_is_read_back_from_a_checkpoint() -> None:

@@ -26,6 +26,7 @@ from trainables.training.loop import train
 from trainables.training.messages import Assignment, EpochMetrics
 from trainables.training.multi_tensor import KERNELS, GroupedOptimizers, can_be_captured
 from trainables.training.pack import Pack
+from trainables.training.steps import GraphedStep
 
 STEPS = 3 * 4
 """Three epochs of three full batches and a smaller one: the full ones' second and third epoch are replayed."""
@@ -276,6 +277,16 @@ def test_the_studys_updates_take_few_launches(few: DataSet) -> None:
             member.optimizer.step()
     assert together.launches <= 2 + 2
     assert apart.launches >= 6 * 10
+
+
+def test_every_step_of_an_epoch_has_a_row_of_rates_that_no_later_step_overwrites(few: DataSet) -> None:
+    """An asynchronous copy may still read the row of an earlier step; the host waits at the end of the epoch only."""
+    pack, _ = trained([run_of("SGD", "none", warmup=1)], few, NoGraphs(), steps=4)
+    rates = pack.members[0].lrs
+    assert len(set(rates)) == 4
+    step = pack._step
+    assert isinstance(step, GraphedStep)
+    assert step._rows[:, 0].tolist() == torch.tensor(rates, dtype=torch.float32).tolist()
 
 
 def test_seeds_whose_schedules_depend_on_their_losses_have_separate_rates(few: DataSet) -> None:
