@@ -50,9 +50,8 @@ def test_every_figure_is_seen(page, width):
 def test_the_names_in_every_figure_are_readable(page, width):
     """They have 7 points; a viewBox has one unit per point. A narrow screen scrolls the figure."""
     resize(page, width)
-    scales = page.execute_script(
-        "return [...document.querySelectorAll('figure svg[role=img]')].map((s) => s.clientWidth / s.viewBox.baseVal.width)"
-    )
+    figures = "return [...document.querySelectorAll('figure svg[role=img]')]"
+    scales = page.execute_script(f"{figures}.map((s) => s.clientWidth / s.viewBox.baseVal.width)")
     assert len(scales) == len(FIGURES)
     assert min(scales) * 7 >= 11
 
