@@ -8,6 +8,8 @@ at a time, alternating within every round:
 (b) ``sweep`` in packs of one;
 (c) ``sweep`` with ``pack = "auto"``.
 
+(b) and (c) have ``kernels = "auto"``: compiled gradients of the convolutions where they are measured to be faster.
+
 In a round (a) trains two new runs for one epoch, one per slot; (b) and (c) extend their sweep by two epochs from its
 checkpoints: (c) all sixteen runs, (b) every second run, which gives the same rate in less time. The result is
 run-epochs per hour, from the start of the epoch of the first trial to the end of the last trial. It includes evaluation
@@ -60,6 +62,8 @@ ACCURACY_EPOCHS = 3
 LEARNED_PERCENT = 3.0
 """Validation accuracy from which a configuration has left chance, 1 %, behind."""
 TOLERANCE_PP = 2.0
+KERNELS = "auto"
+"""Of (b) and (c): PyTorch's, or the compiled ones where a measurement finds them faster."""
 PACKS: dict[str, int | str] = {"b": 1, "c": "auto"}
 NAMES = {"a": "stock Ray Tune loop", "b": "sweep, packs of one", "c": "sweep, pack auto"}
 
@@ -191,6 +195,7 @@ class Bench:
                 "name": f"way-{way}", "data": self.source, "epochs": epochs, "seeds": SEEDS,
                 "configurations": configurations(COMPARED if way == "b" else 1),
                 "resources.pack": PACKS[way], "resources.max_concurrent": SLOTS, "resources.cpus_per_trial": 1.0,
+                "resources.kernels": KERNELS,
             },
         )  # fmt: skip
 

@@ -46,7 +46,7 @@ class Resources(_Table):
     gpus_per_trial: Literal["auto"] | Annotated[float, Field(ge=0, le=1024)] = 0.0  # auto: measured by a probe
     max_concurrent: int = Field(0, ge=0)  # 0: no limit
     retries: int = Field(2, ge=0, le=100)
-    kernels: Literal["torch", "compiled", "auto"] = "torch"  # of the gradients on a CPU; auto: the faster ones here
+    kernels: Literal["torch", "compiled", "auto"] = "torch"  # of convolutions on a CPU; auto: the faster ones here
     checkpoint_seconds: float = Field(30, gt=0)  # time between two checkpoints within an epoch
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-// One 5x5 convolution, 2x2 max-pooling and ReLU: pooling forward, and the backward pass of all three, on one thread.
+// One 5x5 convolution, 2x2 max-pooling and ReLU of K models, forward and backward, on one thread.
 //
 // A gradient passes pooling at one position of four, and ReLU removes more of them. The loops visit only the positions
 // that have a gradient, and write the gradient of the input once. Maps are channels-last, [B, H, W, K * channels].
@@ -22,6 +22,20 @@ constexpr int NO_PLACE = 4;  // ReLU cuts the gradient of this window
 
 template <typename T> struct Lanes {
     typedef T Vector __attribute__((vector_size(BYTES), aligned(sizeof(T)), may_alias));
+    typedef T Aligned __attribute__((vector_size(BYTES), may_alias));
+};
+
+// Values whose vectors do not cross cache lines. Initially 0.
+template <typename T> class Values {
+    struct alignas(BYTES) Line {
+        T values[BYTES / sizeof(T)];
+    };
+    std::vector<Line> lines;
+
+  public:
+    explicit Values(size_t count) : lines((count * sizeof(T) + BYTES - 1) / BYTES) {}
+    T *data() { return lines.data()->values; }
+    const T *data() const { return lines.data()->values; }
 };
 
 // A row of a filter or patch is SIDE * C values, padded to whole vectors. The padding of a filter is 0; the one of a
@@ -31,89 +45,174 @@ template <typename T, int C> struct Layout {
     static constexpr int FILTER = SIDE * ROW, ROWS = SUMS / VECTORS < SIDE ? SUMS / VECTORS : SIDE;
 };
 
-// to += sum over n of values[n] * (SIDE rows at from + offsets[n]); rows FIRST to FIRST + COUNT - 1.
-template <typename T, int C, int FIRST, int COUNT>
-inline void add_rows(int n, const T *values, const int *offsets, const T *from, int from_row, T *to, int to_row) {
+// to += sum over n of values[n] * (SIDE rows at from + offsets[n]); rows FIRST to FIRST + COUNT - 1. FROM and TO are the
+// distances of rows.
+template <typename T, int C, int FROM, int TO, int FIRST, int COUNT>
+inline void add_rows(int n, const T *values, const int *offsets, const T *from, T *to) {
     typedef typename Lanes<T>::Vector V;
     typedef Layout<T, C> L;
     V sums[COUNT][L::VECTORS] = {};
-    from += FIRST * from_row, to += FIRST * to_row;
+    from += FIRST * FROM, to += FIRST * TO;
     for (int i = 0; i < n; i++) {
         const T value = values[i], *start = from + offsets[i];
 #pragma GCC unroll 8
         for (int r = 0; r < COUNT; r++)
 #pragma GCC unroll 8
-            for (int v = 0; v < L::VECTORS; v++) sums[r][v] += value * *(const V *)(start + r * from_row + v * L::LANES);
+            for (int v = 0; v < L::VECTORS; v++) sums[r][v] += value * *(const V *)(start + r * FROM + v * L::LANES);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < COUNT; r++)
 #pragma GCC unroll 8
-        for (int v = 0; v < L::VECTORS; v++) *(V *)(to + r * to_row + v * L::LANES) += sums[r][v];
+        for (int v = 0; v < L::VECTORS; v++) *(V *)(to + r * TO + v * L::LANES) += sums[r][v];
 }
 
-template <typename T, int C, int FIRST = 0>
-inline void add(int n, const T *values, const int *offsets, const T *from, int from_row, T *to, int to_row) {
+template <typename T, int C, int FROM, int TO, int FIRST = 0>
+inline void add(int n, const T *values, const int *offsets, const T *from, T *to) {
     constexpr int left = SIDE - FIRST, count = left < Layout<T, C>::ROWS ? left : Layout<T, C>::ROWS;
-    add_rows<T, C, FIRST, count>(n, values, offsets, from, from_row, to, to_row);
-    if constexpr (FIRST + count < SIDE) add<T, C, FIRST + count>(n, values, offsets, from, from_row, to, to_row);
+    add_rows<T, C, FROM, TO, FIRST, count>(n, values, offsets, from, to);
+    if constexpr (FIRST + count < SIDE) add<T, C, FROM, TO, FIRST + count>(n, values, offsets, from, to);
 }
 
-// As in PyTorch: the first largest value of a window, or its last NaN.
-template <typename T> void pool(const T *maps, T *pooled, uint8_t *places, int B, int H, int W, int C) {
-    for (int row = 0; row < B * (H / 2); row++)
-        for (int j = 0; j < W / 2; j++) {
-            const T *upper = maps + ((size_t)row * 2 * W + 2 * j) * C, *lower = upper + (size_t)W * C;
-            T *out = pooled + ((size_t)row * (W / 2) + j) * C;
-            uint8_t *place = places + ((size_t)row * (W / 2) + j) * C;
-#pragma GCC ivdep
-            for (int c = 0; c < C; c++) {
-                const T second = upper[C + c], third = lower[c], fourth = lower[C + c];
-                T best = upper[c];
-                int found = 0;
-                bool taken = second > best || second != second;
-                best = taken ? second : best, found = taken ? 1 : found;
-                taken = third > best || third != third;
-                best = taken ? third : best, found = taken ? 2 : found;
-                taken = fourth > best || fourth != fourth;
-                best = taken ? fourth : best, found = taken ? 3 : found;
-                out[c] = best <= 0 ? 0 : best;
-                place[c] = best <= 0 ? NO_PLACE : found;
+// The forward pass. Shared images: one convolution to the channels of all models; else one for each model. A step of the
+// inner loop adds one tap to the four outputs of each of WINDOWS pooling windows, for one vector of output channels.
+template <typename T, int C, int O, int W> class Forward {
+    typedef typename Lanes<T>::Vector V;
+    typedef typename Lanes<T>::Aligned Aligned;
+    typedef decltype(V() > V()) Places;
+    static constexpr int LANES = BYTES / sizeof(T), TAPS = SIDE * SIDE * C, WINDOWS = SUMS / 4;
+    static constexpr int w = (W - SIDE + 1) / 2, pixels = W * W, row = W * C;
+
+    const int K, groups, outs, blocks;
+    Values<T> filters, biases, image;
+
+  public:
+    Forward(int K, bool shared)
+        : K(K), groups(shared ? 1 : K), outs(shared ? K * O : O), blocks((outs + LANES - 1) / LANES),
+          filters((size_t)groups * blocks * TAPS * LANES), biases((size_t)groups * blocks * LANES),
+          image((size_t)pixels * C) {}
+
+    void run(const T *x, const T *weight, const T *bias, T *pooled, uint8_t *places, int B) {
+        arrange(weight, bias);
+        for (int b = 0; b < B; b++)
+            for (int g = 0; g < groups; g++) {
+                const T *in = x + (size_t)b * pixels * C * groups;
+                if (groups > 1) {
+                    copy(in + (size_t)g * C);
+                    in = image.data();
+                }
+                const size_t at = (size_t)b * w * w * K * O + (size_t)g * O;
+                for (int block = 0; block < blocks; block++) {
+                    int window = 0;
+                    for (; window + WINDOWS <= w * w; window += WINDOWS)
+                        windows<WINDOWS>(in, window, g, block, pooled + at, places + at);
+                    for (; window < w * w; window++) windows<1>(in, window, g, block, pooled + at, places + at);
+                }
             }
+    }
+
+  private:
+    // To [group, block, row, column, input channel, output channel of the block]; channels that do not exist are 0.
+    void arrange(const T *weight, const T *bias) {
+        for (int g = 0; g < groups; g++)
+            for (int out = 0; out < outs; out++) {
+                const size_t channel = (size_t)g * O + out, block = (size_t)g * blocks + out / LANES;
+                biases.data()[block * LANES + out % LANES] = bias[channel];
+                T *to = filters.data() + block * TAPS * LANES + out % LANES;
+                for (int r = 0; r < SIDE * SIDE; r++)
+                    for (int c = 0; c < C; c++) to[(r * C + c) * LANES] = weight[(channel * C + c) * SIDE * SIDE + r];
+            }
+    }
+
+    void copy(const T *from) {
+        T *to = image.data();
+        for (int p = 0; p < pixels; p++, from += (size_t)groups * C, to += C)
+            for (int c = 0; c < C; c++) to[c] = from[c];
+    }
+
+    // Not inlined: constants of the pooling would take registers of the sums.
+    template <int COUNT>
+    __attribute__((noinline)) void windows(const T *in, int window, int g, int block, T *out, uint8_t *place) const {
+        const size_t first = (size_t)g * blocks + block;
+        const T *filter = filters.data() + first * TAPS * LANES;
+        const V bias = *(const Aligned *)(biases.data() + first * LANES);
+        V sums[COUNT][4];
+        const T *upper[COUNT];
+#pragma GCC unroll 8
+        for (int n = 0; n < COUNT; n++) {
+            upper[n] = in + (size_t)(2 * ((window + n) / w) * W + 2 * ((window + n) % w)) * C;
+#pragma GCC unroll 8
+            for (int p = 0; p < 4; p++) sums[n][p] = bias;
         }
-}
+        for (int r = 0; r < SIDE; r++)
+            for (int tap = r * row; tap < r * row + SIDE * C; tap++, filter += LANES) {
+                const V weights = *(const Aligned *)filter;
+#pragma GCC unroll 8
+                for (int n = 0; n < COUNT; n++)
+#pragma GCC unroll 8
+                    for (int p = 0; p < 4; p++) sums[n][p] += upper[n][tap + p / 2 * row + p % 2 * C] * weights;
+            }
+#pragma GCC unroll 8
+        for (int n = 0; n < COUNT; n++) {
+            const size_t at = (size_t)(window + n) * K * O + (size_t)block * LANES;
+            pool(sums[n], out + at, place + at, outs - block * LANES);
+        }
+    }
 
-template <typename T, int C, int O> class Backward {
+    // As in PyTorch: the first largest value of a window, or its last NaN.
+    static void pool(const V *outputs, T *out, uint8_t *place, int channels) {
+        const Places zero = {};
+        V best = outputs[0];
+        Places found = zero;
+#pragma GCC unroll 8
+        for (int p = 1; p < 4; p++) {
+            const Places taken = (outputs[p] > best) | (outputs[p] != outputs[p]);
+            best = taken ? outputs[p] : best, found = taken ? zero + p : found;
+        }
+        const Places cut = best <= 0;
+        best = cut ? V{} : best, found = cut ? zero + NO_PLACE : found;
+        if (channels >= LANES) {
+            *(V *)out = best;
+            for (int c = 0; c < LANES; c++) place[c] = (uint8_t)found[c];
+        } else {
+            for (int c = 0; c < LANES; c++)
+                if (c < channels) out[c] = best[c], place[c] = (uint8_t)found[c];
+        }
+    }
+};
+
+template <typename T, int C, int O, int W> class Backward {
     typedef Layout<T, C> L;
-    static constexpr int FILTER = L::FILTER;
+    static constexpr int FILTER = L::FILTER, w = (W - SIDE + 1) / 2, pixels = W * W;
+    static constexpr int SIZE = (pixels * C / L::LANES + 2) * L::LANES;  // of an image: it has a padding, as its rows
 
-    const int H, W, K, inputs, h, w, pixels, size;
-    std::vector<T> filters, filter_sums, bias_sums, images, input_gradient, values;
+    const int K, inputs;
+    Values<T> filters, filter_sums, images, input_gradient;
+    std::vector<T> bias_sums, values;
     std::vector<int> offsets;
 
   public:
-    Backward(int H, int W, int K, bool shared)
-        : H(H), W(W), K(K), inputs(shared ? 1 : K), h((H - SIDE + 1) / 2), w((W - SIDE + 1) / 2), pixels(H * W),
-          size(pixels * C + L::LANES), filters((size_t)K * O * FILTER), filter_sums((size_t)K * O * FILTER),
-          bias_sums((size_t)K * O), images((size_t)TILE * size), input_gradient(size), values((size_t)O * h * w),
-          offsets((size_t)O * h * w) {}
+    Backward(int K, bool shared)
+        : K(K), inputs(shared ? 1 : K), filters((size_t)K * O * FILTER), filter_sums((size_t)K * O * FILTER),
+          images((size_t)TILE * SIZE), input_gradient(SIZE), bias_sums((size_t)K * O), values((size_t)O * w * w),
+          offsets((size_t)O * w * w) {}
 
     void run(const T *x, const T *weight, const uint8_t *places, const T *gradient, T *dx, T *dw, T *db, int B) {
-        each_weight([&](size_t padded, size_t plain) { filters[padded] = weight[plain]; });
+        each_weight([&](size_t padded, size_t plain) { filters.data()[padded] = weight[plain]; });
         for (int tile = 0; tile < B; tile += TILE) {
             const int count = B - tile < TILE ? B - tile : TILE;
             for (int k = 0; k < K; k++) {
                 if (k < inputs)
-                    for (int b = 0; b < count; b++) copy(x + image(tile + b, inputs, k), inputs, &images[b * size], 1);
+                    for (int b = 0; b < count; b++) copy(x + image(tile + b, inputs, k), inputs, images.data() + b * SIZE, 1);
                 for (int b = 0; b < count; b++) {
-                    const size_t start = (size_t)(tile + b) * h * w * K * O + (size_t)k * O;
-                    filter_gradient(places + start, gradient + start, &images[b * size], k);
+                    const size_t start = (size_t)(tile + b) * w * w * K * O + (size_t)k * O;
+                    filter_gradient(places + start, gradient + start, images.data() + b * SIZE, k);
                     if (!dx) continue;
                     image_gradient(places + start, gradient + start, k);
                     copy(input_gradient.data(), 1, dx + image(tile + b, K, k), K);
                 }
             }
         }
-        each_weight([&](size_t padded, size_t plain) { dw[plain] = filter_sums[padded]; });
+        each_weight([&](size_t padded, size_t plain) { dw[plain] = filter_sums.data()[padded]; });
         std::memcpy(db, bias_sums.data(), bias_sums.size() * sizeof(T));
     }
 
@@ -139,25 +238,25 @@ template <typename T, int C, int O> class Backward {
         const int shift[NO_PLACE + 1] = {0, C, W * C, W * C + C, 0};
         int count[O] = {};
         T sum[O] = {};
-        for (int i = 0; i < h; i++)
+        for (int i = 0; i < w; i++)
             for (int j = 0; j < w; j++, places += (size_t)K * O, gradient += (size_t)K * O)
                 for (int o = 0; o < O; o++) {
-                    const int n = o * h * w + count[o];
+                    const int n = o * w * w + count[o];
                     offsets[n] = corner(i, j, 0) + shift[places[o]];
                     values[n] = gradient[o];
                     count[o] += places[o] < NO_PLACE;
                     sum[o] += places[o] < NO_PLACE ? gradient[o] : 0;
                 }
         for (int o = 0; o < O; o++) {
-            add<T, C>(count[o], &values[o * h * w], &offsets[o * h * w], in, W * C,
-                      &filter_sums[(size_t)(k * O + o) * FILTER], L::ROW);
+            add<T, C, W * C, L::ROW>(count[o], &values[o * w * w], &offsets[o * w * w], in,
+                                     filter_sums.data() + (size_t)(k * O + o) * FILTER);
             bias_sums[k * O + o] += sum[o];
         }
     }
 
     void image_gradient(const uint8_t *places, const T *gradient, int k) {
-        std::memset(input_gradient.data(), 0, size * sizeof(T));
-        for (int i = 0; i < h; i++)
+        std::memset(input_gradient.data(), 0, SIZE * sizeof(T));
+        for (int i = 0; i < w; i++)
             for (int j = 0; j < w; j++, places += (size_t)K * O, gradient += (size_t)K * O) {
                 int count[NO_PLACE + 1] = {}, filter[NO_PLACE + 1][O];
                 T value[NO_PLACE + 1][O];
@@ -168,28 +267,28 @@ template <typename T, int C, int O> class Backward {
                 }
                 for (int place = 0; place < NO_PLACE; place++)
                     if (count[place])
-                        add<T, C>(count[place], value[place], filter[place], &filters[(size_t)k * O * FILTER], L::ROW,
-                                  &input_gradient[corner(i, j, place)], W * C);
+                        add<T, C, L::ROW, W * C>(count[place], value[place], filter[place],
+                                                 filters.data() + (size_t)k * O * FILTER,
+                                                 input_gradient.data() + corner(i, j, place));
             }
     }
 };
 
 }  // namespace
 
-#define FUNCTIONS(T, NAME)                                                                                              \
-    void pool_##NAME(const T *maps, T *pooled, uint8_t *places, int B, int H, int W, int C) {                           \
-        pool(maps, pooled, places, B, H, W, C);                                                                         \
+#define LAYER(T, NAME, LAYER, C, O, W)                                                                                  \
+    void forward##LAYER##_##NAME(const T *x, const T *weight, const T *bias, T *pooled, uint8_t *places, int B, int K,  \
+                                 int shared) {                                                                          \
+        Forward<T, C, O, W>(K, shared).run(x, weight, bias, pooled, places, B);                                         \
     }                                                                                                                   \
-    void backward1_##NAME(const T *x, const T *weight, const uint8_t *places, const T *gradient, T *dx, T *dw, T *db,   \
-                          int B, int H, int W, int K, int shared) {                                                     \
-        Backward<T, 3, 6>(H, W, K, shared).run(x, weight, places, gradient, dx, dw, db, B);                             \
-    }                                                                                                                   \
-    void backward2_##NAME(const T *x, const T *weight, const uint8_t *places, const T *gradient, T *dx, T *dw, T *db,   \
-                          int B, int H, int W, int K, int shared) {                                                     \
-        Backward<T, 6, 16>(H, W, K, shared).run(x, weight, places, gradient, dx, dw, db, B);                            \
+    void backward##LAYER##_##NAME(const T *x, const T *weight, const uint8_t *places, const T *gradient, T *dx, T *dw,  \
+                                  T *db, int B, int K, int shared) {                                                    \
+        Backward<T, C, O, W>(K, shared).run(x, weight, places, gradient, dx, dw, db, B);                                \
     }
 
 extern "C" {
-FUNCTIONS(float, float32)
-FUNCTIONS(double, float64)
+LAYER(float, float32, 1, 3, 6, 32)
+LAYER(float, float32, 2, 6, 16, 14)
+LAYER(double, float64, 1, 3, 6, 32)
+LAYER(double, float64, 2, 6, 16, 14)
 }

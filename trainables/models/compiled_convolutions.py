@@ -1,9 +1,10 @@
-"""Convolution, max-pooling and ReLU of LeNet-5 on a CPU as one function with a compiled backward pass.
+"""Convolution, max-pooling and ReLU of LeNet-5 on a CPU as one compiled function, forward and backward.
 
-A gradient passes 2×2 max-pooling at one position of four, and PyTorch's convolutions compute the other three as well.
-``compiled_convolutions.cpp`` visits only the positions that have a gradient. It is compiled when it is first needed, by
-the system's C++ compiler for the processor at hand, and kept in the cache folder. The values of the forward pass are
-PyTorch's to the bit; the gradients are summed in another order, so their last bits differ.
+The forward pass computes the four outputs of a pooling window together and keeps only their largest value. A gradient
+passes the window at this place alone, and PyTorch's convolutions compute the other three as well;
+``compiled_convolutions.cpp`` visits only the places that have a gradient. It is compiled when it is first needed, by
+the system's C++ compiler for the processor at hand, and kept in the cache folder. All sums have another order than
+PyTorch's, so their last bits differ.
 """
 
 from __future__ import annotations
@@ -18,18 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from search_spaces.atomic_write import atomic_write
 from trainables.runtime.cache_folder import default_cache_dir
 
 SOURCE = Path(__file__).with_suffix(".cpp")
-FLAGS = ("-std=c++17", "-O2", "-ftree-vectorize", "-march=native", "-shared", "-fPIC")
+FLAGS = ("-std=c++17", "-O3", "-fno-predictive-commoning", "-march=native", "-shared", "-fPIC")
 COMPILERS = ("c++", "g++", "clang++")
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
-LAYERS = {(3, 6): 1, (6, 16): 2}
-"""Input and output channels of one model → the layer whose loops are compiled for them."""
+LAYERS = {(3, 6, 32): 1, (6, 16, 14): 2}
+"""Input and output channels of one model, and the side of a map → the layer whose loops are compiled for them."""
 
 
 class CompilerError(Exception):
@@ -51,12 +51,15 @@ def pooled_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class _PooledConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        groups = x.shape[1] // weight.shape[2]  # 1 for shared images, else K
-        maps = _channels_last(F.conv2d(x, weight.flatten(0, 1), bias.flatten(), groups=groups))
-        B, C, H, W = maps.shape
-        pooled = torch.empty(B, C, H // 2, W // 2, dtype=maps.dtype, memory_format=torch.channels_last)
-        places = torch.empty(B, C, H // 2, W // 2, dtype=torch.uint8, memory_format=torch.channels_last)
-        _function("pool", maps)(*_addresses(maps, pooled, places), B, H, W, C)
+        K, out, channels = weight.shape[:3]
+        x, weight = _channels_last(x), weight.contiguous()
+        B, inputs, H, W = x.shape
+        shape = B, K * out, (H - 4) // 2, (W - 4) // 2
+        pooled = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        places = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
+        _function("forward", x, weight)(
+            *_addresses(x, weight, bias.contiguous(), pooled, places), B, K, int(inputs == channels)
+        )
         ctx.save_for_backward(x, weight, places)
         return pooled
 
@@ -65,14 +68,14 @@ class _PooledConvolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         x, weight, places = ctx.saved_tensors
         K, out, channels = weight.shape[:3]
-        x, gradient, weight = _channels_last(x), _channels_last(gradient), weight.contiguous()
+        gradient = _channels_last(gradient)
         B, inputs, H, W = x.shape
         for_x = None
         if ctx.needs_input_grad[0]:
             for_x = torch.empty(B, K * channels, H, W, dtype=x.dtype, memory_format=torch.channels_last)
         for_weight, for_bias = torch.empty_like(weight), weight.new_empty(K, out)
-        _function(f"backward{LAYERS[channels, out]}", x)(
-            *_addresses(x, weight, places, gradient, for_x, for_weight, for_bias), B, H, W, K, int(inputs == channels)
+        _function("backward", x, weight)(
+            *_addresses(x, weight, places, gradient, for_x, for_weight, for_bias), B, K, int(inputs == channels)
         )
         if for_x is not None and inputs < for_x.shape[1]:  # all models see the same images
             for_x = for_x.unflatten(1, (K, channels)).sum(1)
@@ -87,8 +90,10 @@ def _addresses(*tensors: Tensor | None) -> list[ctypes.c_void_p]:
     return [ctypes.c_void_p(None if tensor is None else tensor.data_ptr()) for tensor in tensors]
 
 
-def _function(name: str, maps: Tensor) -> Any:
-    return getattr(library(), f"{name}_{NAMES[maps.dtype]}")
+def _function(name: str, x: Tensor, weight: Tensor) -> Any:
+    assert x.shape[2] == x.shape[3]
+    layer = LAYERS[weight.shape[2], weight.shape[1], x.shape[2]]
+    return getattr(library(), f"{name}{layer}_{NAMES[weight.dtype]}")
 
 
 @functools.cache

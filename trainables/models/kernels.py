@@ -1,4 +1,4 @@
-"""The kernels that compute the gradients of a pack: PyTorch's, or the compiled ones where they apply."""
+"""The kernels that compute the convolutions of a pack: PyTorch's, or the compiled ones where they apply."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ class GroupedConvolutions:
 
 
 class CompiledConvolutions(GroupedConvolutions):
-    """As :class:`GroupedConvolutions`, with the compiled backward pass of convolution, pooling and ReLU together."""
+    """As :class:`GroupedConvolutions`, with compiled kernels for convolution, pooling and ReLU together."""
 
 
 class MatrixProducts:

@@ -20,7 +20,7 @@ class StackedLeNet5:
     capturable = True
 
     def __init__(self, classes: int, compiled: bool = False) -> None:
-        """``compiled``: gradients on a CPU by compiled kernels, which cannot be differentiated a second time."""
+        """``compiled``: convolutions on a CPU by compiled kernels, whose gradients have no second derivative."""
         self._classes = classes
         self._convolutions = CompiledConvolutions() if compiled else None
 
@@ -37,4 +37,4 @@ class StackedLeNet5:
 
     def eval_logits(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """See :meth:`Model.eval_logits`."""
-        return stacked_logits(parameters, images)
+        return stacked_logits(parameters, images, convolutions=self._convolutions)

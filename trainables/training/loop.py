@@ -45,7 +45,7 @@ class TrainOptions:
     weights: SavedWeights | None = None  # where weight snapshots are saved
     start: Sequence[Mapping[str, Tensor]] = ()  # initial weights of every run, copied; empty: those of its seed
     before_step: BeforeStep | None = None
-    kernels: str = TORCH  # of the gradients; others change the last bits
+    kernels: str = TORCH  # of the convolutions; others change the last bits
     graphs: Graphs | None = None  # how a step is captured; None: as fits the device
     clock: Callable[[], float] = time.perf_counter
 

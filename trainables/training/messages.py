@@ -100,7 +100,7 @@ class TrialSpec:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     on_drivers_disk: bool = False  # whether both addresses are on the driver's disk, which other nodes may not see
     code: str = ""  # hash of the driver's code (search_spaces.code_version); empty: not checked
-    kernels: str = "torch"  # of the gradients on a CPU (trainables/models/kernels.py)
+    kernels: str = "torch"  # of the convolutions on a CPU (trainables/models/kernels.py)
     stop_signal: str = ""  # path of a file, or name of an actor, with the stop request; empty: there is none
 
     def to_json(self) -> str:

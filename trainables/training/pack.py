@@ -41,7 +41,7 @@ class Pack:
     ) -> None:  # fmt: skip
         """Start every run from its seed's weights. ``graphs`` says how its step is captured; None: as fits ``device``.
 
-        ``kernels`` are those of the gradients (:func:`usable_kernels`).
+        ``kernels`` are those of the convolutions (:func:`usable_kernels`).
 
         Raises:
             SpecError: an optimizer or scheduler that refuses its parameters, or a precision that ``device`` has not.
@@ -55,7 +55,7 @@ class Pack:
         self.step_in_epoch = 0  # completed steps of the next one
         self.epoch_seconds = 0.0  # spent on these steps
         self.model = build_model(self.protocol, classes, runs[0].seed)
-        self._trained = StackedLeNet5(classes, compiled=True) if kernels == COMPILED else self.model
+        self._fast_model = StackedLeNet5(classes, compiled=True) if kernels == COMPILED else self.model
         if len({run.seed for run in runs}) > 1 and not isinstance(self.model, StackedLeNet5):
             raise ValueError(f"a pack of {self.model.name} has runs of one seed")
         states = {seed: self.model.initial_state(seed, self.dtype) for seed in {run.seed for run in runs}}
@@ -173,7 +173,7 @@ class Pack:
         shared = images[0] if len(images) == 1 else images
         stacked = self.stack.stacked if parameters is None else parameters
         own = self.stack.buffers if buffers is None else buffers
-        model = self._trained if parameters is None else self.model  # compiled gradients have no graph
+        model = self._fast_model if parameters is None else self.model  # compiled gradients have no graph
         return model.train_logits(stacked, own, shared, batch.masks, batch.draws)
 
     def clip_gradients(self) -> None:
@@ -191,7 +191,7 @@ class Pack:
 
     def evaluate(self, split: Split) -> tuple[Tensor, Tensor]:
         """Return mean loss ``[K]`` and accuracy ``[K]`` in percent on ``split``, without dropout or augmentation."""
-        return evaluate(self.stack.stacked, split, self.model, self.stack.buffers)
+        return evaluate(self.stack.stacked, split, self._fast_model, self.stack.buffers)
 
     def state_dict(self, *, resumes: bool = True) -> dict[str, Any]:
         """Return all that training needs to continue, member by member, as tensors and plain values.
