@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from results.ledger.arrays import SweepData
@@ -29,6 +29,16 @@ class Lead:
     findings: Sequence[str] = ()  # of the lint
     details: Sequence[str] = ()  # sentences below the table
     of_another_sweep: bool = False  # of the confirmation of this sweep
+
+    def shown(self, drawn: Collection[str]) -> list[str]:
+        """Return which of the figures ``drawn`` are shown first.
+
+        A result without its figures, such as a confirmation with one result so far, has those of a sweep.
+        """
+        own = [name for name in self.figures if name in drawn]
+        if own or not self.title or self.of_another_sweep:
+            return own
+        return [name for name in OF_SWEEP if name in drawn]
 
 
 def sweep_lead(sweep: SweepData) -> Lead:

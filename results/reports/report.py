@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from results.ledger.arrays import SweepData
 from results.reports.inline_svg import inline_svg
-from results.reports.lead import OF_SWEEP, Lead
+from results.reports.lead import Lead
 from results.reports.table_view import table_view
 from results.tables.fairness import WARNING
 from results.tables.table import NOT_AVAILABLE, Table
@@ -77,9 +77,7 @@ def report_html(
         ),
     )
     by_name = dict(zip(figures, drawn, strict=True))
-    leading = [name for name in lead.figures if name in by_name]
-    if not leading and lead.title and not lead.of_another_sweep:  # such as a confirmation with one result so far
-        leading = [name for name in OF_SWEEP if name in by_name]
+    leading = lead.shown(by_name)
     first = [(lead.table.name, lead.table.caption, table_view(lead.table))] if lead.table is not None else []
     return page_template("report.html.j2").render(
         name=sweep.name,

@@ -154,14 +154,13 @@ def report_lead(
     lead = confirmation_lead(confirmed, report_tables(confirmed)) if confirmed is not None else None
     if confirmed is None or lead is None:
         return sweep_lead(sweep), {}
+    drawn = make_figures(confirmed, only=(*lead.figures, *OF_SWEEP))
+    first = lead.shown(drawn)[:1]
     lead = replace(lead, of_another_sweep=True)
-    choice = (*lead.figures, *OF_SWEEP)
-    drawn = make_figures(confirmed, only=choice)
-    name = next((name for name in choice if name in drawn), None)
-    if name is None:
+    if not first:
         return lead, {}
-    write_figures({CONFIRMATION_FIGURE: drawn[name]}, folder.figures)
-    return replace(lead, figures=(CONFIRMATION_FIGURE,)), {CONFIRMATION_FIGURE: FIGURES[name].caption}
+    write_figures({CONFIRMATION_FIGURE: drawn[first[0]]}, folder.figures)
+    return replace(lead, figures=(CONFIRMATION_FIGURE,)), {CONFIRMATION_FIGURE: FIGURES[first[0]].caption}
 
 
 def _analysis_figures(folder: SweepFolder) -> Analyses:

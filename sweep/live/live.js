@@ -1,6 +1,6 @@
 // The live curves: asks the server every two seconds and draws them as SVG. No other request is made.
 "use strict";
-const PAUSE_MS = 2000, WIDTH = 720, HEIGHT = 300, LEFT = 44, BOTTOM = 28, TOP = 8, RIGHT = 8, MOST_COLOURED = 6, WIDE = 2.5;
+const PAUSE_MS = 2000, MOST_WIDTH = 720, HEIGHT = 300, LEFT = 44, BOTTOM = 28, TOP = 8, RIGHT = 8, MOST_COLOURED = 6, WIDE = 2.5;
 const GREY = "#999999";
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -32,31 +32,33 @@ function dashes(dash, width) {
 
 function draw(data) {
   const last = (curve) => curve.reduce((found, value) => (value === null ? found : value), -1);
+  // A narrow screen has a narrower drawing, with the same size of text.
+  const width = Math.min(MOST_WIDTH, document.getElementById("live-chart").clientWidth);
   const groups = data.configurations.map((one) => ({...one, mean: meanCurve(one.runs)}));
   groups.sort((a, b) => last(b.mean) - last(a.mean));
   const all = groups.flatMap((one) => one.runs.flat()).filter((value) => value !== null);
   const step = niceStep(Math.max(1, ...all) / 4), high = step * Math.ceil(Math.max(1, ...all) / step), epochs = Math.max(1, data.epochs);
-  const x = (epoch) => LEFT + (WIDTH - LEFT - RIGHT) * (epochs === 1 ? 0.5 : (epoch - 1) / (epochs - 1));
+  const x = (epoch) => LEFT + (width - LEFT - RIGHT) * (epochs === 1 ? 0.5 : (epoch - 1) / (epochs - 1));
   const y = (value) => HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * (value / high);
   const svg = element("svg", {
-    viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": "Validation accuracy by epoch",
+    viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": "Validation accuracy by epoch",
     style: "max-width:100%;height:auto;font:12px sans-serif",
   });
   for (let value = 0; value <= high + step / 2; value += step) {
-    svg.append(element("line", {x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value), stroke: "currentColor", opacity: 0.15}));
+    svg.append(element("line", {x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value), stroke: "currentColor", opacity: 0.15}));
     svg.append(element("text", {x: LEFT - 6, y: y(value) + 4, "text-anchor": "end", fill: "currentColor"}, String(Number(value.toFixed(2)))));
   }
   for (const epoch of new Set([1, Math.ceil(epochs / 2), epochs]))
     svg.append(element("text", {x: x(epoch), y: HEIGHT - 8, "text-anchor": "middle", fill: "currentColor"}, String(epoch)));
-  const line = (curve, colour, width, opacity, dash) => {
+  const line = (curve, colour, thick, opacity, dash) => {
     const points = curve.map((value, i) => [value, i]).filter(([value]) => value !== null);
     if (!points.length) return;
     svg.append(element("polyline", {
       points: points.map(([value, i]) => `${x(i + 1).toFixed(1)},${y(value).toFixed(1)}`).join(" "),
-      fill: "none", stroke: colour, "stroke-width": width, opacity, "stroke-dasharray": dashes(dash, width),
+      fill: "none", stroke: colour, "stroke-width": thick, opacity, "stroke-dasharray": dashes(dash, thick),
     }));
     const [value, i] = points[points.length - 1];
-    svg.append(element("circle", {cx: x(i + 1).toFixed(1), cy: y(value).toFixed(1), r: width, fill: colour, opacity}));
+    svg.append(element("circle", {cx: x(i + 1).toFixed(1), cy: y(value).toFixed(1), r: thick, fill: colour, opacity}));
   };
   const colours = groups.map((one, i) => (i < MOST_COLOURED ? one.colour : GREY));
   groups.map((_, i) => i).reverse().forEach((i) => {

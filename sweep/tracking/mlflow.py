@@ -16,6 +16,8 @@ RUN_TAG = "lenet_sweep.run_id"
 STATUSES = {"done": "FINISHED", "diverged": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 """State of a run → MLflow's status; any other state is RUNNING."""
 LONGEST_PARAMETER = 500
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""MLflow's page of the experiment shows training runs, not traces of language models."""
 
 
 class MlflowBackend:
@@ -29,7 +31,9 @@ class MlflowBackend:
         artifacts = (store.parent / "mlflow-artifacts").as_uri()
         found = self._client.get_experiment_by_name(sweep)
         self._experiment = (
-            found.experiment_id if found else self._client.create_experiment(sweep, artifact_location=artifacts)
+            found.experiment_id
+            if found
+            else self._client.create_experiment(sweep, artifact_location=artifacts, tags=EXPERIMENT_TAGS)
         )
         self._ids: dict[str, str] = {}  # run id → MLflow's id
 

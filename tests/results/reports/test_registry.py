@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 from results.reports.column_texts import column_text
 from results.reports.registry import REPORT_TABLES, report_tables
 from results.reports.summary import answer
 from results.tables.benchmark import BENCHMARK_TABLES
+from results.tables.table import Column, Table
 from tests.results.hand_worked import (
     every_kind,
 )
@@ -88,9 +90,16 @@ def test_every_table_and_every_column_is_documented(tmp_path):
     of_benchmark = report_tables(benchmark_of(tmp_path / "b", {"one": method, "other": method}))
     tables = {**report_tables(every_kind(tmp_path)), **of_benchmark}
     assert tables.keys() == REPORT_TABLES.keys()
-    assert [
+    assert undocumented(tables) == []
+    planted = replace(tables["stability"], columns=[*tables["stability"].columns, Column("new_column", "New")])
+    assert undocumented({**tables, "stability": planted}) == [("stability", "new_column")]
+
+
+def undocumented(tables: Mapping[str, Table]) -> list[tuple[str, str]]:
+    """Table and key of every column without a description of ten characters."""
+    return [
         (name, column.key)
         for name, table in tables.items()
         for column in table.columns
         if len(column_text(name, column.key)) < 10
-    ] == []
+    ]

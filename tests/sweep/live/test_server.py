@@ -195,3 +195,13 @@ def test_a_new_epoch_appears_without_a_reload_and_no_request_leaves_loopback(
     assert f"{server.address}curves.json" in asked
     assert [url for url in asked if not url.startswith((server.address, "data:"))] == []
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+@pytest.mark.slow  # starts Chromium
+@pytest.mark.parametrize("width", [400, 900])
+def test_the_numbers_of_the_live_curves_are_readable(server: LiveServer, browser: Any, width: int) -> None:
+    """They have 12 units of the viewBox."""
+    load(browser, server.address, width)
+    until(lambda: bool(browser.find_elements("css selector", "#live-chart svg[role=img]")))
+    scale = "const s = document.querySelector('#live-chart svg'); return s.clientWidth / s.viewBox.baseVal.width"
+    assert 12 * browser.execute_script(scale) >= 11

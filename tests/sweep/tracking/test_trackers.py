@@ -108,6 +108,8 @@ def test_mlflow_has_one_run_for_each_run_also_after_a_second_export(mine: SweepF
     for _ in range(2):
         export_to_trackers(mine, ["mlflow"], warn_never)
     client = mlflow_client(tracking_uri=f"sqlite:///{mine.tracking / 'mlflow.db'}")
+    kind = client.get_experiment_by_name(mine.name).tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"  # MLflow's name for the page of training runs
     experiment = client.get_experiment_by_name("mine")
     found = {run.data.tags["run_id"]: run for run in client.search_runs([experiment.experiment_id])}
     runs, epochs = recorded(mine)

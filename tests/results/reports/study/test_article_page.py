@@ -47,6 +47,16 @@ def test_every_figure_is_seen(page, width):
 
 
 @pytest.mark.parametrize("width", [400, 1200])
+def test_the_names_in_every_figure_are_readable(page, width):
+    """They have 7 points; a viewBox has one unit per point. A narrow screen scrolls the figure."""
+    resize(page, width)
+    figures = "return [...document.querySelectorAll('figure svg[role=img]')]"
+    scales = page.execute_script(f"{figures}.map((s) => s.clientWidth / s.viewBox.baseVal.width)")
+    assert len(scales) == len(FIGURES)
+    assert min(scales) * 7 >= 11
+
+
+@pytest.mark.parametrize("width", [400, 1200])
 def test_every_formula_has_a_size_and_a_display_formula_a_separate_line(page, width):
     resize(page, width)
     boxes = page.execute_script(SIZES, "math")
