@@ -33,6 +33,7 @@ MAY_IMPORT_RAY = re.compile(r"trainables\.ray_trainable|sweep\.execution\.ray\..
 
 ARROWS = {
     "trainables": {
+        "preload": {"ray_trainable"},
         "ray_trainable": {"analyses", "profiling", "training", "optim", "models", "data", "storage", "runtime"},
         "analyses": {"training", "optim", "models", "data", "storage", "runtime"},
         "profiling": {"training", "optim", "models", "data", "storage", "runtime"},

@@ -11,6 +11,7 @@ from search_spaces.code_version import other_copy
 from search_spaces.errors import UserError
 from sweep.config.spec import Spec
 from sweep.execution.ray.cluster import check_record_stays
+from sweep.execution.ray.local_start import workers_to_start
 from sweep.execution.ray.session import ray_session
 from sweep.folder.lease import Holder
 from sweep.folder.lease_places import FolderLease
@@ -28,7 +29,7 @@ def start_early(spec: Spec, runs_dir: Path, started: ExitStack, say_step: Callab
     error than a missing folder of data is found later, Ray has started in vain.
 
     Raises:
-        UserError: a tracker that is unknown or not installed, or Ray does not start.
+        UserError: an invalid block or tracker, or Ray does not start.
     """
     if spec.cluster.address != "local" or not _will_train(spec, SweepFolder(runs_dir, spec.name)):
         return
@@ -38,8 +39,10 @@ def start_early(spec: Spec, runs_dir: Path, started: ExitStack, say_step: Callab
         return
     check_record_stays(runs_dir, spec.storage)
     check_trackers(spec.tracking.trackers)
+    configurations = spec.expanded()
+    workers = workers_to_start(spec.resources, len(configurations) * len(spec.seed_list))
     say_step(f"sweep {spec.name}: starting Ray and its workers")
-    started.enter_context(ray_session("local"))
+    started.enter_context(ray_session("local", workers=workers))
 
 
 def _will_train(spec: Spec, folder: SweepFolder) -> bool:

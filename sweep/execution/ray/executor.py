@@ -17,6 +17,7 @@ from sweep.execution.cluster_slots import ClusterSlots
 from sweep.execution.executor import Round, StepsToTime
 from sweep.execution.ray import gpu_kernels, gpu_share, probes
 from sweep.execution.ray.cluster import check_address, check_record_stays, shipped_modules
+from sweep.execution.ray.local_start import workers_to_start
 from sweep.execution.ray.nodes import alive_nodes, check_nodes, check_resources
 from sweep.execution.ray.session import ray_session
 from sweep.execution.ray.trials import run_trials, start_stop_signal
@@ -78,7 +79,10 @@ class RayExecutor:
         address = spec.cluster.address
         began = time.monotonic()
         modules = shipped_modules(configurations) if address != "local" else ()
-        session = ray_session(address, modules)
+        workers = (
+            workers_to_start(spec.resources, len(configurations) * len(spec.seed_list)) if address == "local" else 0
+        )
+        session = ray_session(address, modules, workers)
         with ExitStack() as until_closed:
             owner = until_closed if self._kept is None else self._kept
             if self._started is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from search_spaces.errors import EnvironmentMismatchError
 from sweep.execution.ray.cluster import check_reachable, check_token
-from sweep.execution.ray.local_start import few_processes
+from sweep.execution.ray.local_start import PRELOADED, few_processes
 from sweep.execution.ray.watch import watched
 from sweep.process.cpus import available_cpus
 from sweep.process.private_folder import end_ray_processes, private_folder
@@ -45,12 +45,13 @@ RAY_FOLDER = "r"
 
 
 @contextmanager
-def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str, float]]:
+def ray_session(address: str, modules: Sequence[str] = (), workers: int = 0) -> Iterator[dict[str, float]]:
     """Connect to Ray and yield the resources of the cluster; stop only what was started here.
 
     ``local`` starts Ray on this machine, with its ports on loopback, without a dashboard, and with a token and a
     temporary folder that no other user can read. Any other address is that of a cluster, which is sent ``modules``: the
-    folders and files of Python packages.
+    folders and files of Python packages. On this machine ``workers`` processes import what a trial needs while the
+    caller continues; with 0, a trial's process imports it.
 
     Raises:
         EnvironmentMismatchError: no such cluster, another token or version, or no token at all.
@@ -80,7 +81,7 @@ def ray_session(address: str, modules: Sequence[str] = ()) -> Iterator[dict[str,
         stack.callback(restore)
         stack.callback(ray.shutdown)
         try:
-            with _local_processes() if address == "local" else ExitStack():
+            with _local_processes(workers) if address == "local" else ExitStack():
                 ray.init(address=address, **options)
         except Exception as error:  # a start that takes too long raises a plain Exception
             reason = " ".join(str(error).split())[:200]
@@ -163,14 +164,15 @@ def _vital_paths() -> list[Path]:
 
 
 @contextmanager
-def _local_processes() -> Iterator[None]:
+def _local_processes(workers: int) -> Iterator[None]:
     """Let the block start few processes, which create files for this user only and ignore a closed terminal.
 
     A trial restores the user's umask.
     """
     before = os.umask(0o077)
     try:
-        with few_processes(), _environment({UMASK_VARIABLE: f"{before:o}", **TUNES_VARIABLES}), ignored_hangup():
+        variables = {UMASK_VARIABLE: f"{before:o}", **TUNES_VARIABLES, **(PRELOADED if workers else {})}
+        with few_processes(workers), _environment(variables), ignored_hangup():
             yield
     finally:
         os.umask(before)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from results.ledger.ledger import Ledger
 from search_spaces.errors import UserError
-from sweep.config.spec import Spec
-from sweep.execution.ray import early_start
+from sweep.config.spec import Resources, Spec
+from sweep.execution.ray import early_start, local_start
 from sweep.execution.ray.early_start import start_early
+from sweep.execution.ray.local_start import workers_to_start
 from sweep.folder.lease import Lease
 from sweep.folder.lease_places import FolderLease
 from sweep.folder.paths import SweepFolder
@@ -26,7 +28,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     events: list[str] = []
 
     @contextmanager
-    def session(address: str) -> Iterator[None]:
+    def session(address: str, workers: int) -> Iterator[None]:
         events.append(f"{address} starts")
         yield
         events.append("ends")
@@ -102,3 +104,21 @@ def test_ray_does_not_start_for_a_tracker_that_does_not_exist(tmp_path: Path, se
     with pytest.raises(UserError, match="nothing"):
         start(spec().model_copy(update={"tracking": tracking}), tmp_path)
     assert sessions == []
+
+
+@pytest.mark.parametrize(
+    ("cpus", "resources", "runs", "workers"),
+    [
+        (4, {}, 16, 4),  # one for each CPU
+        (4, {}, 3, 3),  # a trial has at least one run
+        (4, {"cpus_per_trial": 2}, 16, 2),
+        (4, {"cpus_per_trial": 8}, 16, 1),
+        (4, {"max_concurrent": 1}, 16, 1),
+        (64, {}, 1000, 8),
+    ],
+)
+def test_as_many_workers_import_torch_as_trials_run_at_a_time_and_at_most_eight(
+    cpus: int, resources: dict[str, Any], runs: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_start, "available_cpus", lambda: cpus)
+    assert workers_to_start(Resources(**resources), runs) == workers
