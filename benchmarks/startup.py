@@ -1,7 +1,8 @@
 """From the command to the first training step, and to the prompt: ``python -m benchmarks.startup``.
 
 Each repeat runs ``sweep run`` as a user does, once through Ray and once with ``--in-process``, in a new folder. A stage
-ends with the line of progress that follows it, training begins with the first attempt of the ledger. CPU seconds are
+ends with the line of progress that follows it, training begins with the first attempt of the ledger. A curve needs two
+epochs; an epoch ends with the training and evaluation of the pack that is the first to end it. CPU seconds are
 those of the command and of every process below it, Ray's included, up to the end of the stage; they depend less on
 what else the machine does. The first repeat of a new installation also compiles Python's files: ``--warm-up`` runs
 the command once before. A short sweep has no probe; ``--probe`` measures with one.
@@ -43,8 +44,9 @@ ENDS = {
     "results": (" done of ",),
 }
 """A stage → what the line that ends it contains, one of these; the lines come in this order."""
-FIRST_STEP, PROMPT = "workers", "prompt"
+FIRST_LINE, FIRST_STEP, FIRST_EPOCH, FIRST_CURVE, PROMPT = "line", "workers", "epoch", "curve", "prompt"
 STAGES = {
+    FIRST_LINE: "first line",
     "command line": "command line read",
     "Ray": "Ray's start",
     "imports": "imports",
@@ -52,11 +54,19 @@ STAGES = {
     "opening": "Ray, or this process, ready",
     "probe": "packs chosen (probe)",
     FIRST_STEP: "workers: the first training step begins",
+    FIRST_EPOCH: "first epoch",
+    FIRST_CURVE: "first curve: second epoch",
     "training": "training",
     "results": "tables, figures, report",
     PROMPT: "prompt",
 }
 SAMPLE_SECONDS = 0.2
+ENDS_OF_EPOCHS = """
+    SELECT epoch, MIN(ended) FROM (
+        SELECT epoch, started + SUM(epoch_seconds + eval_seconds) OVER (PARTITION BY run_id ORDER BY epoch) AS ended
+        FROM epochs JOIN attempts USING (attempt_id)
+    ) GROUP BY epoch
+"""
 
 
 class CpuOfTree:
@@ -154,7 +164,10 @@ def measure(source: str, flags: Sequence[str]) -> dict[str, Any]:
             raise SystemExit(f"{' '.join(map(str, command.args))} ended with {code}: {lines}")  # type: ignore[arg-type]
         with Ledger.open_read_only(Path(place) / "startup" / "ledger.sqlite") as ledger:
             (starts,) = ledger.read("SELECT MIN(started) FROM attempts")
-        ends = {**ends_of_stages(lines), FIRST_STEP: starts.rows[0][0], PROMPT: ended}
+            epochs = dict(ledger.rows(ENDS_OF_EPOCHS, {}))
+        ends = ends_of_stages(lines)
+        ends |= {FIRST_LINE: lines[0][0], FIRST_STEP: starts.rows[0][0], PROMPT: ended}
+        ends |= {FIRST_EPOCH: epochs[1], FIRST_CURVE: epochs.get(2, ends["training"])}
     return {
         "seconds": {stage: ends[stage] - began for stage in STAGES},
         "cpu_seconds": {stage: cpu.at(ends[stage]) for stage in STAGES},
@@ -186,7 +199,10 @@ def table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
 def summary(way: str, repeats: Sequence[Mapping[str, Any]]) -> str:
     """Return the medians that a user waits for, with the shortest and the longest time."""
     found = []
-    for stage, text in ((FIRST_STEP, "first training step"), (PROMPT, "prompt")):
+    for stage, text in (
+        (FIRST_LINE, "first line"), (FIRST_STEP, "first training step"), (FIRST_EPOCH, "first epoch"),
+        (FIRST_CURVE, "first curve"), (PROMPT, "prompt"),
+    ):  # fmt: skip
         seconds = sorted(one["seconds"][stage] for one in repeats)
         found.append(f"{text} after {statistics.median(seconds):.1f} s ({seconds[0]:.1f} to {seconds[-1]:.1f})")
     return f"{way}, {len(repeats)} repeats: {', '.join(found)}"

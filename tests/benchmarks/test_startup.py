@@ -53,7 +53,7 @@ def test_the_table_has_the_median_of_each_stage() -> None:
 
 
 def test_the_summary_has_the_first_step_and_the_prompt() -> None:
-    repeats = [{"seconds": {"workers": value, "prompt": 2 * value}} for value in (5.0, 1.0, 3.0)]
+    repeats = [{"seconds": dict.fromkeys(STAGES, value) | {"prompt": 2 * value}} for value in (5.0, 1.0, 3.0)]
     line = summary("Ray", repeats)
     assert "step after 3.0 s (1.0 to 5.0)" in line
     assert "prompt after 6.0 s (2.0 to 10.0)" in line
