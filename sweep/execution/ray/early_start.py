@@ -39,8 +39,8 @@ def start_early(spec: Spec, runs_dir: Path, started: ExitStack, say_step: Callab
         return
     check_record_stays(runs_dir, spec.storage)
     check_trackers(spec.tracking.trackers)
-    configurations = spec.expanded()
-    workers = workers_to_start(spec.resources, len(configurations) * len(spec.seed_list))
+    runs = len(spec.expanded()) * len(spec.seed_list) if spec.benchmark is None else None
+    workers = workers_to_start(spec.resources, runs)
     say_step(f"sweep {spec.name}: starting Ray and its workers")
     started.enter_context(ray_session("local", workers=workers))
 

@@ -23,13 +23,13 @@ PRELOADED = {
 PRESTART = "--num_prestart_python_workers="
 
 
-def workers_to_start(resources: Resources, runs: int) -> int:
+def workers_to_start(resources: Resources, runs: int | None) -> int:
     """Return how many workers a local Ray starts in advance: one for each trial that can run at a time, up to a limit.
 
-    ``runs`` is the number of runs, of which a trial trains one or more.
+    ``runs`` is the number of runs, of which a trial trains one or more; None: not known yet, as in a benchmark.
     """
-    at_a_time = max(1, int(available_cpus() / resources.cpus))
-    return max(1, min(at_a_time, resources.max_concurrent or at_a_time, runs, MOST_STARTED))
+    limits = [int(available_cpus() / resources.cpus), resources.max_concurrent or None, runs, MOST_STARTED]
+    return max(1, min(limit for limit in limits if limit is not None))
 
 
 @contextmanager

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from results.ledger.ledger import Ledger
+from search_spaces.catalogue import space_names
 from search_spaces.errors import UserError
 from sweep.config.spec import Resources, Spec
+from sweep.config.toml import read_spec
 from sweep.execution.ray import early_start, local_start
 from sweep.execution.ray.early_start import start_early
 from sweep.execution.ray.local_start import workers_to_start
@@ -48,6 +50,19 @@ def test_ray_starts_early_for_a_new_sweep_on_this_machine(tmp_path: Path, sessio
     (told,) = start(spec(), tmp_path)
     assert "starting Ray" in told
     assert sessions == ["local starts", "ends"]
+
+
+@pytest.mark.parametrize("name", space_names())
+def test_ray_starts_early_for_every_named_space_and_benchmark(name: str, tmp_path: Path, sessions: list[str]) -> None:
+    start(read_spec(name, {}), tmp_path)
+    assert sessions == ["local starts", "ends"]
+
+
+def test_ray_does_not_start_for_an_invalid_configuration(tmp_path: Path, sessions: list[str]) -> None:
+    asked = spec().model_copy(update={"configurations": [{"optimizer": {"name": "SGD", "lr": 0.1}, "warm": 1}]})
+    with pytest.raises(UserError, match="warm"):
+        start(asked, tmp_path)
+    assert sessions == []
 
 
 def test_ray_does_not_start_for_a_folder_of_data_that_is_missing(tmp_path: Path, sessions: list[str]) -> None:
@@ -115,10 +130,11 @@ def test_ray_does_not_start_for_a_tracker_that_does_not_exist(tmp_path: Path, se
         (4, {"cpus_per_trial": 8}, 16, 1),
         (4, {"max_concurrent": 1}, 16, 1),
         (64, {}, 1000, 8),
+        (4, {}, None, 4),  # a benchmark: its runs are not known yet
     ],
 )
 def test_as_many_workers_import_torch_as_trials_run_at_a_time_and_at_most_eight(
-    cpus: int, resources: dict[str, Any], runs: int, workers: int, monkeypatch: pytest.MonkeyPatch
+    cpus: int, resources: dict[str, Any], runs: int | None, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_start, "available_cpus", lambda: cpus)
     assert workers_to_start(Resources(**resources), runs) == workers
