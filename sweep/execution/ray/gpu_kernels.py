@@ -9,15 +9,12 @@ from results.ledger.ledger import Ledger
 from search_spaces.errors import LedgerError
 from search_spaces.models import LENET5
 from sweep.config.spec import Spec
-from sweep.execution.ray.gpu_task import GpuTaskError, on_a_gpu
+from sweep.execution.ray.gpu_task import GpuTaskError, measurement_pays, on_a_gpu
 from sweep.planning.plan import Pack
 from trainables.data.dataset import DataSet
 
 KEY = "kernels on gpu"
 """Key of the ledger's ``meta``: a JSON object, number of runs in a pack → their name; empty: they were not measured."""
-
-PAYS_FROM_RUN_STEPS = 500_000
-"""A measurement takes some seconds, mostly to start its process; these are the run-steps of about a minute."""
 
 
 def gpu_kernels(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger) -> Mapping[int, str]:
@@ -35,10 +32,9 @@ def gpu_kernels(spec: Spec, packs: Sequence[Pack], data: DataSet, ledger: Ledger
     kept = _kept(ledger)
     trained = ledger.epochs_recorded()
     begun = {len(pack.runs) for pack in packs if any(trained.get(run_id) for run_id in pack.run_ids)}
-    steps = spec.epochs * len(data.train_labels) / spec.protocol.batch_size
     sizes = {len(pack.runs) for pack in packs} - set(kept)
     new, found = sorted(sizes - begun), dict.fromkeys(sorted(sizes), "")
-    measured = spec.model == LENET5 and steps * sum(len(pack.runs) for pack in packs) >= PAYS_FROM_RUN_STEPS
+    measured = spec.model == LENET5 and measurement_pays(spec, packs, data)
     if (measured and new) or spec.protocol.precision != "float32":
         from trainables.profiling.gpu_kernels import measured_kernels
 

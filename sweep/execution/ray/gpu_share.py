@@ -12,16 +12,13 @@ from sweep.config.spec import Spec
 from sweep.execution.cluster_slots import ClusterSlots
 from sweep.execution.executor import ProbeError, StepsToTime
 from sweep.execution.ray import probes
-from sweep.execution.ray.gpu_task import GpuTaskError, on_a_gpu
+from sweep.execution.ray.gpu_task import GpuTaskError, measurement_pays, on_a_gpu
 from sweep.planning.plan import Pack
 from sweep.planning.planner import NOISE
 from trainables.data.dataset import DataSet
 
 PROCESSES = (1, 2, 4)
 """Numbers of processes on one GPU whose throughput is measured."""
-
-PAYS_FROM_RUN_STEPS = 500_000
-"""A shorter sweep is not measured, since each number of processes takes some seconds to start."""
 
 
 def gpus_per_trial(
@@ -75,11 +72,11 @@ def fastest_share(
     largest = max(packs, key=lambda pack: len(pack.runs))
     resources, size = spec.resources, len(largest.runs)
     gpus = len(slots.in_turn(resources.cpus, 1.0))
-    steps = spec.epochs * len(data.train_labels) / spec.protocol.batch_size * sum(len(pack.runs) for pack in packs)
+    measured = len(packs) > 1 and measurement_pays(spec, packs, data)
     rates: dict[float, float] = {}
     for processes in PROCESSES:
         share = RAY_GRAIN // processes / RAY_GRAIN
-        if share < least or processes * gpus > len(packs) or len(packs) == 1 or steps < PAYS_FROM_RUN_STEPS:
+        if not measured or share < least or processes * gpus > len(packs):
             break
         asked = resources.model_copy(update={"gpus_per_trial": share})
         timed = StepsToTime(largest.runs[:1], [size], {1: resources.cpus}, most=processes * gpus)
