@@ -1,4 +1,4 @@
-"""Commands have colours on a terminal, and none with NO_COLOR (https://no-color.org)."""
+"""The help has colours on a terminal, and none with NO_COLOR (https://no-color.org). No other text has colours."""
 
 from __future__ import annotations
 
@@ -8,18 +8,9 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.sweep.sweeps import ROOT
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3\d|4\d|9\d|10\d)(?:;\d+)*m")
-TINY = """
-data = "synthetic:n_train=1000,n_test=200,seed=0"
-epochs = 1
-seeds = 1
-[[configurations]]
-optimizer = {name = "SGD", lr = 0.1}
-"""
 
 
 def on_a_terminal(*words: str, folder: Path, **variables: str) -> str:
@@ -49,15 +40,3 @@ def on_a_terminal(*words: str, folder: Path, **variables: str) -> str:
 def test_help_has_colours_and_none_with_no_color(tmp_path: Path) -> None:
     assert COLOUR.search(on_a_terminal("--help", folder=tmp_path))
     assert not COLOUR.search(on_a_terminal("--help", folder=tmp_path, NO_COLOR="1"))
-
-
-@pytest.mark.slow
-def test_no_command_has_a_colour_with_no_color(tmp_path: Path) -> None:
-    (tmp_path / "tiny.toml").write_text(TINY)
-    for words in (
-        ("run", "tiny.toml", "--in-process"), ("show", "tiny"), ("list",), ("runs", "tiny"), ("status", "tiny"),
-        ("doctor",),
-    ):  # fmt: skip
-        printed = on_a_terminal(*words, folder=tmp_path, NO_COLOR="1")
-        assert printed.strip(), words
-        assert not COLOUR.search(printed), words
