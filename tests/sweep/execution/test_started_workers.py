@@ -33,8 +33,9 @@ def has_torch(worker):
 os.umask(0o027)
 spec = parse_spec(sys.stdin.read(), name="tiny", where="-", overrides={"resources.pack": 1})
 with ray_session("local", workers=2):
-    while len(before := [one.pid for one in workers() if "ray::IDLE" in one.cmdline()[0]]) < 2:
-        time.sleep(0.05)
+    while len(before := [one.pid for one in workers() if has_torch(one)]) < 2:
+        time.sleep(0.1)
+    time.sleep(5)  # longer than Ray lets a worker wait that is not needed
     drive(spec, Path("runs"), Console(quiet=True))
     trained = [worker for worker in workers() if has_torch(worker)]
     (umask,) = {Path(f"/proc/{one.pid}/status").read_text().split("Umask:")[1].split()[0] for one in trained}
@@ -60,9 +61,10 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return answer
 
 
-def test_the_trials_are_in_the_two_workers_that_were_importing_before(session: dict[str, Any]) -> None:
+def test_the_trials_are_in_the_workers_that_have_imported_before(session: dict[str, Any]) -> None:
     assert len(session["before"]) == 2
-    assert session["trained"] == session["before"]
+    assert session["trained"]
+    assert set(session["trained"]) <= set(session["before"])  # one may train all, before the other has its first trial
 
 
 def test_a_trial_has_the_variables_that_tune_would_give_it(session: dict[str, Any]) -> None:
