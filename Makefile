@@ -45,9 +45,9 @@ shellcheck:
 	       && echo "Installed shellcheck for the tests of the scripts in deploy/."; } \
 	  || echo "shellcheck not found (Debian: apt-get install shellcheck): the shellcheck test of deploy/ is skipped."
 
-# Two processes: one has the Ray that all tests share, the other runs what needs none (tests/conftest.py).
+# One process has the Ray that all tests share (tests/conftest.py). A third one for two cores: some tests wait for others.
 test: lint browser shellcheck
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 3 --dist loadfile
 
 # Short forms of the soak test and of benchmarks that start many processes.
 test-slow: $(STAMP)

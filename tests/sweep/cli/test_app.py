@@ -302,6 +302,7 @@ def test_flags_override_the_spec(sweep: Sweep) -> None:
     assert [{"Cosine" in name for name in names} for names in packs] == [{False}, {False}, {True}, {True}]
 
 
+@pytest.mark.slow
 def test_a_class_beside_the_spec_is_found_by_the_console_script(tmp_path: Path, cache_folder: Path) -> None:
     """Unlike ``python -m``, a console script begins without the working directory on its path."""
     (tmp_path / "optimizer_of_mine.py").write_text("import torch\n\nclass Mine(torch.optim.SGD):\n    pass\n")

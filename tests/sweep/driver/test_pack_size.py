@@ -162,6 +162,7 @@ def test_a_sweep_of_more_threads_than_any_node_has_is_refused_and_does_not_wait(
         run(asked, tmp_path, ray=True)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_threads_that_no_process_of_the_probe_has_room_for_are_not_timed_and_not_chosen(
     ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
