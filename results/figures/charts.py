@@ -56,7 +56,7 @@ def draw_final_accuracy(axes: Axes, table: Table, styles: Styles) -> None:
     for i, (row, estimate) in enumerate(zip(table.rows, estimates, strict=True)):
         style = styles[str(row.values["configuration"])]
         if _shows_runs(estimate):
-            lane = i if estimate.n_at_chance else i - LANE
+            lane = i - (2 * LANE if estimate.n_at_chance else LANE)  # the words of runs at chance need more height
             _points(axes, estimate.values, [lane] * len(estimate.values), style)
         if not estimate.n_at_chance:
             axes.errorbar(
@@ -72,7 +72,7 @@ def draw_final_accuracy(axes: Axes, table: Table, styles: Styles) -> None:
         if estimate.n_at_chance:
             words = f"◂ {estimate.n_at_chance} of {estimate.n} at chance"
             axes.annotate(
-                words, (left, i), xytext=(2, 0), textcoords="offset points", va="center", fontsize=SMALL, color=INK
+                words, (left, i), xytext=(2, 2), textcoords="offset points", va="center", fontsize=SMALL, color=INK
             )
         mark_cut_ends(axes, estimate, i, styles[str(row.values["configuration"])], along_x=True)
     axes.grid(visible=False)

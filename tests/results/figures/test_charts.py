@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from results.figures.charts import text_colour
+from results.figures.label_layout import lay_out
 from results.figures.registry import make_figures
 from results.figures.style import INK
 from results.ledger.arrays import SweepData
@@ -91,6 +92,23 @@ def test_there_is_no_mean_where_a_run_died(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.asarray(means.get_ydata(), dtype=float), [31, np.nan])
     assert sorted(y for _, y in points_of(figure)) == pytest.approx([30, 31, 32, 33, 34])
     assert [x for x, _ in markers_of(figure, "x")] == pytest.approx([0.1])
+
+
+def test_the_number_of_runs_at_chance_does_not_hide_a_run(tmp_path: Path) -> None:
+    """The point at 4 % is as near to the left edge as the words."""
+    curves = {ADAM: [climb(4), climb(7), [5.0]], PLAIN: [climb(30), climb(31), climb(32)]}
+    figure = drawn(sweep_of(tmp_path, curves, diverged={(ADAM, 2): 1}), "final_accuracy")
+    lay_out(figure)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    (words,) = axes.texts
+    assert words.get_text() == "◂ 1 of 3 at chance"
+    box = words.get_window_extent()
+    places = axes.transData.transform([point for point in points_of(figure) if point[0] < 10])
+    assert len(places) == 2
+    radius = 1.4 * figure.dpi / 72
+    assert box.x0 < min(x for x, _ in places) < box.x1
+    assert all(y + radius < box.y0 for _, y in places)
 
 
 def test_nothing_is_drawn_where_no_run_reaches_the_target() -> None:
