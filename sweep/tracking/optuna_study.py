@@ -85,7 +85,10 @@ def _trials(
         if state == TrialState.COMPLETE and val is None:  # a divergence in a run without an accuracy for every epoch
             state = TrialState.FAIL
         of_run = by_run.get(run.run_id, [])
-        times = [datetime.fromtimestamp(epoch.time, UTC).replace(tzinfo=None) for epoch in of_run]
+        times = [
+            datetime.fromtimestamp(moment, UTC).replace(tzinfo=None)
+            for moment in (*(epoch.begun for epoch in of_run[:1]), *(epoch.time for epoch in of_run))
+        ]
         attributes = {"configuration": run.label, "seed": run.seed, "run_id": run.run_id, "status": run.status}
         if test is not None and test == test:
             attributes["test_acc"] = test

@@ -51,6 +51,11 @@ class Epoch:
     time: float
     values: dict[str, float]
 
+    @property
+    def begun(self) -> float:
+        """The Unix time of its begin, later by its evaluation; that of its end if its length was not measured."""
+        return self.time - self.values.get("epoch_seconds", 0.0)
+
     @classmethod
     def of(cls, row: EpochRow, time: float) -> Epoch:
         """Return the epoch of a row; a metric that was not measured is left out."""

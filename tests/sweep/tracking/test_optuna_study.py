@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from results.ledger.ledger import Ledger
 from sweep.folder.paths import SweepFolder
 from tests.results.ledger_sweeps import ADAM, MOMENTUM, PLAIN, climb, write_ledger
 
@@ -37,6 +38,11 @@ def test_a_study_has_a_trial_for_each_run_with_its_numbers(tmp_path: Path) -> No
     first = trials[ids[MOMENTUM, 0]]
     assert first.value == 30.0
     assert list(first.intermediate_values.values()) == pytest.approx(climb(30, EPOCHS))
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        (rows,) = ledger.read("SELECT epoch_seconds, COALESCE(eval_seconds, 0) FROM epochs WHERE run_id = "
+                              f"'{ids[MOMENTUM, 0]}'")  # fmt: skip
+    assert first.duration is not None
+    assert first.duration.total_seconds() == pytest.approx(sum(map(sum, rows.rows)) - rows.rows[0][1], abs=1e-3)
     assert first.params["optimizer.lr"] == 0.01
     assert (first.user_attrs["seed"], first.user_attrs["configuration"]) == (0, "SGD lr=0.01 momentum=0.9")
     assert study.best_trial.user_attrs["run_id"] == ids[MOMENTUM, 1]

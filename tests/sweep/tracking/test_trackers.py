@@ -122,6 +122,10 @@ def test_mlflow_has_one_run_for_each_run_also_after_a_second_export(mine: SweepF
         assert ours.data.params["optimizer.lr"] == str(run.parameters["optimizer.lr"])
         history = client.get_metric_history(ours.info.run_id, "val_acc")
         assert sorted((one.step, one.value) for one in history) == expected(epochs, run, "val_acc")
+        of_run = [epoch for epoch in epochs if epoch.run_id == run.run_id]
+        assert ours.info.start_time == int(1000 * (of_run[0].time - of_run[0].values["epoch_seconds"]))
+        last = int(1000 * of_run[-1].time)
+        assert ours.info.end_time == (last if ours.info.status == "FINISHED" else None)
     assert [found[run.run_id].info.status for run in runs] == ["FINISHED", "FINISHED", "FINISHED", "RUNNING"]
 
 
