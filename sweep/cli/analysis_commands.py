@@ -51,10 +51,11 @@ def gradients(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Capture a layer's gradients during training. Shows EWMA, steps of Adam and noise scale."""
-    from results.metrics.gradients import check_beta
-    from sweep.analyses.captures import capture_gradients
-    from sweep.analyses.targets import of_space, of_sweep
-    from trainables.analyses.gradient_capture import Capture
+    with _loading():
+        from results.metrics.gradients import check_beta
+        from sweep.analyses.captures import capture_gradients
+        from sweep.analyses.targets import of_space, of_sweep
+        from trainables.analyses.gradient_capture import Capture
 
     if (space is None) == (sweep is None):
         raise SpecError("gradients", "needs either --space or --sweep", "for example --space optimizers")
@@ -91,9 +92,10 @@ def lr_range(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Run a learning-rate range test for every configuration."""
-    from sweep.analyses.captures import run_range_tests
-    from sweep.analyses.targets import of_space
-    from trainables.analyses.lr_range_test import RateRange
+    with _loading():
+        from sweep.analyses.captures import run_range_tests
+        from sweep.analyses.targets import of_space
+        from trainables.analyses.lr_range_test import RateRange
 
     RateRange(lr_from, lr_to, steps).check()
     overrides = {key: value for key, value in (("data", data), ("name", name)) if value is not None}
@@ -114,7 +116,8 @@ def trajectory(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Plot the path of the weights on the loss surface. The axes are the two principal directions of the path."""
-    from sweep.analyses.trajectories import trace_trajectories
+    with _loading():
+        from sweep.analyses.trajectories import trace_trajectories
 
     folder = SweepFolder.existing(runs_dir, name)
     with _tracking() as track:
@@ -130,7 +133,8 @@ def activations(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Plot the activations of a trained run. Shows every convolution, ReLU and pooling layer."""
-    from sweep.analyses.captures import map_activations
+    with _loading():
+        from sweep.analyses.captures import map_activations
 
     folder = SweepFolder.existing(runs_dir, name)
     _print_outputs(folder, [map_activations(folder, run, images=images, data=data)])
@@ -145,8 +149,10 @@ def study(
     track: Trackers = None,
 ) -> None:
     """Run the complete study. This includes training, all analyses, and the article."""
-    from sweep.analyses.study import run_study
     from sweep.progress.console import PlainConsole
+
+    with _loading():
+        from sweep.analyses.study import run_study
 
     given = spec_overrides(data=data, epochs=epochs, seeds=seeds, name=name, track=track)
     outcome = run_study(given, runs_dir, PlainConsole())
@@ -170,6 +176,17 @@ def _print_outputs(folder: SweepFolder, files: list[Path]) -> None:
     for path in files:
         say(near(path))
     say(f"tables: {near(folder.tables)}  figures: {near(folder.figures)}")
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """Show that PyTorch is imported, in the block: it takes seconds."""
+    from sweep.progress.console import PlainConsole
+    from sweep.progress.stages import Stages
+
+    with Stages(PlainConsole()) as stages:
+        stages.begin("loading PyTorch")
+        yield
 
 
 @contextmanager

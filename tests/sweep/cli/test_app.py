@@ -351,3 +351,13 @@ def test_a_sweep_ends_with_the_answer_and_the_next_command_with_its_time(
     record = sweep("run", "quickstart", "--name", "mine", "--seeds", "2", "--json")
     assert json.loads(record.stdout)["next"]["seconds"] == 240
     assert "loading PyTorch" in record.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["gradients", "--space", "nothing"], ["lr-range", "nothing"], ["study", "--epochs", "0"]]
+)
+def test_an_analysis_prints_a_line_before_its_imports(command: list[str], sweep: Sweep) -> None:
+    ended = sweep(*command)
+    assert ended.returncode == 2
+    assert ended.stdout == "loading PyTorch ...\n"
+    assert len(ended.stderr.splitlines()) == 1
