@@ -88,8 +88,9 @@ class CpuOfTree:
                 for process in [self._root, *self._root.children(recursive=True), *self._orphans()]:
                     with suppress(psutil.Error):
                         used = process.cpu_times()
+                        self.names.setdefault(process, "")  # its command line cannot be read when it has just ended
                         self._seconds[process] = used.user + used.system
-                        self.names[process] = kind(process.cmdline()) or self.names.get(process, "")
+                        self.names[process] = kind(process.cmdline()) or self.names[process]
             self._times.append(time.time())
             self._totals.append(sum(self._seconds.values()))
             self._ended.wait(SAMPLE_SECONDS)
