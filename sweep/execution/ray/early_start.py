@@ -1,11 +1,10 @@
-"""Ray's start at the same time as the import of PyTorch: Ray's processes start while this process imports."""
+"""Ray's start before PyTorch is imported: its processes finish their start while this process imports."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from threading import Thread
 
 from results.ledger.ledger import Ledger
 from search_spaces.code_version import other_copy
@@ -43,16 +42,7 @@ def start_early(spec: Spec, runs_dir: Path, started: ExitStack, say_step: Callab
     runs = len(spec.expanded()) * len(spec.seed_list) if spec.benchmark is None else None
     workers = workers_to_start(spec.resources, runs)
     say_step(f"sweep {spec.name}: starting Ray and its workers")
-    importing = Thread(target=_import_torch, name="import of PyTorch")
-    importing.start()
     started.enter_context(ray_session("local", workers=workers))
-    importing.join()  # after Ray's start: this process mostly waits for it
-
-
-def _import_torch() -> None:
-    """Import PyTorch; an error is reported by the driver, which repeats the import."""
-    with suppress(Exception):
-        import torch  # noqa: F401 - the import is the purpose
 
 
 def _will_train(spec: Spec, folder: SweepFolder) -> bool:

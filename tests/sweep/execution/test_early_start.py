@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -94,29 +92,6 @@ def test_ray_starts_early_only_where_runs_are_left_that_nobody_trains(tmp_path: 
         assert sessions == []
     start(spec(), tmp_path)
     assert sessions == ["local starts", "ends"]
-
-
-def test_pytorch_is_imported_while_ray_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ray_starts, waited = Event(), list[bool]()
-
-    @contextmanager
-    def session(address: str, workers: int) -> Iterator[None]:
-        ray_starts.set()
-        yield
-
-    monkeypatch.setattr(early_start, "ray_session", session)
-    monkeypatch.setattr(early_start, "_import_torch", lambda: waited.append(ray_starts.wait(60)))
-    start(spec(), tmp_path)
-    assert waited == [True]
-
-
-def test_a_torch_that_cannot_be_imported_is_left_to_the_driver_to_report(
-    tmp_path: Path, sessions: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    start(spec(), tmp_path)
-    assert sessions == ["local starts", "ends"]
-    assert capfd.readouterr().err == ""
 
 
 def test_a_damaged_ledger_is_left_to_the_driver_to_report(tmp_path: Path, sessions: list[str]) -> None:
