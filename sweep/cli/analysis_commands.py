@@ -51,12 +51,6 @@ def gradients(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Capture a layer's gradients during training. Shows EWMA, steps of Adam and noise scale."""
-    with _loading():
-        from results.metrics.gradients import check_beta
-        from sweep.analyses.captures import capture_gradients
-        from sweep.analyses.targets import of_space, of_sweep
-        from trainables.analyses.gradient_capture import Capture
-
     if (space is None) == (sweep is None):
         raise SpecError("gradients", "needs either --space or --sweep", "for example --space optimizers")
     if sweep is not None and run is None:
@@ -67,6 +61,12 @@ def gradients(
         )
     if sweep is not None and seed is not None:
         raise SpecError("--seed", f"{seed} cannot be combined with --run, which has its own seed", "remove one of them")
+    with _loading():
+        from results.metrics.gradients import check_beta
+        from sweep.analyses.captures import capture_gradients
+        from sweep.analyses.targets import of_space, of_sweep
+        from trainables.analyses.gradient_capture import Capture
+
     check_beta(beta)
     Capture(layer, batches).check()
     if space is not None:
@@ -116,10 +116,10 @@ def trajectory(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Plot the path of the weights on the loss surface. The axes are the two principal directions of the path."""
+    folder = SweepFolder.existing(runs_dir, name)
     with _loading():
         from sweep.analyses.trajectories import trace_trajectories
 
-    folder = SweepFolder.existing(runs_dir, name)
     with _tracking() as track:
         files = trace_trajectories(folder, runs or (), seed=seed, grid=grid, data=data, track=track)
     _print_outputs(folder, files)
@@ -133,10 +133,10 @@ def activations(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
     """Plot the activations of a trained run. Shows every convolution, ReLU and pooling layer."""
+    folder = SweepFolder.existing(runs_dir, name)
     with _loading():
         from sweep.analyses.captures import map_activations
 
-    folder = SweepFolder.existing(runs_dir, name)
     _print_outputs(folder, [map_activations(folder, run, images=images, data=data)])
 
 

@@ -85,10 +85,8 @@ def _trials(
         if state == TrialState.COMPLETE and val is None:  # a divergence in a run without an accuracy for every epoch
             state = TrialState.FAIL
         of_run = by_run.get(run.run_id, [])
-        times = [
-            datetime.fromtimestamp(moment, UTC).replace(tzinfo=None)
-            for moment in (*(epoch.begun for epoch in of_run[:1]), *(epoch.time for epoch in of_run))
-        ]
+        moments = (of_run[0].begun, of_run[-1].time) if of_run else ()
+        times = [datetime.fromtimestamp(moment, UTC).replace(tzinfo=None) for moment in moments]
         attributes = {"configuration": run.label, "seed": run.seed, "run_id": run.run_id, "status": run.status}
         if test is not None and test == test:
             attributes["test_acc"] = test

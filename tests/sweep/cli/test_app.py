@@ -361,3 +361,11 @@ def test_an_analysis_prints_a_line_before_its_imports(command: list[str], sweep:
     assert ended.returncode == 2
     assert ended.stdout == "loading PyTorch ...\n"
     assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [["gradients"], ["trajectory", "nothing"], ["activations", "nothing", "3f2a"]])
+def test_an_analysis_of_nothing_is_refused_before_its_imports(command: list[str], sweep: Sweep) -> None:
+    ended = sweep(*command)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert len(ended.stderr.splitlines()) == 1
