@@ -122,7 +122,8 @@ class Ledger:
         The members of the last attempt become running, and their errors are cleared; :meth:`fail` records a failure.
 
         Args:
-            attempts: the attempts that trained the rows, the reporting one last.
+            attempts: the attempts that trained the rows, the reporting one last. The others have ended: one without
+                an outcome, whose process died before its first report, was interrupted.
             rows: measurements, one row per run and epoch. Numbers that are not finite become NULL.
             diverged: run id → the epoch (from 1) with a loss that is not finite.
         """
@@ -130,6 +131,10 @@ class Ledger:
             measured = list(rows)
             for attempt in attempts:
                 add_attempt(connection, attempt)
+            connection.executemany(
+                "UPDATE attempts SET outcome = 'interrupted' WHERE outcome IS NULL AND attempt_id = ?",
+                ((attempt.attempt_id,) for attempt in attempts[:-1]),
+            )
             connection.executemany(
                 "UPDATE runs SET state = 'running', error = NULL, pack_id = ? WHERE run_id = ?",
                 ((attempts[-1].pack_id, run_id) for run_id in attempts[-1].members),

@@ -216,6 +216,15 @@ def test_an_interruption_names_the_runs_that_were_cut_off(ledger, runs, attempt_
     assert ledger.interrupt() == []
 
 
+def test_an_attempt_that_only_a_checkpoint_knows_was_interrupted(ledger, runs, attempt_of, row_of):
+    """Its process died before its first report. It has no end time, and does not end with the attempt after it."""
+    died, resumed = attempt_of(runs[:1]), attempt_of(runs[:1], "attempt-2")
+    ledger.record([died, resumed], [row_of(runs[0], 1, attempt_id="attempt-2")], {})
+    ledger.complete("pack-1")
+    (answer,) = ledger.read("SELECT attempt_id, outcome, ended IS NULL FROM attempts ORDER BY attempt_id")
+    assert answer.rows == [("attempt-1", "interrupted", 1), ("attempt-2", "done", 0)]
+
+
 # --- reports
 
 

@@ -73,9 +73,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 def most_at_a_time(folder: Path) -> int:
-    """Return how many packs trained at the same time, by the ledger's times of those that were done."""
+    """Return how many packs trained at the same time, by the ledger's times of those that were done.
+
+    Those that failed do not count: ``ended`` is when the driver learns that a node is dead. Trials may already train
+    on the next node then.
+    """
     with Ledger.open_read_only(folder / "ledger.sqlite") as ledger:
-        (answer,) = ledger.read("SELECT started, ended FROM attempts WHERE ended IS NOT NULL")
+        (answer,) = ledger.read("SELECT started, ended FROM attempts WHERE outcome = 'done'")
     moments = sorted([(started, 1) for started, _ in answer.rows] + [(ended, -1) for _, ended in answer.rows])
     now, most = 0, 0
     for _, change in moments:
