@@ -4,7 +4,8 @@
 training steps each, alternating within every round; the result is the median over the rounds.
 
 ``run_count``: complete sweeps of 10 to 1,000 runs in packs of 1, 4 and 8 (:mod:`benchmarks.run_count`). With
-``--json FILE`` the sweeps may be measured in several calls: those in the file are not measured again.
+``--json FILE`` the sweeps may be measured in several calls: those in the file are not measured again. With
+``--in-process`` the sweeps train a linear model without Ray: the table alone, also for 10,000 runs.
 """
 
 from __future__ import annotations
@@ -117,14 +118,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=10, help="of each size in a round")
     parser.add_argument("--runs", type=int, nargs="*", default=list(RUNS), help="of the sweeps; no number skips them")
     parser.add_argument("--packs", type=int, nargs="*", default=list(PACKS), help="of the sweeps")
+    parser.add_argument("--in-process", action="store_true", help="the sweeps without Ray, with a linear model")
     parser.add_argument("--json", type=Path, help="file of the measured sweeps; those in it are not measured again")
     parser.add_argument("--figures", type=Path, default=FOLDER, help="the folder for pack_size.png and run_count.png")
     asked = parser.parse_args(arguments)
     if asked.rounds:
         data = load_data(asked.data)
         _show(tabulate(measure(data, asked.rounds, asked.steps), asked.steps, data), draw_growth, asked.figures)
-    if sweeps := measure_sweeps(asked.runs, asked.packs, asked.json):
-        _show(tabulate_sweeps(sweeps), draw_sweeps, asked.figures)
+    if sweeps := measure_sweeps(asked.runs, asked.packs, asked.json, asked.in_process):
+        table = tabulate_sweeps(sweeps, asked.in_process)
+        if asked.in_process:
+            print(as_markdown(table), flush=True)
+        else:
+            _show(table, draw_sweeps, asked.figures)
 
 
 def _show(table: Table, draw: Callable[[Table], Figure], folder: Path) -> None:

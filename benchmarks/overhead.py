@@ -39,6 +39,7 @@ RECORDED_EPOCHS = 50
 
 SPEC = """
 data = "{data}"
+model = "{model}"
 epochs = 1
 seeds = {seeds}
 [protocol]
@@ -66,6 +67,13 @@ COLUMNS = {
 }
 
 
+def linear(classes: int) -> Any:
+    """Return a linear classifier of the mean colours of 16 squares: the training of a run takes almost no time."""
+    from torch import nn
+
+    return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, classes))
+
+
 class Watch:
     """Times every ledger write of a sweep and records memory and open files of the driver."""
 
@@ -88,28 +96,33 @@ class Watch:
         return watched
 
 
-def measure_sweep(place: Path, runs: int, pack: int = 1) -> dict[str, float]:
-    """Run a sweep of ``runs`` runs in packs of ``pack`` in this process; the number is rounded up to whole seeds."""
+def measure_sweep(place: Path, runs: int, pack: int = 1, in_process: int = 0) -> dict[str, float]:
+    """Drive a sweep of ``runs`` runs in packs of ``pack``; the number is rounded up to whole seeds.
+
+    With ``in_process`` this process also trains, a linear model in place of LeNet-5.
+    """
     from rich.console import Console
 
     from results.ledger.ledger import Ledger
     from sweep.config.toml import parse_spec
-    from sweep.driver.driver import drive
+    from sweep.driver.driver import DriveOptions, drive
     from sweep.driver.outputs import make_outputs
 
     watch = Watch()
     Ledger.record = watch.around(Ledger.record)  # type: ignore[method-assign]
     rates = min(RATES, runs)
-    text = SPEC.format(data=DATA, seeds=-(-runs // rates), slots=SLOTS, rates=rates, pack=pack)
-    began = time.time()
-    outcome = drive(parse_spec(text, where="overhead", name="overhead"), place, Console(file=io.StringIO()))
+    model = "benchmarks.overhead:linear" if in_process else "lenet5"
+    text = SPEC.format(data=DATA, model=model, seeds=-(-runs // rates), slots=SLOTS, rates=rates, pack=pack)
+    spec, options = parse_spec(text, where="overhead", name="overhead"), DriveOptions(in_process=bool(in_process))
+    began, cpu_began = time.time(), time.process_time()
+    outcome = drive(spec, place, Console(file=io.StringIO()), options)
     assert outcome is not None
     assert outcome.all_done
     rss_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # of the sweep, without the outputs
     outputs_began = time.time()
     make_outputs(outcome.folder)
     ended = time.time()
-    wall, outputs = ended - began, ended - outputs_began
+    wall, outputs, cpu = ended - began, ended - outputs_began, time.process_time() - cpu_began
     with Ledger.open_read_only(outcome.folder.ledger) as ledger:
         epochs, attempts = ledger.read(
             "SELECT COUNT(*), SUM((epoch_seconds + eval_seconds) / pack_size) FROM epochs",  # a pack's, in each row
@@ -124,6 +137,8 @@ def measure_sweep(place: Path, runs: int, pack: int = 1) -> dict[str, float]:
         "overhead": (SLOTS * span - training) / n,
         "span": span,
         "wall": wall,
+        "cpu": cpu,
+        "ledger": outcome.folder.ledger.stat().st_size / 2**20,
         "write_median": 1000 * statistics.median(watch.write_seconds),
         "write_p99": 1000 * float(np.quantile(watch.write_seconds, 0.99)),
         "rss_growth": 1000 * (watch.rss[-1] - watch.rss[0]) / n,

@@ -1,8 +1,9 @@
 """Cost per run by the number of runs and the pack size: the second part of ``benchmarks.growth``.
 
-Every sweep is one of :mod:`benchmarks.overhead`: one epoch per run on tiny synthetic data, two slots of one CPU, each
-in a separate process. Its wall time has three parts: start-up (Ray, its workers, their imports), the time from the
-start of the first trial to the end of the last one, and the tables, figures and report.
+Every sweep is one of :mod:`benchmarks.overhead`: one epoch per run on tiny synthetic data, each in a separate process.
+Through Ray it trains LeNet-5 in two slots of one CPU; in the process of the command it trains a linear model, so that
+what a run costs beside its training is left. Its wall time has three parts: start-up (Ray, its workers, their
+imports), the time from the start of the first trial to the end of the last one, and the tables, figures and report.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ Sweep = Mapping[str, float]
 """What one sweep took: see :func:`benchmarks.overhead.measure_sweep`; and its ``pack``."""
 
 
-def measure_sweeps(runs: Sequence[int], packs: Sequence[int], kept: Path | None = None) -> list[Sweep]:
+def measure_sweeps(
+    runs: Sequence[int], packs: Sequence[int], kept: Path | None = None, in_process: bool = False
+) -> list[Sweep]:
     """Measure a sweep for each number of ``runs`` and each of ``packs``, and return all that ``kept`` has then.
 
     The file ``kept`` is written after every sweep, and what it has is not measured again.
@@ -38,7 +41,7 @@ def measure_sweeps(runs: Sequence[int], packs: Sequence[int], kept: Path | None 
     for count, pack in _in_order(runs, packs):
         if (count, pack) in there:
             continue
-        found.append({"asked": count, "pack": pack, **apart("sweep", count, pack)})
+        found.append({"asked": count, "pack": pack, **apart("sweep", count, pack, int(in_process))})
         tell(f"{count} runs in packs of {pack}: {found[-1]['wall']:.1f} s")
         if kept:
             with atomic_write(kept) as unfinished:
@@ -53,7 +56,7 @@ def _in_order(runs: Sequence[int], packs: Sequence[int]) -> Iterator[tuple[int, 
             yield count, pack
 
 
-def tabulate_sweeps(sweeps: Sequence[Sweep]) -> Table:
+def tabulate_sweeps(sweeps: Sequence[Sweep], in_process: bool = False) -> Table:
     """Return the seconds of a run in each sweep: in total, and from the first start to the last end of a trial.
 
     The last column is relative to the smallest sweep with the same pack size.
@@ -65,6 +68,7 @@ def tabulate_sweeps(sweeps: Sequence[Sweep]) -> Table:
                 "pack": sweep["pack"], "runs": sweep["runs"], "trials": sweep["trials"],
                 "all": sweep["wall"] / sweep["runs"], "trained": sweep["span"] / sweep["runs"],
                 "start_up": sweep["start_up"], "outputs": sweep["outputs"],
+                "cpu": 1000 * sweep["cpu"] / sweep["runs"], "memory": sweep["rss_peak"], "ledger": sweep["ledger"],
                 "share": sweep["wall"] / sweep["runs"] / (first[sweep["pack"]]["wall"] / first[sweep["pack"]]["runs"]),
             }
         )
@@ -74,10 +78,13 @@ def tabulate_sweeps(sweeps: Sequence[Sweep]) -> Table:
         Column("pack", "Maximum pack size"), Column("runs", "Runs"), Column("trials", "Packs"),
         Column("all", "One run", "s", 3), Column("trained", "Trials alone", "s", 3),
         Column("start_up", "Start-up", "s", 1), Column("outputs", "Tables, figures, report", "s", 1),
+        Column("cpu", "CPU time of the command per run", "ms", 1), Column("memory", "Its peak memory", "MiB", 0),
+        Column("ledger", "Ledger", "MiB", 2),
         Column("share", "Relative to a run of the smallest sweep"),
     ]  # fmt: skip
+    trained_in = "a linear model, in the process of the command" if in_process else f"{SLOTS} slots of one CPU"
     notes = [
-        f"One epoch per run on tiny synthetic data; the numbers do not apply to CIFAR-100; {SLOTS} slots of one CPU.",
+        f"One epoch per run on tiny synthetic data; the numbers do not apply to CIFAR-100; {trained_in}.",
         "One run: time of the command divided by the number of runs. Trials alone: from the start of the first trial "
         "to the end of the last, without start-up, tables, figures and report.",
     ]

@@ -11,6 +11,7 @@ SWEEPS = [
     {
         "asked": runs, "runs": runs, "pack": pack, "trials": runs / pack, "wall": 10 + runs / pack,
         "span": runs / pack, "overhead": 0.05, "start_up": 8.0, "outputs": 2.0,
+        "cpu": 5 + runs / 10, "rss_peak": 900.0, "ledger": 0.1,
     }
     for pack in (1, 4)
     for runs in (100, 20)
@@ -32,6 +33,7 @@ def test_seconds_per_run_are_compared_with_the_smallest_sweep_in_the_same_packs(
     rows = {(row.values["pack"], row.values["runs"]): row.values for row in table.rows}
     assert (rows[1, 20]["all"], rows[1, 20]["trained"]) == (1.5, 1.0)
     assert (rows[4, 100]["all"], rows[4, 100]["trained"]) == (0.35, 0.25)
+    assert (rows[1, 20]["cpu"], rows[4, 100]["cpu"]) == (350, 150)
     assert rows[1, 20]["share"] == rows[4, 20]["share"] == 1
     assert rows[4, 100]["share"] == 0.35 / 0.75
     (axes,) = draw_sweeps(table).axes
