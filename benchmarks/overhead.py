@@ -68,10 +68,11 @@ COLUMNS = {
 
 
 def linear(classes: int) -> Any:
-    """Return a linear classifier of the mean colours of 16 squares: the training of a run takes almost no time."""
+    """Return a linear classifier of every eighth pixel: the training of a run takes almost no time."""
     from torch import nn
 
-    return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, classes))
+    every_eighth = nn.Upsample(scale_factor=1 / 8)  # the nearest pixel
+    return nn.Sequential(every_eighth, nn.Flatten(), nn.Linear(3 * 4 * 4, classes))
 
 
 class Watch:

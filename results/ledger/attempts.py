@@ -15,8 +15,10 @@ LEAST_SECONDS = 0.001
 _COLUMNS = [*(field.name for field in fields(Attempt)), "pack_size"]
 _INSERT = f"INSERT INTO attempts ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 _LATEST = """
-    SELECT MAX(a.started) FROM attempts a JOIN json_each(a.members) m JOIN json_each(?) n ON n.value = m.value
+    SELECT MAX(a.started) FROM attempts a WHERE a.started >= ?
+    AND EXISTS (SELECT 1 FROM json_each(a.members) m JOIN json_each(?) n ON n.value = m.value)
 """
+"""The members are read only of attempts that did not start before: those that train now, and clocks that are ahead."""
 
 
 def add_attempt(connection: sqlite3.Connection, attempt: Attempt) -> None:
@@ -26,8 +28,8 @@ def add_attempt(connection: sqlite3.Connection, attempt: Attempt) -> None:
     """
     if connection.execute("SELECT 1 FROM attempts WHERE attempt_id = ?", (attempt.attempt_id,)).fetchone():
         return
-    (latest,) = connection.execute(_LATEST, (json.dumps(attempt.members),)).fetchone()
-    if latest is not None and attempt.started <= latest:
+    (latest,) = connection.execute(_LATEST, (attempt.started, json.dumps(attempt.members))).fetchone()
+    if latest is not None:
         attempt = replace(attempt, started=latest + LEAST_SECONDS)
     connection.execute(_INSERT, _values(attempt))
 

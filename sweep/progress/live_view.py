@@ -20,6 +20,7 @@ from search_spaces import Run
 from search_spaces.plain_text import counted
 from sweep.folder.status import STATES, Rate, RunCounts, duration
 from sweep.planning.plan import Pack
+from sweep.progress.run_states import RunStates
 from sweep.progress.speed import Speed
 
 PLAIN_SECONDS = 30.0
@@ -48,9 +49,8 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         """``epochs`` is the target of every run; ``labels`` has the run's name for the user by run id."""
-        self._statuses = {run.run_id: recorded.statuses.get(run.run_id, "pending") for run in runs}
-        self._epochs = epochs
-        self._epochs_done = dict(recorded.epochs)
+        statuses = {run.run_id: recorded.statuses.get(run.run_id, "pending") for run in runs}
+        self._states = RunStates(statuses, recorded.epochs, epochs)
         self._labels = labels
         self._console = console
         self._clock = clock
@@ -75,7 +75,7 @@ class Progress:
 
     def count(self, status: str) -> int:
         """Return how many runs have ``status``."""
-        return sum(1 for found in self._statuses.values() if found == status)
+        return self._states.counts[status]
 
     def started(self, pack: Pack) -> None:
         """Count the runs of ``pack`` as running."""
@@ -91,17 +91,15 @@ class Progress:
         if done:
             self._speed.ended(pack.pack_id)
         for row in rows:
-            self._epochs_done[row.run_id] = max(row.epoch, self._epochs_done.get(row.run_id, 0))
+            self._states.reached(row.run_id, row.epoch)
             if row.val_acc is not None and (self._best is None or row.val_acc > self._best[0]):
                 self._best = (row.val_acc, row.run_id)
         for run_id, epoch in diverged.items():
-            if self._statuses[run_id] != "diverged":
-                self._statuses[run_id] = "diverged"
+            if self._states[run_id] != "diverged":
+                self._states.set([run_id], "diverged")
                 self.say(f"diverged: {self._labels[run_id]} in epoch {epoch}; the rest of its pack continues")
         if done:
-            for run_id in pack.run_ids:
-                if self._statuses[run_id] != "diverged":
-                    self._statuses[run_id] = "done"
+            self._states.set([run_id for run_id in pack.run_ids if self._states[run_id] != "diverged"], "done")
 
     def retried(self, pack: Pack, error: str) -> None:
         """Report that ``pack`` failed and is retried."""
@@ -112,16 +110,16 @@ class Progress:
         """Report that ``pack`` failed and is not retried."""
         self._speed.ended(pack.pack_id)
         self._set(pack, "failed")
-        failed = [run_id for run_id in pack.run_ids if self._statuses[run_id] == "failed"]
+        failed = [run_id for run_id in pack.run_ids if self._states[run_id] == "failed"]
         self.say(f"failed: {', '.join(self._labels[run_id] for run_id in failed)}")
         for line in last_lines:
             self.say(f"  {line}")
         self.say(f"  full traceback: {log}")
 
     def _set(self, pack: Pack, status: str) -> None:
-        for run_id in pack.run_ids:
-            if self._statuses[run_id] not in ("done", "diverged"):
-                self._statuses[run_id] = status
+        self._states.set(
+            [run_id for run_id in pack.run_ids if self._states[run_id] not in ("done", "diverged")], status
+        )
 
     def tick(self) -> None:
         """Refresh the live view, or print a line.
@@ -135,7 +133,7 @@ class Progress:
         slowest, state, now = self.slowest_epoch, self._state(), self._clock()
         if slowest > self._slowest_printed:
             self._slowest_printed = slowest
-            self.say(f"every run has {slowest} of {counted(self._epochs, 'epoch')}: {self.line()}")
+            self.say(f"every run has {slowest} of {counted(self._states.epochs, 'epoch')}: {self.line()}")
         elif state != self._printed and (self._printed_at is None or now - self._printed_at >= PLAIN_SECONDS):
             self.say(self.line())
         else:
@@ -144,13 +142,12 @@ class Progress:
 
     def _state(self) -> tuple[Mapping[str, int], float]:
         """Return what a line tells, without its times."""
-        return Counter(self._statuses.values()), self.share
+        return Counter(self._states.counts), self.share
 
     @property
     def slowest_epoch(self) -> int:
         """The number of epochs that every run has, without those that diverged or failed."""
-        running = [run_id for run_id, status in self._statuses.items() if status not in ("diverged", "failed")]
-        return min((min(self._epochs_done.get(run_id, 0), self._epochs) for run_id in running), default=0)
+        return self._states.slowest_epoch
 
     def name(self, run_id: str) -> str:
         """Return the run's name for the user: its configuration and its seed."""
@@ -168,13 +165,7 @@ class Progress:
     @property
     def share(self) -> float:
         """Share of the run-epochs that are trained or no longer needed, 0 to 1."""
-        behind = sum(
-            self._epochs
-            if status in ("done", "diverged", "failed")
-            else min(self._epochs_done.get(run_id, 0), self._epochs)
-            for run_id, status in self._statuses.items()
-        )
-        return behind / max(1, self._epochs * len(self._statuses))
+        return self._states.share
 
     @property
     def rate(self) -> float:
@@ -189,16 +180,15 @@ class Progress:
     @property
     def seconds_left(self) -> float:
         """The remaining time at the present rate."""
-        at_report = (1 - self.share) * self._epochs * len(self._statuses) / self.rate
+        at_report = (1 - self.share) * self._states.epochs * len(self._states) / self.rate
         return max(0.0, at_report - (self._clock() - self._speed.last_report))
 
     def counts(self) -> RunCounts:
         """Return the numbers of runs by state, the share of epochs, and the best run."""
-        states = Counter(self._statuses.values())
         return RunCounts(
-            runs=len(self._statuses),
-            **{state: states[state] for state in STATES},
-            epochs_done=sum(min(done, self._epochs) for done in self._epochs_done.values()),
+            runs=len(self._states),
+            **{state: self.count(state) for state in STATES},
+            epochs_done=self._states.epochs_done,
             epochs_share=self.share,
             best_val_acc=self._best[0] if self._best else None,
             best_run=self._best[1] if self._best else None,
@@ -212,7 +202,7 @@ class Progress:
     def line(self) -> str:
         """Return the numbers in one line."""
         parts = [
-            f"{self.count('done')} of {counted(len(self._statuses), 'run')} done",
+            f"{self.count('done')} of {counted(len(self._states), 'run')} done",
             f"{self.count('running')} running",
         ]
         parts += [f"{self.count(word)} {word}" for word in ("diverged", "failed") if self.count(word)]
