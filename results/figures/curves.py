@@ -90,16 +90,24 @@ def draw_named_lines(
 ) -> dict[str, Line2D]:  # fmt: skip
     """Draw a line per series: in colour with its style, or thin and grey; return those with a name, by this name.
 
-    Lines of one colour and line style have markers. The runs of a configuration are thinner than a mean; the name is
-    that of the one that ends highest.
+    The grey runs of a configuration are one artist with gaps: a sweep can have thousands of them. Lines of one colour
+    and line style have markers. The runs of a configuration are thinner than a mean; the name is that of the one that
+    ends highest.
     """
     with_markers = repeated(styles[name] for name in {one.configuration for one in series if one.named})
     lines: dict[str, Line2D] = {}
+    unnamed: dict[str, tuple[list[float], list[float]]] = {}
     for one in series:
-        xs, ys, style = one.columns[x], one.columns[y], styles[one.configuration]
         if not one.named:
-            axes.plot(xs, ys, color=FAINT, linewidth=0.5, zorder=1.5, label=f"_{one.configuration}")
+            xs, ys = unnamed.setdefault(one.configuration, ([], []))
+            xs += [*one.columns[x], math.nan]
+            ys += [*one.columns[y], math.nan]
+    for name, (xs, ys) in unnamed.items():
+        axes.plot(xs[:-1], ys[:-1], color=FAINT, linewidth=0.5, zorder=1.5, label=f"_{name}")
+    for one in series:
+        if not one.named:
             continue
+        xs, ys, style = one.columns[x], one.columns[y], styles[one.configuration]
         (line,) = axes.plot(xs, ys, color=style.color, linestyle=style.linestyle, label=one.configuration)
         if width is not None or one.is_run:
             line.set_linewidth(width if width is not None else THIN)
