@@ -25,6 +25,7 @@ from results.figures.configuration_styles import sweep_styles
 from results.figures.curves import draw_curves, draw_learning_rates, draw_profile, draw_train_and_test
 from results.figures.label_layout import SHARE_OF_LABELS, figure_text, lay_out, wrapped, write_notes
 from results.figures.rate_data import learning_rate_table
+from results.figures.second_process import SecondProcess
 from results.figures.selection import Selection, select_configurations, select_lines
 from results.figures.style import DOUBLE_COLUMN, PNG_DPI, SINGLE_COLUMN, Styles, drawing_style
 from results.ledger.arrays import NOT_COMPARED, SweepData
@@ -250,15 +251,34 @@ def _without_math(table: Table) -> Table:
     return replace(table, rows=rows)
 
 
+@dataclass(frozen=True)
+class FigureWriter:
+    """Draws one figure of a sweep and writes its files. It can be pickled."""
+
+    sweep: SweepData
+    folder: Path
+    formats: Sequence[str] = FORMATS
+
+    def __call__(self, name: str, table: Table) -> list[Path]:
+        """Draw ``table`` as the figure ``name``; return the files; see :func:`write_figures`."""
+        return write_figures(
+            {name: draw_figure(FIGURES[name], table, sweep_styles(self.sweep), self.sweep)}, self.folder, self.formats
+        )
+
+
 def save_figures(
     sweep: SweepData,
     folder: Path,
     formats: Sequence[str] = FORMATS,
     tables: Mapping[str, Table] | None = None,
+    second: SecondProcess | None = None,
 ) -> list[Path]:
-    """Write every figure of the sweep; see :func:`write_figures`."""
+    """Write every figure of the sweep; see :func:`write_figures`. A second process draws a share of them."""
     _check_formats(formats)
-    return write_figures(make_figures(sweep, tables), folder, formats)
+    write, of_figures = FigureWriter(sweep, folder, formats), figure_tables(sweep, tables)
+    if second is not None:
+        return second.draw(of_figures, write)
+    return [path for name, table in of_figures.items() for path in write(name, table)]
 
 
 def write_figures(figures: Mapping[str, Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:

@@ -77,9 +77,12 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
             if outcome is None:
                 return
             stages.begin("writing tables, figures and the report")
-            from sweep.driver.outputs import make_outputs  # matplotlib: training does not wait for its import
+            from results.figures.second_process import second_process
 
-            make_outputs(outcome.folder)
+            with second_process() as second:
+                from sweep.driver.outputs import make_outputs  # matplotlib: training does not wait for its import
+
+                make_outputs(outcome.folder, second)
     except KeyboardInterrupt:
         if SweepFolder(runs_dir, spec.name).spec.exists():  # otherwise nothing was planned
             raise InterruptedSweepError(f"interrupted; to continue: {again}") from None
