@@ -32,12 +32,15 @@ def command() -> None:
     _check_environment()
     from sweep.process.output import open_missing_streams
     from sweep.process.private_folder import remove_dead_folders
-    from sweep.process.supervisor import supervise
+    from sweep.process.supervisor import end_soon, supervise
 
     open_missing_streams()
     if IN_PROCESS in sys.argv:  # a debugger needs the terminal, and without Ray nothing else decides the exit code
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        main()
+        try:
+            main()
+        finally:
+            end_soon()
     code = supervise(main)
     remove_dead_folders()  # a child that was killed leaves one
     sys.exit(code)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from search_spaces.imports import large_imports
+
 THREADS = "OMP_NUM_THREADS"
 
 
@@ -17,7 +19,7 @@ def preload() -> None:
     own = os.environ.get(THREADS)
     os.environ.setdefault(THREADS, "1")
     try:
-        with suppress(Exception):
+        with suppress(Exception), large_imports():
             import trainables.ray_trainable  # noqa: F401 - the import is the purpose
     finally:
         if own is None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from search_spaces.imports import large_imports
+
 if TYPE_CHECKING:  # the process starts before Matplotlib is imported
     from results.figures.registry import FigureWriter
     from results.tables.table import Table
@@ -62,16 +64,20 @@ class SecondProcess:
         left, files = deque(tables), dict[str, list[Path]]()
 
         def delegate() -> None:
-            with suppress(OSError, EOFError, pickle.PickleError, IndexError):  # it has died, or nothing is left
+            # ValueError: this process has failed, and the pipe is closed; the others: it has died, or nothing is left
+            with suppress(ValueError, OSError, EOFError, pickle.PickleError, IndexError):
                 self._send(write)
                 while name := left.pop():
                     files[name] = self._write(name, tables[name])
 
         delegation = Thread(target=delegate, daemon=True)
         delegation.start()
-        with suppress(IndexError):
-            while name := left.popleft():
-                files[name] = write(name, tables[name])
+        try:
+            with suppress(IndexError):
+                while name := left.popleft():
+                    files[name] = write(name, tables[name])
+        finally:
+            left.clear()
         delegation.join()
         return [path for name in tables for path in files.get(name) or write(name, tables[name])]
 
@@ -105,7 +111,8 @@ class SecondProcess:
 def serve() -> None:
     """Be the second process: read a writer, then names and tables; answer each with the files that were written."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    import results.figures.registry  # noqa: F401  before the first message
+    with large_imports():
+        import results.figures.registry  # noqa: F401 - before the first message
 
     source, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr

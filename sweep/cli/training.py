@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from search_spaces.imports import large_imports
 from search_spaces.plain_text import counted
 from sweep.cli.options import EXIT_FAILED
 from sweep.config.spec import Spec
@@ -58,6 +59,7 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
         with (
             output.progress(in_process=bool(how.get("in_process"))) as console,
             Stages(console, lines=lines) as stages,
+            ExitStack() as drawing,
             ExitStack() as started,
         ):
             if lines and not how.get("in_process") and is_supervised():
@@ -65,24 +67,25 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
 
                 start_early(spec, runs_dir, started, stages.begin)
             stages.begin(f"sweep {spec.name}: loading PyTorch")
-            from sweep.driver.driver import DriveOptions
+            with large_imports():
+                from results.figures.second_process import second_process
+                from sweep.driver.driver import DriveOptions
 
-            drive_spec = _driver_of(spec)
+                drive_spec = _driver_of(spec)
             options = DriveOptions(**how, started=started, say_step=stages.begin)
             try:
                 outcome = drive_spec(spec, runs_dir, console, options)
+                if outcome is None:
+                    return
+                second = drawing.enter_context(second_process())  # it starts while Ray ends
             finally:
                 started.close()  # still open where nothing is left to train
                 _keep(output.received, SweepFolder(runs_dir, spec.name))
-            if outcome is None:
-                return
             stages.begin("writing tables, figures and the report")
-            from results.figures.second_process import second_process
+            with large_imports():  # of Matplotlib: training does not wait for it
+                from sweep.driver.outputs import make_outputs
 
-            with second_process() as second:
-                from sweep.driver.outputs import make_outputs  # matplotlib: training does not wait for its import
-
-                make_outputs(outcome.folder, second)
+            make_outputs(outcome.folder, second)
     except KeyboardInterrupt:
         if SweepFolder(runs_dir, spec.name).spec.exists():  # otherwise nothing was planned
             raise InterruptedSweepError(f"interrupted; to continue: {again}") from None

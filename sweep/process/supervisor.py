@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import os
 import select
 import signal
@@ -78,6 +79,7 @@ def supervise(work: Callable[[], None]) -> int:
             for number in (*numbers, FORWARDED):  # the rest is the interpreter's end
                 signal.signal(number, signal.SIG_IGN)
             leave_message("")
+            end_soon()
         sys.exit()
     os.close(writing)
 
@@ -97,6 +99,11 @@ def supervise(work: Callable[[], None]) -> int:
     if asked and code not in (0, EXIT_INTERRUPTED):  # 0: the work was done before the signal
         return EXIT_INTERRUPTED
     return code if code >= 0 else 128 - code
+
+
+def end_soon() -> None:
+    """Let the interpreter end without a search for garbage, which takes a second after an import of PyTorch."""
+    gc.freeze()
 
 
 def _print_last_message(pipe: int, otherwise: str) -> None:

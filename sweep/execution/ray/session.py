@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import EnvironmentMismatchError
+from search_spaces.imports import large_imports
 from sweep.execution.ray.cluster import check_reachable, check_token
 from sweep.execution.ray.local_start import PRELOADED, few_processes
 from sweep.execution.ray.watch import watched
@@ -68,7 +69,8 @@ def ray_session(address: str, modules: Sequence[str] = (), workers: int = 0) -> 
     else:
         check_reachable(address)
         options |= {"runtime_env": {"py_modules": list(modules), "env_vars": QUIET}}
-    import ray
+    with large_imports():
+        import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # the recorder reports what a user needs to know
     if ray.is_initialized():

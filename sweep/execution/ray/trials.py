@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from search_spaces.imports import large_imports
 from sweep.execution.executor import Round
 from sweep.execution.ray.local_start import replaced, trials_in_started_workers
 from sweep.execution.ray.session import own_folder
@@ -28,10 +29,11 @@ def run_trials(session: SweepSession, now: Round, recorder: TrialRecorder, stop_
     Raises:
         Stopped: there was a stop request.
     """
-    from ray import tune
+    with large_imports():
+        from ray import tune
 
-    from sweep.execution.ray.ledger_callback import LedgerCallback
-    from trainables.ray_trainable import SPEC, PackTrainable
+        from sweep.execution.ray.ledger_callback import LedgerCallback
+        from trainables.ray_trainable import SPEC, PackTrainable
 
     resources, gpus = session.spec.resources, now.gpus_per_trial
     trials = [trial_spec(session, pack, gpus=gpus, stop_signal=stop_signal).to_json() for pack in now.packs]
