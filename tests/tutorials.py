@@ -34,7 +34,7 @@ class Tutorial:
             monkeypatch.delitem(sys.modules, module, raising=False)
         monkeypatch.chdir(folder)
         monkeypatch.syspath_prepend(folder)
-        monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder: None)
+        monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder, *_: None)
 
     def run(self, code: str, names: dict[str, object] | None = None) -> None:
         """Run a block of the page as a script; ``names`` are the variables of blocks before it."""

@@ -25,7 +25,6 @@ from results.figures.configuration_styles import sweep_styles
 from results.figures.curves import draw_curves, draw_learning_rates, draw_profile, draw_train_and_test
 from results.figures.label_layout import SHARE_OF_LABELS, figure_text, lay_out, wrapped, write_notes
 from results.figures.rate_data import learning_rate_table
-from results.figures.second_process import SecondProcess
 from results.figures.selection import Selection, select_configurations, select_lines
 from results.figures.style import DOUBLE_COLUMN, PNG_DPI, SINGLE_COLUMN, Styles, drawing_style
 from results.ledger.arrays import NOT_COMPARED, SweepData
@@ -266,19 +265,25 @@ class FigureWriter:
         )
 
 
+DrawEach = Callable[[Mapping[str, Table], FigureWriter], list[Path]]
+"""Writes the figure of each table by its name; returns the files in the order of the tables."""
+
+
+def draw_here(tables: Mapping[str, Table], write: FigureWriter) -> list[Path]:
+    """Draw one figure after another in this process."""
+    return [path for name, table in tables.items() for path in write(name, table)]
+
+
 def save_figures(
     sweep: SweepData,
     folder: Path,
     formats: Sequence[str] = FORMATS,
     tables: Mapping[str, Table] | None = None,
-    second: SecondProcess | None = None,
+    draw: DrawEach = draw_here,
 ) -> list[Path]:
-    """Write every figure of the sweep; see :func:`write_figures`. A second process draws a share of them."""
+    """Write every figure of the sweep; see :func:`write_figures`. ``draw`` decides which process draws which."""
     _check_formats(formats)
-    write, of_figures = FigureWriter(sweep, folder, formats), figure_tables(sweep, tables)
-    if second is not None:
-        return second.draw(of_figures, write)
-    return [path for name, table in of_figures.items() for path in write(name, table)]
+    return draw(figure_tables(sweep, tables), FigureWriter(sweep, folder, formats))
 
 
 def write_figures(figures: Mapping[str, Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:

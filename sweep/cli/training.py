@@ -17,6 +17,7 @@ from sweep.cli.options import EXIT_FAILED
 from sweep.config.spec import Spec
 from sweep.folder.paths import SweepFolder, resume_command
 from sweep.folder.status import STATES
+from sweep.process.cpus import available_cpus
 from sweep.process.output import say
 from sweep.process.supervisor import InterruptedSweepError, is_supervised
 from sweep.progress.console import PlainConsole
@@ -77,7 +78,9 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
                 outcome = drive_spec(spec, runs_dir, console, options)
                 if outcome is None:
                     return
-                second = drawing.enter_context(second_process())  # it starts while Ray ends
+                draw = None
+                if available_cpus() > 1:  # it starts while Ray ends
+                    draw = drawing.enter_context(second_process()).draw
             finally:
                 started.close()  # still open where nothing is left to train
                 _keep(output.received, SweepFolder(runs_dir, spec.name))
@@ -85,7 +88,7 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
             with large_imports():  # of Matplotlib: training does not wait for it
                 from sweep.driver.outputs import make_outputs
 
-            make_outputs(outcome.folder, second)
+            make_outputs(outcome.folder, draw)
     except KeyboardInterrupt:
         if SweepFolder(runs_dir, spec.name).spec.exists():  # otherwise nothing was planned
             raise InterruptedSweepError(f"interrupted; to continue: {again}") from None

@@ -11,8 +11,7 @@ from typing import Any
 
 from results.analyses.captures import Analyses, is_analysis_output, load_analyses
 from results.analyses.gradients import ewma_meaning
-from results.figures.registry import FIGURES, FORMATS, make_figures, save_figures, write_figures
-from results.figures.second_process import SecondProcess
+from results.figures.registry import FIGURES, FORMATS, DrawEach, draw_here, make_figures, save_figures, write_figures
 from results.ledger.arrays import SweepData, load_sweep
 from results.reports.export import write_results, write_tables
 from results.reports.lead import OF_SWEEP, Lead, benchmark_lead, confirmation_lead, sweep_lead
@@ -43,11 +42,9 @@ def make_report(folder: SweepFolder, target: float | None = None) -> Path:
     return _report(folder, sweep, report_tables(sweep))
 
 
-def _report(
-    folder: SweepFolder, sweep: SweepData, tables: Mapping[str, Table], second: SecondProcess | None = None
-) -> Path:
+def _report(folder: SweepFolder, sweep: SweepData, tables: Mapping[str, Table], draw: DrawEach = draw_here) -> Path:
     """Write the figures and the page of a sweep whose tables are already made; return the page."""
-    drawn = {path.stem for path in save_figures(sweep, folder.figures, tables=tables, second=second)}
+    drawn = {path.stem for path in save_figures(sweep, folder.figures, tables=tables, draw=draw)}
     analyses = _analysis_figures(folder)
     lead, confirmed = report_lead(folder, sweep, tables)
     # Older files of the folder are not shown: an image can contain a script, which the page would run.
@@ -69,18 +66,18 @@ def _report(
     return _written(folder.report, page)
 
 
-def make_outputs(folder: SweepFolder, second: SecondProcess | None = None) -> Path:
+def make_outputs(folder: SweepFolder, draw: DrawEach | None = None) -> Path:
     """Write what a sweep ends with: the tables as CSV and Markdown, the figures and the page; return the page.
 
-    A format that was exported before is written again, so that all files have the same state. ``second`` draws a share
-    of the figures.
+    A format that was exported before is written again, so that all files have the same state. ``draw`` decides which
+    process draws which figure (:mod:`results.figures.second_process`); None: this one draws all.
     """
     of_analyses = analysis_tables(load_analyses(folder.analyses))
     _drop_old(folder.tables, of_analyses, TABLE_WRITERS)
     sweep = load_with_received(folder.ledger, folder.name)
     tables = report_tables(sweep)
     write_results(folder.ledger, {**tables, **of_analyses}, folder.tables, _formats(folder))
-    return _report(folder, sweep, tables, second)
+    return _report(folder, sweep, tables, draw or draw_here)
 
 
 def make_analysis_outputs(folder: SweepFolder) -> Analyses:

@@ -52,7 +52,7 @@ from sweep.process.supervisor import supervise
 def command():
     if sys.argv[1] in ("run", "resume"):
         import sweep.driver.pack_size, sweep.driver.outputs
-        sweep.driver.outputs.make_outputs = lambda folder: folder.report
+        sweep.driver.outputs.make_outputs = lambda folder, *_: folder.report
         {also}
     from sweep.__main__ import main
     main()

@@ -136,7 +136,7 @@ def verb(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 def epochs_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep ends with its CSV files: figures and page have separate tests, and take most of a small sweep's time."""
     monkeypatch.setattr(
-        sweep.driver.outputs, "make_outputs", lambda folder: export(folder.ledger, folder.tables, ["csv"])
+        sweep.driver.outputs, "make_outputs", lambda folder, *_: export(folder.ledger, folder.tables, ["csv"])
     )
 
 

@@ -28,7 +28,7 @@ Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sweep:
     """Run ``sweep`` with these arguments in this process; `run` and `resume` end with the ledger."""
-    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder: folder.report)
+    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder, *_: folder.report)
     return lambda *words: call(words, tmp_path, monkeypatch, capfd)
 
 

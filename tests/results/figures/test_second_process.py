@@ -40,7 +40,7 @@ def drawer() -> psutil.Process:
 def test_two_processes_write_the_bytes_of_one(tmp_path: Path, second: SecondProcess) -> None:
     """The files are listed in the order of the figures, whoever has drawn them."""
     names = [path.name for path in save_figures(SWEEP, tmp_path / "one")]
-    assert [path.name for path in save_figures(SWEEP, tmp_path / "two", second=second)] == names
+    assert [path.name for path in save_figures(SWEEP, tmp_path / "two", draw=second.draw)] == names
     assert written(tmp_path / "two") == written(tmp_path / "one")
 
 
@@ -73,7 +73,7 @@ def test_each_process_draws_some_figures_and_none_twice(tmp_path: Path, second: 
 
 def test_this_process_draws_what_a_dead_one_does_not(tmp_path: Path, second: SecondProcess) -> None:
     drawer().kill()
-    files = save_figures(SWEEP, tmp_path, ["svg"], second=second)
+    files = save_figures(SWEEP, tmp_path, ["svg"], draw=second.draw)
     assert {path.stem for path in files} == set(figure_tables(SWEEP))
     assert all(path.exists() for path in files)
 
@@ -81,14 +81,14 @@ def test_this_process_draws_what_a_dead_one_does_not(tmp_path: Path, second: Sec
 def test_the_error_of_a_figure_is_raised_here(tmp_path: Path, second: SecondProcess) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(SweepFolderError, match="file"):
-        save_figures(SWEEP, tmp_path / "file", second=second)
+        save_figures(SWEEP, tmp_path / "file", draw=second.draw)
 
 
 def test_ctrl_c_does_not_end_it_and_a_closed_pipe_does(tmp_path: Path) -> None:
     with second_process() as second:
-        save_figures(SWEEP, tmp_path, ["svg"], second=second)  # it has started
+        save_figures(SWEEP, tmp_path, ["svg"], draw=second.draw)  # it has started
         process = drawer()
         process.send_signal(signal.SIGINT)
-        save_figures(SWEEP, tmp_path, ["svg"], second=second)
+        save_figures(SWEEP, tmp_path, ["svg"], draw=second.draw)
         assert process.is_running()
     assert not process.is_running()

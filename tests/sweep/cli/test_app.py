@@ -339,7 +339,7 @@ def test_a_sweep_ends_with_the_answer_and_the_next_command_with_its_time(
         outcome = Outcome(folder, ledger.statuses(), rate=0.25)
     for module in ("driver", "until_decided"):  # the second one has its own name for it
         monkeypatch.setattr(f"sweep.driver.{module}.drive", lambda *_: outcome)
-    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder: folder.report)
+    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder, *_: folder.report)
     ended = sweep("run", "quickstart", "--name", "mine", "--seeds", "2")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("sweep mine: loading PyTorch ...\n")

@@ -56,7 +56,7 @@ def test_a_command_imports_only_what_it_uses(tmp_path: Path) -> None:
 DRIVER = """
 import sys, types
 
-def record(folder):
+def record(folder, *_):
     print("imported:", *(name for name in {large!r} if name in sys.modules))
 
 sys.modules["sweep.driver.outputs"] = types.SimpleNamespace(make_outputs=record)

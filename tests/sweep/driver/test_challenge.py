@@ -218,7 +218,7 @@ def test_against_keeps_the_baseline_in_the_folder_and_prints_its_methods(
     text = HEAD.replace("budget = 2", "budget = 1").replace("evaluation_seeds = 2", "evaluation_seeds = 3")
     (tmp_path / "tiny.toml").write_text(text + SGD + ADAM_SPACE)
     monkeypatch.setattr("sweep.driver.driver.train_packs", lambda *_: pytest.fail("trains"))
-    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder: folder.report)
+    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder, *_: folder.report)
     words = ["benchmark", "tiny.toml", "--in-process", "--against", published]
     ended = call(words, tmp_path, monkeypatch, capfd)
     assert ended.returncode == 0, ended.stderr

@@ -98,7 +98,7 @@ def test_a_received_storage_is_written_after_it_was_accepted_once(
 ) -> None:
     outside = foreign_storage(received)
     here, resume = received.runs_dir.parent, ["resume", "mine", "--in-process"]
-    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder: folder.report)
+    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda folder, *_: folder.report)
     told = sweeps.call(resume, here, monkeypatch, capfd)
     assert (told.returncode, len(told.stderr.splitlines())) == (2, 1)
     assert str(outside) in told.stderr

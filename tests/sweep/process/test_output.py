@@ -103,7 +103,7 @@ def test_training_continues_in_ascii_and_without_a_reader(tmp_path: Path) -> Non
     os.close(reading)
     words = ["run", "tiny.toml", "--in-process", "--runs-dir", str(tmp_path)]
     command = [
-        sys.executable, "-c", "import sweep.driver.outputs as o\no.make_outputs = lambda folder: folder.report\n"
+        sys.executable, "-c", "import sweep.driver.outputs as o\no.make_outputs = lambda folder, *_: folder.report\n"
         "from sweep.__main__ import command\ncommand()", *words,
     ]  # fmt: skip
     ended = subprocess.run(
