@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,8 +79,9 @@ def train(spec: Spec, runs_dir: Path, output: Output, **how: Any) -> None:
                 if outcome is None:
                     return
                 draw = None
-                if available_cpus() > 1:  # it starts while Ray ends
-                    draw = drawing.enter_context(second_process()).draw
+                with suppress(OSError):  # no memory, or too many processes: this one draws all figures
+                    if available_cpus() > 1:
+                        draw = drawing.enter_context(second_process()).draw  # it starts while Ray ends
             finally:
                 started.close()  # still open where nothing is left to train
                 _keep(output.received, SweepFolder(runs_dir, spec.name))

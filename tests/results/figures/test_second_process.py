@@ -18,7 +18,7 @@ from results.tables.table import Table
 from search_spaces.errors import SweepFolderError
 from tests.results.figure_sweeps import made_up_sweep
 
-SWEEP = made_up_sweep()
+SWEEP = made_up_sweep(2, epochs=3)
 PATIENCE_SECONDS = 60.0
 
 
@@ -81,7 +81,7 @@ def test_this_process_draws_what_a_dead_one_does_not(tmp_path: Path, second: Sec
 def test_the_error_of_a_figure_is_raised_here(tmp_path: Path, second: SecondProcess) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(SweepFolderError, match="file"):
-        save_figures(SWEEP, tmp_path / "file", draw=second.draw)
+        save_figures(SWEEP, tmp_path / "file", ["svg"], draw=second.draw)
 
 
 def test_ctrl_c_does_not_end_it_and_a_closed_pipe_does(tmp_path: Path) -> None:

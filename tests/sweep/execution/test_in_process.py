@@ -229,6 +229,7 @@ def test_a_signal_ends_it_with_a_checkpoint_and_resume_gives_the_same_bits(
     pd.testing.assert_frame_equal(rows_of(tmp_path / "cut"), whole, check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_breakpoint_in_an_own_optimizer_gives_a_prompt(tmp_path: Path) -> None:
     (tmp_path / "own_optimizer.py").write_text(OWN_OPTIMIZER)
     (tmp_path / "mine.toml").write_text(one('{name = "own_optimizer:Stops", lr = 0.05}'))
