@@ -135,7 +135,7 @@ def measure_sweep(place: Path, runs: int, pack: int = 1, in_process: int = 0) ->
         "runs": trained,
         "trials": n,
         "training": training / n,
-        "overhead": (SLOTS * span - training) / n,
+        "overhead": ((1 if in_process else SLOTS) * span - training) / n,
         "span": span,
         "wall": wall,
         "cpu": cpu,

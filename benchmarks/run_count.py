@@ -37,11 +37,15 @@ def measure_sweeps(
     The file ``kept`` is written after every sweep, and what it has is not measured again.
     """
     found: list[Sweep] = json.loads(kept.read_text(encoding="utf-8")) if kept and kept.exists() else []
+    if other := [sweep for sweep in found if sweep.get("in_process") != in_process]:
+        raise SystemExit(f"{kept}: has {len(other)} sweeps that were measured in another way; give another --json FILE")
     there = {(sweep["asked"], sweep["pack"]) for sweep in found}
     for count, pack in _in_order(runs, packs):
         if (count, pack) in there:
             continue
-        found.append({"asked": count, "pack": pack, **apart("sweep", count, pack, int(in_process))})
+        found.append(
+            {"asked": count, "pack": pack, "in_process": in_process, **apart("sweep", count, pack, int(in_process))}
+        )
         tell(f"{count} runs in packs of {pack}: {found[-1]['wall']:.1f} s")
         if kept:
             with atomic_write(kept) as unfinished:
@@ -78,15 +82,15 @@ def tabulate_sweeps(sweeps: Sequence[Sweep], in_process: bool = False) -> Table:
         Column("pack", "Maximum pack size"), Column("runs", "Runs"), Column("trials", "Packs"),
         Column("all", "One run", "s", 3), Column("trained", "Trials alone", "s", 3),
         Column("start_up", "Start-up", "s", 1), Column("outputs", "Tables, figures, report", "s", 1),
-        Column("cpu", "CPU time of the command per run", "ms", 1), Column("memory", "Its peak memory", "MiB", 0),
-        Column("ledger", "Ledger", "MiB", 2),
+        Column("cpu", "CPU time of the command per run", "ms", 1),
+        Column("memory", "Its peak memory before the outputs", "MiB", 0), Column("ledger", "Ledger", "MiB", 2),
         Column("share", "Relative to a run of the smallest sweep"),
     ]  # fmt: skip
     trained_in = "a linear model, in the process of the command" if in_process else f"{SLOTS} slots of one CPU"
     notes = [
         f"One epoch per run on tiny synthetic data; the numbers do not apply to CIFAR-100; {trained_in}.",
         "One run: time of the command divided by the number of runs. Trials alone: from the start of the first trial "
-        "to the end of the last, without start-up, tables, figures and report.",
+        "to the end of the last, without start-up, tables, figures and report, which are made in one process.",
     ]
     return Table("run_count", "Cost per run by the number of runs", columns, rows, notes, "synthetic")
 

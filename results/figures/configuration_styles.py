@@ -22,8 +22,8 @@ def sweep_styles(sweep: SweepData) -> dict[str, Style]:
     With more optimizers than colours, those of the best configurations have colours of their own.
     """
     members = _members(sweep)
-    best = [name for name in members if name in select_lines(sweep).best]
-    return configuration_styles(members, best)
+    selected = select_lines(sweep).best
+    return configuration_styles(members, [name for name in members if name in selected])
 
 
 def configuration_styles(members: Mapping[str, Columns | None], best: Sequence[str] = ()) -> dict[str, Style]:

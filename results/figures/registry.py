@@ -255,14 +255,14 @@ class FigureWriter:
     """Draws one figure of a sweep and writes its files. It can be pickled."""
 
     sweep: SweepData
+    styles: Styles
     folder: Path
     formats: Sequence[str] = FORMATS
 
     def __call__(self, name: str, table: Table) -> list[Path]:
         """Draw ``table`` as the figure ``name``; return the files; see :func:`write_figures`."""
-        return write_figures(
-            {name: draw_figure(FIGURES[name], table, sweep_styles(self.sweep), self.sweep)}, self.folder, self.formats
-        )
+        figure = draw_figure(FIGURES[name], table, self.styles, self.sweep)
+        return write_figures({name: figure}, self.folder, self.formats)
 
 
 DrawEach = Callable[[Mapping[str, Table], FigureWriter], list[Path]]
@@ -281,9 +281,12 @@ def save_figures(
     tables: Mapping[str, Table] | None = None,
     draw: DrawEach = draw_here,
 ) -> list[Path]:
-    """Write every figure of the sweep; see :func:`write_figures`. ``draw`` decides which process draws which."""
-    _check_formats(formats)
-    return draw(figure_tables(sweep, tables), FigureWriter(sweep, folder, formats))
+    """Write every figure of the sweep; see :func:`write_figures`. ``draw`` decides which process draws which.
+
+    After an error some of the files are new and the others are old.
+    """
+    write_figures({}, folder, formats)  # reports a wrong format or folder before the first figure is drawn
+    return draw(figure_tables(sweep, tables), FigureWriter(sweep, sweep_styles(sweep), folder, formats))
 
 
 def write_figures(figures: Mapping[str, Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:

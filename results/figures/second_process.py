@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import signal
 import subprocess
 import sys
 from collections import deque
@@ -28,8 +27,8 @@ serve()
 """
 """What the second process executes: with the modules of this one, and without those of the working directory."""
 
-PATIENCE_SECONDS = 10.0
-"""Longest time to wait for a figure when the process ends."""
+PATIENCE_SECONDS = 3.0
+"""Longest time to wait for a figure when the process ends. After Ctrl-C a command has nine seconds."""
 
 
 @contextmanager
@@ -51,7 +50,7 @@ class SecondProcess:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,  # Ctrl-C is for the process that started it
         )  # fmt: skip
         self._drawing = False
 
@@ -64,39 +63,42 @@ class SecondProcess:
         left, files = deque(tables), dict[str, list[Path]]()
 
         def delegate() -> None:
-            # ValueError: this process has failed, and the pipe is closed; the others: it has died, or nothing is left
-            with suppress(ValueError, OSError, EOFError, pickle.PickleError, IndexError):
+            with suppress(Exception):  # nothing is left, or it has died: this process draws what it does not answer
                 self._send(write)
                 while name := left.pop():
                     files[name] = self._write(name, tables[name])
 
         delegation = Thread(target=delegate, daemon=True)
-        delegation.start()
+        with suppress(RuntimeError):  # no thread can start: all is drawn here
+            delegation.start()
         try:
             with suppress(IndexError):
                 while name := left.popleft():
                     files[name] = write(name, tables[name])
         finally:
             left.clear()
-        delegation.join()
+        if delegation.ident is not None:
+            delegation.join()
         return [path for name in tables for path in files.get(name) or write(name, tables[name])]
 
     def close(self) -> None:
-        """End the process. It completes the files that it is writing."""
+        """End the process; it has :data:`PATIENCE_SECONDS` to complete the files that it is writing."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with suppress(OSError):
-            self._process.stdin.close()
-        if self._drawing:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(PATIENCE_SECONDS)
-        self._process.kill()
-        self._process.wait()
-        self._process.stdout.close()
+        try:
+            with suppress(OSError):
+                self._process.stdin.close()
+            if self._drawing:
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(PATIENCE_SECONDS)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
 
     def _write(self, name: str, table: Table) -> list[Path]:
-        self._send((name, table))
         self._drawing = True
+        self._send((name, table))
         assert self._process.stdout is not None
         files: list[Path] = pickle.load(self._process.stdout)
         self._drawing = False
@@ -110,7 +112,6 @@ class SecondProcess:
 
 def serve() -> None:
     """Be the second process: read a writer, then names and tables; answer each with the files that were written."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     with large_imports():
         import results.figures.registry  # noqa: F401 - before the first message
 

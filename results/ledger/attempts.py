@@ -18,7 +18,8 @@ _LATEST = """
     SELECT MAX(a.started) FROM attempts a WHERE a.started >= ?
     AND EXISTS (SELECT 1 FROM json_each(a.members) m JOIN json_each(?) n ON n.value = m.value)
 """
-"""The members are read only of attempts that did not start before: those that train now, and clocks that are ahead."""
+"""Only of attempts that started at the same time or later are the members read. These are few: those that started
+before its first report, and those of machines whose clock is ahead."""
 
 
 def add_attempt(connection: sqlite3.Connection, attempt: Attempt) -> None:

@@ -123,7 +123,7 @@ class Ledger:
 
         Args:
             attempts: the attempts that trained the rows, the reporting one last. The others have ended: one without
-                an outcome, whose process died before its first report, was interrupted.
+                an outcome, which ended before its first report, was interrupted.
             rows: measurements, one row per run and epoch. Numbers that are not finite become NULL.
             diverged: run id → the epoch (from 1) with a loss that is not finite.
         """

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks.run_count import draw_sweeps, measure_sweeps, tabulate_sweeps
 
 SWEEPS = [
     {
         "asked": runs, "runs": runs, "pack": pack, "trials": runs / pack, "wall": 10 + runs / pack,
         "span": runs / pack, "overhead": 0.05, "start_up": 8.0, "outputs": 2.0,
-        "cpu": 5 + runs / 10, "rss_peak": 900.0, "ledger": 0.1,
+        "cpu": 5 + runs / 10, "in_process": False, "rss_peak": 900.0, "ledger": 0.1,
     }
     for pack in (1, 4)
     for runs in (100, 20)
@@ -24,6 +26,13 @@ def test_what_is_on_file_is_not_measured_again(tmp_path: Path) -> None:
     found = measure_sweeps([20, 100], [1, 4], kept)
     assert sorted(found, key=str) == sorted(SWEEPS, key=str)
     assert [(sweep["pack"], sweep["runs"]) for sweep in found] == [(1, 20), (1, 100), (4, 20), (4, 100)]
+
+
+def test_sweeps_that_were_measured_in_another_way_are_refused(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps(SWEEPS), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"kept\.json: has 4 sweeps"):
+        measure_sweeps([], [], kept, in_process=True)
 
 
 def test_seconds_per_run_are_compared_with_the_smallest_sweep_in_the_same_packs(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from results.figures.configuration_styles import sweep_styles
 from results.figures.registry import FigureWriter, figure_tables, save_figures
 from results.figures.second_process import SecondProcess, second_process
 from results.tables.table import Table
@@ -19,6 +21,7 @@ from search_spaces.errors import SweepFolderError
 from tests.results.figure_sweeps import made_up_sweep
 
 SWEEP = made_up_sweep(2, epochs=3)
+STYLES = sweep_styles(SWEEP)
 PATIENCE_SECONDS = 60.0
 
 
@@ -64,7 +67,7 @@ def test_each_process_draws_some_figures_and_none_twice(tmp_path: Path, second: 
     """The first figure is drawn here, the last one there."""
     tables, pids = figure_tables(SWEEP), tmp_path / "pids"
     pids.mkdir()
-    second.draw(tables, Waiting(SWEEP, tmp_path, ["svg"], pids, os.getpid()))
+    second.draw(tables, Waiting(SWEEP, STYLES, tmp_path, ["svg"], pids, os.getpid()))
     by_whom = [int((pids / name).read_text()) for name in tables]
     here = by_whom.count(os.getpid())
     assert 0 < here < len(tables)
@@ -84,11 +87,20 @@ def test_the_error_of_a_figure_is_raised_here(tmp_path: Path, second: SecondProc
         save_figures(SWEEP, tmp_path / "file", ["svg"], draw=second.draw)
 
 
-def test_ctrl_c_does_not_end_it_and_a_closed_pipe_does(tmp_path: Path) -> None:
-    with second_process() as second:
-        save_figures(SWEEP, tmp_path, ["svg"], draw=second.draw)  # it has started
+def test_a_terminal_sends_it_no_ctrl_c_and_a_closed_pipe_ends_it() -> None:
+    """Ctrl-C goes to the processes of the terminal's session."""
+    with second_process():
         process = drawer()
-        process.send_signal(signal.SIGINT)
-        save_figures(SWEEP, tmp_path, ["svg"], draw=second.draw)
-        assert process.is_running()
+        assert os.getsid(process.pid) == process.pid != os.getsid(0)
     assert not process.is_running()
+
+
+def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """That process is killed, so only the end of the pipe tells it."""
+    program = "import time\nfrom results.figures.second_process import SecondProcess\n"
+    program += "print(SecondProcess()._process.pid, flush=True)\ntime.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        process = psutil.Process(int(starter.stdout.readline()))
+        starter.kill()
+    process.wait(PATIENCE_SECONDS)
