@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         data = load_data(asked.data)
         _show(tabulate(measure(data, asked.rounds, asked.steps), asked.steps, data), draw_growth, asked.figures)
     if sweeps := measure_sweeps(asked.runs, asked.packs, asked.json, asked.in_process):
-        table = tabulate_sweeps(sweeps, asked.in_process)
+        table = tabulate_sweeps(sweeps)
         if asked.in_process:
             print(as_markdown(table), flush=True)
         else:

@@ -60,7 +60,7 @@ def _in_order(runs: Sequence[int], packs: Sequence[int]) -> Iterator[tuple[int, 
             yield count, pack
 
 
-def tabulate_sweeps(sweeps: Sequence[Sweep], in_process: bool = False) -> Table:
+def tabulate_sweeps(sweeps: Sequence[Sweep]) -> Table:
     """Return the seconds of a run in each sweep: in total, and from the first start to the last end of a trial.
 
     The last column is relative to the smallest sweep with the same pack size.
@@ -86,6 +86,7 @@ def tabulate_sweeps(sweeps: Sequence[Sweep], in_process: bool = False) -> Table:
         Column("memory", "Its peak memory before the outputs", "MiB", 0), Column("ledger", "Ledger", "MiB", 2),
         Column("share", "Relative to a run of the smallest sweep"),
     ]  # fmt: skip
+    in_process = any(sweep["in_process"] for sweep in sweeps)  # all or none: see measure_sweeps
     trained_in = "a linear model, in the process of the command" if in_process else f"{SLOTS} slots of one CPU"
     notes = [
         f"One epoch per run on tiny synthetic data; the numbers do not apply to CIFAR-100; {trained_in}.",

@@ -41,7 +41,7 @@ def drawer() -> psutil.Process:
 
 
 def test_two_processes_write_the_bytes_of_one(tmp_path: Path, second: SecondProcess) -> None:
-    """The files are listed in the order of the figures, whoever has drawn them."""
+    """The files are listed in the order of the figures, for each of the two processes."""
     names = [path.name for path in save_figures(SWEEP, tmp_path / "one")]
     assert [path.name for path in save_figures(SWEEP, tmp_path / "two", draw=second.draw)] == names
     assert written(tmp_path / "two") == written(tmp_path / "one")
@@ -49,7 +49,10 @@ def test_two_processes_write_the_bytes_of_one(tmp_path: Path, second: SecondProc
 
 @dataclass(frozen=True)
 class Waiting(FigureWriter):
-    """The process ``first`` draws a figure only when another process has drawn one; who drew it stands in ``pids``."""
+    """Draws a figure and writes the id of its process to the folder ``pids``, in a file with the figure's name.
+
+    The process with the id ``first`` waits until another process has drawn a figure.
+    """
 
     pids: Path = Path()
     first: int = 0
@@ -96,7 +99,7 @@ def test_a_terminal_sends_it_no_ctrl_c_and_a_closed_pipe_ends_it() -> None:
 
 
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
-    """That process is killed, so only the end of the pipe tells it."""
+    """A killed process cannot end it: the pipe between the two closes."""
     program = "import time\nfrom results.figures.second_process import SecondProcess\n"
     program += "print(SecondProcess()._process.pid, flush=True)\ntime.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as starter:
