@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from results.figures.configuration_styles import sweep_styles
-from results.figures.curves import THICK, THIN
+from results.figures.curves import THICK, THIN, Series, draw_named_lines
 from results.figures.registry import FIGURES, make_figures
 from results.figures.selection import select_lines
-from results.figures.style import FAINT, LINESTYLES, PALETTE
+from results.figures.style import FAINT, LINESTYLES, PALETTE, Style
 from results.ledger.arrays import SweepData
 from search_spaces import Configuration
 from tests.results.figure_sweeps import CROWDED, crowded_figures, made_up_sweep
@@ -97,6 +97,15 @@ def test_past_six_the_best_have_a_name_and_the_others_are_thin_and_grey(name: st
     assert len(others) == 18 * (2 if name == "train_and_test" else 1)
     assert {(line.get_color(), line.get_linewidth()) for line in others} == {(FAINT, 0.5)}
     assert "In colour: the best 6 of 24" in " ".join(text.get_text() for text in figure.texts)
+
+
+def test_the_grey_runs_of_a_configuration_are_one_artist_with_gaps() -> None:
+    """A line from the end of a run to the begin of the next one would be no measurement."""
+    runs = [Series("Adam", True, False, {"epoch": [1.0, 2.0], "value": values}) for values in ([3.0, 4.0], [5.0, 6.0])]
+    axes = Figure().add_subplot()
+    assert draw_named_lines(axes, runs, {"Adam": Style("red", "-", "o")}, "epoch", "value") == {}
+    (line,) = axes.get_lines()
+    assert line.get_xydata() == pytest.approx(np.array([[1, 3], [2, 4], [np.nan, np.nan], [1, 5], [2, 6]]), nan_ok=True)
 
 
 def test_six_lines_are_all_named_and_no_more_than_the_limit_are_drawn() -> None:

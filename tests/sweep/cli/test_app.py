@@ -353,6 +353,23 @@ def test_a_sweep_ends_with_the_answer_and_the_next_command_with_its_time(
     assert "loading PyTorch" in record.stderr
 
 
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_a_second_process_draws_where_there_are_two_cpus(
+    cpus: int, sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The outputs get the function of the second process that draws."""
+    folder, given = SweepFolder(tmp_path / "runs", "mine"), []
+    folder.create()
+    write_ledger(folder.ledger, {MOMENTUM: [climb(30, 3), climb(31, 3)]}, epochs=3)
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        outcome = Outcome(folder, ledger.statuses(), rate=0.25)
+    monkeypatch.setattr("sweep.driver.until_decided.drive", lambda *_: outcome)
+    monkeypatch.setattr("sweep.cli.training.available_cpus", lambda: cpus)
+    monkeypatch.setattr("sweep.driver.outputs.make_outputs", lambda _, draw: given.append(draw))
+    assert sweep("run", "quickstart", "--name", "mine", "--seeds", "2").returncode == 0
+    assert [getattr(draw, "__qualname__", None) for draw in given] == ["SecondProcess.draw" if cpus > 1 else None]
+
+
 @pytest.mark.parametrize(
     "command", [["gradients", "--space", "nothing"], ["lr-range", "nothing"], ["study", "--epochs", "0"]]
 )

@@ -272,3 +272,11 @@ def test_the_work_does_not_outlive_a_command_that_is_killed(tmp_path: Path) -> N
         while work.is_running() and work.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not work.is_running() or work.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_command_ends_without_a_search_for_garbage() -> None:
+    """The functions of ``atexit`` run in the child, and after it in the supervisor."""
+    program = "import atexit, gc, sys\natexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+    program += "sys.argv = ['sweep', '--version']\nfrom sweep.__main__ import command\ncommand()"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert ended.stdout.splitlines()[-2:] == ["True", "False"]
