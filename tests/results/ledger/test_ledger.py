@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from results.ledger.attempts import LEAST_SECONDS
 from results.ledger.ledger import EpochRow, Ledger
 from search_spaces.configuration import Configuration
 
@@ -223,6 +224,15 @@ def test_an_attempt_that_only_a_checkpoint_knows_was_interrupted(ledger, runs, a
     ledger.complete("pack-1")
     (answer,) = ledger.read("SELECT attempt_id, outcome, ended IS NULL FROM attempts ORDER BY attempt_id")
     assert answer.rows == [("attempt-1", "interrupted", 1), ("attempt-2", "done", 0)]
+
+
+def test_an_attempt_starts_after_the_earlier_ones_at_its_runs_for_any_clocks(ledger, runs, attempt_of):
+    """A clock that is behind moves the start that is recorded; it moves no start of an attempt at other runs."""
+    asked = [("a", runs[:2], 100.0), ("b", runs[1:2], 50.0), ("c", runs[2:3], 50.0), ("d", runs[:1], 109.0)]
+    for name, members, started in asked:
+        ledger.record([attempt_of(members, name, started=started)], [], {})
+    (answer,) = ledger.read("SELECT attempt_id, started FROM attempts ORDER BY attempt_id")
+    assert answer.rows == [("a", 100.0), ("b", 100.0 + LEAST_SECONDS), ("c", 50.0), ("d", 109.0)]
 
 
 # --- reports
